@@ -1,0 +1,54 @@
+# `make` alone lists the targets.
+
+PREFIX ?= /usr/local
+# rustup's directory is not on the PATH of a shell that was open before it was installed.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+images := crates/bcvk-testkit/images
+bcvk := target/release/bcvk
+nextest_profile := $(if $(filter true,$(CI)),--profile ci)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build images demo test bench lint install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what this machine lacks (Debian-like systems; uses sudo)
+	@setup/host.sh
+
+build: ## build the release binary
+	cargo build --release
+
+images: ## make the test images that are missing or out of date
+	@$(images)/build.sh all
+
+# Each target below sets up in its recipe rather than by prerequisites: under -j those would run
+# before what they depend on is installed.
+demo: ## boot a test image, and show what answers
+	@setup/host.sh
+	cargo build --release
+	@$(images)/build.sh trixie
+	$(bcvk) ephemeral run-ssh localhost/bcvk-test:trixie -- sh -c 'systemctl status --no-pager | head -n 40; findmnt'
+
+# Only root can become the user that the rootless tests run as.
+test: ## set up, then lint, unit tests and tests on real VMs
+	@setup/host.sh $(if $(filter 0,$(shell id -u)),--rootless-user)
+	@$(images)/build.sh all
+	$(MAKE) lint
+	cargo nextest run --workspace $(nextest_profile)
+
+bench: ## compare with the same VM started by hand
+	cargo run --release -p xtask -- bench
+
+# shellcheck is no part of the set-up; where it is there, use it.
+lint: ## formatting, clippy, shell scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run $(images)/*.sh
+
+install: build ## install to PREFIX (/usr/local), below DESTDIR
+	install -D -m 0755 $(bcvk) $(DESTDIR)$(PREFIX)/bin/bcvk
+
+clean: ## remove what was built, but not the images
+	cargo clean

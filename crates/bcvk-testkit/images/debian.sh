@@ -1,0 +1,73 @@
+#!/bin/bash
+# Bootstraps a Debian suite into a bootc-like test image: localhost/bcvk-test:SUITE.
+#
+#   debian.sh trixie|bookworm
+#
+# Distribution packages are the only source, so that tests need no container
+# registry. A second run with an unchanged recipe only compares a label.
+set -euo pipefail
+
+here=$(dirname "$(readlink -f "$0")")
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$here/lib.sh"
+
+suite=${1:-}
+case $suite in
+    trixie | bookworm) ;;
+    *) die "usage: ${0##*/} trixie|bookworm" ;;
+esac
+
+packages=(
+    systemd systemd-sysv systemd-resolved udev dbus kmod
+    linux-image-cloud-amd64 dracut zstd
+    openssh-server iproute2 procps
+)
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+recipe=$(digest_of "$suite" "$here/debian.sh" "$here/debian-inside.sh")
+if is_current "$suite" "$recipe"; then
+    exit 0
+fi
+
+# Debian's keyring carries each suite's keys in files of their own too: without
+# the one for this suite, mmdebstrap would fail with a bare GPG error.
+if ! compgen -G "/usr/share/keyrings/debian-archive-$suite-*" >/dev/null; then
+    die "the Debian keyring on this machine is too old for $suite:" \
+        "install a newer debian-archive-keyring (bookworm-updates has one)"
+fi
+
+say "building from Debian packages of $suite (about a minute)" "$suite"
+
+# mmdebstrap does not read the host's apt configuration, and its proxy may be there.
+if [ -z "${http_proxy:-}" ]; then
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
+    if [ -n "${http_proxy:-}" ]; then export http_proxy; fi
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# dracut's kernel hook would make a second initramfs in /boot that nobody boots; a stub, since
+# dracut's own package script calls it by name.
+mmdebstrap --variant=minbase --keyring="$keyring" \
+    --include="$(IFS=,; echo "${packages[*]}")" \
+    --dpkgopt=force-unsafe-io \
+    --dpkgopt='path-exclude=/etc/kernel/postinst.d/dracut' \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --setup-hook="printf '#!/bin/sh\n' | install -D -m 0755 /dev/stdin \"\$1/etc/kernel/postinst.d/dracut\"" \
+    --customize-hook="chroot \"\$1\" /bin/bash -s $suite <'$here/debian-inside.sh'" \
+    "$suite" - "$(debian_mirror)" 2>"$log" |
+    podman import --quiet \
+        --change 'LABEL containers.bootc=1' \
+        --change "LABEL bcvk.test.recipe=$recipe" \
+        --change 'CMD ["/sbin/init"]' \
+        --change 'STOPSIGNAL SIGRTMIN+3' \
+        - "$repository:$suite" >/dev/null || {
+    tail -n 30 "$log" >&2
+    die "bootstrapping $suite failed; the end of mmdebstrap's output is above"
+}
+
+drop_replaced
+say "done in ${SECONDS}s" "$suite"

@@ -1,0 +1,223 @@
+//! What an image is like, as far as the way it is booted depends on it.
+//!
+//! Read from the image's tree before anything runs. Nothing here is configuration: it is what is,
+//! and what follows from it is decided elsewhere.
+
+mod network;
+mod sshd;
+mod units;
+mod var;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use network::Network;
+pub use sshd::Sshd;
+pub use var::VarContent;
+
+use crate::guest::rooted::{Rooted, if_exists};
+use units::Units;
+
+/// Where libraries of systemd's own are: Debian's multiarch directories among them.
+const SYSTEMD_LIBRARIES: [&str; 4] = [
+    "/usr/lib/systemd",
+    "/usr/lib64/systemd",
+    "/usr/lib/x86_64-linux-gnu/systemd",
+    "/usr/lib/aarch64-linux-gnu/systemd",
+];
+
+/// Facts about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts are independent of each other, and most are either so or not"
+)]
+pub struct GuestFacts {
+    /// The operating system's name for people, such as `Debian GNU/Linux 13 (trixie)`
+    /// (`PRETTY_NAME` of os-release(5)).
+    pub os_release: Option<String>,
+    /// Whether systemd is there to be the guest's init.
+    pub systemd: bool,
+    /// systemd's version, such as 257, if a library's name tells it.
+    pub systemd_version: Option<u32>,
+    /// The SSH server.
+    pub sshd: Sshd,
+    /// Whether there is an SSH host key already; sshd does not start without one.
+    pub has_ssh_host_keys: bool,
+    /// Who configures network devices when it boots.
+    pub network: Network,
+    /// Whether systemd-networkd is there, enabled or not.
+    pub networkd_installed: bool,
+    /// Whether systemd-networkd, if it ran, would configure an Ethernet device.
+    pub networkd_configured: bool,
+    /// Whether there is the `ip` command.
+    pub iproute2: bool,
+    /// What is in `/var`.
+    pub var: VarContent,
+    /// What `/root` is.
+    pub root_home: RootHome,
+    /// Whether `/etc/hostname` names the host.
+    pub has_hostname: bool,
+    /// Whether SELinux would enforce its policy (selinux_config(5)).
+    pub selinux_enforcing: bool,
+    /// Whether cloud-init runs when it boots, looking for its data source.
+    pub cloud_init_enabled: bool,
+    /// Whether Ignition is part of it, as in CoreOS.
+    pub ignition: bool,
+}
+
+/// What root's home directory, `/root`, is in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootHome {
+    /// A directory.
+    Directory,
+    /// A symlink to this path, as it is written in it (bootc's is `var/roothome`).
+    Symlink(PathBuf),
+    /// Not there, or nothing that could be a home.
+    Missing,
+}
+
+impl GuestFacts {
+    /// Reads the facts of the image whose tree `root` is.
+    ///
+    /// # Errors
+    /// If the tree cannot be read. What an image does not have is no error.
+    pub fn read(root: &Rooted) -> io::Result<Self> {
+        let units = Units::read(root)?;
+        Ok(Self {
+            os_release: os_release(root)?,
+            systemd: any_exists(root, &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"])?,
+            systemd_version: systemd_version(root)?,
+            sshd: sshd::read(root, &units)?,
+            has_ssh_host_keys: sshd::has_host_keys(root)?,
+            network: network::read(root, &units)?,
+            networkd_installed: network::networkd_installed(root)?,
+            networkd_configured: network::networkd_configured(root)?,
+            iproute2: any_exists(
+                root,
+                &["/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"],
+            )?,
+            var: VarContent::read(root)?,
+            root_home: root_home(root)?,
+            has_hostname: has_hostname(root)?,
+            selinux_enforcing: selinux_enforcing(root)?,
+            cloud_init_enabled: cloud_init_enabled(root, &units)?,
+            ignition: ignition(root)?,
+        })
+    }
+}
+
+/// Whether any of the paths leads to something.
+fn any_exists(root: &Rooted, paths: &[&str]) -> io::Result<bool> {
+    for path in paths {
+        if if_exists(root.metadata(path))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The text of the file, empty if there is none.
+fn text(root: &Rooted, path: &str) -> io::Result<String> {
+    Ok(if_exists(root.read_text(path))?.unwrap_or_default())
+}
+
+/// The names in the directory, none if there is none. Names that are not UTF-8 are not among them.
+fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
+    let entries = if_exists(root.read_dir(path))?.unwrap_or_default();
+    Ok(entries
+        .into_iter()
+        .filter_map(|e| e.name.into_string().ok())
+        .collect())
+}
+
+/// The last value of `key` in lines of `KEY=VALUE`, without quotes.
+fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let value = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))
+        .next_back()?
+        .trim();
+    let unquoted = ['"', '\'']
+        .iter()
+        .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
+    Some(unquoted.unwrap_or(value))
+}
+
+fn os_release(root: &Rooted) -> io::Result<Option<String>> {
+    let mut release = text(root, "/etc/os-release")?;
+    if release.is_empty() {
+        release = text(root, "/usr/lib/os-release")?;
+    }
+    let name = assigned(&release, "PRETTY_NAME").filter(|name| !name.is_empty());
+    Ok(name.map(str::to_owned))
+}
+
+fn systemd_version(root: &Rooted) -> io::Result<Option<u32>> {
+    for directory in SYSTEMD_LIBRARIES {
+        for name in names(root, directory)? {
+            // libsystemd-shared-257.so, libsystemd-shared-257.5-2.fc42.so
+            if let Some(rest) = name.strip_prefix("libsystemd-shared-") {
+                let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+                if let Some(version) = digits.and_then(|d| d.parse().ok()) {
+                    return Ok(Some(version));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn root_home(root: &Rooted) -> io::Result<RootHome> {
+    Ok(match if_exists(root.symlink_metadata("/root"))? {
+        Some(m) if m.is_symlink() => RootHome::Symlink(root.read_link("/root")?),
+        Some(m) if m.is_dir() => RootHome::Directory,
+        _ => RootHome::Missing,
+    })
+}
+
+fn has_hostname(root: &Rooted) -> io::Result<bool> {
+    let text = text(root, "/etc/hostname")?;
+    let mut lines = text.lines().map(str::trim);
+    Ok(lines.any(|line| !line.is_empty() && !line.starts_with('#')))
+}
+
+fn selinux_enforcing(root: &Rooted) -> io::Result<bool> {
+    let config = text(root, "/etc/selinux/config")?;
+    Ok(assigned(&config, "SELINUX").is_some_and(|mode| mode.eq_ignore_ascii_case("enforcing")))
+}
+
+/// cloud-init runs if its units are enabled, or if its generator enables them at boot, and if
+/// nobody switched it off (cloud-init's documentation, "Boot stages").
+fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
+    if any_exists(root, &["/etc/cloud/cloud-init.disabled"])? {
+        return Ok(false);
+    }
+    let stages = [
+        "cloud-init-main.service",
+        "cloud-init-local.service",
+        "cloud-init.service",
+    ];
+    for unit in stages {
+        if units.runs_at_boot(root, unit)? {
+            return Ok(true);
+        }
+    }
+    let generator = "/usr/lib/systemd/system-generators/cloud-init-generator";
+    Ok(any_exists(root, &[generator])? && units::find(root, "cloud-init.target")?.name().is_some())
+}
+
+fn ignition(root: &Rooted) -> io::Result<bool> {
+    if any_exists(root, &["/usr/bin/ignition", "/usr/lib/ignition"])? {
+        return Ok(true);
+    }
+    // Its dracut module, 30ignition: what the initramfs was made with.
+    let modules = names(root, "/usr/lib/dracut/modules.d")?;
+    Ok(modules.iter().any(|name| name.ends_with("ignition")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,397 @@
+//! Facts of trees made for the purpose.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::*;
+
+const UNITS: &str = "usr/lib/systemd/system";
+const WANTS: &str = "etc/systemd/system/multi-user.target.wants";
+
+/// The facts of an image of these files: `PATH`, `PATH = CONTENT`, `PATH -> TARGET`, `PATH/`.
+fn facts(files: &[&str]) -> GuestFacts {
+    let dir = tempfile::tempdir().expect("a directory");
+    for file in files {
+        let path = |p: &str| {
+            let path = dir.path().join(p);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            path
+        };
+        if let Some((link, target)) = file.split_once(" -> ") {
+            symlink(target, path(link)).expect("a symlink");
+        } else if let Some((file, content)) = file.split_once(" = ") {
+            fs::write(path(file), content).expect("a file");
+        } else if file.ends_with('/') {
+            fs::create_dir_all(path(file)).expect("a directory");
+        } else {
+            fs::write(path(file), "content").expect("a file");
+        }
+    }
+    read(dir.path())
+}
+
+fn read(root: &Path) -> GuestFacts {
+    GuestFacts::read(&Rooted::new(root).expect("the root")).expect("facts")
+}
+
+#[test]
+fn an_empty_image_has_nothing() {
+    assert_eq!(
+        facts(&[]),
+        GuestFacts {
+            os_release: None,
+            systemd: false,
+            systemd_version: None,
+            sshd: Sshd::Absent,
+            has_ssh_host_keys: false,
+            network: Network::None,
+            networkd_installed: false,
+            networkd_configured: false,
+            iproute2: false,
+            var: VarContent {
+                bytes: 0,
+                entries: 0
+            },
+            root_home: RootHome::Missing,
+            has_hostname: false,
+            selinux_enforcing: false,
+            cloud_init_enabled: false,
+            ignition: false,
+        }
+    );
+}
+
+fn unit(name: &str) -> String {
+    format!("{UNITS}/{name}")
+}
+
+fn wants(name: &str) -> String {
+    format!("{WANTS}/{name} -> /{UNITS}/{name}")
+}
+
+fn sshd(files: &[String]) -> Sshd {
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    facts(&files).sshd
+}
+
+#[test]
+fn sshd_that_answers_by_itself() {
+    let enabled = |unit: &str| Sshd::Enabled { unit: unit.into() };
+    let socket = |unit: &str| Sshd::SocketActivated { unit: unit.into() };
+    for (files, expected) in [
+        // Debian: enabled, with the alias that enabling makes.
+        (
+            vec![
+                unit("ssh.service"),
+                wants("ssh.service"),
+                format!("etc/systemd/system/sshd.service -> /{UNITS}/ssh.service"),
+            ],
+            enabled("ssh.service"),
+        ),
+        // Fedora.
+        (
+            vec![
+                unit("sshd.service"),
+                unit("sshd.socket"),
+                wants("sshd.service"),
+            ],
+            enabled("sshd.service"),
+        ),
+        // Ubuntu: by its socket.
+        (
+            vec![
+                unit("ssh.service"),
+                unit("ssh.socket"),
+                format!(
+                    "etc/systemd/system/sockets.target.wants/ssh.socket -> /{UNITS}/ssh.socket"
+                ),
+            ],
+            socket("ssh.socket"),
+        ),
+        // Wanted by the vendor.
+        (
+            vec![
+                unit("sshd.service"),
+                format!("{UNITS}/multi-user.target.wants/sshd.service -> ../sshd.service"),
+            ],
+            enabled("sshd.service"),
+        ),
+        // An image that is not merged.
+        (
+            vec![
+                "lib/systemd/system/ssh.service".into(),
+                format!("{WANTS}/ssh.service -> /lib/systemd/system/ssh.service"),
+            ],
+            enabled("ssh.service"),
+        ),
+    ] {
+        let found = sshd(&files);
+        assert_eq!(found, expected, "{files:?}");
+        assert!(found.answers_by_itself());
+    }
+}
+
+#[test]
+fn sshd_that_needs_help() {
+    let installed = |unit: &str| Sshd::Installed { unit: unit.into() };
+    let masked = |unit: &str| Sshd::Masked {
+        unit: unit.into(),
+        path: "/usr/sbin/sshd".into(),
+    };
+    for (files, expected) in [
+        // Desktop: there, and off. What wants it is no target.
+        (
+            vec![
+                unit("sshd.service"),
+                unit("sshd.socket"),
+                format!("etc/systemd/system/x.service.wants/sshd.service -> /{UNITS}/sshd.service"),
+            ],
+            installed("sshd.service"),
+        ),
+        // An alias alone says what it is an alias of.
+        (
+            vec![
+                unit("openssh.service"),
+                format!("etc/systemd/system/sshd.service -> /{UNITS}/openssh.service"),
+            ],
+            installed("openssh.service"),
+        ),
+        (vec![unit("sshd.socket")], installed("sshd.socket")),
+        // Masked, although enabled; by an empty file; with nothing left to run.
+        (
+            vec![
+                unit("sshd.service"),
+                wants("sshd.service"),
+                "etc/systemd/system/sshd.service -> /dev/null".into(),
+                "usr/sbin/sshd".into(),
+            ],
+            masked("sshd.service"),
+        ),
+        (
+            vec![
+                unit("sshd.service"),
+                "etc/systemd/system/sshd.service = ".into(),
+                "usr/sbin/sshd".into(),
+            ],
+            masked("sshd.service"),
+        ),
+        (
+            vec!["etc/systemd/system/ssh.service -> /dev/null".into()],
+            Sshd::Absent,
+        ),
+        // Left behind by a package that was removed.
+        (
+            vec![
+                wants("ssh.service"),
+                format!("etc/systemd/system/sshd.service -> /{UNITS}/ssh.service"),
+            ],
+            Sshd::Absent,
+        ),
+        (
+            vec!["usr/sbin/sshd".into()],
+            Sshd::BinaryOnly {
+                path: "/usr/sbin/sshd".into(),
+            },
+        ),
+    ] {
+        let found = sshd(&files);
+        assert_eq!(found, expected, "{files:?}");
+        assert!(!found.answers_by_itself());
+    }
+    assert_eq!((masked("x").unit(), Sshd::Absent.unit()), (Some("x"), None));
+}
+
+#[test]
+fn host_keys_have_content() {
+    for (file, expected) in [
+        ("etc/ssh/ssh_host_ed25519_key", true),
+        ("etc/ssh/ssh_host_ed25519_key = ", false),
+        ("etc/ssh/ssh_host_ed25519_key.pub", false),
+    ] {
+        assert_eq!(facts(&[file]).has_ssh_host_keys, expected, "{file}");
+    }
+}
+
+#[test]
+fn network_by_what_is_enabled() {
+    let other = |name: &str| Network::Other(name.into());
+    for (unit, expected) in [
+        ("NetworkManager.service", Network::NetworkManager),
+        ("systemd-networkd.service", Network::Networkd),
+        ("networking.service", Network::Ifupdown),
+        ("connman.service", other("ConnMan")),
+    ] {
+        let file = format!("{UNITS}/{unit}");
+        assert_eq!(facts(&[&file]).network, Network::None, "{unit}");
+        let wants = format!("{WANTS}/{unit} -> /{file}");
+        assert_eq!(facts(&[&file, &wants]).network, expected, "{unit}");
+    }
+    let netplan = [
+        "etc/netplan/a.yaml",
+        "usr/lib/systemd/system-generators/netplan",
+    ];
+    assert_eq!(facts(&netplan).network, other("netplan"));
+}
+
+#[test]
+fn networkd_and_its_files() {
+    for (file, expected) in [
+        ("etc/systemd/network/80-dhcp.network", true),
+        ("usr/lib/systemd/network/89-ethernet.network", true),
+        ("usr/lib/systemd/network/89-ethernet.network.example", false),
+        ("usr/lib/systemd/network/80-container-host0.network", false),
+        ("etc/systemd/network/10-name.link", false),
+    ] {
+        assert_eq!(facts(&[file]).networkd_configured, expected, "{file}");
+    }
+    assert!(facts(&["usr/lib/systemd/systemd-networkd"]).networkd_installed);
+    // Merged: /sbin/ip is there too.
+    assert!(facts(&["sbin -> usr/sbin", "usr/sbin/ip -> ../bin/ip", "usr/bin/ip"]).iproute2);
+}
+
+#[test]
+fn var_is_counted_until_it_is_too_much() {
+    let var = facts(&["var/lib/a = 12345", "var/lib/b -> a", "var/log/"]).var;
+    assert_eq!(
+        var,
+        VarContent {
+            bytes: 5,
+            entries: 4
+        }
+    );
+    assert!(var.copyable());
+    // A merged or moved /var, and one that is circular.
+    assert_eq!(
+        facts(&["var -> srv", "srv/a = 123"]).var,
+        VarContent {
+            bytes: 3,
+            entries: 1
+        }
+    );
+    assert_eq!(facts(&["var/self -> ."]).var.entries, 1);
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let var = dir.path().join("var");
+    fs::create_dir(&var).expect("a directory");
+    for name in ["a", "b", "c"] {
+        let file = fs::File::create(var.join(name)).expect("a file");
+        file.set_len(40 << 20).expect("sparse");
+    }
+    assert_eq!(
+        read(dir.path()).var,
+        VarContent {
+            bytes: 80 << 20,
+            entries: 2
+        }
+    );
+    assert!(!read(dir.path()).var.copyable());
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let many = dir.path().join("var/many");
+    fs::create_dir_all(&many).expect("a directory");
+    for i in 0..2000 {
+        fs::File::create(many.join(i.to_string())).expect("a file");
+    }
+    assert_eq!(
+        read(dir.path()).var,
+        VarContent {
+            bytes: 0,
+            entries: 1501
+        }
+    );
+}
+
+#[test]
+fn system_and_release() {
+    for (file, version) in [
+        (
+            "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so",
+            Some(257),
+        ),
+        (
+            "usr/lib64/systemd/libsystemd-shared-257.5-2.fc42.so",
+            Some(257),
+        ),
+        ("usr/lib/systemd/libsystemd-shared-252.so", Some(252)),
+        ("usr/lib/systemd/libsystemd-core-252.so", None),
+    ] {
+        assert_eq!(facts(&[file]).systemd_version, version, "{file}");
+    }
+    assert!(facts(&["usr/lib/systemd/systemd"]).systemd);
+    for (file, name) in [
+        (
+            "etc/os-release = ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n",
+            Some("Debian GNU/Linux 13 (trixie)"),
+        ),
+        ("usr/lib/os-release = PRETTY_NAME=Test\n", Some("Test")),
+        ("etc/os-release = PRETTY_NAME='x y'\n", Some("x y")),
+        ("etc/os-release = NAME=Test\n", None),
+    ] {
+        assert_eq!(facts(&[file]).os_release.as_deref(), name, "{file}");
+    }
+}
+
+#[test]
+fn single_facts() {
+    assert_eq!(facts(&["root/"]).root_home, RootHome::Directory);
+    let roothome = facts(&["root -> var/roothome"]).root_home;
+    assert_eq!(roothome, RootHome::Symlink("var/roothome".into()));
+
+    for (file, expected) in [
+        ("etc/hostname = vm\n", true),
+        ("etc/hostname = \n", false),
+        ("etc/hostname = # none\n", false),
+    ] {
+        assert_eq!(facts(&[file]).has_hostname, expected, "{file}");
+    }
+    for (file, expected) in [
+        (
+            "etc/selinux/config = # SELINUX=disabled\nSELINUX=enforcing\nSELINUXTYPE=targeted\n",
+            true,
+        ),
+        ("etc/selinux/config = SELINUX=permissive\n", false),
+        ("etc/selinux/config = SELINUXTYPE=enforcing\n", false),
+    ] {
+        assert_eq!(facts(&[file]).selinux_enforcing, expected, "{file}");
+    }
+
+    let service = &format!("{UNITS}/cloud-init.service");
+    let enabled =
+        &format!("etc/systemd/system/cloud-init.target.wants/cloud-init.service -> /{service}");
+    let target = &format!("{UNITS}/cloud-init.target");
+    let generator = "usr/lib/systemd/system-generators/cloud-init-generator";
+    for (files, expected) in [
+        (vec![service.as_str(), enabled], true),
+        (vec![generator, target], true),
+        (vec![service], false),
+        (
+            vec![service, enabled, "etc/cloud/cloud-init.disabled"],
+            false,
+        ),
+        (
+            vec![
+                generator,
+                target,
+                "etc/systemd/system/cloud-init.target -> /dev/null",
+            ],
+            false,
+        ),
+    ] {
+        assert_eq!(facts(&files).cloud_init_enabled, expected, "{files:?}");
+    }
+    assert!(facts(&["usr/lib/dracut/modules.d/30ignition/module-setup.sh"]).ignition);
+}
+
+#[test]
+fn serialised_plainly() {
+    let facts = facts(&["root -> var/roothome", "usr/sbin/sshd"]);
+    let json = serde_json::to_value(&facts).expect("serialises");
+    assert_eq!(json["sshd"]["state"], "binary_only");
+    assert_eq!(json["network"], "none");
+    assert_eq!(json["root_home"]["symlink"], "var/roothome");
+    assert_eq!(
+        serde_json::from_value::<GuestFacts>(json).expect("deserialises"),
+        facts
+    );
+}

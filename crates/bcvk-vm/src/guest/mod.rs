@@ -1,0 +1,308 @@
+//! What travels into the guest: units for its initramfs and its real root, and its keys.
+//!
+//! Units and scripts go the same way for every systemd: in a cpio archive after the image's
+//! initramfs. Only what is secret comes as an SMBIOS credential, which systemd reads since 252.
+
+pub mod facts;
+pub mod rooted;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use base64ct::{Base64, Encoding};
+
+use crate::guest::facts::{GuestFacts, Network, Sshd};
+use crate::spec::{Console, EnvVar, Share, SshAccess, VmSpec};
+
+/// An entry of the archive that is appended to the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path without a leading slash.
+    pub path: String,
+    /// What is there.
+    pub content: Content,
+}
+
+/// What an [`Entry`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A file, mode 0644.
+    File(String),
+    /// A symbolic link.
+    Link(String),
+}
+
+/// Everything that is added to the initramfs for `spec` on an image with `facts`.
+#[must_use]
+pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
+    let mut tree = Tree::default();
+    let var = if facts.var.copyable() { "copy" } else { "overlay" };
+    tree.initrd_unit("sysroot.mount", include_str!("units/sysroot.mount"));
+    tree.initrd_unit(
+        "bcvk-sysroot.service",
+        &include_str!("units/bcvk-sysroot.service").replace("@VAR@", var),
+    );
+    tree.initrd_unit(
+        "bcvk-failed.service",
+        &include_str!("units/bcvk-failed.service").replace("/run/bcvk/", "/usr/lib/bcvk/"),
+    );
+    for (target, unit) in [
+        ("initrd-root-fs.target.requires", "sysroot.mount"),
+        ("initrd.target.requires", "bcvk-sysroot.service"),
+        ("emergency.target.wants", "bcvk-failed.service"),
+    ] {
+        tree.link(
+            format!("etc/systemd/system/{target}/{unit}"),
+            format!("../{unit}"),
+        );
+    }
+    tree.file("usr/lib/bcvk/sysroot", include_str!("units/sysroot.sh"));
+    tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
+    if !spec.env.is_empty() {
+        tree.file("usr/lib/bcvk/environment", &environment(&spec.env));
+    }
+
+    tree.run_file("bcvk/failed", include_str!("units/failed.sh"));
+    tree.run_unit("bcvk-failed.service", include_str!("units/bcvk-failed.service"));
+    tree.run_wants("emergency.target", "bcvk-failed.service");
+    tree.run_wants("rescue.target", "bcvk-failed.service");
+    tree.run_unit(
+        "bcvk-userspace.service",
+        include_str!("units/bcvk-userspace.service"),
+    );
+    tree.run_wants("sysinit.target", "bcvk-userspace.service");
+
+    if spec.ssh.is_some() {
+        add_sshd(&mut tree, &facts.sshd);
+    }
+    if spec.ssh.is_none() || facts.sshd == Sshd::Absent {
+        tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
+        tree.run_wants("multi-user.target", "bcvk-up.service");
+    }
+    add_network(&mut tree, facts);
+    for share in &spec.shares {
+        let unit = format!("{}.mount", unit_name(&share.guest_path));
+        tree.run_unit(&unit, &share_mount(share));
+        tree.run_wants("local-fs.target", &unit);
+    }
+    if spec.console == Console::Interactive {
+        tree.run_file(
+            "systemd/system/serial-getty@.service.d/50-bcvk.conf",
+            include_str!("units/autologin.conf"),
+        );
+    }
+    if !spec.env.is_empty() {
+        tree.run_file(
+            "systemd/system.conf.d/50-bcvk.conf",
+            &format!("[Manager]\nDefaultEnvironment={}\n", manager_env(&spec.env)),
+        );
+    }
+    tree.0
+}
+
+/// The SMBIOS type 11 string that carries the keys: a `tmpfiles.d(5)` snippet as the credential
+/// `tmpfiles.extra` (`systemd.system-credentials(7)`).
+#[must_use]
+pub fn oem_string(ssh: &SshAccess, facts: &GuestFacts) -> String {
+    let mut snippet = String::new();
+    // Writing into a String cannot fail.
+    let _ = write!(
+        snippet,
+        "d /root/.ssh 0700 root root -\n\
+         f+~ /root/.ssh/authorized_keys 0600 root root - {}\n",
+        base64(ssh.authorized_key.as_bytes()),
+    );
+    if !facts.has_ssh_host_keys {
+        // Made on the host, where it takes no time.
+        let _ = writeln!(
+            snippet,
+            "f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {}",
+            base64(ssh.host_key.as_bytes()),
+        );
+    }
+    format!(
+        "io.systemd.credential.binary:tmpfiles.extra={}",
+        base64(snippet.as_bytes())
+    )
+}
+
+fn add_sshd(tree: &mut Tree, sshd: &Sshd) {
+    let report_failure = |tree: &mut Tree, unit: &str| {
+        tree.run_file(
+            &format!("systemd/system/{unit}.d/50-bcvk.conf"),
+            "[Unit]\nOnFailure=bcvk-failed.service\n",
+        );
+    };
+    match sshd {
+        Sshd::Absent => {}
+        Sshd::Enabled { unit } | Sshd::SocketActivated { unit } => report_failure(tree, unit),
+        Sshd::Installed { unit } => {
+            tree.run_wants_image("multi-user.target", unit);
+            report_failure(tree, unit);
+        }
+        Sshd::BinaryOnly { path } | Sshd::Masked { path, .. } => {
+            let unit = include_str!("units/bcvk-sshd.service")
+                .replace("@SSHD@", &path.to_string_lossy());
+            tree.run_unit("bcvk-sshd.service", &unit);
+            tree.run_wants("multi-user.target", "bcvk-sshd.service");
+            report_failure(tree, "bcvk-sshd.service");
+        }
+    }
+}
+
+fn add_network(tree: &mut Tree, facts: &GuestFacts) {
+    if facts.networkd_installed {
+        // Sorts after any file of the image's, and the first match wins (systemd.network(5)).
+        tree.run_file(
+            "systemd/network/zz-bcvk.network",
+            include_str!("units/bcvk.network"),
+        );
+    }
+    if facts.network != Network::None {
+        return;
+    }
+    if facts.networkd_installed {
+        tree.run_wants_image("multi-user.target", "systemd-networkd.service");
+    } else {
+        tree.run_file("bcvk/network", include_str!("units/network.sh"));
+        tree.run_unit(
+            "bcvk-network.service",
+            include_str!("units/bcvk-network.service"),
+        );
+        tree.run_wants("multi-user.target", "bcvk-network.service");
+    }
+}
+
+fn share_mount(share: &Share) -> String {
+    include_str!("units/share.mount")
+        .replace("@HOST@", &specifiers(&share.host))
+        .replace("@TAG@", &share.tag.replace('%', "%%"))
+        .replace("@WHERE@", &specifiers(&share.guest_path))
+        .replace("@OPTIONS@", if share.read_only { "ro" } else { "rw" })
+}
+
+/// A path in a unit file, where `%` starts a specifier and a line break ends the value.
+fn specifiers(path: &Path) -> String {
+    path.to_string_lossy()
+        .replace('%', "%%")
+        .replace(['\n', '\r'], "?")
+}
+
+/// Name of the unit for a path (`systemd.unit(5)`, STRING ESCAPING FOR INCLUSION IN UNIT NAMES).
+fn unit_name(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let text = text.trim_matches('/');
+    let mut name = String::new();
+    for (i, byte) in text.bytes().enumerate() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if i > 0 => name.push('.'),
+            b if b.is_ascii_alphanumeric() || b == b'_' || b == b':' => name.push(b.into()),
+            b => {
+                let _ = write!(name, "\\x{b:02x}");
+            }
+        }
+    }
+    name
+}
+
+/// Lines of `/etc/environment` (`pam_env(8)`), which sessions read.
+fn environment(env: &[EnvVar]) -> String {
+    env.iter()
+        .map(|var| format!("{}={}\n", var.name, var.value))
+        .collect()
+}
+
+/// Assignments for `DefaultEnvironment=` (`systemd-system.conf(5)`), which services get.
+fn manager_env(env: &[EnvVar]) -> String {
+    env.iter()
+        .map(|var| {
+            let value = var
+                .value
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('%', "%%");
+            format!("\"{}={value}\"", var.name)
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// RFC 4648 with padding.
+fn base64(bytes: &[u8]) -> String {
+    Base64::encode_string(bytes)
+}
+
+/// Entries in the making. Two roots: the initramfs's own, and what is copied to the real `/run`.
+#[derive(Default)]
+struct Tree(Vec<Entry>);
+
+impl Tree {
+    fn file(&mut self, path: &str, text: &str) {
+        self.0.push(Entry {
+            path: path.to_owned(),
+            content: Content::File(text.to_owned()),
+        });
+    }
+
+    fn link(&mut self, path: String, target: String) {
+        self.0.push(Entry {
+            path,
+            content: Content::Link(target),
+        });
+    }
+
+    fn initrd_unit(&mut self, name: &str, text: &str) {
+        self.file(&format!("etc/systemd/system/{name}"), text);
+    }
+
+    fn run_file(&mut self, path: &str, text: &str) {
+        self.file(&format!("usr/lib/bcvk/run/{path}"), text);
+    }
+
+    fn run_unit(&mut self, name: &str, text: &str) {
+        self.run_file(&format!("systemd/system/{name}"), text);
+    }
+
+    /// Starts one of our units with `target`.
+    fn run_wants(&mut self, target: &str, unit: &str) {
+        self.link(
+            format!("usr/lib/bcvk/run/systemd/system/{target}.wants/{unit}"),
+            format!("../{unit}"),
+        );
+    }
+
+    /// Starts a unit of the image's with `target`. systemd takes the unit's name from the link, so
+    /// the file may be in any of its directories.
+    fn run_wants_image(&mut self, target: &str, unit: &str) {
+        self.link(
+            format!("usr/lib/bcvk/run/systemd/system/{target}.wants/{unit}"),
+            format!("/usr/lib/systemd/system/{unit}"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unit_names_are_escaped_as_systemd_escape_does() {
+        for (path, name) in [
+            ("/run/virtiofs-mnt-project", r"run-virtiofs\x2dmnt\x2dproject"),
+            ("/srv/my data/.x", r"srv-my\x20data-.x"),
+            ("/.hidden", r"\x2ehidden"),
+        ] {
+            assert_eq!(unit_name(Path::new(path)), name);
+        }
+    }
+
+    #[test]
+    fn environment_values_survive_systemds_quoting() {
+        let env = EnvVar {
+            name: "A".into(),
+            value: r#"100% "b" \c"#.into(),
+        };
+        assert_eq!(manager_env(&[env]), r#""A=100%% \"b\" \\c""#);
+    }
+}

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Runs in the initramfs once the image is mounted, read-only, at /sysroot. Afterwards /etc, /var,
+# /root and /tmp are writable and volatile, and /run holds the units for the real root.
+# $1 is "copy" or "overlay": how /var gets its content.
+set -eu
+
+root=/sysroot
+volatile=/run/bcvk/volatile
+
+# Its own file system: /run has a limit of a fifth of the memory.
+mkdir -p "$volatile"
+mount -t tmpfs -o mode=0755,size=100% bcvk-volatile "$volatile"
+
+# The lower directory is bound elsewhere first: kernels before 6.x hang on an overlay that is
+# mounted over its own lower directory.
+overlay() {
+    name=$1 mode=$2
+    mkdir -p "$volatile/$name/lower" "$volatile/$name/work"
+    mkdir -m "$mode" "$volatile/$name/upper"
+    mount --bind "$root/$name" "$volatile/$name/lower"
+    mount -t overlay \
+        -o "lowerdir=$volatile/$name/lower,upperdir=$volatile/$name/upper,workdir=$volatile/$name/work,index=off,metacopy=off" \
+        "bcvk-$name" "$root/$name"
+}
+
+have_overlay() {
+    while read -r first second; do
+        [ "$first" = overlay ] || [ "$second" = overlay ] && return 0
+    done </proc/filesystems
+    return 1
+}
+# An initramfs may lack the module that the image has.
+have_overlay || modprobe overlay || modprobe -d "$root" overlay
+
+overlay etc 0755
+
+if [ "$1" = copy ]; then
+    # A real tmpfs, so that container storage, itself an overlay, works in it.
+    mkdir -p "$volatile/var-lower"
+    mount --bind "$root/var" "$volatile/var-lower"
+    mount -t tmpfs -o mode=0755,size=100% bcvk-var "$root/var"
+    cp -a "$volatile/var-lower/." "$root/var/"
+    umount "$volatile/var-lower"
+else
+    overlay var 0755
+    if [ -d "$root/var/lib" ]; then
+        mkdir -p "$root/var/lib/containers"
+        mount -t tmpfs -o mode=0755,size=100% bcvk-containers "$root/var/lib/containers"
+    fi
+fi
+
+# A symlink leads into /var, which is writable already; its target may not exist yet.
+if [ -L "$root/root" ]; then
+    home=$(readlink "$root/root")
+    mkdir -p -m 0700 "$root/${home#/}"
+elif [ -d "$root/root" ]; then
+    overlay root 0700
+fi
+
+# systemd before 256 does not mount a tmpfs on /tmp by default everywhere, and on a read-only root
+# every service with a private /dev or /tmp needs it.
+if [ -d "$root/tmp" ] && [ ! -L "$root/tmp" ]; then
+    mount -t tmpfs -o mode=1777,nosuid,nodev,size=50% tmpfs "$root/tmp"
+fi
+
+cp -a /usr/lib/bcvk/run/. /run/
+if [ -e /usr/lib/bcvk/environment ]; then
+    cat /usr/lib/bcvk/environment >>"$root/etc/environment"
+fi
+
+# The first port of the only virtio-serial device; there is no udev rule for its name yet.
+if [ -e /dev/vport0p1 ]; then
+    echo initrd >/dev/vport0p1 || true
+fi

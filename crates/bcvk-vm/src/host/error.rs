@@ -1,0 +1,117 @@
+//! What can keep the host from running a VM.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::host::Tool;
+use crate::spec::{MemorySize, SpecError};
+use crate::status::Failure;
+
+/// Everything that can go wrong on the host's side, in the user's words.
+///
+/// The CLI adds the hint and chooses the exit code by variant.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what the variant and its fields are")]
+pub enum HostError {
+    #[error("{} is not installed", .0.program())]
+    ToolMissing(Tool),
+    #[error("QEMU at {} cannot be used: only the host's /usr is visible to the VM's container", .0.display())]
+    QemuOutsideUsr(PathBuf),
+    #[error("image {reference} does not exist here")]
+    ImageMissing { reference: String },
+    #[error("image {reference} could not be pulled")]
+    PullFailed { reference: String },
+    #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
+    ImageArch { reference: String, found: String },
+    #[error("image {reference} is not an operating system: it cannot run programs from the host's /usr")]
+    NotAnOs { reference: String, stderr: String },
+    #[error("KVM was asked for, but cannot be used: {obstacle}")]
+    NoKvm { obstacle: String },
+    #[error("a VM with {asked} of memory cannot fit: this machine has {total} ({available} available)")]
+    MemoryTooLarge {
+        asked: MemorySize,
+        total: MemorySize,
+        available: MemorySize,
+    },
+    #[error("cannot share {}", path.display())]
+    ShareSource {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot share {}: it is not a directory", .0.display())]
+    ShareNotDirectory(PathBuf),
+    #[error("a container named {name} already exists")]
+    NameTaken { name: String },
+    #[error("there is no VM named {name}")]
+    NoSuchVm { name: String },
+    #[error("{name} is not a bcvk VM but another container")]
+    NotAVm { name: String },
+    #[error("VM {name} is not running")]
+    NotRunning { name: String },
+    #[error("VM {name} is running")]
+    StillRunning { name: String },
+    #[error("VM {name} has no SSH key")]
+    NoSsh { name: String },
+    #[error("run-ssh needs SSH")]
+    SshNeeded,
+    #[error("there is nobody to ask whether to remove every VM")]
+    NeedsForce,
+    #[error("podman could not {action}")]
+    Podman { action: Operation, stderr: String },
+    #[error("cannot {action}")]
+    Io {
+        action: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{}", .0.message)]
+    Vm(Box<Failure>),
+    #[error("the VM's supervisor ended without saying why")]
+    SupervisorVanished { console_tail: Vec<String> },
+    #[error("the VM was not ready after {seconds:.0} s; it was still at: {phase}")]
+    ReadyTimeout {
+        seconds: f64,
+        phase: String,
+        console_tail: Vec<String>,
+    },
+    #[error("interrupted")]
+    Interrupted { signal: i32 },
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+}
+
+impl HostError {
+    /// An I/O error with what was being done.
+    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}
+
+/// What podman was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `podman image inspect`
+    InspectImage,
+    /// `podman run`
+    Start,
+    /// `podman ps`
+    List,
+    /// `podman stop`
+    Stop,
+    /// `podman rm`
+    Remove,
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::InspectImage => "look at the image",
+            Self::Start => "start the VM's container",
+            Self::List => "list containers",
+            Self::Stop => "stop the VM",
+            Self::Remove => "remove the VM",
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! What podman knows about an image before anything is started.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::podman::{Podman, stderr_of};
+use crate::host::{HostError, Operation};
+use crate::spec::{Arch, ImageIdentity, SpecError};
+
+/// When an image is pulled, with podman's meanings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Never; a missing image is an error.
+    Never,
+    /// If it is not here.
+    #[default]
+    Missing,
+    /// Before every start.
+    Always,
+}
+
+impl FromStr for PullPolicy {
+    type Err = SpecError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "never" => Ok(Self::Never),
+            "missing" => Ok(Self::Missing),
+            "always" => Ok(Self::Always),
+            other => Err(SpecError::PullPolicy(other.to_owned())),
+        }
+    }
+}
+
+/// An image that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The user's name for it and its ID.
+    pub identity: ImageIdentity,
+    /// What processor it is for.
+    pub arch: Arch,
+    /// Whether it says that it is a bootc image.
+    pub bootable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    architecture: String,
+    #[serde(default)]
+    labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+impl ImageInfo {
+    /// Finds `reference`, pulling it as `pull` says; podman's progress is shown unless `quiet`.
+    pub fn resolve(
+        podman: &Podman,
+        reference: &str,
+        pull: PullPolicy,
+        quiet: bool,
+    ) -> Result<Self, HostError> {
+        if pull == PullPolicy::Always {
+            Self::pull(podman, reference, quiet)?;
+        }
+        match Self::inspect(podman, reference)? {
+            Some(info) => Ok(info),
+            None if pull == PullPolicy::Missing => {
+                Self::pull(podman, reference, quiet)?;
+                Self::inspect(podman, reference)?.ok_or_else(|| missing(reference))
+            }
+            None => Err(missing(reference)),
+        }
+    }
+
+    fn pull(podman: &Podman, reference: &str, quiet: bool) -> Result<(), HostError> {
+        let status = podman
+            .pull(reference, quiet)
+            .map_err(HostError::io("run podman pull"))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(HostError::PullFailed {
+                reference: reference.to_owned(),
+            })
+        }
+    }
+
+    fn inspect(podman: &Podman, reference: &str) -> Result<Option<Self>, HostError> {
+        let output = podman
+            .output(["image", "inspect", "--format=json", "--", reference])
+            .map_err(HostError::io("run podman"))?;
+        let failed = |stderr| HostError::Podman {
+            action: Operation::InspectImage,
+            stderr,
+        };
+        if !output.status.success() {
+            let stderr = stderr_of(&output);
+            // podman has one exit code for every failure here, so its words have to tell.
+            return if ["image not known", "no such image", "failed to find image"]
+                .iter()
+                .any(|words| stderr.contains(words))
+            {
+                Ok(None)
+            } else {
+                Err(failed(stderr))
+            };
+        }
+        let [found]: [Inspected; 1] = serde_json::from_slice(&output.stdout)
+            .map_err(|e| failed(format!("unexpected answer: {e}")))?;
+        let arch = found
+            .architecture
+            .parse()
+            .map_err(|_| HostError::ImageArch {
+                reference: reference.to_owned(),
+                found: found.architecture.clone(),
+            })?;
+        let labels = found.labels.unwrap_or_default();
+        Ok(Some(Self {
+            identity: ImageIdentity {
+                reference: reference.to_owned(),
+                id: found.id,
+            },
+            arch,
+            bootable: ["containers.bootc", "ostree.bootable"]
+                .iter()
+                .any(|key| labels.contains_key(*key)),
+        }))
+    }
+}
+
+fn missing(reference: &str) -> HostError {
+    HostError::ImageMissing {
+        reference: reference.to_owned(),
+    }
+}

@@ -1,0 +1,325 @@
+//! From a resolved spec to a running container, and back to nothing when that fails.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use super::podman::{ContainerPlan, Podman, run_args, stderr_of};
+use super::vmdir::{VmDir, VmDirs, VmLock};
+use crate::host::{HostError, Operation};
+use crate::spec::{Accelerator, Lifetime, PortForward, VmSpec};
+use crate::ssh::{KeyPair, client};
+
+/// Everything that is decided before the first effect.
+#[derive(Debug)]
+pub struct Launch {
+    /// What the supervisor will do.
+    pub spec: VmSpec,
+    /// The bcvk binary.
+    pub exe: PathBuf,
+    /// Whether the container goes away when it ends.
+    pub remove: bool,
+    /// Where the container's standard streams go.
+    pub streams: Streams,
+    /// `KEY=VALUE` labels of the user's.
+    pub labels: Vec<String>,
+    /// The user's `--network`.
+    pub network: Option<String>,
+    /// Published ports, each with the container port that leads to the guest.
+    pub publish: Vec<(PortForward, u16)>,
+    /// The key that lets the user in; its public half is in the spec.
+    pub key: Option<KeyPair>,
+}
+
+/// Where the standard streams of an attached container go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// Nowhere: `podman run --detach`.
+    Detached,
+    /// `podman run` stays; the console goes to stdout if `console`.
+    Attached {
+        /// Whether the guest's console is shown.
+        console: bool,
+        /// Whether stdin goes to the guest's console.
+        interactive: bool,
+        /// Whether the container has a terminal.
+        tty: bool,
+    },
+}
+
+/// A container that podman has started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its VM directory.
+    pub dir: VmDir,
+    /// The `podman run` that stays with an attached container.
+    pub attached: Option<Child>,
+    name: String,
+    podman: Podman,
+    remove: bool,
+    hold: Option<VmLock>,
+    cli_lock: Option<VmLock>,
+}
+
+impl Launch {
+    /// Makes the VM directory and starts the container. On any failure both are gone again.
+    pub fn start(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
+        let dir = dirs.create().map_err(HostError::io("make the VM directory"))?;
+        let mut started = Started {
+            name: self.spec.name.to_string(),
+            podman: podman.clone(),
+            remove: true,
+            hold: None,
+            cli_lock: None,
+            attached: None,
+            dir,
+        };
+        match self.start_in(&mut started) {
+            Ok(()) => {
+                started.remove = self.remove;
+                Ok(started)
+            }
+            Err(e) => {
+                // The first error is the one to tell; what cannot be removed is swept later.
+                let _ = started.discard();
+                Err(e)
+            }
+        }
+    }
+
+    fn start_in(&self, started: &mut Started) -> Result<(), HostError> {
+        let dir = &started.dir;
+        started.hold = Some(dir.hold().map_err(HostError::io("lock the VM directory"))?);
+        if self.spec.lifetime == Lifetime::Cli {
+            let lock = dir.lock_as_cli();
+            started.cli_lock = Some(lock.map_err(HostError::io("lock the VM directory"))?);
+        }
+        self.fill(dir)
+            .map_err(HostError::io("write the VM directory"))?;
+
+        let hooks_dir = dir.path().join("hooks");
+        let (detach, interactive, tty) = match self.streams {
+            Streams::Detached => (true, false, false),
+            Streams::Attached {
+                interactive, tty, ..
+            } => (false, interactive, tty),
+        };
+        let args = run_args(&ContainerPlan {
+            vm_dir: dir.path(),
+            vm_id: dir.id(),
+            hooks_dir: self.remove.then_some(hooks_dir.as_path()),
+            detach,
+            interactive,
+            tty,
+            ..self.plan()
+        });
+        let mut command = podman_run(&started.podman, self.streams);
+        command.args(&args);
+        let failed = HostError::io("run podman");
+        match self.streams {
+            Streams::Detached => {
+                let output = command.output().map_err(failed)?;
+                if !output.status.success() {
+                    return Err(self.explain(&stderr_of(&output)));
+                }
+            }
+            Streams::Attached { .. } => {
+                started.attached = Some(command.spawn().map_err(failed)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The command line that [`Launch::start`] would run, with `VM_DIR` for the directory that
+    /// does not exist yet.
+    #[must_use]
+    pub fn podman_args(&self) -> Vec<std::ffi::OsString> {
+        run_args(&ContainerPlan {
+            vm_dir: Path::new("VM_DIR"),
+            hooks_dir: self.remove.then_some(Path::new("VM_DIR/hooks")),
+            detach: self.streams == Streams::Detached,
+            ..self.plan()
+        })
+    }
+
+    fn plan(&self) -> ContainerPlan<'_> {
+        let kvm = self.spec.accel == Accelerator::Kvm;
+        ContainerPlan {
+            spec: &self.spec,
+            vm_dir: Path::new(""),
+            vm_id: "",
+            exe: &self.exe,
+            hooks_dir: None,
+            remove: self.remove,
+            detach: false,
+            interactive: false,
+            tty: false,
+            labels: &self.labels,
+            network: self.network.as_deref(),
+            publish: &self.publish,
+            kvm,
+            // A rootless user usually reaches /dev/kvm through the group kvm, which a user
+            // namespace drops. crun alone knows how to keep it, and only rootless needs it.
+            keep_groups: kvm && !rustix::process::geteuid().is_root(),
+        }
+    }
+
+    fn fill(&self, dir: &VmDir) -> io::Result<()> {
+        dir.write_spec(&self.spec)?;
+        if let Some(key) = &self.key {
+            dir.write_private("ssh_key", key.private().as_bytes())?;
+            let config = client::config(&self.spec.name, dir, &self.exe);
+            dir.write_private("ssh_config", config.as_bytes())?;
+        }
+        if self.remove {
+            let hooks = dir.path().join("hooks");
+            fs::create_dir(&hooks)?;
+            fs::write(
+                hooks.join("forget.json"),
+                serde_json::to_vec(&forget_hook(&self.exe, dir))?,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Turns what `podman run` said into what it means for the user.
+    fn explain(&self, stderr: &str) -> HostError {
+        let name = self.spec.name.as_str();
+        if stderr.contains("is already in use") && stderr.contains(name) {
+            HostError::NameTaken {
+                name: name.to_owned(),
+            }
+        } else if stderr.contains(crate::spec::CONTAINER_EXE)
+            && (stderr.contains("no such file") || stderr.contains("not found"))
+        {
+            // The binary is there (it was mounted); its loader /lib64/ld-linux… is not.
+            HostError::NotAnOs {
+                reference: self.spec.image.reference.clone(),
+                stderr: stderr.to_owned(),
+            }
+        } else {
+            HostError::Podman {
+                action: Operation::Start,
+                stderr: stderr.to_owned(),
+            }
+        }
+    }
+}
+
+impl Started {
+    /// Name of the VM.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks the supervisor to shut the guest down, without waiting for it.
+    pub fn ask_to_stop(&self) -> Result<(), HostError> {
+        self.kill("TERM")
+    }
+
+    /// Ends the VM at once; the container stays if it is to be kept.
+    pub fn end(&self) -> Result<(), HostError> {
+        self.kill("KILL")
+    }
+
+    fn kill(&self, signal: &str) -> Result<(), HostError> {
+        match self.dir.container_id() {
+            Some(id) => self.podman.kill(&id, signal),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the VM at once and leaves nothing of it.
+    pub fn discard(&mut self) -> Result<(), HostError> {
+        let removed = match self.dir.container_id() {
+            Some(id) => self.podman.remove(&id),
+            None => Ok(()),
+        };
+        if let Some(mut child) = self.attached.take() {
+            // It ends with its container; this only collects it.
+            let _ = child.wait();
+        }
+        self.hold = None;
+        self.cli_lock = None;
+        self.dir
+            .remove_if_unused()
+            .map_err(HostError::io("remove the VM directory"))?;
+        removed
+    }
+
+    /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,
+    /// kept without.
+    pub fn finish(mut self) -> Result<(), HostError> {
+        if self.remove {
+            self.discard()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn podman_run(podman: &Podman, streams: Streams) -> Command {
+    match streams {
+        Streams::Detached => {
+            let mut command = podman.command();
+            command.stdin(Stdio::null());
+            command
+        }
+        Streams::Attached {
+            console,
+            interactive,
+            ..
+        } => {
+            let mut command = Command::new(podman.program());
+            if interactive {
+                // It reads the terminal, so it has to stay in the foreground.
+                command.stdin(Stdio::inherit());
+            } else {
+                command.process_group(0).stdin(Stdio::null());
+            }
+            command.stdout(if console {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            });
+            command
+        }
+    }
+}
+
+/// The OCI hook that removes a VM directory once podman has removed the container of a `--rm` VM:
+/// nobody else is there to do it when `podman stop` ends a detached VM.
+/// Format: `oci-hooks(5)`; `poststop` is the OCI runtime specification's.
+fn forget_hook(exe: &Path, dir: &VmDir) -> serde_json::Value {
+    json!({
+        "version": "1.0.0",
+        "hook": {
+            "path": exe,
+            "args": ["bcvk", "internal", "forget", dir.path()],
+        },
+        "when": { "always": true },
+        "stages": ["poststop"],
+    })
+}
+
+/// Removes VM directories whose container is gone: what a plain `podman rm -f`, a power cut or a
+/// killed CLI leaves. Costs one `podman ps`, and only when there is a candidate.
+pub fn sweep(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
+    let unused = dirs.unused().map_err(HostError::io("list VM directories"))?;
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let containers = podman.vms()?;
+    for dir in unused {
+        if !containers.iter().any(|c| c.vm_id() == Some(dir.id())) {
+            dir.remove_if_unused()
+                .map_err(HostError::io("remove a VM directory"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! What happens where the user is: finding tools, asking podman, keeping VM directories.
+
+mod accel;
+mod console;
+mod error;
+mod image;
+mod launch;
+pub mod podman;
+mod proxy;
+mod tools;
+mod vmdir;
+mod watch;
+
+pub use accel::{AccelChoice, AccelRequest, choose_accelerator};
+pub use console::ConsoleFollower;
+pub use error::{HostError, Operation};
+pub use image::{ImageInfo, PullPolicy};
+pub use launch::{Launch, Started, Streams, sweep};
+pub use proxy::proxy;
+pub use tools::{Tool, find_tool, host_memory};
+pub use vmdir::{VmDir, VmDirs, VmLock};
+pub use watch::{SignalSource, Target, WatchEvent, Watcher};

@@ -1,0 +1,404 @@
+//! podman: command lines as pure functions, and the one place that runs them.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+use serde::Deserialize;
+
+use crate::host::{HostError, Operation};
+use crate::spec::{
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, PortForward, Share, VmSpec,
+};
+
+/// Marks containers that are bcvk's VMs; the key is the one that the existing bcvk uses.
+pub const LABEL: &str = "bcvk.ephemeral";
+/// Label that carries the id of the VM directory.
+pub const LABEL_VM: &str = "bcvk.vm";
+
+/// Seconds that `podman stop` leaves a guest for its shutdown before it kills the container.
+/// podman's own 10 are not enough for an emulated guest.
+pub const STOP_TIMEOUT_SECONDS: u32 = 30;
+
+/// A container around one VM, as `podman run` is told to make it.
+#[derive(Debug, Clone)]
+pub struct ContainerPlan<'a> {
+    /// What the supervisor will do.
+    pub spec: &'a VmSpec,
+    /// The VM directory on the host.
+    pub vm_dir: &'a Path,
+    /// Its id.
+    pub vm_id: &'a str,
+    /// The bcvk binary on the host.
+    pub exe: &'a Path,
+    /// Directory with the OCI hook that removes the VM directory once the container is gone.
+    pub hooks_dir: Option<&'a Path>,
+    /// Whether podman removes the container when it ends.
+    pub remove: bool,
+    /// Whether `podman run` returns at once.
+    pub detach: bool,
+    /// Whether standard input stays open.
+    pub interactive: bool,
+    /// Whether the container gets a terminal.
+    pub tty: bool,
+    /// The user's `--label`s.
+    pub labels: &'a [String],
+    /// The user's `--network`.
+    pub network: Option<&'a str>,
+    /// The user's `--publish`es with the container ports chosen for them.
+    pub publish: &'a [(PortForward, u16)],
+    /// Whether `/dev/kvm` is passed in.
+    pub kvm: bool,
+    /// Whether the user's supplementary groups are needed to open `/dev/kvm`.
+    pub keep_groups: bool,
+}
+
+/// The arguments of `podman`, without the program itself.
+///
+/// The container has podman's default capabilities and seccomp profile. What deviates from a plain
+/// `podman run IMAGE` is one of:
+/// - the supervisor and QEMU run from the host's `/usr`, so nothing need be in the image;
+/// - the image's own configuration (entrypoint, user, volumes, health check, environment, stop
+///   signal) describes its use as a container and must not leak into the supervisor;
+/// - `label=disable`: SELinux would otherwise forbid reading the host's `/usr`.
+#[must_use]
+pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
+    let mut args = Args::default();
+    if let Some(dir) = plan.hooks_dir {
+        args.pair("--hooks-dir", dir);
+    }
+    args.flag("run");
+    args.pair("--name", plan.spec.name.as_str());
+    args.pair("--cidfile", plan.vm_dir.join("container-id"));
+    args.flag("--pull=never");
+    for (wanted, flag) in [
+        (plan.remove, "--rm"),
+        (plan.detach, "--detach"),
+        (plan.interactive, "--interactive"),
+        (plan.tty, "--tty"),
+    ] {
+        if wanted {
+            args.flag(flag);
+        }
+    }
+    args.pair("--label", format!("{LABEL}=1"));
+    args.pair("--label", format!("{LABEL_VM}={}", plan.vm_id));
+    for label in plan.labels {
+        args.pair("--label", label);
+    }
+    if let Some(network) = plan.network {
+        args.pair("--network", network);
+    }
+    for (forward, container_port) in plan.publish {
+        args.pair("--publish", publish_arg(forward, *container_port));
+    }
+    for flag in [
+        "--user=0:0",
+        "--workdir=/",
+        "--systemd=false",
+        "--no-healthcheck",
+        "--image-volume=ignore",
+        "--unsetenv-all",
+        "--stop-signal=SIGTERM",
+        "--security-opt=label=disable",
+    ] {
+        args.flag(flag);
+    }
+    args.pair("--stop-timeout", STOP_TIMEOUT_SECONDS.to_string());
+    if plan.kvm {
+        args.flag("--device=/dev/kvm");
+    }
+    if plan.keep_groups {
+        args.flag("--group-add=keep-groups");
+    }
+    args.pair("--volume", "/usr:/usr:ro");
+    for file in ["/etc/ld.so.cache", "/etc/ld.so.conf.d"] {
+        if Path::new(file).exists() {
+            args.pair("--mount", bind(Path::new(file), Path::new(file), true));
+        }
+    }
+    args.pair("--mount", bind(plan.exe, Path::new(CONTAINER_EXE), true));
+    args.pair("--mount", bind(plan.vm_dir, Path::new(CONTAINER_VM_DIR), false));
+    args.pair(
+        "--mount",
+        format!(
+            "type=image,source={},destination={CONTAINER_IMAGE},rw={}",
+            plan.spec.image.id,
+            plan.spec.shares.iter().any(needs_mount_point),
+        ),
+    );
+    for share in &plan.spec.shares {
+        args.pair(
+            "--mount",
+            bind(&share.host, &share.container_path(), share.read_only),
+        );
+    }
+    args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
+    args.flag(&plan.spec.image.id);
+    args.flag("internal");
+    args.flag("supervise");
+    args.0
+}
+
+/// Mount points under `/run` are made in the guest. Others have to exist in the image, so the
+/// supervisor makes them in the image mount's throw-away upper layer.
+fn needs_mount_point(share: &Share) -> bool {
+    !share.guest_path.starts_with("/run")
+}
+
+/// A bind mount for `--mount`. The value is CSV, so a field with a comma or a quote is quoted.
+fn bind(source: &Path, destination: &Path, read_only: bool) -> OsString {
+    let mut arg = OsString::from("type=bind,");
+    arg.push(csv_field("source=", source.as_os_str()));
+    arg.push(",");
+    arg.push(csv_field("destination=", destination.as_os_str()));
+    if read_only {
+        arg.push(",readonly=true");
+    }
+    arg
+}
+
+fn csv_field(key: &str, value: &OsStr) -> OsString {
+    let Some(text) = value.to_str() else {
+        // podman's CSV reader takes bytes as they are.
+        let mut field = OsString::from(key);
+        field.push(value);
+        return field;
+    };
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{key}{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        format!("{key}{text}").into()
+    }
+}
+
+fn publish_arg(forward: &PortForward, container_port: u16) -> String {
+    let host_port = match forward.host_port {
+        0 => String::new(),
+        port => port.to_string(),
+    };
+    let host = match forward.host_ip {
+        Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:{host_port}"),
+        Some(ip) => format!("{ip}:{host_port}"),
+        None => host_port,
+    };
+    format!("{host}:{container_port}/{}", forward.protocol)
+}
+
+#[derive(Default)]
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.into());
+    }
+
+    fn pair(&mut self, flag: &str, value: impl AsRef<OsStr>) {
+        let mut arg = OsString::from(flag);
+        arg.push("=");
+        arg.push(value);
+        self.0.push(arg);
+    }
+}
+
+/// A container as `podman ps --format json` describes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// Full container ID.
+    pub id: String,
+    /// Its names; podman gives one.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// `running`, `exited`, `created`, …
+    #[serde(default)]
+    pub state: String,
+    /// When it was made, in podman's words.
+    #[serde(default)]
+    pub created_at: String,
+    /// Unix time at which it started.
+    #[serde(default)]
+    pub started_at: i64,
+    /// Exit code, once it has exited.
+    #[serde(default)]
+    pub exit_code: i32,
+    /// The image's name.
+    #[serde(default)]
+    pub image: String,
+    /// What runs in it.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+impl Container {
+    /// Its name, or its ID where it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.names.first().map_or(&self.id, String::as_str)
+    }
+
+    /// The id of its VM directory.
+    #[must_use]
+    pub fn vm_id(&self) -> Option<&str> {
+        self.labels.as_ref()?.get(LABEL_VM).map(String::as_str)
+    }
+
+    /// Whether podman says that it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// Whether it is one of bcvk's.
+    #[must_use]
+    pub fn is_vm(&self) -> bool {
+        self.labels
+            .as_ref()
+            .is_some_and(|labels| labels.contains_key(LABEL))
+    }
+}
+
+/// The podman of this host.
+#[derive(Debug, Clone)]
+pub struct Podman {
+    program: PathBuf,
+}
+
+impl Podman {
+    /// Uses the podman at `program`.
+    #[must_use]
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// A podman command without the terminal's signals: a Ctrl-C reaches bcvk, which lets podman
+    /// finish what it is at and then undoes it. Killed half-way, podman may leave storage locked.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.process_group(0);
+        command
+    }
+
+    /// Runs podman to its end with nothing on stdin; stdout and stderr are collected.
+    pub fn output<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> io::Result<Output> {
+        self.command().args(args).stdin(Stdio::null()).output()
+    }
+
+    /// Pulls an image with the user watching: podman's progress goes to stderr, and Ctrl-C
+    /// reaches it.
+    pub fn pull(&self, reference: &str, quiet: bool) -> io::Result<ExitStatus> {
+        let mut command = Command::new(&self.program);
+        command.arg("pull");
+        if quiet {
+            command.arg("--quiet");
+        }
+        command
+            .arg("--")
+            .arg(reference)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+    }
+
+    /// All containers, stopped ones included, that are bcvk's VMs.
+    pub fn vms(&self) -> Result<Vec<Container>, HostError> {
+        self.ps(&[&format!("label={LABEL}=1")])
+    }
+
+    /// The container with this name or ID prefix, whatever it is.
+    pub fn find(&self, name: &str) -> Result<Option<Container>, HostError> {
+        let is_id = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        // `name=` is a regular expression to podman; VM names contain no special character but
+        // the dot, and the exact match below settles it.
+        let mut found = self.ps(&[&format!("name=^{name}$")])?;
+        found.retain(|c| c.names.iter().any(|n| n == name));
+        if found.is_empty() && is_id {
+            found = self.ps(&[&format!("id={name}")])?;
+        }
+        Ok(found.into_iter().next())
+    }
+
+    fn ps(&self, filters: &[&str]) -> Result<Vec<Container>, HostError> {
+        let mut args = vec!["ps", "--all", "--format=json"];
+        for filter in filters {
+            args.push("--filter");
+            args.push(filter);
+        }
+        let failed = |stderr: String| HostError::Podman {
+            action: Operation::List,
+            stderr,
+        };
+        let output = self
+            .output(&args)
+            .map_err(HostError::io("run podman"))?;
+        if !output.status.success() {
+            return Err(failed(stderr_of(&output)));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|e| failed(format!("unexpected answer: {e}")))
+    }
+
+    /// Shuts a VM down as `podman stop` does.
+    pub fn stop(&self, id: &str) -> Result<(), HostError> {
+        self.expect(Operation::Stop, &["stop", "--", id])
+    }
+
+    /// Sends a signal to a VM's supervisor. One that has ended already is no error.
+    pub fn kill(&self, id: &str, signal: &str) -> Result<(), HostError> {
+        let signal = format!("--signal={signal}");
+        let output = self
+            .output(["kill", &signal, "--", id])
+            .map_err(HostError::io("run podman"))?;
+        let stderr = stderr_of(&output);
+        let gone = ["not running", "no such container", "no container with"]
+            .iter()
+            .any(|words| stderr.contains(words));
+        if output.status.success() || gone {
+            Ok(())
+        } else {
+            Err(HostError::Podman {
+                action: Operation::Stop,
+                stderr,
+            })
+        }
+    }
+
+    /// Ends and removes a VM at once. One that is gone already is no error.
+    pub fn remove(&self, id: &str) -> Result<(), HostError> {
+        self.expect(
+            Operation::Remove,
+            &["rm", "--force", "--ignore", "--time=0", "--", id],
+        )
+    }
+
+    fn expect(&self, action: Operation, args: &[&str]) -> Result<(), HostError> {
+        let output = self.output(args).map_err(HostError::io("run podman"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(HostError::Podman {
+                action,
+                stderr: stderr_of(&output),
+            })
+        }
+    }
+}
+
+/// What a command said on stderr, for an error's causes.
+pub(crate) fn stderr_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}

@@ -1,0 +1,94 @@
+//! Programs of the host and its memory.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use crate::host::HostError;
+use crate::spec::{Arch, MemorySize};
+
+/// A program that bcvk runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Manages the container.
+    Podman,
+    /// OpenSSH's client.
+    Ssh,
+    /// QEMU's system emulator for an architecture.
+    Qemu(Arch),
+}
+
+impl Tool {
+    /// Its file name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::Ssh => "ssh",
+            Self::Qemu(arch) => arch.qemu_binary(),
+        }
+    }
+}
+
+/// Finds `tool` in `PATH`, besides in `/usr/libexec`, where some distributions keep QEMU
+/// (`qemu-kvm` on CentOS and RHEL).
+///
+/// # Errors
+/// [`HostError::ToolMissing`]; [`HostError::QemuOutsideUsr`] for a QEMU that the container could
+/// not see, because only the host's `/usr` is mounted into it.
+pub fn find_tool(tool: Tool) -> Result<PathBuf, HostError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut candidates: Vec<PathBuf> = env::split_paths(&path)
+        .map(|dir| dir.join(tool.program()))
+        .collect();
+    if matches!(tool, Tool::Qemu(_)) {
+        candidates.push(PathBuf::from("/usr/libexec/qemu-kvm"));
+    }
+    let found = candidates
+        .into_iter()
+        .find(|path| {
+            fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        })
+        .ok_or(HostError::ToolMissing(tool))?;
+    if !matches!(tool, Tool::Qemu(_)) {
+        return Ok(found);
+    }
+    let real = fs::canonicalize(&found).unwrap_or(found);
+    if real.starts_with("/usr") {
+        Ok(real)
+    } else {
+        Err(HostError::QemuOutsideUsr(real))
+    }
+}
+
+/// The host's memory, total and available, as the kernel reports it (`proc_meminfo(5)`).
+#[must_use]
+pub fn host_memory() -> Option<(MemorySize, MemorySize)> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    Some((
+        meminfo_field(&meminfo, "MemTotal:")?,
+        meminfo_field(&meminfo, "MemAvailable:")?,
+    ))
+}
+
+fn meminfo_field(meminfo: &str, name: &str) -> Option<MemorySize> {
+    let line = meminfo.lines().find(|line| line.starts_with(name))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(MemorySize::from_mib(kib / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_is_in_kibibytes() {
+        let text = "MemTotal:       25276502 kB\nMemFree: 1 kB\nMemAvailable:   2097152 kB\n";
+        assert_eq!(
+            meminfo_field(text, "MemAvailable:"),
+            Some(MemorySize::from_mib(2048))
+        );
+        assert_eq!(meminfo_field(text, "SwapTotal:"), None);
+    }
+}

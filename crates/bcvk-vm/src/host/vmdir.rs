@@ -1,0 +1,342 @@
+//! The VM directory: where the host and one VM's supervisor meet.
+//!
+//! Life and death are told by `flock(2)`, because the kernel drops a lock however its holder ends:
+//!
+//! | file | held by | says |
+//! |---|---|---|
+//! | `lock` | shared: every bcvk process that needs the directory, and the supervisor | do not sweep |
+//! | `supervisor.lock` | exclusive: the supervisor | the VM's supervisor lives |
+//! | `cli.lock` | exclusive: the CLI of an attached VM | the VM's user is still there |
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::spec::VmSpec;
+
+/// All VM directories of one user: `$XDG_RUNTIME_DIR/bcvk/vms`, or `/run/bcvk/vms` for root.
+#[derive(Debug, Clone)]
+pub struct VmDirs {
+    root: PathBuf,
+}
+
+/// One VM's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmDir {
+    path: PathBuf,
+}
+
+/// A held lock; dropping it, or dying, releases it.
+#[derive(Debug)]
+pub struct VmLock {
+    _file: File,
+}
+
+impl VmDirs {
+    /// The directory of the calling user. `runtime_dir` is the value of `XDG_RUNTIME_DIR`.
+    ///
+    /// Without one, users other than root get `/run/user/UID` if it is theirs, else `/tmp/bcvk-UID`,
+    /// as podman does; that one is refused if somebody else made it.
+    pub fn open(runtime_dir: Option<&Path>) -> io::Result<Self> {
+        let uid = rustix::process::geteuid().as_raw();
+        let base = if uid == 0 {
+            PathBuf::from("/run")
+        } else if let Some(dir) = runtime_dir.filter(|d| d.is_absolute()) {
+            dir.to_owned()
+        } else {
+            let user = PathBuf::from(format!("/run/user/{uid}"));
+            if fs::metadata(&user).is_ok_and(|m| m.uid() == uid) {
+                user
+            } else {
+                private_dir(&PathBuf::from(format!("/tmp/bcvk-{uid}")), uid)?
+            }
+        };
+        let root = private_dir(&base.join("bcvk"), uid)?.join("vms");
+        Ok(Self {
+            root: private_dir(&root, uid)?,
+        })
+    }
+
+    /// Makes a new directory with a fresh random id.
+    pub fn create(&self) -> io::Result<VmDir> {
+        let mut random = [0_u8; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let id = format!("{:016x}", u64::from_be_bytes(random));
+        let path = self.root.join(id);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(VmDir { path })
+    }
+
+    /// Every VM directory there is.
+    pub fn list(&self) -> io::Result<Vec<VmDir>> {
+        let mut dirs: Vec<VmDir> = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                dirs.push(VmDir { path: entry.path() });
+            }
+        }
+        dirs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(dirs)
+    }
+
+    /// The directory with this id, as the container's label names it.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<VmDir> {
+        let plain = id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let path = self.root.join(id);
+        (plain && path.is_dir()).then_some(VmDir { path })
+    }
+
+    /// Directories that no process uses: candidates for [`VmDir::remove_if_unused`] once podman
+    /// has confirmed that their containers are gone.
+    pub fn unused(&self) -> io::Result<Vec<VmDir>> {
+        Ok(self
+            .list()?
+            .into_iter()
+            .filter(|dir| matches!(dir.try_lock("lock", true), Ok(Some(_))))
+            .collect())
+    }
+}
+
+impl VmDir {
+    /// The directory at `path`, such as [`crate::spec::CONTAINER_VM_DIR`] inside the container.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The random id: 16 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+    }
+
+    /// The user's private SSH key.
+    #[must_use]
+    pub fn ssh_key(&self) -> PathBuf {
+        self.path.join("ssh_key")
+    }
+
+    /// The client configuration that [`crate::ssh::client`] writes.
+    #[must_use]
+    pub fn ssh_config(&self) -> PathBuf {
+        self.path.join("ssh_config")
+    }
+
+    /// The socket behind which the guest's sshd is.
+    #[must_use]
+    pub fn ssh_socket(&self) -> PathBuf {
+        self.path.join("ssh.sock")
+    }
+
+    /// The guest's console, as far as it was kept.
+    #[must_use]
+    pub fn console_log(&self) -> PathBuf {
+        self.path.join("console.log")
+    }
+
+    /// Where podman writes the container's ID (`--cidfile`).
+    #[must_use]
+    pub fn container_id_file(&self) -> PathBuf {
+        self.path.join("container-id")
+    }
+
+    /// The container's ID, once podman has made it.
+    #[must_use]
+    pub fn container_id(&self) -> Option<String> {
+        let id = fs::read_to_string(self.container_id_file()).ok()?;
+        let id = id.trim();
+        (!id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
+    }
+
+    /// Writes the spec that the supervisor obeys.
+    pub fn write_spec(&self, spec: &VmSpec) -> io::Result<()> {
+        self.write_private("spec.json", &serde_json::to_vec_pretty(spec)?)
+    }
+
+    /// Reads the spec back.
+    pub fn read_spec(&self) -> io::Result<VmSpec> {
+        let text = fs::read(self.path.join("spec.json"))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Writes a file that only its owner reads (mode 0600).
+    pub fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.path.join(name))?
+            .write_all(content)
+    }
+
+    /// Keeps the directory from being swept.
+    pub fn hold(&self) -> io::Result<VmLock> {
+        let file = self.lock_file("lock")?;
+        flock(&file, FlockOperation::LockShared)?;
+        Ok(VmLock { _file: file })
+    }
+
+    /// Takes `cli.lock`: from now on an attached VM lives as long as this process.
+    pub fn lock_as_cli(&self) -> io::Result<VmLock> {
+        self.lock_exclusive("cli.lock")
+    }
+
+    /// Takes `supervisor.lock`.
+    pub fn lock_as_supervisor(&self) -> io::Result<VmLock> {
+        self.lock_exclusive("supervisor.lock")
+    }
+
+    /// Whether the VM's supervisor lives.
+    #[must_use]
+    pub fn supervisor_lives(&self) -> bool {
+        matches!(self.try_lock("supervisor.lock", false), Ok(None))
+    }
+
+    /// Blocks until no CLI holds `cli.lock`.
+    pub fn wait_for_cli_to_end(&self) -> io::Result<()> {
+        self.wait_for("cli.lock")
+    }
+
+    /// Blocks until no supervisor holds `supervisor.lock`.
+    pub fn wait_for_supervisor_to_end(&self) -> io::Result<()> {
+        self.wait_for("supervisor.lock")
+    }
+
+    /// Removes the directory unless a process uses it; says whether it is gone.
+    pub fn remove_if_unused(&self) -> io::Result<bool> {
+        match self.try_lock("lock", true) {
+            Ok(Some(_lock)) => {
+                fs::remove_dir_all(&self.path)?;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path.join(name))
+    }
+
+    fn lock_exclusive(&self, name: &str) -> io::Result<VmLock> {
+        let file = self.lock_file(name)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(VmLock { _file: file })
+    }
+
+    fn wait_for(&self, name: &str) -> io::Result<()> {
+        let file = self.lock_file(name)?;
+        Ok(flock(&file, FlockOperation::LockShared)?)
+    }
+
+    /// `None` when somebody holds it. With `create`, a directory whose maker died before making
+    /// the lock file counts as free.
+    fn try_lock(&self, name: &str, create: bool) -> io::Result<Option<VmLock>> {
+        let file = if create {
+            self.lock_file(name)?
+        } else {
+            File::open(self.path.join(name))?
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(VmLock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Makes `path` with mode 0700, or checks that it is a directory of ours.
+fn private_dir(path: &Path, uid: u32) -> io::Result<PathBuf> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let meta = fs::symlink_metadata(path)?;
+            if !meta.is_dir() || meta.uid() != uid {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!("{} belongs to somebody else", path.display()),
+                ));
+            }
+        }
+        Err(e) => return Err(e),
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs() -> (tempfile::TempDir, VmDirs) {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let root = tmp.path().to_owned();
+        (tmp, VmDirs { root })
+    }
+
+    #[test]
+    fn a_held_directory_is_not_swept_and_a_free_one_is() {
+        let (_tmp, dirs) = dirs();
+        let dir = dirs.create().expect("create");
+        let first = dir.hold().expect("hold");
+        let second = dir.hold().expect("two may hold it");
+        assert!(!dir.remove_if_unused().expect("held"));
+        drop(first);
+        assert!(dirs.unused().expect("unused").is_empty());
+        drop(second);
+        assert_eq!(dirs.unused().expect("unused"), [dir.clone()]);
+        assert!(dir.remove_if_unused().expect("free"));
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn the_supervisor_is_known_to_live_by_its_lock_alone() {
+        let (_tmp, dirs) = dirs();
+        let dir = dirs.create().expect("create");
+        assert!(!dir.supervisor_lives());
+        let lock = dir.lock_as_supervisor().expect("lock");
+        assert!(dir.supervisor_lives());
+        drop(lock);
+        assert!(!dir.supervisor_lives());
+    }
+
+    #[test]
+    fn ids_from_labels_cannot_leave_the_directory() {
+        let (_tmp, dirs) = dirs();
+        let dir = dirs.create().expect("create");
+        assert_eq!(dirs.by_id(dir.id()), Some(dir));
+        assert_eq!(dirs.by_id("../../../../../"), None);
+        assert_eq!(dirs.by_id("../.."), None);
+    }
+
+    #[test]
+    fn private_files_are_private() {
+        let (_tmp, dirs) = dirs();
+        let dir = dirs.create().expect("create");
+        dir.write_private("ssh_key", b"secret").expect("write");
+        let mode = |p: &Path| fs::metadata(p).expect("metadata").mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        assert_eq!(mode(&dir.ssh_key()), 0o600);
+    }
+}

@@ -1,0 +1,18 @@
+//! Ephemeral VMs from bootc container images.
+//!
+//! This crate is everything bcvk does apart from its command line: it knows no flags and prints
+//! nothing. Imports point downward only, in this order:
+//!
+//! - [`host`]: podman, image inspection, VM directories — runs where the user is
+//! - [`supervisor`]: file servers, QEMU, shutdown — runs as PID 1 of the container
+//! - [`guest`]: the units and the agent that travel into the VM
+//! - [`ssh`]: keys and the client's configuration
+//! - [`status`]: what the supervisor writes and the host reads
+//! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
+
+pub mod guest;
+pub mod host;
+pub mod spec;
+pub mod ssh;
+pub mod status;
+pub mod supervisor;

@@ -1,0 +1,238 @@
+//! What can be wrong with a value that the user gave.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::memory::MemorySize;
+
+/// A value that cannot be part of a VM's description.
+///
+/// Each sentence names the value as it was given and says what would be right. It does not
+/// name the option: the caller knows that and puts it in front.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// Not a number with a unit that sizes have.
+    #[error(
+        "'{value}' is not a memory size: give a number with a unit, such as 4G or 2048M (a plain number is MiB)"
+    )]
+    MemorySyntax {
+        /// As given.
+        value: String,
+    },
+    /// A size that is not a whole number of mebibytes.
+    #[error(
+        "'{value}' is not a whole number of MiB: guest memory is given in steps of 1 MiB, such as 1536M"
+    )]
+    MemoryNotWholeMib {
+        /// As given.
+        value: String,
+    },
+    /// Less than a guest can boot with.
+    #[error(
+        "'{value}' is too little memory for a guest: give at least {}",
+        MemorySize::MIN
+    )]
+    MemoryTooSmall {
+        /// As given.
+        value: String,
+    },
+    /// More than can be counted in MiB with 32 bits.
+    #[error(
+        "'{value}' is more memory than any machine has: give at most {}",
+        MemorySize::MAX
+    )]
+    MemoryTooLarge {
+        /// As given.
+        value: String,
+    },
+    /// Not one of the instance types that exist.
+    #[error("'{value}' is not an instance type: did you mean {nearest}? Known are {known}")]
+    UnknownInstanceType {
+        /// As given.
+        value: String,
+        /// The known name closest to it.
+        nearest: &'static str,
+        /// All known names, smallest first, separated by commas.
+        known: String,
+    },
+    /// A name that podman would refuse for a container.
+    #[error(
+        "'{value}' cannot name a VM: names start with a letter or digit, followed by letters, digits, '_', '.' and '-' only"
+    )]
+    VmName {
+        /// As given.
+        value: String,
+    },
+    /// An architecture that no guest can have.
+    #[error(
+        "'{value}' is not a guest architecture: known are x86_64 (podman's amd64) and aarch64 (arm64)"
+    )]
+    UnknownArch {
+        /// As given.
+        value: String,
+    },
+    /// A share without a host path.
+    #[error("'{value}' names no host directory: give HOST, HOST:NAME or HOST:/absolute/guest/path")]
+    ShareHostEmpty {
+        /// As given.
+        value: String,
+    },
+    /// A share that ends in a colon.
+    #[error(
+        "'{value}' has nothing after the ':': give a name or an absolute guest path there, or leave the ':' out"
+    )]
+    ShareTargetEmpty {
+        /// As given.
+        value: String,
+    },
+    /// A share whose host path has no last component to be named after.
+    #[error(
+        "'{value}' has no last path component to name the share after: add a name, as in {value}:NAME"
+    )]
+    ShareUnnamed {
+        /// As given.
+        value: String,
+    },
+    /// A guest path that is the root, or climbs with `..`.
+    #[error(
+        "'{target}' cannot be a share's place in the guest: give an absolute path other than / and without '..'"
+    )]
+    ShareGuestPath {
+        /// The guest path, as given.
+        target: String,
+    },
+    /// A share in `podman --volume` form, with options after the guest path.
+    #[error(
+        "'{value}' ends in the volume options '{options}', which a share does not have: leave ':{options}' out, and use --ro-bind for a read-only share"
+    )]
+    ShareOptions {
+        /// As given.
+        value: String,
+        /// What stands after the last colon.
+        options: String,
+    },
+    /// Two shares at one place, or under one tag.
+    #[error("'{}' and '{}' would both be seen at {} in the guest: give one of them another name, as in HOST:NAME", first.display(), second.display(), guest_path.display())]
+    ShareClash {
+        /// The host directory given first.
+        first: PathBuf,
+        /// The host directory given later.
+        second: PathBuf,
+        /// The later one's place in the guest.
+        guest_path: PathBuf,
+    },
+    /// A published port of another form than podman's.
+    #[error(
+        "'{value}' is not a port to publish: give [IP:]HOST:GUEST[/tcp|udp], such as 8080:80 or 127.0.0.1:8080:80 (IPv6 addresses in brackets)"
+    )]
+    PublishSyntax {
+        /// As given.
+        value: String,
+    },
+    /// A port outside 1–65535.
+    #[error("'{port}' in '{value}' is not a port: ports are numbers from 1 to 65535")]
+    PublishPort {
+        /// As given.
+        value: String,
+        /// The part that should be a port.
+        port: String,
+    },
+    /// An address that is not one.
+    #[error("'{ip}' in '{value}' is not an IP address: give an address such as 127.0.0.1 or [::1]")]
+    PublishAddress {
+        /// As given.
+        value: String,
+        /// The part that should be an address.
+        ip: String,
+    },
+    /// A protocol that QEMU's user network does not forward.
+    #[error("'{protocol}' in '{value}' cannot be published: protocols are tcp and udp")]
+    PublishProtocol {
+        /// As given.
+        value: String,
+        /// The part after the `/`.
+        protocol: String,
+    },
+    /// A range of ports.
+    #[error("'{value}' is a range of ports: publish each port by an option of its own")]
+    PublishRange {
+        /// As given.
+        value: String,
+    },
+    /// A variable without a name, or with a name that no environment can hold.
+    #[error(
+        "'{value}' is not an environment variable: give NAME=VALUE, or NAME alone to pass on your own value"
+    )]
+    EnvSyntax {
+        /// As given.
+        value: String,
+    },
+    /// A pattern where one name is wanted.
+    #[error("'{value}' is a pattern: name each environment variable to pass on by itself")]
+    EnvPattern {
+        /// As given.
+        value: String,
+    },
+    /// Not a duration.
+    #[error(
+        "'{value}' is not a duration: give seconds, or numbers with units, such as 300, 90s, 5m, 1h30m or 500ms"
+    )]
+    TimeoutSyntax {
+        /// As given.
+        value: String,
+    },
+    /// No time at all.
+    #[error("'{value}' is no time at all: give a duration of at least 1ms")]
+    TimeoutZero {
+        /// As given.
+        value: String,
+    },
+    /// Longer than a duration can be.
+    #[error("'{value}' is too long: give a duration of at most 365 days (8760h)")]
+    TimeoutTooLong {
+        /// As given.
+        value: String,
+    },
+    /// Nothing where a kernel argument should be.
+    #[error("the kernel argument is empty: give NAME or NAME=VALUE")]
+    KargEmpty,
+    /// A line break or NUL, neither of which a kernel command line can hold.
+    #[error(
+        "the kernel argument {value:?} contains a line break or NUL character: the kernel command line is one line of text"
+    )]
+    KargControl {
+        /// As given.
+        value: String,
+    },
+    /// Spaces outside quotes: the kernel would see several arguments.
+    #[error(
+        "'{value}' is more than one kernel argument: give each by itself, or quote a value with spaces as in NAME=\"a b\""
+    )]
+    KargSeveral {
+        /// As given.
+        value: String,
+    },
+    /// A quotation that does not end.
+    #[error("the kernel argument '{value}' opens a quotation with '\"' and does not close it")]
+    KargQuote {
+        /// As given.
+        value: String,
+    },
+    /// Not a way to execute guest instructions.
+    #[error("'{0}' is not an accelerator: known are auto, kvm and tcg")]
+    Accelerator(String),
+    /// Not a rule for pulling images.
+    #[error("'{0}' is not a pull policy: known are never, missing and always")]
+    PullPolicy(String),
+    /// A VM described by another version of bcvk.
+    #[error(
+        "this VM is described in version {found} of the layout, and this bcvk reads version {known}: use the bcvk that started it"
+    )]
+    Version {
+        /// The description's version.
+        found: u32,
+        /// The version that is understood.
+        known: u32,
+    },
+}

@@ -1,0 +1,198 @@
+//! What a VM is: parsed from the user's words, resolved against the host, written to `spec.json`.
+//!
+//! [`VmSpec`] is all that the supervisor learns about the VM it runs. It reads no environment and
+//! rediscovers nothing, so what is not in here cannot change how a VM boots.
+
+mod arch;
+mod env;
+mod error;
+mod itype;
+mod karg;
+mod memory;
+mod name;
+mod publish;
+mod share;
+mod timeout;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use arch::Arch;
+pub use env::EnvVar;
+pub use error::SpecError;
+pub use itype::InstanceType;
+pub use karg::Karg;
+pub use memory::MemorySize;
+pub use name::VmName;
+pub use publish::{PortForward, Protocol};
+pub use share::{ShareRequest, ShareTarget};
+pub use timeout::Timeout;
+
+/// Version of the `spec.json` layout; a supervisor refuses any other.
+pub const SPEC_VERSION: u32 = 1;
+
+/// Where the VM directory is seen inside the container.
+pub const CONTAINER_VM_DIR: &str = "/run/bcvk";
+/// Where the pristine image is seen inside the container: what the guest boots from.
+pub const CONTAINER_IMAGE: &str = "/run/bcvk-image";
+/// Where the bcvk binary is seen inside the container.
+pub const CONTAINER_EXE: &str = "/run/bcvk-exe";
+/// Directory under which the sources of binds are seen inside the container.
+pub const CONTAINER_SHARES: &str = "/run/bcvk-shares";
+
+/// One VM, complete: the host resolves it, the supervisor obeys it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmSpec {
+    /// Layout version, [`SPEC_VERSION`].
+    pub version: u32,
+    /// Name of the container and of the guest.
+    pub name: VmName,
+    /// The image that the guest boots.
+    pub image: ImageIdentity,
+    /// Architecture of the image, and so of the guest.
+    pub arch: Arch,
+    /// How guest instructions are executed.
+    pub accel: Accelerator,
+    /// Number of virtual processors.
+    pub vcpus: u32,
+    /// Guest memory.
+    pub memory: MemorySize,
+    /// Absolute path of QEMU's system emulator, on the host and therefore in the container.
+    pub qemu: PathBuf,
+    /// The user's kernel arguments, after the image's and ours.
+    pub kargs: Vec<Karg>,
+    /// Host directories that the guest sees.
+    pub shares: Vec<Share>,
+    /// Ports forwarded from the container's network into the guest.
+    pub ports: Vec<GuestPort>,
+    /// Environment for the guest's services and sessions.
+    pub env: Vec<EnvVar>,
+    /// How the guest lets the user in.
+    pub ssh: Option<SshAccess>,
+    /// What keeps the VM alive.
+    pub lifetime: Lifetime,
+    /// What the container's standard streams carry.
+    pub console: Console,
+}
+
+/// Which image a VM was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageIdentity {
+    /// What the user wrote, such as `localhost/mybootc`.
+    pub reference: String,
+    /// Full image ID (64 hexadecimal digits).
+    pub id: String,
+}
+
+/// A resolved accelerator; `auto` has been decided by the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Hardware virtualisation.
+    Kvm,
+    /// QEMU's translation: works everywhere, roughly ten times slower.
+    Tcg,
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// One directory shared into the guest over virtiofs, besides the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// virtiofs tag, at most 36 bytes (virtio 1.2, section 5.11.4).
+    pub tag: String,
+    /// The directory on the host, for messages and `inspect`.
+    pub host: PathBuf,
+    /// Mount point in the guest.
+    pub guest_path: PathBuf,
+    /// Whether the guest may only read.
+    pub read_only: bool,
+}
+
+impl Share {
+    /// Where the share's source is seen in the container.
+    #[must_use]
+    pub fn container_path(&self) -> PathBuf {
+        Path::new(CONTAINER_SHARES).join(&self.tag)
+    }
+}
+
+/// A port of the container that QEMU forwards to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestPort {
+    /// Port on which QEMU listens in the container's network namespace.
+    pub container: u16,
+    /// Port in the guest.
+    pub guest: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// Keys that make the guest reachable.
+///
+/// The private half of the user's key never crosses; the guest's host key has to, because the
+/// guest needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshAccess {
+    /// `authorized_keys` line for the guest's root.
+    pub authorized_key: String,
+    /// Host key for guests that have none, in OpenSSH's private key format.
+    pub host_key: String,
+}
+
+/// What ends a VM besides its own power-off and `podman stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// Nothing: the VM outlives the command that started it.
+    Detached,
+    /// The death of the CLI, however it dies: the supervisor watches the lock that the CLI holds.
+    Cli,
+}
+
+/// What the supervisor does with its standard streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Console {
+    /// Copy the guest's console to standard output (and so to `podman logs`).
+    Log,
+    /// Besides, pass standard input to the guest's console.
+    Interactive,
+}
+
+impl VmSpec {
+    /// Checks what every supervisor relies on.
+    ///
+    /// # Errors
+    /// [`SpecError`] when the version is another one, or two shares have one tag or mount point.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.version != SPEC_VERSION {
+            return Err(SpecError::Version {
+                found: self.version,
+                known: SPEC_VERSION,
+            });
+        }
+        for (i, share) in self.shares.iter().enumerate() {
+            if let Some(other) = self.shares[..i]
+                .iter()
+                .find(|o| o.tag == share.tag || o.guest_path == share.guest_path)
+            {
+                return Err(SpecError::ShareClash {
+                    first: other.host.clone(),
+                    second: share.host.clone(),
+                    guest_path: share.guest_path.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! What became of a VM: written by the supervisor, read by the host without `podman exec`.
+//!
+//! `status.json` is the state of now, replaced in one step, so a reader sees all of one state or
+//! all of the next. `events.jsonl` is the way there, one [`Event`] a line.
+
+mod store;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+pub use store::{StatusReader, StatusWriter};
+
+/// How far a VM has come. The order is the order of a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The supervisor runs and looks at the image.
+    Preparing,
+    /// QEMU has been executed.
+    Qemu,
+    /// The guest's kernel printed its first byte.
+    Kernel,
+    /// The initramfs has mounted the image as its root.
+    Initrd,
+    /// The image's own systemd runs.
+    Userspace,
+    /// sshd sent its banner (or, without SSH, the system is up).
+    Ready,
+    /// The VM was asked to power off.
+    Stopping,
+    /// QEMU has ended.
+    Exited,
+}
+
+impl Phase {
+    /// What the user is told is going on.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Qemu => "starting the kernel",
+            Self::Kernel => "kernel",
+            Self::Initrd => "initramfs",
+            Self::Userspace => "starting services",
+            Self::Ready => "ready",
+            Self::Stopping => "shutting down",
+            Self::Exited => "ended",
+        }
+    }
+}
+
+/// The state of one VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// How far the VM has come.
+    pub phase: Phase,
+    /// When that phase began.
+    pub since: Timestamp,
+    /// When each phase so far began.
+    pub history: Vec<Event>,
+    /// Why the VM ended, where it was not asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Things worth telling the user that are no failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Status {
+    /// Whether the VM was ready at some time.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        self.history.iter().any(|e| e.phase == Phase::Ready)
+    }
+
+    /// When `phase` began, if it did.
+    #[must_use]
+    pub fn began(&self, phase: Phase) -> Option<Timestamp> {
+        self.history
+            .iter()
+            .find(|e| e.phase == phase)
+            .map(|e| e.at)
+    }
+}
+
+/// A phase and when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The phase that began.
+    pub phase: Phase,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The present.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Seconds since `earlier`; zero where the clock went backwards.
+    #[must_use]
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        std::time::Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
+    }
+}
+
+/// Why a VM could not run, or stopped running, in words for its user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure it is; the CLI chooses hint and exit code by it.
+    pub kind: FailureKind,
+    /// The phase in which it happened.
+    pub phase: Phase,
+    /// One sentence without a full stop.
+    pub message: String,
+    /// What led to it, outermost first.
+    #[serde(default)]
+    pub causes: Vec<String>,
+    /// Units that the guest reported as failed, with their last messages.
+    #[serde(default)]
+    pub failed_units: Vec<String>,
+    /// The last lines of the guest's console, without control characters.
+    #[serde(default)]
+    pub console_tail: Vec<String>,
+}
+
+/// Kinds of failure that differ in what a user should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The image lacks what a VM needs (kernel, systemd, sshd).
+    Image,
+    /// The container or a process in it could not do its part.
+    Host,
+    /// The guest gave up: panic, emergency mode, power-off before it was ready.
+    Guest,
+}
+
+/// `line` without control characters: what a guest wrote must not steer the user's terminal.
+#[must_use]
+pub fn printable(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // CSI sequence: parameters and intermediates, then one final byte (ECMA-48, 5.4).
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                chars.next();
+                while chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
+                chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
+            }
+            '\t' => text.push(' '),
+            c if c.is_control() => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_cannot_steer_the_terminal() {
+        for (raw, clean) in [
+            ("plain", "plain"),
+            ("\u{1b}[1;31mFAILED\u{1b}[0m unit", "FAILED unit"),
+            ("\u{1b}]0;title\u{7}x", "]0;titlex"),
+            ("a\rb\tc\u{9b}31m", "ab c31m"),
+            ("\u{1b}[", ""),
+        ] {
+            assert_eq!(printable(raw), clean, "{raw:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The files behind [`Status`].
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Event, Failure, Phase, Status, Timestamp};
+
+const STATUS: &str = "status.json";
+const EVENTS: &str = "events.jsonl";
+
+/// A container under hostile control may write anything into the VM directory; the host reads no
+/// more than this.
+const MAX_STATUS_BYTES: u64 = 256 * 1024;
+
+/// The supervisor's side: the only writer.
+#[derive(Debug)]
+pub struct StatusWriter {
+    dir: PathBuf,
+    events: File,
+    status: Status,
+}
+
+impl StatusWriter {
+    /// Starts a history in `dir`, dropping that of an earlier start of the same container.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        let events = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .open(dir.join(EVENTS))?;
+        let now = Timestamp::now();
+        let mut writer = Self {
+            dir: dir.to_owned(),
+            events,
+            status: Status {
+                phase: Phase::Preparing,
+                since: now,
+                history: Vec::new(),
+                failure: None,
+                warnings: Vec::new(),
+            },
+        };
+        writer.enter(Phase::Preparing)?;
+        Ok(writer)
+    }
+
+    /// The state as last written.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Records that `phase` began now. A phase that is not ahead of the present one is ignored:
+    /// reports come from several places, and a VM does not boot backwards.
+    pub fn enter(&mut self, phase: Phase) -> io::Result<()> {
+        if !self.status.history.is_empty() && phase <= self.status.phase {
+            return Ok(());
+        }
+        let event = Event {
+            phase,
+            at: Timestamp::now(),
+        };
+        self.status.phase = phase;
+        self.status.since = event.at;
+        self.status.history.push(event);
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
+        self.events.write_all(&line)?;
+        self.replace()
+    }
+
+    /// Records why the VM ends. The first failure is the cause; later ones follow from it.
+    pub fn fail(&mut self, failure: Failure) -> io::Result<()> {
+        if self.status.failure.is_none() {
+            self.status.failure = Some(failure);
+        }
+        self.replace()
+    }
+
+    /// Records something worth telling the user.
+    pub fn warn(&mut self, warning: String) -> io::Result<()> {
+        self.status.warnings.push(warning);
+        self.replace()
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let new = self.dir.join(".status.json.new");
+        fs::write(&new, serde_json::to_vec_pretty(&self.status)?)?;
+        fs::rename(&new, self.dir.join(STATUS))
+    }
+}
+
+/// The host's side.
+#[derive(Debug, Clone)]
+pub struct StatusReader {
+    path: PathBuf,
+}
+
+impl StatusReader {
+    /// Reads the status kept in the VM directory `dir`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            path: dir.join(STATUS),
+        }
+    }
+
+    /// The present state; `None` before the supervisor has written one.
+    pub fn read(&self) -> io::Result<Option<Status>> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut text = Vec::new();
+        file.take(MAX_STATUS_BYTES).read_to_end(&mut text)?;
+        Ok(Some(serde_json::from_slice(&text)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::FailureKind;
+
+    fn failure(message: &str) -> Failure {
+        Failure {
+            kind: FailureKind::Guest,
+            phase: Phase::Kernel,
+            message: message.into(),
+            causes: vec![],
+            failed_units: vec![],
+            console_tail: vec![],
+        }
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_written_and_phases_only_advance() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let reader = StatusReader::new(dir.path());
+        assert_eq!(reader.read().expect("read"), None);
+
+        let mut writer = StatusWriter::create(dir.path()).expect("create");
+        for phase in [Phase::Qemu, Phase::Userspace, Phase::Initrd, Phase::Ready] {
+            writer.enter(phase).expect("enter");
+        }
+        writer.fail(failure("first")).expect("fail");
+        writer.fail(failure("second")).expect("fail");
+
+        let status = reader.read().expect("read").expect("written");
+        let phases: Vec<_> = status.history.iter().map(|e| e.phase).collect();
+        assert_eq!(
+            phases,
+            [Phase::Preparing, Phase::Qemu, Phase::Userspace, Phase::Ready]
+        );
+        assert!(status.was_ready());
+        assert_eq!(status.failure.expect("failure").message, "first");
+        let events = fs::read_to_string(dir.path().join(EVENTS)).expect("events");
+        assert_eq!(events.lines().count(), 4);
+    }
+}

@@ -1,0 +1,71 @@
+//! The kernel command line.
+
+use crate::guest::facts::GuestFacts;
+use crate::spec::{Arch, Karg, VmSpec};
+
+/// Arguments of a deployed host that say where its root is. The guest's root is the image itself,
+/// and a wait for a disk that is not there would end in emergency mode.
+const ROOT_ARGUMENTS: [&str; 12] = [
+    "root",
+    "rootfstype",
+    "rootflags",
+    "roothash",
+    "ro",
+    "rw",
+    "mount.usr",
+    "mount.usrfstype",
+    "mount.usrflags",
+    "usrhash",
+    "ostree",
+    "composefs",
+];
+
+/// The image's arguments, then ours, then the user's: the last word wins.
+pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> String {
+    let mut arguments: Vec<String> = from_image
+        .iter()
+        .filter(|karg| !ROOT_ARGUMENTS.contains(&karg.name()))
+        .map(ToString::to_string)
+        .collect();
+    arguments.push(
+        match spec.arch {
+            Arch::X86_64 => "console=ttyS0",
+            Arch::Aarch64 => "console=ttyAMA0",
+        }
+        .to_owned(),
+    );
+    // Every file on virtiofs has one label.
+    arguments.push("selinux=0".to_owned());
+    // Looks for partitions on disks that a VM does not have.
+    arguments.push("systemd.gpt_auto=0".to_owned());
+    if facts.cloud_init_enabled {
+        // There is no data source here, and looking for one stalls the boot (cloud-init,
+        // explanation/kernel-command-line: `ds=`).
+        arguments.push("ds=none".to_owned());
+    }
+    if !facts.has_hostname {
+        arguments.push(format!("systemd.hostname={}", hostname(spec.name.as_str())));
+    }
+    arguments.extend(spec.kargs.iter().map(ToString::to_string));
+    arguments.join(" ")
+}
+
+/// `name` as a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.
+fn hostname(name: &str) -> String {
+    let text: String = name
+        .chars()
+        .map(|c| if c == '_' { '-' } else { c })
+        .take(64)
+        .collect();
+    text.trim_end_matches(['-', '.']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_name_becomes_a_host_name() {
+        assert_eq!(hostname("my_vm.1-"), "my-vm.1");
+    }
+}

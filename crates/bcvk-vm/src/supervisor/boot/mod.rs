@@ -1,0 +1,7 @@
+//! What an image boots from: kernel, initramfs, kernel arguments, and the archive that is added.
+
+pub(super) mod cmdline;
+pub(super) mod cpio;
+pub(super) mod kargs;
+pub(super) mod kernel;
+pub(super) mod uki;

@@ -1,0 +1,236 @@
+//! The guest's serial console: kept, shown, and watched for the kernel's last words.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::Event;
+use crate::status::printable;
+
+/// Size at which `console.log` becomes `console.log.1` and starts anew: a guest must not fill the
+/// host's memory through its console.
+const MAX_LOG_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Lines kept for a failure's report.
+const TAIL_LINES: usize = 30;
+
+/// Longest line that is looked at; the rest of a longer one is a line of its own.
+const MAX_LINE_BYTES: usize = 1024;
+
+/// Something on the console that the supervisor acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The first byte: the kernel runs.
+    FirstByte,
+    /// The kernel has panicked; the line says why.
+    Panic(String),
+}
+
+/// The last lines of the console, shared between the reader and the main loop.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    /// The last lines, oldest first.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().cloned().collect()
+    }
+
+    fn push(&self, line: &str) {
+        let line = printable(line);
+        if line.trim().is_empty() {
+            return;
+        }
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == TAIL_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+/// Reads QEMU's end of the console until QEMU closes it.
+pub(super) fn follow(console: UnixStream, log: &Path, events: Sender<Event>) -> io::Result<Tail> {
+    let tail = Tail::default();
+    let mut log = Log::create(log)?;
+    let lines = tail.clone();
+    thread::spawn(move || {
+        let mut console = console;
+        let mut scanner = Scanner::default();
+        let mut buffer = [0; 4096];
+        loop {
+            let n = match console.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            // Neither a full disk nor a closed stdout may stop the guest's console.
+            let _ = log.write(&buffer[..n]);
+            let _ = write_stdout(&buffer[..n]);
+            for sign in scanner.feed(&buffer[..n], &lines) {
+                if events.send(Event::Console(sign)).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    Ok(tail)
+}
+
+/// Passes the container's standard input to the guest's console.
+pub(super) fn feed_stdin(mut console: UnixStream) {
+    thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        let mut buffer = [0; 1024];
+        while let Ok(n) = stdin.read(&mut buffer) {
+            if n == 0 || console.write_all(&buffer[..n]).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// `console.log` with one predecessor.
+struct Log {
+    path: PathBuf,
+    file: File,
+    written: u64,
+}
+
+impl Log {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: open(path)?,
+            written: 0,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.written + bytes.len() as u64 > MAX_LOG_BYTES {
+            fs::rename(&self.path, self.path.with_extension("log.1"))?;
+            self.file = open(&self.path)?;
+            self.written = 0;
+        }
+        self.written += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Splits the stream into lines and finds what matters in them.
+#[derive(Debug, Default)]
+struct Scanner {
+    line: Vec<u8>,
+    seen_any: bool,
+}
+
+impl Scanner {
+    fn feed(&mut self, bytes: &[u8], tail: &Tail) -> Vec<Sign> {
+        let mut signs = Vec::new();
+        if !self.seen_any && !bytes.is_empty() {
+            self.seen_any = true;
+            signs.push(Sign::FirstByte);
+        }
+        for &byte in bytes {
+            if byte == b'\n' || self.line.len() == MAX_LINE_BYTES {
+                let line = String::from_utf8_lossy(&self.line).into_owned();
+                tail.push(&line);
+                signs.extend(panic_message(&line).map(Sign::Panic));
+                self.line.clear();
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        signs
+    }
+}
+
+/// What the kernel says last (Linux, kernel/panic.c), with or without a time stamp before it.
+fn panic_message(line: &str) -> Option<String> {
+    let text = printable(line);
+    let text = text.trim_start();
+    let text = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((time, rest))
+            if time
+                .chars()
+                .all(|c| c.is_ascii_digit() || c == '.' || c == ' ') =>
+        {
+            rest.trim_start()
+        }
+        _ => text,
+    };
+    text.strip_prefix("Kernel panic - not syncing: ")
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_known_by_the_kernels_own_line_only() {
+        for (line, message) in [
+            (
+                "[    2.718281] Kernel panic - not syncing: VFS: Unable to mount root fs",
+                Some("VFS: Unable to mount root fs"),
+            ),
+            ("Kernel panic - not syncing: Attempted to kill init!\r", Some("Attempted to kill init!")),
+            ("user: Kernel panic - not syncing: a quotation", None),
+            ("[unit] Kernel panic - not syncing: not a time stamp", None),
+        ] {
+            assert_eq!(panic_message(line).as_deref(), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_are_found_across_reads_and_long_ones_are_cut() {
+        let tail = Tail::default();
+        let mut scanner = Scanner::default();
+        assert_eq!(scanner.feed(b"one\ntw", &tail), [Sign::FirstByte]);
+        assert_eq!(scanner.feed(b"o\n\n", &tail), []);
+        scanner.feed(&[b'x'; 3000], &tail);
+        let lines = tail.lines();
+        assert_eq!(lines[..2], ["one", "two"]);
+        assert_eq!(lines[2].len(), MAX_LINE_BYTES);
+    }
+
+    #[test]
+    fn the_log_has_a_bound() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("console.log");
+        let mut log = Log::create(&path).expect("create");
+        let block = vec![b'x'; 1024 * 1024];
+        for _ in 0..20 {
+            log.write(&block).expect("write");
+        }
+        let total: u64 = fs::read_dir(dir.path())
+            .expect("read")
+            .map(|e| e.and_then(|e| e.metadata()).expect("metadata").len())
+            .sum();
+        assert!(total <= 2 * MAX_LOG_BYTES, "{total}");
+    }
+}

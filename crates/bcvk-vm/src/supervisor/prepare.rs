@@ -1,0 +1,225 @@
+//! From a spec and an image to everything QEMU needs, or to the reason why the image cannot boot.
+//!
+//! All of it happens before the first child is started.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use super::boot::cpio::{Archive, padding};
+use super::boot::kernel::{BootSource, discover};
+use crate::guest::rooted::Rooted;
+use super::boot::{cmdline, kargs, uki};
+use crate::guest::facts::{GuestFacts, Sshd};
+use crate::guest::{self, Content};
+use crate::spec::{CONTAINER_IMAGE, Karg, VmSpec};
+use crate::status::{Failure, FailureKind, Phase};
+
+/// What a VM boots from. The descriptors are files in memory: they need no directory, and nothing
+/// of them can be left behind.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) kernel: OwnedFd,
+    pub(super) initrd: OwnedFd,
+    pub(super) memory: OwnedFd,
+    pub(super) oem_strings: OwnedFd,
+    pub(super) cmdline: String,
+    /// Whether an sshd will answer.
+    pub(super) sshd: bool,
+    /// What the user should know before they wonder.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks at the image and makes what QEMU needs.
+///
+/// # Errors
+/// A [`Failure`] of kind image where the image lacks something, of kind host otherwise.
+pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
+    let root = Rooted::new(Path::new(CONTAINER_IMAGE))
+        .map_err(|e| host("cannot open the image", &[&e]))?;
+    let facts =
+        GuestFacts::read(&root).map_err(|e| host("cannot look into the image", &[&e]))?;
+    let reference = &spec.image.reference;
+    if !facts.systemd {
+        return Err(image(format!(
+            "image {reference} has no systemd, which bootc images boot with"
+        )));
+    }
+    if spec.ssh.is_some() && facts.sshd == Sshd::Absent {
+        return Err(image(format!(
+            "image {reference} has no sshd, so nobody could log in"
+        )));
+    }
+    let source = discover(&root, spec.arch).map_err(|e| Failure {
+        causes: chain(&e),
+        ..image(format!("image {reference} cannot boot"))
+    })?;
+    let files = BootFiles::read(&root, &source).map_err(|e| Failure {
+        causes: vec![e],
+        ..image(format!("image {reference} cannot boot"))
+    })?;
+    let from_image = match files.cmdline {
+        Some(ref text) => Karg::split(text).map_err(unusable_kargs(reference))?,
+        None => kargs::read(&root, spec.arch)
+            .map_err(unusable_kargs(reference))?,
+    };
+    let entries = guest::initramfs_entries(spec, &facts);
+    let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
+    Ok(Prepared {
+        initrd: append(files.initrd, &entries).map_err(in_memory)?,
+        kernel: files.kernel.into(),
+        memory: guest_memory(spec).map_err(in_memory)?,
+        oem_strings: oem_strings(spec, &facts).map_err(in_memory)?,
+        cmdline: cmdline::build(spec, &facts, &from_image),
+        sshd: spec.ssh.is_some(),
+        warnings: warnings(&facts),
+    })
+}
+
+fn warnings(facts: &GuestFacts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if facts.selinux_enforcing {
+        warnings.push(
+            "the image enforces SELinux; the VM runs without, because virtiofs gives every file \
+             one label"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Kernel, initramfs and kernel arguments as the image ships them.
+struct BootFiles {
+    kernel: File,
+    initrd: Initrd,
+    cmdline: Option<String>,
+}
+
+enum Initrd {
+    File(File),
+    Bytes(Vec<u8>),
+}
+
+impl BootFiles {
+    fn read(root: &Rooted, source: &BootSource) -> Result<Self, String> {
+        let at = |path: &PathBuf| {
+            let path = path.clone();
+            move |e: io::Error| format!("{}: {e}", path.display())
+        };
+        match source {
+            BootSource::Split {
+                kernel, initramfs, ..
+            } => Ok(Self {
+                kernel: root.open(kernel).map_err(at(kernel))?,
+                initrd: Initrd::File(root.open(initramfs).map_err(at(initramfs))?),
+                cmdline: None,
+            }),
+            BootSource::Uki { path, .. } => {
+                let bytes = root.read(path).map_err(at(path))?;
+                let uki = uki::Uki::parse(&bytes)
+                    .map_err(|e| format!("{}: {e}", path.display()))?;
+                Ok(Self {
+                    kernel: memory_file(c"kernel", uki.linux).map_err(at(path))?,
+                    initrd: Initrd::Bytes(uki.initrd.to_vec()),
+                    cmdline: Some(uki.cmdline.unwrap_or_default()),
+                })
+            }
+        }
+    }
+}
+
+/// The image's initramfs with ours behind it. The kernel unpacks archives one after the other, each
+/// at a 4-byte boundary (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
+    let mut archive = Archive::new();
+    for entry in entries {
+        match &entry.content {
+            Content::File(text) => archive.file(&entry.path, 0o644, text.as_bytes())?,
+            Content::Link(target) => archive.symlink(&entry.path, target)?,
+        }
+    }
+    let mut file = memory_file(c"initrd", &[])?;
+    let length = match initrd {
+        Initrd::File(mut image) => io::copy(&mut image, &mut file)?,
+        Initrd::Bytes(bytes) => {
+            file.write_all(&bytes)?;
+            bytes.len() as u64
+        }
+    };
+    file.write_all(padding(length))?;
+    file.write_all(&archive.finish()?)?;
+    Ok(file.into())
+}
+
+fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
+    let file = memory_file(c"guest-memory", &[])?;
+    ftruncate(&file, spec.memory.bytes())?;
+    Ok(file.into())
+}
+
+fn oem_strings(spec: &VmSpec, facts: &GuestFacts) -> io::Result<OwnedFd> {
+    let text = spec
+        .ssh
+        .as_ref()
+        .map(|ssh| guest::oem_string(ssh, facts))
+        // QEMU refuses an empty file.
+        .unwrap_or_else(|| "bcvk".to_owned());
+    Ok(memory_file(c"oem-strings", text.as_bytes())?.into())
+}
+
+fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// The path under which a child that inherits `fd` opens it.
+pub(super) fn fd_path(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+fn unusable_kargs<E: std::error::Error>(reference: &str) -> impl FnOnce(E) -> Failure {
+    let message = format!("image {reference} has kernel arguments that cannot be used");
+    move |e| Failure {
+        causes: chain(&e),
+        ..image(message)
+    }
+}
+
+fn image(message: String) -> Failure {
+    failure(FailureKind::Image, message)
+}
+
+/// A failure of the host's side, with the errors that led to it.
+pub(super) fn host(message: &str, causes: &[&dyn std::error::Error]) -> Failure {
+    Failure {
+        causes: causes.iter().flat_map(|e| chain(*e)).collect(),
+        ..failure(FailureKind::Host, message.to_owned())
+    }
+}
+
+fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure {
+        kind,
+        phase: Phase::Preparing,
+        message,
+        causes: Vec::new(),
+        failed_units: Vec::new(),
+        console_tail: Vec::new(),
+    }
+}
+
+/// An error and everything behind it.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        causes.push(error.to_string());
+        source = error.source();
+    }
+    causes
+}

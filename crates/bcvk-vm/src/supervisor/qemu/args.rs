@@ -1,0 +1,210 @@
+//! QEMU's argument list as a pure function.
+//!
+//! The list is the same for the same VM: a saved state can only be resumed by a QEMU with the same
+//! machine. So every device has its address, and whatever differs from start to start comes in
+//! through descriptors and files.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::spec::{Accelerator, Arch, GuestPort, VmSpec};
+use crate::supervisor::control;
+
+/// virtiofs tag of the guest's root.
+pub(crate) const ROOT_TAG: &str = "rootfs";
+
+/// Everything a QEMU of ours is made of.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Machine<'a> {
+    pub(in crate::supervisor) spec: &'a VmSpec,
+    pub(in crate::supervisor) kernel: PathBuf,
+    pub(in crate::supervisor) initrd: PathBuf,
+    pub(in crate::supervisor) cmdline: String,
+    /// File that is the guest's memory; shared, so that file servers see it and it can be saved.
+    pub(in crate::supervisor) memory: PathBuf,
+    /// File with the SMBIOS type 11 string; a file, because its content is secret and arguments
+    /// are not.
+    pub(in crate::supervisor) oem_strings: PathBuf,
+    pub(in crate::supervisor) root_socket: PathBuf,
+    /// One for each of `spec.shares`.
+    pub(in crate::supervisor) share_sockets: Vec<PathBuf>,
+    /// Port of the container's loopback that leads to the guest's sshd.
+    pub(in crate::supervisor) ssh_port: u16,
+    pub(in crate::supervisor) console_fd: i32,
+    pub(in crate::supervisor) control_fd: i32,
+    pub(in crate::supervisor) monitor_fd: i32,
+}
+
+/// Device numbers on the root bus. Shares follow [`slot::FIRST_SHARE`].
+mod slot {
+    pub(super) const NET: u8 = 0x2;
+    pub(super) const SERIAL: u8 = 0x3;
+    pub(super) const RNG: u8 = 0x4;
+    pub(super) const ROOT: u8 = 0x5;
+    pub(super) const FIRST_SHARE: u8 = 0x8;
+    /// Functions of one slot; the last slot before the chipset's own is 0x1e.
+    pub(super) const FUNCTIONS: u8 = 8;
+}
+
+/// The arguments, without the program.
+pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
+    let spec = machine.spec;
+    let mut args = Args(Vec::new());
+
+    args.flag("-no-user-config");
+    args.flag("-nodefaults");
+    args.opt("-display", "none");
+    // QEMU needs none of these once it runs; a guest that breaks out of it should not have them.
+    args.opt(
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    );
+    args.opt("-name", &format!("guest={}", spec.name));
+    args.opt("-machine", machine_type(spec.arch));
+    args.opt("-accel", accelerator(spec.accel));
+    args.opt("-cpu", cpu(spec.arch, spec.accel));
+    args.opt("-smp", &format!("cpus={}", spec.vcpus));
+    args.opt("-m", &format!("size={}M", spec.memory.mib()));
+    args.path_opt(
+        "-object",
+        &format!(
+            "memory-backend-file,id=memory,share=on,size={}M,mem-path=",
+            spec.memory.mib()
+        ),
+        &machine.memory,
+    );
+
+    args.raw("-kernel", &machine.kernel);
+    args.raw("-initrd", &machine.initrd);
+    args.opt("-append", &machine.cmdline);
+    args.path_opt("-smbios", "type=11,path=", &machine.oem_strings);
+
+    args.opt(
+        "-chardev",
+        &format!("socket,id=console,fd={}", machine.console_fd),
+    );
+    args.opt("-serial", "chardev:console");
+    args.opt(
+        "-chardev",
+        &format!("socket,id=monitor,fd={}", machine.monitor_fd),
+    );
+    args.opt("-mon", "chardev=monitor,mode=control");
+
+    args.device(&format!("virtio-serial-pci,id=serial,{}", at(slot::SERIAL)));
+    args.opt(
+        "-chardev",
+        &format!("socket,id=control,fd={}", machine.control_fd),
+    );
+    args.device(&format!(
+        "virtserialport,bus=serial.0,nr=1,chardev=control,name={}",
+        control::PORT
+    ));
+    args.device(&format!("virtio-rng-pci,{}", at(slot::RNG)));
+
+    args.opt("-netdev", &user_network(machine.ssh_port, &spec.ports));
+    // Without an option ROM: nobody boots from the network here.
+    args.device(&format!("virtio-net-pci,netdev=net,romfile=,{}", at(slot::NET)));
+
+    args.path_opt("-chardev", "socket,id=root,path=", &machine.root_socket);
+    args.device(&format!(
+        "vhost-user-fs-pci,chardev=root,tag={ROOT_TAG},queue-size=1024,{}",
+        at(slot::ROOT)
+    ));
+    for (index, (share, socket)) in spec.shares.iter().zip(&machine.share_sockets).enumerate() {
+        args.path_opt("-chardev", &format!("socket,id=share{index},path="), socket);
+        args.device(&format!(
+            "vhost-user-fs-pci,chardev=share{index},tag={},queue-size=1024,{}",
+            comma(&share.tag),
+            share_address(index)
+        ));
+    }
+    args.0
+}
+
+/// Left out are controllers and clocks that no virtio guest uses but every kernel probes.
+fn machine_type(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => {
+            "q35,memory-backend=memory,graphics=off,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
+        }
+        Arch::Aarch64 => "virt,memory-backend=memory,gic-version=max",
+    }
+}
+
+fn accelerator(accel: Accelerator) -> &'static str {
+    match accel {
+        Accelerator::Kvm => "kvm",
+        Accelerator::Tcg => "tcg,thread=multi",
+    }
+}
+
+fn cpu(arch: Arch, accel: Accelerator) -> &'static str {
+    match (accel, arch) {
+        (Accelerator::Kvm, _) => "host",
+        // With svm the guest would load kvm_amd and offer virtual machines that nobody could wait
+        // for.
+        (Accelerator::Tcg, Arch::X86_64) => "max,svm=off",
+        (Accelerator::Tcg, Arch::Aarch64) => "max",
+    }
+}
+
+/// QEMU's user network: the guest reaches what the container reaches; into the guest lead sshd's
+/// port, from the container's loopback only, and the published ones.
+fn user_network(ssh_port: u16, ports: &[GuestPort]) -> String {
+    use std::fmt::Write;
+
+    let mut network = format!("user,id=net,hostfwd=tcp:127.0.0.1:{ssh_port}-:22");
+    for port in ports {
+        // Writing into a String cannot fail.
+        let _ = write!(
+            network,
+            ",hostfwd={}::{}-:{}",
+            port.protocol, port.container, port.guest
+        );
+    }
+    network
+}
+
+fn at(slot: u8) -> String {
+    format!("bus=pcie.0,addr={slot:#x}")
+}
+
+/// Shares are packed eight to a slot, so that more fit than there are slots.
+fn share_address(index: usize) -> String {
+    let functions = usize::from(slot::FUNCTIONS);
+    let slot = usize::from(slot::FIRST_SHARE) + index / functions;
+    let function = index % functions;
+    let multifunction = if function == 0 { ",multifunction=on" } else { "" };
+    format!("bus=pcie.0,addr={slot:#x}.{function:#x}{multifunction}")
+}
+
+/// In QEMU's option syntax a comma ends a value unless it is doubled.
+fn comma(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.into());
+    }
+
+    fn opt(&mut self, flag: &str, value: &str) {
+        self.flag(flag);
+        self.0.push(value.into());
+    }
+
+    fn raw(&mut self, flag: &str, value: &Path) {
+        self.flag(flag);
+        self.0.push(value.into());
+    }
+
+    fn device(&mut self, value: &str) {
+        self.opt("-device", value);
+    }
+
+    fn path_opt(&mut self, flag: &str, prefix: &str, path: &Path) {
+        self.opt(flag, &format!("{prefix}{}", comma(&path.to_string_lossy())));
+    }
+}

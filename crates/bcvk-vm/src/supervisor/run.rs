@@ -1,0 +1,479 @@
+//! The life of one VM: prepare, start, watch, end.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use qapi::qmp;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::Event;
+use super::children::{self, Children, Role};
+use super::console::{self, Sign, Tail};
+use super::control::{self, Message};
+use super::prepare::{self, Prepared, fd_path};
+use super::qemu::monitor::Monitor;
+use super::qemu::{self, Machine};
+use super::sshd::{self, Sshd};
+use super::virtiofs::ServeOptions;
+use crate::host::VmDir;
+use crate::spec::{
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, Console, Lifetime, Share, VmSpec,
+};
+use crate::status::{Failure, FailureKind, Phase, StatusWriter};
+
+/// Where the sockets between QEMU and the file servers are: private to the container.
+const SOCKETS: &str = "/dev/shm/bcvk";
+
+/// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
+/// ([`crate::host::podman::STOP_TIMEOUT_SECONDS`]), so that the end is ours and has a reason.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
+
+/// How long the failed units' report may follow the news of a failure.
+const REPORT_GRACE: Duration = Duration::from_secs(3);
+
+/// Exit code of the container: the VM ended before it was ready.
+const EXIT_NOT_READY: u8 = 126;
+/// Exit code of the container: the host's side could not do its part.
+const EXIT_HOST: u8 = 125;
+/// Exit code of the container: the guest failed after it had been ready.
+const EXIT_FAILED: u8 = 1;
+
+/// Runs the VM whose directory is mounted at [`CONTAINER_VM_DIR`]; returns the exit code.
+pub fn run() -> u8 {
+    match Supervisor::start() {
+        Ok(mut supervisor) => supervisor.live(),
+        Err(error) => {
+            // Without a status file there is nowhere else to say it.
+            tracing::error!(%error, "the supervisor could not start");
+            EXIT_HOST
+        }
+    }
+}
+
+struct Supervisor {
+    dir: VmDir,
+    spec: VmSpec,
+    status: StatusWriter,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    children: Children,
+    running: Option<Running>,
+    /// Reports of failed units that have come so far.
+    failed_units: Vec<String>,
+    /// A guest's failure whose report may still be coming, and until when.
+    pending_failure: Option<(Failure, Instant)>,
+    /// When a guest that was asked to power off is ended.
+    shutdown_deadline: Option<Instant>,
+    /// What QEMU said about the end of the guest.
+    shutdown_reason: Option<qmp::ShutdownCause>,
+    _locks: [crate::host::VmLock; 2],
+}
+
+/// What exists once QEMU does.
+struct Running {
+    qemu: Pid,
+    monitor: Monitor,
+    tail: Tail,
+}
+
+impl Supervisor {
+    fn start() -> io::Result<Self> {
+        let dir = VmDir::at(CONTAINER_VM_DIR);
+        let locks = [dir.hold()?, dir.lock_as_supervisor()?];
+        let spec = dir.read_spec()?;
+        spec.validate().map_err(io::Error::other)?;
+        let status = StatusWriter::create(dir.path())?;
+        let (sender, events) = channel();
+        Ok(Self {
+            dir,
+            spec,
+            status,
+            sender,
+            events,
+            children: Children::default(),
+            running: None,
+            failed_units: Vec::new(),
+            pending_failure: None,
+            shutdown_deadline: None,
+            shutdown_reason: None,
+            _locks: locks,
+        })
+    }
+
+    fn live(&mut self) -> u8 {
+        let started = self.launch();
+        if let Err(failure) = started {
+            self.record(|status| status.fail(failure));
+        } else {
+            self.watch();
+        }
+        let failure = self.status.status().failure.clone();
+        let was_ready = self.status.status().was_ready();
+        self.record(|status| status.enter(Phase::Exited));
+        match failure {
+            None => 0,
+            Some(failure) if failure.kind != FailureKind::Guest => EXIT_HOST,
+            Some(_) if was_ready => EXIT_FAILED,
+            Some(_) => EXIT_NOT_READY,
+        }
+    }
+
+    fn launch(&mut self) -> Result<(), Failure> {
+        forward_signals(self.sender.clone())
+            .map_err(|e| prepare::host("cannot receive signals", &[&e]))?;
+        if self.spec.lifetime == Lifetime::Cli {
+            watch_cli(self.dir.clone(), self.sender.clone());
+        }
+        let prepared = prepare::prepare(&self.spec)?;
+        for warning in &prepared.warnings {
+            self.record(|status| status.warn(warning.clone()));
+        }
+        let sockets = self
+            .start_file_servers()
+            .map_err(|e| prepare::host("cannot start the file servers", &[&e]))?;
+        self.start_qemu(&prepared, &sockets)
+            .map_err(|e| prepare::host("cannot start QEMU", &[&e]))?;
+        self.record(|status| status.enter(Phase::Qemu));
+        Ok(())
+    }
+
+    /// Starts one server for the image and one for each share; returns their sockets in that
+    /// order. QEMU can connect at once: the sockets listen before their servers run.
+    fn start_file_servers(&mut self) -> io::Result<Vec<PathBuf>> {
+        match DirBuilder::new().mode(0o700).create(SOCKETS) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        let mut servers = vec![(
+            qemu::ROOT_TAG.to_owned(),
+            "the image".to_owned(),
+            ServeOptions {
+                dir: CONTAINER_IMAGE.into(),
+                read_only: true,
+                immutable: true,
+            },
+        )];
+        for share in &self.spec.shares {
+            servers.push((
+                share.tag.clone(),
+                share.host.display().to_string(),
+                share_options(share),
+            ));
+        }
+        let mut sockets = Vec::new();
+        for (tag, serves, options) in servers {
+            let socket = Path::new(SOCKETS).join(&tag);
+            let _ = fs::remove_file(&socket);
+            let listener = UnixListener::bind(&socket)?;
+            let mut command = Command::new(CONTAINER_EXE);
+            command
+                .args(options.args())
+                .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+            self.children
+                .spawn(Role::FileServer { tag, serves }, &mut command, &[])?;
+            sockets.push(socket);
+        }
+        Ok(sockets)
+    }
+
+    fn start_qemu(&mut self, prepared: &Prepared, sockets: &[PathBuf]) -> io::Result<()> {
+        let (console, qemu_console) = UnixStream::pair()?;
+        let (control, qemu_control) = UnixStream::pair()?;
+        let (monitor, qemu_monitor) = UnixStream::pair()?;
+        let ssh_port = sshd::free_port()?;
+        let args = qemu::args(&Machine {
+            spec: &self.spec,
+            kernel: fd_path(&prepared.kernel),
+            initrd: fd_path(&prepared.initrd),
+            cmdline: prepared.cmdline.clone(),
+            memory: fd_path(&prepared.memory),
+            oem_strings: fd_path(&prepared.oem_strings),
+            root_socket: sockets[0].clone(),
+            share_sockets: sockets[1..].to_vec(),
+            ssh_port,
+            console_fd: qemu_console.as_raw_fd(),
+            control_fd: qemu_control.as_raw_fd(),
+            monitor_fd: qemu_monitor.as_raw_fd(),
+        });
+        let mut command = Command::new(CONTAINER_EXE);
+        command
+            .args(["internal", "exec-qemu", "--"])
+            .arg(&self.spec.qemu)
+            .args(&args)
+            .stdin(Stdio::null());
+        let pid = self.children.spawn(
+            Role::Qemu,
+            &mut command,
+            &[
+                qemu_console.as_fd(),
+                qemu_control.as_fd(),
+                qemu_monitor.as_fd(),
+                prepared.kernel.as_fd(),
+                prepared.initrd.as_fd(),
+                prepared.memory.as_fd(),
+                prepared.oem_strings.as_fd(),
+            ],
+        )?;
+        if self.spec.console == Console::Interactive {
+            console::feed_stdin(console.try_clone()?);
+        }
+        let tail = console::follow(console, &self.dir.console_log(), self.sender.clone())?;
+        control::follow(control, self.sender.clone());
+        if prepared.sshd {
+            let sshd = Sshd::new(ssh_port);
+            sshd.serve(&self.dir.ssh_socket())?;
+            sshd.await_banner(self.sender.clone());
+        }
+        self.running = Some(Running {
+            qemu: pid_of(pid),
+            monitor: Monitor::follow(&monitor, self.sender.clone())?,
+            tail,
+        });
+        Ok(())
+    }
+
+    /// Reacts to events until QEMU has ended.
+    fn watch(&mut self) {
+        loop {
+            let deadline = match (self.shutdown_deadline, &self.pending_failure) {
+                (Some(a), Some((_, b))) => Some(a.min(*b)),
+                (a, b) => a.or(b.as_ref().map(|(_, until)| *until)),
+            };
+            let event = match deadline {
+                None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self
+                    .events
+                    .recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match event {
+                Ok(event) => {
+                    if self.react(event).is_break() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.time_is_up(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn react(&mut self, event: Event) -> std::ops::ControlFlow<()> {
+        match event {
+            Event::Exited { pid, status } => return self.child_ended(pid, status),
+            Event::Signal(signal) => {
+                tracing::info!(signal, "asked to stop");
+                self.shut_down();
+            }
+            Event::CliGone => {
+                tracing::info!("the command that this VM belongs to has ended");
+                self.end_qemu();
+            }
+            Event::Console(Sign::FirstByte) => self.record(|status| status.enter(Phase::Kernel)),
+            Event::Console(Sign::Panic(message)) => {
+                let failure = self.guest_failure("the guest's kernel panicked", vec![message]);
+                self.fail_now(failure);
+            }
+            Event::Control(message) => self.guest_says(message),
+            Event::Banner => self.record(|status| status.enter(Phase::Ready)),
+            Event::Qmp(event) => {
+                if let qmp::Event::SHUTDOWN { data, .. } = *event {
+                    self.shutdown_reason = Some(data.reason);
+                }
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn guest_says(&mut self, message: Message) {
+        match message {
+            Message::Initrd => self.record(|status| status.enter(Phase::Initrd)),
+            Message::Userspace => self.record(|status| status.enter(Phase::Userspace)),
+            Message::Up => self.record(|status| status.enter(Phase::Ready)),
+            Message::Failed(unit) => {
+                const MAX_REPORTS: usize = 50;
+                if self.failed_units.len() < MAX_REPORTS {
+                    self.failed_units.push(unit);
+                }
+                // A unit that matters: sshd's failure, or one on the way into emergency mode.
+                if self.pending_failure.is_none() && !self.status.status().was_ready() {
+                    let failure =
+                        self.guest_failure("the guest could not start its services", vec![]);
+                    self.pending_failure = Some((failure, Instant::now() + REPORT_GRACE));
+                }
+            }
+            Message::Emergency => {
+                let failure = self.guest_failure("the guest's boot ended in emergency mode", vec![]);
+                self.fail_now(failure);
+            }
+        }
+    }
+
+    fn child_ended(&mut self, pid: u32, status: ExitStatus) -> std::ops::ControlFlow<()> {
+        use std::ops::ControlFlow::{Break, Continue};
+
+        match self.children.ended(pid) {
+            None => Continue(()),
+            Some(Role::Qemu) => {
+                self.qemu_ended(status);
+                Break(())
+            }
+            // A file server ends when QEMU disconnects; before that, the guest hangs without it.
+            Some(role) if self.shutdown_reason.is_none() && self.shutdown_deadline.is_none() => {
+                let failure = Failure {
+                    kind: FailureKind::Host,
+                    ..self.guest_failure(
+                        &format!("{role} ended while the VM was running"),
+                        vec![children::describe(status)],
+                    )
+                };
+                // QEMU's own end may be what the server followed.
+                self.pending_failure = Some((failure, Instant::now() + Duration::from_millis(200)));
+                Continue(())
+            }
+            Some(_) => Continue(()),
+        }
+    }
+
+    fn qemu_ended(&mut self, status: ExitStatus) {
+        let asked = self.shutdown_deadline.is_some();
+        if asked || self.status.status().failure.is_some() {
+            return;
+        }
+        let failure = if !status.success() {
+            Failure {
+                kind: FailureKind::Host,
+                ..self.guest_failure("QEMU ended unexpectedly", vec![children::describe(status)])
+            }
+        } else if self.status.status().was_ready() {
+            // The guest powered itself off: a user's `poweroff`.
+            return;
+        } else {
+            self.guest_failure("the guest powered off before it was ready", vec![])
+        };
+        self.record(|status| status.fail(failure));
+    }
+
+    fn time_is_up(&mut self) {
+        let now = Instant::now();
+        if let Some((_, until)) = &self.pending_failure
+            && *until <= now
+            && let Some((mut failure, _)) = self.pending_failure.take()
+        {
+            if self.status.status().was_ready() && failure.kind == FailureKind::Guest {
+                // sshd came up after all.
+                return;
+            }
+            failure.failed_units.clone_from(&self.failed_units);
+            self.fail_now(failure);
+        }
+        if self.shutdown_deadline.is_some_and(|at| at <= now) {
+            tracing::warn!("the guest did not power off in time");
+            self.end_qemu();
+        }
+    }
+
+    /// Presses the power button and waits for the guest, but not for ever.
+    fn shut_down(&mut self) {
+        if self.shutdown_deadline.is_some() {
+            return;
+        }
+        self.record(|status| status.enter(Phase::Stopping));
+        self.shutdown_deadline = Some(Instant::now() + SHUTDOWN_GRACE);
+        let pressed = self.running.as_mut().map(|r| r.monitor.power_down());
+        if !matches!(pressed, Some(Ok(()))) {
+            self.end_qemu();
+        }
+    }
+
+    /// Records a failure and ends the VM because of it.
+    fn fail_now(&mut self, mut failure: Failure) {
+        failure.failed_units.clone_from(&self.failed_units);
+        self.record(|status| status.fail(failure));
+        self.end_qemu();
+    }
+
+    /// Ends QEMU at once. Its memory is its own, so there is nothing to save.
+    fn end_qemu(&mut self) {
+        self.shutdown_deadline
+            .get_or_insert(Instant::now() + SHUTDOWN_GRACE);
+        if let Some(running) = &self.running {
+            // Already gone is what was wanted.
+            let _ = kill_process(running.qemu, Signal::KILL);
+        }
+    }
+
+    fn guest_failure(&self, message: &str, causes: Vec<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Guest,
+            phase: self.status.status().phase,
+            message: message.to_owned(),
+            causes,
+            failed_units: self.failed_units.clone(),
+            console_tail: self
+                .running
+                .as_ref()
+                .map(|running| running.tail.lines())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// A status that cannot be written must not end the VM: its user may be at work in it.
+    fn record(&mut self, write: impl FnOnce(&mut StatusWriter) -> io::Result<()>) {
+        if let Err(error) = write(&mut self.status) {
+            tracing::warn!(%error, "cannot write the status");
+        }
+    }
+}
+
+fn share_options(share: &Share) -> ServeOptions {
+    ServeOptions {
+        dir: share.container_path(),
+        read_only: share.read_only,
+        // The host goes on working in its directory.
+        immutable: false,
+    }
+}
+
+/// As PID 1, a process gets only the signals it has asked for.
+fn forward_signals(events: Sender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGCHLD {
+                for (pid, status) in children::reap() {
+                    if events.send(Event::Exited { pid, status }).is_err() {
+                        return;
+                    }
+                }
+            } else if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+fn watch_cli(dir: VmDir, events: Sender<Event>) {
+    thread::spawn(move || {
+        if dir.wait_for_cli_to_end().is_ok() {
+            let _ = events.send(Event::CliGone);
+        }
+    });
+}
+
+fn pid_of(pid: u32) -> Pid {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("the kernel's process IDs are positive and fit")
+}

@@ -1,0 +1,207 @@
+//! The way to the guest's sshd: measuring when it answers, and carrying sessions to it.
+//!
+//! Readiness is measured on the path that sessions take, so "ready" means that ssh works.
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Event;
+
+/// Pause after a refused attempt.
+const RETRY: Duration = Duration::from_millis(30);
+
+/// How long an attempt may stay silent while the guest's network has never answered. slirp keeps a
+/// packet for one second while it waits for the guest's address, so a connection that is held open
+/// that long is delivered the moment the guest's network is up, and a longer one only waits for
+/// TCP's retransmission.
+const SILENCE_BEFORE_NETWORK: Duration = Duration::from_millis(900);
+
+/// The same once the guest has refused a connection: its network is up, so silence means that
+/// sshd has accepted and is working on its banner.
+const SILENCE_AFTER_NETWORK: Duration = Duration::from_secs(10);
+
+/// How long the connection on which the banner arrived is kept for the first session. Below
+/// sshd's `LoginGraceTime` of 120 s.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// A connection whose banner has been read.
+struct Greeted {
+    stream: TcpStream,
+    banner: Vec<u8>,
+    since: Instant,
+}
+
+/// The guest's sshd behind QEMU's forwarded port.
+#[derive(Clone)]
+pub(super) struct Sshd {
+    address: SocketAddr,
+    greeted: Arc<Mutex<Option<Greeted>>>,
+}
+
+impl Sshd {
+    /// The sshd that QEMU forwards `port` of the container's loopback to.
+    pub(super) fn new(port: u16) -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            greeted: Arc::default(),
+        }
+    }
+
+    /// Tries until sshd has sent its banner, then says so. The connection is kept: the first
+    /// session takes it over, which saves the guest a second sshd process.
+    pub(super) fn await_banner(&self, events: Sender<Event>) {
+        let sshd = self.clone();
+        thread::spawn(move || {
+            let mut network_seen = false;
+            loop {
+                let silence = if network_seen {
+                    SILENCE_AFTER_NETWORK
+                } else {
+                    SILENCE_BEFORE_NETWORK
+                };
+                match greet(sshd.address, silence) {
+                    Ok(greeted) => {
+                        *sshd.lock() = Some(greeted);
+                        let _ = events.send(Event::Banner);
+                        break;
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::ConnectionReset => network_seen = true,
+                    Err(_) => {}
+                }
+                thread::sleep(RETRY);
+            }
+            thread::sleep(KEEP);
+            let mut greeted = sshd.lock();
+            if greeted.as_ref().is_some_and(|g| g.since.elapsed() >= KEEP) {
+                *greeted = None;
+            }
+        });
+    }
+
+    /// Accepts sessions at `socket` (mode 0600) for as long as the supervisor lives.
+    pub(super) fn serve(&self, socket: &Path) -> io::Result<()> {
+        match std::fs::remove_file(socket) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket)?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+        let sshd = self.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let sshd = sshd.clone();
+                thread::spawn(move || {
+                    // The client sees the end of the connection; there is nobody else to tell.
+                    let _ = sshd.carry(client);
+                });
+            }
+        });
+        Ok(())
+    }
+
+    fn carry(&self, client: UnixStream) -> io::Result<()> {
+        let kept = self.lock().take();
+        let (guest, banner) = match kept {
+            Some(greeted) => (greeted.stream, greeted.banner),
+            None => (TcpStream::connect(self.address)?, Vec::new()),
+        };
+        guest.set_read_timeout(None)?;
+        guest.set_nodelay(true)?;
+        io::Write::write_all(&mut &client, &banner)?;
+
+        let (from_client, to_guest) = (client.try_clone()?, guest.try_clone()?);
+        thread::spawn(move || {
+            let _ = io::copy(&mut &from_client, &mut &to_guest);
+            let _ = to_guest.shutdown(Shutdown::Write);
+        });
+        let copied = io::copy(&mut &guest, &mut &client);
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = guest.shutdown(Shutdown::Both);
+        copied.map(drop)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Greeted>> {
+        self.greeted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Connects and reads the identification string (RFC 4253, section 4.2): a line that starts with
+/// `SSH-`, at most 255 bytes.
+fn greet(address: SocketAddr, silence: Duration) -> io::Result<Greeted> {
+    let mut stream = TcpStream::connect_timeout(&address, silence)?;
+    stream.set_read_timeout(Some(silence))?;
+    let mut banner = Vec::with_capacity(256);
+    let mut byte = [0];
+    while banner.len() < 255 {
+        if stream.read(&mut byte)? == 0 {
+            // slirp accepts first and closes when the guest refuses.
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        banner.push(byte[0]);
+        if byte[0] == b'\n' {
+            break;
+        }
+    }
+    if banner.starts_with(b"SSH-") {
+        Ok(Greeted {
+            stream,
+            banner,
+            since: Instant::now(),
+        })
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// A free port of the container's loopback; the usual one unless the network is shared with
+/// somebody who has it, so that QEMU's argument list stays the same from run to run.
+pub(super) fn free_port() -> io::Result<u16> {
+    const USUAL: u16 = 2222;
+    let bind = |port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    Ok(bind(USUAL).or_else(|_| bind(0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn the_first_session_takes_over_the_connection_that_was_greeted() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let guest = thread::spawn(move || {
+            // As slirp does for a guest that does not listen yet.
+            drop(listener.accept().expect("accept"));
+            let (mut stream, _) = listener.accept().expect("accept");
+            stream.write_all(b"SSH-2.0-test\r\n").expect("banner");
+            let mut said = [0; 5];
+            stream.read_exact(&mut said).expect("hello");
+            stream.write_all(&said).expect("echo");
+        });
+
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let socket = dir.path().join("ssh.sock");
+        let sshd = Sshd::new(port);
+        let (sender, events) = channel();
+        sshd.await_banner(sender);
+        assert!(matches!(events.recv().expect("event"), Event::Banner));
+        sshd.serve(&socket).expect("serve");
+
+        let mut client = UnixStream::connect(&socket).expect("connect");
+        client.write_all(b"hello").expect("write");
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).expect("read");
+        assert_eq!(heard, "SSH-2.0-test\r\nhello");
+        guest.join().expect("one connection served both");
+    }
+}

@@ -1,0 +1,199 @@
+//! One virtiofs share, served by the embedded `virtiofsd` crate in a process of its own.
+//!
+//! The supervisor runs this binary again for each share, so that a file server has only the rights
+//! and the directory of its share, and its death is seen and named.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use vhost::vhost_user::Listener;
+use vhost_user_backend::VhostUserDaemon;
+use virtiofsd::filesystem::{FileSystem, SerializableFileSystem};
+use virtiofsd::limits::setup_rlimit_nofile;
+use virtiofsd::passthrough::read_only::PassthroughFsRo;
+use virtiofsd::passthrough::{CachePolicy, Config, MigrationMode, PassthroughFs};
+use virtiofsd::sandbox::{Sandbox, SandboxMode};
+use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
+use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+/// Descriptors kept back for the server itself (sockets, `/proc`, event descriptors).
+const RESERVED_FDS: u64 = 100;
+
+/// One share as its server sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// The directory to serve.
+    pub dir: PathBuf,
+    /// Refuse every change, in the server and not only in the guest's mount.
+    pub read_only: bool,
+    /// Whether nobody else changes the directory: the guest may then keep what it has seen.
+    pub immutable: bool,
+}
+
+/// What can keep a share from being served.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what the variant is")]
+pub enum ServeError {
+    #[error("cannot raise the number of open files: {0}")]
+    Limit(String),
+    #[error("standard input is not the listening socket")]
+    Listener(#[source] io::Error),
+    #[error("cannot confine the file server to {}: {detail}", dir.display())]
+    Confine { dir: PathBuf, detail: String },
+    #[error("cannot serve {}", dir.display())]
+    Open {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("vhost-user: {0}")]
+    Vhost(String),
+}
+
+impl ServeOptions {
+    /// The arguments that make this binary serve the share: `internal virtiofs …`.
+    #[must_use]
+    pub fn args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = ["internal", "virtiofs"].map(Into::into).to_vec();
+        if self.read_only {
+            args.push("--read-only".into());
+        }
+        if self.immutable {
+            args.push("--immutable".into());
+        }
+        args.push("--".into());
+        args.push(self.dir.clone().into());
+        args
+    }
+
+    fn config(&self, guest_fd_limit: u64) -> Config {
+        // virtiofsd's own numbers for `--cache always` and `--cache auto`.
+        let (cache_policy, timeout) = if self.immutable {
+            (CachePolicy::Always, Duration::from_secs(86_400))
+        } else {
+            (CachePolicy::Auto, Duration::from_secs(1))
+        };
+        Config {
+            cache_policy,
+            entry_timeout: timeout,
+            attr_timeout: timeout,
+            announce_submounts: true,
+            // File capabilities (`security.capability`) of the image's programs must work in the
+            // guest. Where files are written, extended attributes cost a request per write.
+            xattr: self.read_only,
+            migration_mode: MigrationMode::FindPaths,
+            guest_fd_limit,
+            ..Config::default()
+        }
+    }
+}
+
+/// Serves one share on the listening socket that is standard input, until QEMU disconnects.
+pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+    let fds = setup_rlimit_nofile(None).map_err(ServeError::Limit)?;
+    let listener = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(ServeError::Listener)?;
+    let confine = |detail: String| ServeError::Confine {
+        dir: options.dir.clone(),
+        detail,
+    };
+    let mut sandbox = Sandbox::new(
+        path_text(&options.dir)?,
+        SandboxMode::Chroot,
+        Vec::new(),
+        Vec::new(),
+    );
+    let mountinfo_prefix = sandbox
+        .get_mountinfo_prefix()
+        .map_err(|e| confine(e.to_string()))?;
+    let mut listener = sandbox
+        .enter(Listener::from(UnixListener::from(listener)))
+        .map_err(|e| confine(e.to_string()))?;
+    drop_capabilities(options.read_only).map_err(|e| confine(e.to_string()))?;
+
+    let config = Config {
+        root_dir: sandbox.get_root_dir(),
+        mountinfo_prefix,
+        proc_sfd_rawfd: sandbox.get_proc_self_fd(),
+        proc_mountinfo_rawfd: sandbox.get_mountinfo_fd(),
+        ..options.config(fds.saturating_sub(RESERVED_FDS))
+    };
+    let open = |source| ServeError::Open {
+        dir: options.dir.clone(),
+        source,
+    };
+    if options.read_only {
+        serve_fs(PassthroughFsRo::new(config).map_err(open)?, &mut listener)
+    } else {
+        serve_fs(PassthroughFs::new(config).map_err(open)?, &mut listener)
+    }
+}
+
+fn serve_fs<F>(fs: F, listener: &mut Listener) -> Result<(), ServeError>
+where
+    F: FileSystem + SerializableFileSystem + Send + Sync + 'static,
+{
+    let vhost = |e: &dyn std::fmt::Display| ServeError::Vhost(e.to_string());
+    let backend = VhostUserFsBackendBuilder::default()
+        .build(fs)
+        .map_err(|e| vhost(&e))?;
+    let mut daemon = VhostUserDaemon::new(
+        "virtiofs".to_owned(),
+        Arc::new(backend),
+        GuestMemoryAtomic::new(GuestMemoryMmap::new()),
+    )
+    .map_err(|e| ServeError::Vhost(format!("{e:?}")))?;
+    daemon.start(listener).map_err(|e| vhost(&e))?;
+    match daemon.wait() {
+        Ok(())
+        | Err(vhost_user_backend::Error::HandleRequest(
+            vhost::vhost_user::Error::Disconnected,
+        )) => Ok(()),
+        Err(e) => Err(vhost(&e)),
+    }
+}
+
+/// Keeps what acting for the guest's users takes. A reader only has to see every file.
+fn drop_capabilities(read_only: bool) -> io::Result<()> {
+    let wanted = if read_only {
+        CapabilitySet::DAC_OVERRIDE
+    } else {
+        // What virtiofsd itself keeps (its main.rs); MKNOD only where podman grants it.
+        CapabilitySet::CHOWN
+            | CapabilitySet::DAC_OVERRIDE
+            | CapabilitySet::FOWNER
+            | CapabilitySet::FSETID
+            | CapabilitySet::MKNOD
+            | CapabilitySet::SETFCAP
+            | CapabilitySet::SETGID
+            | CapabilitySet::SETUID
+    };
+    let kept = wanted & capabilities(None)?.permitted;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    Ok(())
+}
+
+/// The crate takes the directory as text; podman's mount points of shares are ASCII.
+fn path_text(dir: &Path) -> Result<String, ServeError> {
+    dir.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| ServeError::Open {
+            dir: dir.to_owned(),
+            source: io::ErrorKind::InvalidFilename.into(),
+        })
+}

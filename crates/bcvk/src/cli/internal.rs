@@ -1,0 +1,30 @@
+//! What bcvk runs of itself.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// Not for users, and not stable.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Internal {
+    /// PID 1 of a VM's container
+    Supervise,
+    /// Serve one share on the socket that is standard input
+    Virtiofs {
+        #[arg(long)]
+        read_only: bool,
+        #[arg(long)]
+        immutable: bool,
+        dir: PathBuf,
+    },
+    /// Give up all rights and become QEMU
+    ExecQemu {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Connect standard input and output with a VM's sshd
+    Proxy { dir: PathBuf },
+    /// Remove the directory of a VM whose container is gone
+    Forget { dir: PathBuf },
+}

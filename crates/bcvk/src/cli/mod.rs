@@ -1,0 +1,81 @@
+//! The command line: clap structures and their help. Pure: parsing validates values and touches
+//! nothing.
+
+mod internal;
+mod manage;
+mod run;
+mod ssh;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use internal::Internal;
+pub(crate) use manage::{Ps, Rm, RmAll, SshConfig, Stop};
+pub(crate) use run::{Run, RunSsh, VmOptions};
+pub(crate) use ssh::Ssh;
+
+/// Boot bootc container images as ephemeral VMs
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Say what is being done; twice for details
+    #[arg(long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Manage ephemeral VMs for bootc container images
+    Ephemeral(Ephemeral),
+    /// What bcvk runs of itself: in containers and for ssh
+    #[command(hide = true, subcommand)]
+    Internal(Internal),
+}
+
+/// Arguments of `bcvk ephemeral`.
+#[derive(Debug, Args)]
+pub(crate) struct Ephemeral {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The verbs of `bcvk ephemeral`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a bootc container image as an ephemeral VM
+    Run(Run),
+    /// Run an ephemeral VM, ssh into it, and remove it afterwards
+    RunSsh(RunSsh),
+    /// SSH into a running ephemeral VM
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ssh(Ssh),
+    /// List ephemeral VMs
+    Ps(Ps),
+    /// Shut down ephemeral VMs
+    Stop(Stop),
+    /// Remove ephemeral VMs
+    Rm(Rm),
+    /// Remove all ephemeral VMs
+    RmAll(RmAll),
+    /// Print a stanza for ~/.ssh/config
+    SshConfig(SshConfig),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,121 @@
+//! `ssh`, which takes what OpenSSH takes.
+
+use clap::Args;
+
+/// SSH into a running ephemeral VM
+///
+/// Works as `ssh NAME` would: all of OpenSSH's options, before or after NAME.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "bcvk ephemeral ssh [SSH-OPTIONS] NAME [CMD...]",
+    after_help = "\
+Examples:
+  bcvk ephemeral ssh testvm
+  bcvk ephemeral ssh testvm 'systemctl status'
+  bcvk ephemeral ssh -N -L 8080:localhost:80 testvm"
+)]
+pub(crate) struct Ssh {
+    /// OpenSSH's options, the VM's name or container ID, and a command
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "ARGS"
+    )]
+    words: Vec<String>,
+}
+
+/// The words of an `ssh` command line, sorted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SshWords {
+    /// For OpenSSH, with their values.
+    pub(crate) options: Vec<String>,
+    /// Which VM.
+    pub(crate) name: String,
+    /// What to run there.
+    pub(crate) command: Vec<String>,
+}
+
+/// Options of `ssh(1)` that take a value.
+const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
+
+impl Ssh {
+    /// Whether the user only asks how this works.
+    pub(crate) fn asks_for_help(&self) -> bool {
+        matches!(self.words.first().map(String::as_str), Some("-h" | "--help"))
+    }
+
+    /// Sorts the words as OpenSSH does: options stand before the name or right after it. A `--`
+    /// ends them.
+    pub(crate) fn sort(&self) -> Option<SshWords> {
+        let mut words = self.words.iter().cloned();
+        let mut options = Vec::new();
+        let mut name = None;
+        let mut command = Vec::new();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                if name.is_some() {
+                    command.extend(words);
+                    break;
+                }
+                continue;
+            }
+            let Some(letters) = word.strip_prefix('-').filter(|l| !l.is_empty()) else {
+                if name.is_none() {
+                    name = Some(word);
+                    continue;
+                }
+                command.push(word);
+                command.extend(words);
+                break;
+            };
+            // The value is the rest of the word, or the next one.
+            let value_follows = letters
+                .find(|c| WITH_VALUE.contains(c))
+                .is_some_and(|at| at + 1 == letters.len());
+            options.push(word);
+            if value_follows {
+                options.extend(words.next());
+            }
+        }
+        Some(SshWords {
+            options,
+            name: name?,
+            command,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sort(words: &[&str]) -> Option<(Vec<String>, String, Vec<String>)> {
+        let ssh = Ssh {
+            words: words.iter().map(|w| (*w).to_owned()).collect(),
+        };
+        ssh.sort().map(|s| (s.options, s.name, s.command))
+    }
+
+    #[test]
+    fn words_are_sorted_as_openssh_does() {
+        for (words, options, name, command) in [
+            (&["vm"][..], &[][..], "vm", &[][..]),
+            (&["vm", "ls", "-l"], &[], "vm", &["ls", "-l"]),
+            (&["-v", "vm", "-t", "top"], &["-v", "-t"], "vm", &["top"]),
+            (&["-L", "1:h:2", "-N", "vm"], &["-L", "1:h:2", "-N"], "vm", &[]),
+            (&["-L1:h:2", "vm"], &["-L1:h:2"], "vm", &[]),
+            (&["-vNL", "1:h:2", "vm"], &["-vNL", "1:h:2"], "vm", &[]),
+            (&["vm", "-o", "User=x", "--", "-x"], &["-o", "User=x"], "vm", &["-x"]),
+            (&["vm", "--", "sh", "-c", "exit 7"], &[], "vm", &["sh", "-c", "exit 7"]),
+        ] {
+            let expected = (
+                options.iter().map(|s| (*s).to_owned()).collect(),
+                name.to_owned(),
+                command.iter().map(|s| (*s).to_owned()).collect(),
+            );
+            assert_eq!(sort(words), Some(expected), "{words:?}");
+        }
+        assert_eq!(sort(&["-v"]), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! What bcvk runs of itself.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::{self, HostError, Tool, VmDir, find_tool};
+use bcvk_vm::supervisor::virtiofs::{ServeOptions, serve};
+use bcvk_vm::supervisor::{self, exec_confined};
+
+use crate::cli::Internal;
+
+pub(super) fn run(internal: Internal) -> Result<ExitCode, HostError> {
+    match internal {
+        Internal::Supervise => Ok(ExitCode::from(supervisor::run())),
+        Internal::Virtiofs {
+            read_only,
+            immutable,
+            dir,
+        } => {
+            let options = ServeOptions {
+                dir,
+                read_only,
+                immutable,
+            };
+            match serve(&options) {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "file server");
+                    Ok(ExitCode::FAILURE)
+                }
+            }
+        }
+        Internal::ExecQemu { command } => {
+            let mut words = command.into_iter();
+            let program = PathBuf::from(words.next().unwrap_or_default());
+            let args: Vec<_> = words.collect();
+            Err(HostError::Io {
+                action: format!("run {}", program.display()),
+                source: exec_confined(&program, &args),
+            })
+        }
+        Internal::Proxy { dir } => {
+            let podman = find_tool(Tool::Podman).ok().map(Podman::new);
+            host::proxy(&VmDir::at(dir), podman.as_ref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Internal::Forget { dir } => {
+            // Whoever still uses the directory removes it; nobody reads an error of a hook.
+            let _ = VmDir::at(dir).remove_if_unused();
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

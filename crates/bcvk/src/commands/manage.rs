@@ -1,0 +1,87 @@
+//! `stop`, `rm` and `rm-all`.
+
+use std::process::ExitCode;
+
+use bcvk_vm::host::HostError;
+use bcvk_vm::host::podman::Container;
+
+use super::Context;
+use crate::cli::{Rm, RmAll, Stop};
+use crate::ui::Ui;
+
+pub(super) fn stop(args: &Stop) -> Result<ExitCode, HostError> {
+    let context = Context::open()?;
+    let vms = find_all(&context, &args.names)?;
+    for (name, vm) in &vms {
+        context.podman.stop(&vm.id)?;
+        crate::ui::print(&format!("{name}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn rm(args: &Rm) -> Result<ExitCode, HostError> {
+    let context = Context::open()?;
+    let vms = find_all(&context, &args.names)?;
+    if !args.force
+        && let Some((name, _)) = vms.iter().find(|(_, vm)| vm.is_running())
+    {
+        return Err(HostError::StillRunning {
+            name: (*name).clone(),
+        });
+    }
+    for (name, vm) in &vms {
+        remove(&context, vm)?;
+        crate::ui::print(&format!("{name}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
+    let context = Context::open()?;
+    let vms = context.podman.vms()?;
+    if vms.is_empty() {
+        ui.notice("there is no VM to remove");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.force {
+        let names: Vec<&str> = vms.iter().map(Container::name).collect();
+        match ui.confirm(&format!("Remove {}?", names.join(", "))) {
+            None => return Err(HostError::NeedsForce),
+            Some(false) => return Ok(ExitCode::FAILURE),
+            Some(true) => {}
+        }
+    }
+    for vm in &vms {
+        remove(&context, vm)?;
+        crate::ui::print(&format!("{}\n", vm.name()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All of them or an error: nothing is done to some while others do not exist.
+fn find_all<'a>(
+    context: &Context,
+    names: &'a [String],
+) -> Result<Vec<(&'a String, Container)>, HostError> {
+    names
+        .iter()
+        .map(|name| {
+            let found = context.podman.find(name)?;
+            let vm = found.ok_or_else(|| HostError::NoSuchVm { name: name.clone() })?;
+            if vm.is_vm() {
+                Ok((name, vm))
+            } else {
+                Err(HostError::NotAVm { name: name.clone() })
+            }
+        })
+        .collect()
+}
+
+fn remove(context: &Context, vm: &Container) -> Result<(), HostError> {
+    context.podman.remove(&vm.id)?;
+    if let Some(dir) = vm.vm_id().and_then(|id| context.dirs.by_id(id)) {
+        dir.remove_if_unused()
+            .map_err(HostError::io("remove the VM directory"))?;
+    }
+    Ok(())
+}

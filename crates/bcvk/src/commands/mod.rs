@@ -1,0 +1,61 @@
+//! One file per verb: arguments → spec → call → print.
+
+mod internal;
+mod manage;
+mod plan;
+mod ps;
+mod run;
+mod run_ssh;
+mod ssh;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::{HostError, Tool, VmDirs, find_tool, sweep};
+
+use crate::cli::{Command, Verb};
+use crate::ui::Ui;
+
+/// Runs what the user asked for.
+pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
+    let verb = match command {
+        Command::Internal(internal) => return internal::run(internal),
+        Command::Ephemeral(ephemeral) => ephemeral.verb,
+    };
+    match verb {
+        Verb::Run(args) => run::run(&args, ui),
+        Verb::RunSsh(args) => run_ssh::run_ssh(&args, ui),
+        Verb::Ssh(args) => ssh::ssh(&args, ui),
+        Verb::Ps(args) => ps::ps(&args),
+        Verb::Stop(args) => manage::stop(&args),
+        Verb::Rm(args) => manage::rm(&args),
+        Verb::RmAll(args) => manage::rm_all(&args, ui),
+        Verb::SshConfig(args) => ssh::ssh_config(&args),
+    }
+}
+
+/// podman and the VM directories, which every verb needs.
+struct Context {
+    podman: Podman,
+    dirs: VmDirs,
+}
+
+impl Context {
+    /// Finds them, and removes what VMs of the past have left.
+    fn open() -> Result<Self, HostError> {
+        let podman = Podman::new(find_tool(Tool::Podman)?);
+        let dirs = vm_dirs()?;
+        if let Err(error) = sweep(&podman, &dirs) {
+            tracing::info!(%error, "could not remove leftovers");
+        }
+        Ok(Self { podman, dirs })
+    }
+}
+
+fn vm_dirs() -> Result<VmDirs, HostError> {
+    let runtime_dir = env::var_os("XDG_RUNTIME_DIR");
+    VmDirs::open(runtime_dir.as_deref().map(Path::new))
+        .map_err(HostError::io("open the directory of VMs"))
+}

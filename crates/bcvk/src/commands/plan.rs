@@ -1,0 +1,214 @@
+//! From options to a [`Launch`]: everything is checked here, before anything is started.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use bcvk_vm::host::{
+    HostError, ImageInfo, Launch, Streams, Tool, choose_accelerator, find_tool, host_memory,
+};
+use bcvk_vm::spec::{
+    Console, EnvVar, GuestPort, Lifetime, MemorySize, PortForward, SPEC_VERSION, Share,
+    ShareRequest, SpecError, SshAccess, VmName, VmSpec,
+};
+use bcvk_vm::ssh::KeyPair;
+
+use super::Context;
+use crate::cli::VmOptions;
+use crate::ui::Ui;
+
+/// First of the container's ports that lead to published ports of the guest. Unprivileged,
+/// because QEMU has no rights, and away from sshd's.
+const FIRST_PUBLISHED_PORT: u16 = 20_000;
+
+/// How the verb wants its VM.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) streams: Streams,
+    pub(super) remove: bool,
+    pub(super) lifetime: Lifetime,
+}
+
+/// Resolves the options against the host.
+pub(super) fn plan(
+    image: &str,
+    options: &VmOptions,
+    manner: Manner,
+    context: &Context,
+    ui: &Ui,
+) -> Result<Launch, HostError> {
+    let shares = shares(options)?;
+    let env = environment(&options.env)?;
+    let (vcpus, memory) = size(options);
+    check_memory(memory)?;
+    let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
+    if !info.bootable {
+        ui.notice(&format!(
+            "image {image} does not say that it is bootable (label containers.bootc)"
+        ));
+    }
+    let accel = choose_accelerator(options.accel, info.arch)?;
+    if let Some(notice) = &accel.notice {
+        ui.notice(notice);
+    }
+    let name = match &options.name {
+        Some(name) => name.clone(),
+        None => random_name()?,
+    };
+    let (key, ssh) = if options.no_ssh_keygen {
+        (None, None)
+    } else {
+        let (key, access) = keys(&name)?;
+        (Some(key), Some(access))
+    };
+    let publish = published(options);
+    let interactive = matches!(
+        manner.streams,
+        Streams::Attached {
+            interactive: true,
+            ..
+        }
+    );
+    let spec = VmSpec {
+        version: SPEC_VERSION,
+        name,
+        image: info.identity,
+        arch: info.arch,
+        accel: accel.accel,
+        vcpus,
+        memory,
+        qemu: find_tool(Tool::Qemu(info.arch))?,
+        kargs: options.karg.clone(),
+        shares,
+        ports: publish
+            .iter()
+            .map(|(forward, container)| GuestPort {
+                container: *container,
+                guest: forward.guest_port,
+                protocol: forward.protocol,
+            })
+            .collect(),
+        env,
+        ssh,
+        lifetime: manner.lifetime,
+        console: if interactive {
+            Console::Interactive
+        } else {
+            Console::Log
+        },
+    };
+    spec.validate()?;
+    Ok(Launch {
+        spec,
+        exe: env::current_exe().map_err(HostError::io("find bcvk's own file"))?,
+        remove: manner.remove,
+        streams: manner.streams,
+        labels: options.label.clone(),
+        network: options.network.clone(),
+        publish,
+        key,
+    })
+}
+
+fn size(options: &VmOptions) -> (u32, MemorySize) {
+    match options.itype {
+        Some(itype) => (itype.vcpus(), itype.memory()),
+        None => (
+            options.vcpus.unwrap_or_else(host_cpus),
+            options.memory,
+        ),
+    }
+}
+
+fn host_cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
+}
+
+fn check_memory(asked: MemorySize) -> Result<(), HostError> {
+    match host_memory() {
+        Some((total, available)) if asked > total => Err(HostError::MemoryTooLarge {
+            asked,
+            total,
+            available,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn shares(options: &VmOptions) -> Result<Vec<Share>, HostError> {
+    let requests = options
+        .bind
+        .iter()
+        .map(|request| (request, false))
+        .chain(options.ro_bind.iter().map(|request| (request, true)));
+    requests
+        .enumerate()
+        .map(|(index, (request, read_only))| share(index, request, read_only))
+        .collect()
+}
+
+fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share, HostError> {
+    let missing = |source| HostError::ShareSource {
+        path: request.host.clone(),
+        source,
+    };
+    let host: PathBuf = fs::canonicalize(&request.host).map_err(missing)?;
+    if !fs::metadata(&host).map_err(missing)?.is_dir() {
+        return Err(HostError::ShareNotDirectory(request.host.clone()));
+    }
+    Ok(Share {
+        tag: request.tag(index),
+        host,
+        guest_path: request.guest_path(),
+        read_only,
+    })
+}
+
+fn environment(words: &[String]) -> Result<Vec<EnvVar>, SpecError> {
+    let mut env = Vec::new();
+    for word in words {
+        env.extend(EnvVar::parse(word, |name| env::var(name).ok())?);
+    }
+    Ok(env)
+}
+
+/// With the host's own network there is nothing to map: QEMU itself listens on the host's port.
+fn published(options: &VmOptions) -> Vec<(PortForward, u16)> {
+    let on_host = options.network.as_deref() == Some("host");
+    options
+        .publish
+        .iter()
+        .zip(FIRST_PUBLISHED_PORT..)
+        .map(|(forward, port)| {
+            let port = if on_host && forward.host_port != 0 {
+                forward.host_port
+            } else {
+                port
+            };
+            (forward.clone(), port)
+        })
+        .collect()
+}
+
+fn keys(name: &VmName) -> Result<(KeyPair, SshAccess), HostError> {
+    let make = |comment: &str| {
+        KeyPair::generate(comment).map_err(|e| HostError::Io {
+            action: "make SSH keys".to_owned(),
+            source: std::io::Error::other(e),
+        })
+    };
+    let user = make(&format!("bcvk {name}"))?;
+    let host = make(name.as_str())?;
+    let access = SshAccess {
+        authorized_key: user.public().to_owned(),
+        host_key: host.private().to_owned(),
+    };
+    Ok((user, access))
+}
+
+fn random_name() -> Result<VmName, HostError> {
+    let mut random = [0_u8; 4];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| HostError::io("get randomness")(e.into()))?;
+    Ok(format!("bcvk-{:08x}", u32::from_be_bytes(random)).parse()?)
+}

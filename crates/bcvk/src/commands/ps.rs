@@ -1,0 +1,134 @@
+//! `bcvk ephemeral ps`.
+
+use std::process::ExitCode;
+
+use bcvk_vm::host::podman::Container;
+use bcvk_vm::host::{HostError, VmDir};
+use bcvk_vm::spec::VmSpec;
+use bcvk_vm::status::{Phase, Status, StatusReader, Timestamp};
+use serde::Serialize;
+
+use super::Context;
+use crate::cli::Ps;
+use crate::ui;
+
+/// One VM, with podman's keys and ours.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    id: String,
+    names: Vec<String>,
+    image: String,
+    command: Vec<String>,
+    created_at: String,
+    /// podman's word for the container.
+    state: String,
+    exit_code: i32,
+    /// `booting`, `ready`, `stopping` or `exited`.
+    #[serde(rename = "VmState")]
+    vm_state: &'static str,
+    /// Seconds since QEMU started; absent when the VM does not run.
+    #[serde(rename = "UptimeSeconds", skip_serializing_if = "Option::is_none")]
+    uptime_seconds: Option<u64>,
+    #[serde(rename = "MemoryMiB", skip_serializing_if = "Option::is_none")]
+    memory_mib: Option<u32>,
+    #[serde(rename = "Vcpus", skip_serializing_if = "Option::is_none")]
+    vcpus: Option<u32>,
+    /// The command that logs in; absent when the VM is not reachable.
+    #[serde(rename = "Ssh", skip_serializing_if = "Option::is_none")]
+    ssh: Option<String>,
+}
+
+pub(super) fn ps(args: &Ps) -> Result<ExitCode, HostError> {
+    let context = Context::open()?;
+    let rows: Vec<Row> = context
+        .podman
+        .vms()?
+        .iter()
+        .filter(|vm| args.all || vm.is_running())
+        .map(|vm| {
+            let dir = vm.vm_id().and_then(|id| context.dirs.by_id(id));
+            row(vm, dir.as_ref())
+        })
+        .collect();
+    if args.json || args.format.as_deref() == Some("json") {
+        let json = serde_json::to_string_pretty(&rows).map_err(|e| HostError::io("print JSON")(e.into()))?;
+        ui::print(&format!("{json}\n"));
+    } else {
+        ui::print(&ui::table(
+            &["NAME", "IMAGE", "STATE", "UPTIME", "MEMORY", "VCPUS", "SSH"],
+            rows.iter().map(Row::cells),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
+    let spec = dir.and_then(|dir| dir.read_spec().ok());
+    let status = dir.and_then(|dir| StatusReader::new(dir.path()).read().ok().flatten());
+    let vm_state = vm_state(vm, status.as_ref());
+    let running = vm.is_running();
+    Row {
+        id: vm.id.clone(),
+        names: vm.names.clone(),
+        image: vm.image.clone(),
+        command: vm.command.clone().unwrap_or_default(),
+        created_at: vm.created_at.clone(),
+        state: vm.state.clone(),
+        exit_code: vm.exit_code,
+        vm_state,
+        uptime_seconds: status
+            .filter(|_| running)
+            .and_then(|status| status.began(Phase::Qemu))
+            .map(|began| whole_seconds(Timestamp::now().seconds_since(began))),
+        memory_mib: spec.as_ref().map(|spec| spec.memory.mib()),
+        vcpus: spec.as_ref().map(|spec| spec.vcpus),
+        ssh: spec.as_ref().filter(|_| running).and_then(ssh_command),
+    }
+}
+
+fn vm_state(vm: &Container, status: Option<&Status>) -> &'static str {
+    if !vm.is_running() {
+        return "exited";
+    }
+    match status.map(|status| status.phase) {
+        Some(Phase::Ready) => "ready",
+        Some(Phase::Stopping | Phase::Exited) => "stopping",
+        _ => "booting",
+    }
+}
+
+fn ssh_command(spec: &VmSpec) -> Option<String> {
+    spec.ssh
+        .as_ref()
+        .map(|_| format!("bcvk ephemeral ssh {}", spec.name))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative, and saturating"
+)]
+fn whole_seconds(seconds: f64) -> u64 {
+    seconds as u64
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let state = if self.vm_state == "exited" {
+            format!("exited ({})", self.exit_code)
+        } else {
+            self.vm_state.to_owned()
+        };
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.names.first().cloned().unwrap_or_default(),
+            self.image.clone(),
+            state,
+            or_dash(self.uptime_seconds.map(ui::duration)),
+            or_dash(self.memory_mib.map(|mib| format!("{mib} MiB"))),
+            or_dash(self.vcpus.map(|n| n.to_string())),
+            or_dash(self.ssh.clone()),
+        ]
+    }
+}

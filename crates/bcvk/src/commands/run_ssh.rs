@@ -1,0 +1,136 @@
+//! `bcvk ephemeral run-ssh`.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use bcvk_vm::host::{
+    ConsoleFollower, HostError, SignalSource, Started, Streams, Target, Tool, WatchEvent, Watcher, find_tool,
+};
+use bcvk_vm::spec::Lifetime;
+use bcvk_vm::ssh::client;
+use bcvk_vm::status::Phase;
+
+use super::Context;
+use super::plan::{Manner, plan};
+use crate::cli::RunSsh;
+use crate::ui::Ui;
+
+/// How long ssh may take to notice that its VM is gone.
+const SSH_GRACE: Duration = Duration::from_secs(3);
+
+/// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
+const SSH_LOST: i32 = 255;
+
+pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
+    if args.vm.no_ssh_keygen {
+        return Err(HostError::SshNeeded);
+    }
+    find_tool(Tool::Ssh)?;
+    let context = Context::open()?;
+    let manner = Manner {
+        streams: Streams::Detached,
+        remove: true,
+        lifetime: Lifetime::Cli,
+    };
+    let launch = plan(&args.image, &args.vm, manner, &context, ui)?;
+    if args.vm.dry_run {
+        ui.print_plan(&context.podman, &launch);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let mut started = launch.start(&context.podman, &context.dirs)?;
+    let result = session(args, &started, signals, ui);
+    let removed = started.discard();
+    let code = result?;
+    removed?;
+    Ok(code)
+}
+
+fn session(
+    args: &RunSsh,
+    started: &Started,
+    signals: SignalSource,
+    ui: &Ui,
+) -> Result<ExitCode, HostError> {
+    let mut watcher =
+        Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut progress = ui.progress(!args.vm.console);
+    let console = args
+        .vm
+        .console
+        .then(|| ConsoleFollower::start(&started.dir, std::io::stderr()));
+    let ready = watcher.wait(
+        Target::Phase(Phase::Ready),
+        Some(args.vm.timeout.duration()),
+        &mut |status| progress.show(status),
+    );
+    progress.finish();
+    drop(console);
+    ui.warnings(&ready?);
+
+    let mut options = Vec::new();
+    if args.tty {
+        options.push("-t".to_owned());
+    }
+    let ssh = client::command(
+        &find_tool(Tool::Ssh)?,
+        &started.dir,
+        started.name(),
+        &options,
+        &args.command,
+    )
+    .spawn()
+    .map_err(HostError::io("run ssh"))?;
+    let pid = ssh.id();
+    watcher.watch_session(ssh);
+    let status = await_session(&mut watcher, pid)?;
+    exit_code(status, &watcher)
+}
+
+/// Waits for ssh, and sees that it ends when the user or the VM does.
+fn await_session(watcher: &mut Watcher, ssh: u32) -> Result<ExitStatus, HostError> {
+    let mut interrupted = None;
+    let mut deadline = None;
+    loop {
+        match watcher.next(deadline) {
+            Some(WatchEvent::Session(status)) => {
+                return match interrupted {
+                    Some(signal) => Err(HostError::Interrupted { signal }),
+                    None => Ok(status),
+                };
+            }
+            Some(WatchEvent::Signal(signal)) => {
+                interrupted.get_or_insert(signal);
+                end_process(ssh);
+            }
+            Some(WatchEvent::SupervisorEnded) => deadline = Some(Instant::now() + SSH_GRACE),
+            Some(WatchEvent::Status(_)) => {}
+            None => {
+                end_process(ssh);
+                deadline = None;
+            }
+        }
+    }
+}
+
+fn end_process(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // One that has ended already is what was wanted.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+/// The session's exit code; a lost connection is explained if the VM knows why.
+fn exit_code(status: ExitStatus, watcher: &Watcher) -> Result<ExitCode, HostError> {
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    if code == SSH_LOST
+        && let Some(failure) = watcher.failure()
+    {
+        return Err(HostError::Vm(Box::new(failure)));
+    }
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}

@@ -1,0 +1,106 @@
+//! `bcvk ephemeral ssh` and `ssh-config`.
+
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bcvk_vm::host::{
+    HostError, SignalSource, Target, Tool, VmDir, Watcher, find_tool,
+};
+use bcvk_vm::spec::VmSpec;
+use bcvk_vm::ssh::client;
+use bcvk_vm::status::{Phase, StatusReader};
+use clap::CommandFactory;
+
+use super::vm_dirs;
+use crate::cli::{Cli, Ssh, SshConfig};
+use crate::ui::Ui;
+
+/// How long a VM that still boots is waited for.
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
+
+pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
+    let words = if args.asks_for_help() { None } else { args.sort() };
+    let Some(words) = words else {
+        return Ok(print_help());
+    };
+    let program = find_tool(Tool::Ssh)?;
+    let (dir, spec) = find(&words.name)?;
+    if spec.ssh.is_none() {
+        return Err(HostError::NoSsh { name: words.name });
+    }
+    await_ready(&dir, ui)?;
+    let error = client::command(
+        &program,
+        &dir,
+        spec.name.as_str(),
+        &words.options,
+        &words.command,
+    )
+    .exec();
+    Err(HostError::io("run ssh")(error))
+}
+
+pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
+    let (dir, spec) = find(&args.name)?;
+    if spec.ssh.is_none() {
+        return Err(HostError::NoSsh {
+            name: args.name.clone(),
+        });
+    }
+    let exe = std::env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    crate::ui::print(&client::config(&spec.name, &dir, &exe));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The running VM with this name or container ID. Its directory tells, so podman need not be asked.
+fn find(name: &str) -> Result<(VmDir, VmSpec), HostError> {
+    let dirs = vm_dirs()?;
+    let all = dirs.list().map_err(HostError::io("list VMs"))?;
+    let mut stopped = false;
+    for dir in all {
+        let Ok(spec) = dir.read_spec() else { continue };
+        let is_id = name.len() >= 4 && dir.container_id().is_some_and(|id| id.starts_with(name));
+        if spec.name.as_str() == name || is_id {
+            if dir.supervisor_lives() {
+                return Ok((dir, spec));
+            }
+            stopped = true;
+        }
+    }
+    let name = name.to_owned();
+    if stopped {
+        Err(HostError::NotRunning { name })
+    } else {
+        Err(HostError::NoSuchVm { name })
+    }
+}
+
+fn await_ready(dir: &VmDir, ui: &Ui) -> Result<(), HostError> {
+    let now = StatusReader::new(dir.path())
+        .read()
+        .map_err(HostError::io("read the VM's status"))?;
+    if now.is_some_and(|status| status.phase == Phase::Ready) {
+        return Ok(());
+    }
+    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let mut watcher = Watcher::new(dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut progress = ui.progress(true);
+    let ready = watcher.wait(
+        Target::Phase(Phase::Ready),
+        Some(READY_TIMEOUT),
+        &mut |status| progress.show(status),
+    );
+    progress.finish();
+    ready.map(drop)
+}
+
+fn print_help() -> ExitCode {
+    let mut root = Cli::command();
+    let help = root
+        .find_subcommand_mut("ephemeral")
+        .and_then(|c| c.find_subcommand_mut("ssh"))
+        .map(|c| c.render_help().to_string());
+    crate::ui::print(&help.unwrap_or_default());
+    ExitCode::SUCCESS
+}

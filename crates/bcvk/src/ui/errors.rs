@@ -1,0 +1,223 @@
+//! From an error to what the user reads: message, causes, hint, exit code. The one such place.
+
+use std::error::Error;
+use std::fmt;
+
+use bcvk_vm::host::{HostError, Tool};
+use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
+
+/// Exit codes, as `bcvk ephemeral --help` documents them.
+mod code {
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
+    pub(super) const TIMEOUT: u8 = 124;
+    pub(super) const HOST: u8 = 125;
+    pub(super) const NOT_READY: u8 = 126;
+    pub(super) const SIGNAL: u8 = 128;
+}
+
+/// An error ready to be read.
+#[derive(Debug)]
+pub(super) struct Report {
+    message: String,
+    causes: Vec<String>,
+    /// Headings with lines under them: failed units, the console.
+    details: Vec<(&'static str, Vec<String>)>,
+    hint: Option<String>,
+    pub(super) code: u8,
+}
+
+impl Report {
+    pub(super) fn of(error: &HostError) -> Self {
+        let mut report = Self {
+            message: error.to_string(),
+            causes: causes(error),
+            details: details(error),
+            hint: hint(error),
+            code: code(error),
+        };
+        // Whatever came from outside (guest, image, podman) must not steer the terminal.
+        report.message = printable(&report.message);
+        report
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.message)?;
+        for cause in &self.causes {
+            writeln!(f, "  caused by: {cause}")?;
+        }
+        for (heading, lines) in &self.details {
+            writeln!(f, "  {heading}:")?;
+            for line in lines {
+                writeln!(f, "    {line}")?;
+            }
+        }
+        if let Some(hint) = &self.hint {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+fn causes(error: &HostError) -> Vec<String> {
+    let texts: Vec<String> = match error {
+        HostError::Vm(failure) => failure.causes.clone(),
+        HostError::Podman { stderr, .. } | HostError::NotAnOs { stderr, .. } => {
+            stderr.lines().map(str::to_owned).collect()
+        }
+        other => {
+            let mut causes = Vec::new();
+            let mut source = other.source();
+            while let Some(error) = source {
+                causes.push(error.to_string());
+                source = error.source();
+            }
+            causes
+        }
+    };
+    texts
+        .iter()
+        .map(|text| printable(text))
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+fn details(error: &HostError) -> Vec<(&'static str, Vec<String>)> {
+    let (units, console): (&[String], &[String]) = match error {
+        HostError::Vm(failure) => (&failure.failed_units, &failure.console_tail),
+        HostError::SupervisorVanished { console_tail }
+        | HostError::ReadyTimeout { console_tail, .. } => (&[], console_tail),
+        _ => (&[], &[]),
+    };
+    [
+        ("failed units", units),
+        ("the console's last lines", console),
+    ]
+    .into_iter()
+    .filter(|(_, lines)| !lines.is_empty())
+    .map(|(heading, lines)| (heading, lines.iter().map(|l| printable(l)).collect()))
+    .collect()
+}
+
+fn code(error: &HostError) -> u8 {
+    match error {
+        HostError::Spec(_) | HostError::SshNeeded => code::USAGE,
+        HostError::ReadyTimeout { .. } => code::TIMEOUT,
+        HostError::Interrupted { signal } => {
+            code::SIGNAL.saturating_add(u8::try_from(*signal).unwrap_or_default())
+        }
+        HostError::Vm(failure) => match failure.kind {
+            FailureKind::Image | FailureKind::Host => code::HOST,
+            FailureKind::Guest if failure.phase < Phase::Ready => code::NOT_READY,
+            FailureKind::Guest => code::FAILED,
+        },
+        HostError::NoSuchVm { .. }
+        | HostError::NotAVm { .. }
+        | HostError::NotRunning { .. }
+        | HostError::StillRunning { .. }
+        | HostError::NoSsh { .. }
+        | HostError::NeedsForce => code::FAILED,
+        _ => code::HOST,
+    }
+}
+
+fn hint(error: &HostError) -> Option<String> {
+    Some(match error {
+        HostError::ToolMissing(tool) => format!("install it: {}", package(*tool)),
+        HostError::QemuOutsideUsr(_) => {
+            format!("install your distribution's QEMU: {}", package_of_qemu())
+        }
+        HostError::ImageMissing { reference } => {
+            format!("`podman pull {reference}` or `podman build -t {reference} .` gets it; `podman images` lists what is here")
+        }
+        HostError::PullFailed { reference } => {
+            format!("check the name, or log in: `podman login {}`", registry(reference))
+        }
+        HostError::NotAnOs { .. } => {
+            "bcvk boots bootc images: a whole operating system with kernel and systemd".to_owned()
+        }
+        HostError::NoKvm { .. } => "use --accel auto (or tcg) to emulate".to_owned(),
+        HostError::MemoryTooLarge { .. } => "give less with --memory, such as --memory 2G".to_owned(),
+        HostError::ShareSource { path, .. } => {
+            format!("`mkdir -p {}` makes it, if that is the right place", path.display())
+        }
+        HostError::ShareNotDirectory(path) => format!(
+            "share the directory it is in: {}",
+            path.parent().map_or_else(|| ".".into(), |p| p.display().to_string())
+        ),
+        HostError::NameTaken { name } => {
+            format!("choose another --name, or `podman rm -f {name}` removes the old one")
+        }
+        HostError::NoSuchVm { .. } => "`bcvk ephemeral ps -a` lists the VMs there are".to_owned(),
+        HostError::NotAVm { name } => format!("`podman` manages it: `podman rm {name}`"),
+        HostError::NotRunning { name } => {
+            format!("`podman start {name}` boots it again")
+        }
+        HostError::StillRunning { name } => {
+            format!("`bcvk ephemeral stop {name}` first, or `bcvk ephemeral rm -f {name}`")
+        }
+        HostError::NoSsh { .. } => {
+            "it was started with --no-ssh-keygen; start it without, or use its console".to_owned()
+        }
+        HostError::SshNeeded => "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned(),
+        HostError::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
+        HostError::ReadyTimeout { .. } => {
+            "--timeout gives it longer; --console shows the boot".to_owned()
+        }
+        HostError::Vm(failure) => return vm_hint(failure),
+        _ => return None,
+    })
+}
+
+fn vm_hint(failure: &Failure) -> Option<String> {
+    let all = std::iter::once(&failure.message).chain(&failure.causes);
+    let mentions = |word: &str| all.clone().any(|text| text.contains(word));
+    match failure.kind {
+        FailureKind::Image if mentions("sshd") => Some(
+            "install openssh-server in the image, or boot it with `bcvk ephemeral run --no-ssh-keygen --console`"
+                .to_owned(),
+        ),
+        FailureKind::Image if mentions("systemd") => Some(
+            "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc".to_owned(),
+        ),
+        FailureKind::Image => Some(
+            "a bootc image has /usr/lib/modules/VERSION/vmlinuz and initramfs.img; install a kernel in it and make its initramfs with dracut"
+                .to_owned(),
+        ),
+        FailureKind::Guest if failure.phase < Phase::Ready => {
+            Some("--console shows the whole boot".to_owned())
+        }
+        FailureKind::Guest | FailureKind::Host => None,
+    }
+}
+
+/// The command that installs a tool here, by the distribution's own package manager.
+fn package(tool: Tool) -> String {
+    match tool {
+        Tool::Podman => install("podman", "podman"),
+        Tool::Ssh => install("openssh-client", "openssh-clients"),
+        Tool::Qemu(_) => package_of_qemu(),
+    }
+}
+
+fn package_of_qemu() -> String {
+    install("qemu-system-x86", "qemu-kvm")
+}
+
+fn install(debian: &str, fedora: &str) -> String {
+    if std::path::Path::new("/usr/bin/apt-get").exists() {
+        format!("`apt-get install {debian}`")
+    } else {
+        format!("`dnf install {fedora}`")
+    }
+}
+
+/// The part of a reference before the first slash, where that is a host.
+fn registry(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) => host,
+        _ => "docker.io",
+    }
+}

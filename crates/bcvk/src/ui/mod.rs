@@ -1,0 +1,183 @@
+//! What the user sees: results on stdout, everything else on stderr.
+
+mod errors;
+mod progress;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::{HostError, Launch};
+use bcvk_vm::status::{Status, printable};
+use bcvk_vm::supervisor::qemu_args_for_display;
+use comfy_table::{Table, presets};
+
+pub(crate) use progress::Progress;
+
+/// How much is said, and where.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    quiet: bool,
+    verbose: u8,
+}
+
+impl Ui {
+    pub(crate) fn new(quiet: bool, verbose: u8) -> Self {
+        Self { quiet, verbose }
+    }
+
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Sends the log to stderr: warnings, more with `--verbose`.
+    pub(crate) fn start_logging(&self) {
+        let level = match self.verbose {
+            0 => tracing::Level::WARN,
+            1 => tracing::Level::INFO,
+            _ => tracing::Level::DEBUG,
+        };
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(io::stderr)
+            .with_target(false)
+            .without_time()
+            .init();
+    }
+
+    /// What was asked for.
+    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
+    pub(crate) fn result(&self, text: &str) {
+        print(&format!("{text}\n"));
+    }
+
+    /// Something worth knowing that is not what was asked for.
+    pub(crate) fn notice(&self, text: &str) {
+        if !self.quiet {
+            say(&format!("bcvk: {text}\n"));
+        }
+    }
+
+    /// What the VM's supervisor found worth knowing.
+    pub(crate) fn warnings(&self, status: &Status) {
+        for warning in &status.warnings {
+            self.notice(&printable(warning));
+        }
+    }
+
+    /// A line about the boot; silent unless `wanted`.
+    pub(crate) fn progress(&self, wanted: bool) -> Progress {
+        if self.quiet || !wanted {
+            Progress::silent()
+        } else if io::stderr().is_terminal() {
+            Progress::spinner()
+        } else {
+            Progress::lines()
+        }
+    }
+
+    /// Asks for a yes; `None` where nobody could answer.
+    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
+    pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() {
+            return None;
+        }
+        say(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// The command lines that a start would run.
+    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
+    pub(crate) fn print_plan(&self, podman: &Podman, launch: &Launch) {
+        let line = |program: OsString, args: Vec<OsString>| {
+            let words: Vec<String> = std::iter::once(program)
+                .chain(args)
+                .map(|word| quote(&word.to_string_lossy()))
+                .collect();
+            format!("{}\n", words.join(" "))
+        };
+        print(&line(podman.program().into(), launch.podman_args()));
+        print(&line(
+            launch.spec.qemu.clone().into(),
+            qemu_args_for_display(&launch.spec),
+        ));
+    }
+
+    /// Says what went wrong and what to do; returns the exit code that says so too.
+    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
+    pub(crate) fn report(&self, error: &HostError) -> ExitCode {
+        let report = errors::Report::of(error);
+        say(&report.to_string());
+        ExitCode::from(report.code)
+    }
+}
+
+fn quote(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
+}
+
+/// Prints a result. A reader that has gone away (`bcvk … | head`) is no error.
+pub(crate) fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Columns under headings, as podman prints them.
+pub(crate) fn table(
+    headings: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(headings.to_vec());
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut text: String = table
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
+    if text.is_empty() {
+        text = headings.join("  ");
+    }
+    text
+}
+
+/// Whole seconds as `42s`, `3m 5s`, `2h 7m`.
+pub(crate) fn duration(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s}s"),
+        (h, m, _) => format!("{h}h {m}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (185, "3m 5s"), (7620, "2h 7m")] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn tables_have_no_trailing_space_and_no_escapes() {
+        let text = table(
+            &["NAME", "STATE"],
+            [vec!["\u{1b}[31mred".to_owned(), "ready".to_owned()]],
+        );
+        assert_eq!(text, "NAME  STATE\nred   ready\n");
+    }
+}
