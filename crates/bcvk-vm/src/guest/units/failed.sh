@@ -5,7 +5,7 @@ port=/dev/virtio-ports/org.bcvk.control
 [ -e "$port" ] || exit 0
 
 systemctl list-units --state=failed --plain --no-legend --no-pager | while read -r unit _; do
-    reason=$(journalctl -b -u "$unit" -o cat --no-pager -n 3 2>/dev/null | tr '\n' '|')
+    reason=$(journalctl -b -u "$unit" -o cat --no-pager -n 5 2>/dev/null | tr '\n' '|')
     echo "failed $unit: ${reason%|}"
 done >"$port"
 if systemctl is-active --quiet emergency.target || systemctl is-active --quiet rescue.target; then

@@ -7,6 +7,9 @@ set -eu
 root=/sysroot
 volatile=/run/bcvk/volatile
 
+# Otherwise what is mounted over a directory also lands on the binds of it below.
+mount --make-private "$root"
+
 # Its own file system: /run has a limit of a fifth of the memory.
 mkdir -p "$volatile"
 mount -t tmpfs -o mode=0755,size=100% bcvk-volatile "$volatile"
