@@ -32,11 +32,26 @@ pub enum Content {
     Link(String),
 }
 
+/// Units of the image's that only help a host which keeps what they make. On a volatile `/etc` and
+/// `/var` each would do its work anew in every boot:
+/// `ldconfig` and the hardware database are part of the image, message catalogues only explain
+/// journal entries, and nobody reads the mark that `update-done` leaves.
+const MASKED: [&str; 4] = [
+    "ldconfig.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-update-done.service",
+];
+
 /// Everything that is added to the initramfs for `spec` on an image with `facts`.
 #[must_use]
 pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     let mut tree = Tree::default();
-    let var = if facts.var.copyable() { "copy" } else { "overlay" };
+    let var = if facts.var.copyable() {
+        "copy"
+    } else {
+        "overlay"
+    };
     tree.initrd_unit("sysroot.mount", include_str!("units/sysroot.mount"));
     tree.initrd_unit(
         "bcvk-sysroot.service",
@@ -44,7 +59,7 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     );
     tree.initrd_unit(
         "bcvk-failed.service",
-        &include_str!("units/bcvk-failed.service").replace("/run/bcvk/", "/usr/lib/bcvk/"),
+        &include_str!("units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
     );
     for (target, unit) in [
         ("initrd-root-fs.target.requires", "sysroot.mount"),
@@ -58,12 +73,23 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     }
     tree.file("usr/lib/bcvk/sysroot", include_str!("units/sysroot.sh"));
     tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
+    tree.file("usr/lib/bcvk/port", include_str!("units/port.sh"));
     if !spec.env.is_empty() {
         tree.file("usr/lib/bcvk/environment", &environment(&spec.env));
     }
 
+    for unit in MASKED {
+        tree.link(
+            format!("usr/lib/bcvk/run/systemd/system/{unit}"),
+            "/dev/null".to_owned(),
+        );
+    }
     tree.run_file("bcvk/failed", include_str!("units/failed.sh"));
-    tree.run_unit("bcvk-failed.service", include_str!("units/bcvk-failed.service"));
+    tree.run_file("bcvk/port", include_str!("units/port.sh"));
+    tree.run_unit(
+        "bcvk-failed.service",
+        &include_str!("units/bcvk-failed.service").replace("@DIR@", "/run/bcvk"),
+    );
     tree.run_wants("emergency.target", "bcvk-failed.service");
     tree.run_wants("rescue.target", "bcvk-failed.service");
     tree.run_unit(
@@ -141,8 +167,8 @@ fn add_sshd(tree: &mut Tree, sshd: &Sshd) {
             report_failure(tree, unit);
         }
         Sshd::BinaryOnly { path } | Sshd::Masked { path, .. } => {
-            let unit = include_str!("units/bcvk-sshd.service")
-                .replace("@SSHD@", &path.to_string_lossy());
+            let unit =
+                include_str!("units/bcvk-sshd.service").replace("@SSHD@", &path.to_string_lossy());
             tree.run_unit("bcvk-sshd.service", &unit);
             tree.run_wants("multi-user.target", "bcvk-sshd.service");
             report_failure(tree, "bcvk-sshd.service");
@@ -289,12 +315,69 @@ mod tests {
     #[test]
     fn unit_names_are_escaped_as_systemd_escape_does() {
         for (path, name) in [
-            ("/run/virtiofs-mnt-project", r"run-virtiofs\x2dmnt\x2dproject"),
+            (
+                "/run/virtiofs-mnt-project",
+                r"run-virtiofs\x2dmnt\x2dproject",
+            ),
             ("/srv/my data/.x", r"srv-my\x20data-.x"),
             ("/.hidden", r"\x2ehidden"),
         ] {
             assert_eq!(unit_name(Path::new(path)), name);
         }
+    }
+
+    #[test]
+    fn what_is_added_to_the_initramfs() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let mut text = String::new();
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts) {
+            let content = match entry.content {
+                Content::Link(target) => format!(" -> {target}"),
+                // Fixed texts are in units/; what depends on the VM is worth seeing.
+                Content::File(text) if entry.path.contains("virtiofs") => format!(":\n{text}"),
+                Content::File(text) if text.contains("GREETING") => format!(":\n{text}"),
+                Content::File(_) => String::new(),
+            };
+            let _ = writeln!(text, "{}{content}", entry.path);
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn no_placeholder_is_left_in_a_unit() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts) {
+            if let Content::File(text) = entry.content {
+                let left = [
+                    "@VAR@",
+                    "@DIR@",
+                    "@HOST@",
+                    "@TAG@",
+                    "@WHERE@",
+                    "@OPTIONS@",
+                    "@SSHD@",
+                ];
+                assert!(!left.iter().any(|p| text.contains(p)), "{}", entry.path);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_travel_as_a_tmpfiles_snippet() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let spec = crate::spec::tests::example();
+        let oem = oem_string(spec.ssh.as_ref().expect("ssh"), &facts);
+        let encoded = oem
+            .strip_prefix("io.systemd.credential.binary:tmpfiles.extra=")
+            .expect("a credential");
+        let snippet = Base64::decode_vec(encoded).expect("base64");
+        insta::assert_snapshot!(String::from_utf8_lossy(&snippet));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -171,6 +171,27 @@ impl Rooted {
         Ok(entries)
     }
 
+    /// Makes the directory `path` and those on the way to it (mode 0755), where they are missing.
+    ///
+    /// # Errors
+    /// As openat2(2) and mkdirat(2).
+    pub fn create_dir_all(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let mut made = PathBuf::from("/");
+        for name in path.as_ref().components() {
+            let Component::Normal(name) = name else {
+                continue;
+            };
+            let parent = self.open_dir(&made)?;
+            made.push(name);
+            match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(named(errno, &made)),
+            }
+        }
+        // What exists may be something else, or lead nowhere.
+        self.open_dir(&made).map(drop)
+    }
+
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         self.lookup(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
@@ -226,6 +247,19 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn directories_are_made_inside_the_tree_only() {
+        let (dir, root) = tree();
+        symlink("/..", dir.path().join("root/up")).expect("a symlink");
+        for path in ["/srv/data/x", "/srv/data/x", "up/made"] {
+            root.create_dir_all(path).expect(path);
+        }
+        assert!(dir.path().join("root/srv/data/x").is_dir());
+        assert!(dir.path().join("root/made").is_dir());
+        assert!(!dir.path().join("made").exists());
+        assert!(root.create_dir_all("/usr/lib/os-release/x").is_err());
+    }
 
     fn tree() -> (tempfile::TempDir, Rooted) {
         let dir = tempfile::tempdir().expect("a directory");

@@ -15,7 +15,7 @@ const TAIL_BYTES: u64 = 16 * 1024;
 
 /// The last `lines` lines of the guest's console, safe to print; empty if there is none.
 #[must_use]
-pub fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
+pub(super) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     let mut text = Vec::new();
     let read = File::open(dir.console_log()).and_then(|mut file| {
         let length = file.metadata()?.len();

@@ -11,7 +11,10 @@ use crate::status::Failure;
 ///
 /// The CLI adds the hint and chooses the exit code by variant.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "each message says what the variant and its fields are")]
+#[allow(
+    missing_docs,
+    reason = "each message says what the variant and its fields are"
+)]
 pub enum HostError {
     #[error("{} is not installed", .0.program())]
     ToolMissing(Tool),
@@ -23,11 +26,15 @@ pub enum HostError {
     PullFailed { reference: String },
     #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
     ImageArch { reference: String, found: String },
-    #[error("image {reference} is not an operating system: it cannot run programs from the host's /usr")]
+    #[error(
+        "image {reference} is not an operating system: it cannot run programs from the host's /usr"
+    )]
     NotAnOs { reference: String, stderr: String },
     #[error("KVM was asked for, but cannot be used: {obstacle}")]
     NoKvm { obstacle: String },
-    #[error("a VM with {asked} of memory cannot fit: this machine has {total} ({available} available)")]
+    #[error(
+        "a VM with {asked} of memory cannot fit: this machine has {total} ({available} available)"
+    )]
     MemoryTooLarge {
         asked: MemorySize,
         total: MemorySize,

@@ -68,7 +68,9 @@ pub struct Started {
 impl Launch {
     /// Makes the VM directory and starts the container. On any failure both are gone again.
     pub fn start(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
-        let dir = dirs.create().map_err(HostError::io("make the VM directory"))?;
+        let dir = dirs
+            .create()
+            .map_err(HostError::io("make the VM directory"))?;
         let mut started = Started {
             name: self.spec.name.to_string(),
             podman: podman.clone(),
@@ -255,11 +257,7 @@ impl Started {
     /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,
     /// kept without.
     pub fn finish(mut self) -> Result<(), HostError> {
-        if self.remove {
-            self.discard()
-        } else {
-            Ok(())
-        }
+        if self.remove { self.discard() } else { Ok(()) }
     }
 }
 
@@ -310,7 +308,9 @@ fn forget_hook(exe: &Path, dir: &VmDir) -> serde_json::Value {
 /// Removes VM directories whose container is gone: what a plain `podman rm -f`, a power cut or a
 /// killed CLI leaves. Costs one `podman ps`, and only when there is a candidate.
 pub fn sweep(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
-    let unused = dirs.unused().map_err(HostError::io("list VM directories"))?;
+    let unused = dirs
+        .unused()
+        .map_err(HostError::io("list VM directories"))?;
     if unused.is_empty() {
         return Ok(());
     }

@@ -9,9 +9,7 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use serde::Deserialize;
 
 use crate::host::{HostError, Operation};
-use crate::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, PortForward, Share, VmSpec,
-};
+use crate::spec::{CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, PortForward, Share, VmSpec};
 
 /// Marks containers that are bcvk's VMs; the key is the one that the existing bcvk uses.
 pub const LABEL: &str = "bcvk.ephemeral";
@@ -120,13 +118,18 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         }
     }
     args.pair("--mount", bind(plan.exe, Path::new(CONTAINER_EXE), true));
-    args.pair("--mount", bind(plan.vm_dir, Path::new(CONTAINER_VM_DIR), false));
+    args.pair(
+        "--mount",
+        bind(plan.vm_dir, Path::new(CONTAINER_VM_DIR), false),
+    );
+    // Writable only into a layer that goes with the container, for the mount points that the
+    // image lacks.
     args.pair(
         "--mount",
         format!(
             "type=image,source={},destination={CONTAINER_IMAGE},rw={}",
             plan.spec.image.id,
-            plan.spec.shares.iter().any(needs_mount_point),
+            plan.spec.shares.iter().any(Share::needs_mount_point),
         ),
     );
     for share in &plan.spec.shares {
@@ -140,12 +143,6 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     args.flag("internal");
     args.flag("supervise");
     args.0
-}
-
-/// Mount points under `/run` are made in the guest. Others have to exist in the image, so the
-/// supervisor makes them in the image mount's throw-away upper layer.
-fn needs_mount_point(share: &Share) -> bool {
-    !share.guest_path.starts_with("/run")
 }
 
 /// A bind mount for `--mount`. The value is CSV, so a field with a comma or a quote is quoted.
@@ -292,10 +289,7 @@ impl Podman {
     }
 
     /// Runs podman to its end with nothing on stdin; stdout and stderr are collected.
-    pub fn output<S: AsRef<OsStr>>(
-        &self,
-        args: impl IntoIterator<Item = S>,
-    ) -> io::Result<Output> {
+    pub fn output<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> io::Result<Output> {
         self.command().args(args).stdin(Stdio::null()).output()
     }
 
@@ -343,13 +337,12 @@ impl Podman {
             action: Operation::List,
             stderr,
         };
-        let output = self
-            .output(&args)
-            .map_err(HostError::io("run podman"))?;
+        let output = self.output(&args).map_err(HostError::io("run podman"))?;
         if !output.status.success() {
             return Err(failed(stderr_of(&output)));
         }
-        serde_json::from_slice(&output.stdout).map_err(|e| failed(format!("unexpected answer: {e}")))
+        serde_json::from_slice(&output.stdout)
+            .map_err(|e| failed(format!("unexpected answer: {e}")))
     }
 
     /// Shuts a VM down as `podman stop` does.
@@ -401,4 +394,65 @@ impl Podman {
 /// What a command said on stderr, for an error's causes.
 pub(crate) fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tests::example;
+
+    fn lines(args: &[OsString]) -> String {
+        args.iter()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            // They depend on what the machine that runs the test has.
+            .filter(|arg| !arg.contains("ld.so"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn the_container_is_plain_but_for_what_a_vm_needs() {
+        let spec = example();
+        let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
+        let args = run_args(&ContainerPlan {
+            spec: &spec,
+            vm_dir: Path::new("/run/bcvk/vms/0123"),
+            vm_id: "0123",
+            exe: Path::new("/usr/local/bin/bcvk"),
+            hooks_dir: Some(Path::new("/run/bcvk/vms/0123/hooks")),
+            remove: true,
+            detach: true,
+            interactive: false,
+            tty: false,
+            labels: &["team=os".to_owned()],
+            network: Some("none"),
+            publish: &[(forward, 20_000)],
+            kvm: true,
+            keep_groups: false,
+        });
+        insta::assert_snapshot!(lines(&args));
+    }
+
+    #[test]
+    fn bind_sources_are_quoted_for_podmans_csv() {
+        let at = |source: &str| bind(Path::new(source), Path::new("/x"), false);
+        assert_eq!(
+            at("/plain path"),
+            "type=bind,source=/plain path,destination=/x"
+        );
+        assert_eq!(at("/a,b"), "type=bind,\"source=/a,b\",destination=/x");
+        assert_eq!(at("/a\"b"), "type=bind,\"source=/a\"\"b\",destination=/x");
+    }
+
+    #[test]
+    fn published_ports_are_written_as_podman_reads_them() {
+        for (given, written) in [
+            ("8080:80", "8080:20000/tcp"),
+            ("127.0.0.1:53:53/udp", "127.0.0.1:53:20000/udp"),
+            ("[::1]:8080:80", "[::1]:8080:20000/tcp"),
+        ] {
+            let forward: PortForward = given.parse().expect("port");
+            assert_eq!(publish_arg(&forward, 20_000), written);
+        }
+    }
 }

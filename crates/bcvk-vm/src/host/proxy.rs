@@ -29,7 +29,7 @@ pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
             });
         }
     };
-    relay(stream).map_err(HostError::io("relay the SSH connection"))
+    relay(&stream).map_err(HostError::io("relay the SSH connection"))
 }
 
 fn exec_in_container(dir: &VmDir, podman: &Podman) -> HostError {
@@ -44,14 +44,14 @@ fn exec_in_container(dir: &VmDir, podman: &Podman) -> HostError {
     }
 }
 
-fn relay(stream: UnixStream) -> io::Result<()> {
+fn relay(stream: &UnixStream) -> io::Result<()> {
     let mut to_guest = stream.try_clone()?;
     thread::spawn(move || {
         let _ = pump(&mut io::stdin().lock(), &mut to_guest);
         let _ = to_guest.shutdown(Shutdown::Write);
     });
     // When the guest has said everything, nothing more can follow from stdin.
-    pump(&mut &stream, &mut io::stdout().lock())
+    pump(&mut &*stream, &mut io::stdout().lock())
 }
 
 /// `io::copy` would buffer small writes on stdout; an interactive session needs each at once.

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -107,15 +107,10 @@ impl Watcher {
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<WatchEvent> {
         let event = match deadline {
             None => self.events.recv().ok(),
-            Some(deadline) => {
-                match self
-                    .events
-                    .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                {
-                    Ok(event) => Some(event),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                }
-            }
+            Some(deadline) => self
+                .events
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                .ok(),
         };
         if let Some(WatchEvent::Status(status)) = &event {
             self.last = Some(Status::clone(status));

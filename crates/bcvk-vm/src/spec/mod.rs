@@ -124,6 +124,15 @@ impl Share {
     pub fn container_path(&self) -> PathBuf {
         Path::new(CONTAINER_SHARES).join(&self.tag)
     }
+
+    /// Whether the guest's mount point has to be in the image: systemd makes it where the guest
+    /// can write, and the rest of its root is read-only.
+    #[must_use]
+    pub fn needs_mount_point(&self) -> bool {
+        !["/run", "/tmp", "/etc", "/var", "/root"]
+            .iter()
+            .any(|writable| self.guest_path.starts_with(writable))
+    }
 }
 
 /// A port of the container that QEMU forwards to the guest.
@@ -194,5 +203,77 @@ impl VmSpec {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A VM with one of everything.
+    pub(crate) fn example() -> VmSpec {
+        VmSpec {
+            version: SPEC_VERSION,
+            name: "testvm".parse().expect("name"),
+            image: ImageIdentity {
+                reference: "localhost/mybootc".into(),
+                id: "c0ffee".into(),
+            },
+            arch: Arch::X86_64,
+            accel: Accelerator::Tcg,
+            vcpus: 2,
+            memory: MemorySize::from_mib(4096),
+            qemu: "/usr/bin/qemu-system-x86_64".into(),
+            kargs: vec!["quiet".parse().expect("karg")],
+            shares: vec![Share {
+                tag: "mount_project".into(),
+                host: "/home/user/my, project".into(),
+                guest_path: "/run/virtiofs-mnt-project".into(),
+                read_only: true,
+            }],
+            ports: vec![GuestPort {
+                container: 20_000,
+                guest: 80,
+                protocol: Protocol::Tcp,
+            }],
+            env: vec![EnvVar {
+                name: "GREETING".into(),
+                value: "hello world".into(),
+            }],
+            ssh: Some(SshAccess {
+                authorized_key: "ssh-ed25519 AAAA bcvk".into(),
+                host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
+            }),
+            lifetime: Lifetime::Cli,
+            console: Console::Log,
+        }
+    }
+
+    #[test]
+    fn a_spec_survives_the_crossing() {
+        let spec = example();
+        let text = serde_json::to_string(&spec).expect("serialize");
+        assert_eq!(serde_json::from_str::<VmSpec>(&text).expect("parse"), spec);
+        spec.validate().expect("valid");
+    }
+
+    #[test]
+    fn what_a_supervisor_does_not_know_is_refused() {
+        let mut json = serde_json::to_value(example()).expect("serialize");
+        json["new_option"] = true.into();
+        assert!(serde_json::from_value::<VmSpec>(json).is_err());
+
+        let mut other = example();
+        other.version += 1;
+        assert!(matches!(other.validate(), Err(SpecError::Version { .. })));
+    }
+
+    #[test]
+    fn two_shares_cannot_be_at_one_place() {
+        let mut spec = example();
+        let mut again = spec.shares[0].clone();
+        again.tag = "mount_other".into();
+        spec.shares.push(again);
+        assert!(matches!(spec.validate(), Err(SpecError::ShareClash { .. })));
     }
 }

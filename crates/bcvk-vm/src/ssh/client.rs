@@ -92,14 +92,17 @@ mod tests {
             remote_command(&w.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
         };
         assert_eq!(words(&[]), None);
-        assert_eq!(words(&["systemctl status"]).as_deref(), Some("systemctl status"));
+        assert_eq!(
+            words(&["systemctl status"]).as_deref(),
+            Some("systemctl status")
+        );
         assert_eq!(
             words(&["sh", "-c", "exit 7"]).as_deref(),
             Some("sh -c 'exit 7'")
         );
         assert_eq!(
             words(&["echo", "it's", "", "$HOME"]).as_deref(),
-            Some(r"echo 'it'\''s' '' '$HOME'")
+            Some(r#"echo "it's" '' '$HOME'"#)
         );
     }
 

@@ -57,7 +57,10 @@ mod tests {
         let two = KeyPair::generate("bcvk").expect("key");
         assert!(one.public().starts_with("ssh-ed25519 "));
         assert!(one.public().ends_with(" bcvk"));
-        assert!(one.private().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+        assert!(
+            one.private()
+                .starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+        );
         assert_ne!(one.public(), two.public());
         assert!(!format!("{one:?}").contains("PRIVATE"));
     }

@@ -77,10 +77,7 @@ impl Status {
     /// When `phase` began, if it did.
     #[must_use]
     pub fn began(&self, phase: Phase) -> Option<Timestamp> {
-        self.history
-            .iter()
-            .find(|e| e.phase == phase)
-            .map(|e| e.at)
+        self.history.iter().find(|e| e.phase == phase).map(|e| e.at)
     }
 }
 
@@ -127,6 +124,9 @@ pub struct Failure {
     /// What led to it, outermost first.
     #[serde(default)]
     pub causes: Vec<String>,
+    /// What mends it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// Units that the guest reported as failed, with their last messages.
     #[serde(default)]
     pub failed_units: Vec<String>,
@@ -157,7 +157,10 @@ pub fn printable(line: &str) -> String {
             // CSI sequence: parameters and intermediates, then one final byte (ECMA-48, 5.4).
             '\u{1b}' if chars.peek() == Some(&'[') => {
                 chars.next();
-                while chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
+                while chars
+                    .next_if(|c| ('\u{20}'..='\u{3f}').contains(c))
+                    .is_some()
+                {}
                 chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
             }
             '\t' => text.push(' '),

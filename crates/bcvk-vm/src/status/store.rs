@@ -130,6 +130,7 @@ mod tests {
             phase: Phase::Kernel,
             message: message.into(),
             causes: vec![],
+            hint: None,
             failed_units: vec![],
             console_tail: vec![],
         }
@@ -152,7 +153,12 @@ mod tests {
         let phases: Vec<_> = status.history.iter().map(|e| e.phase).collect();
         assert_eq!(
             phases,
-            [Phase::Preparing, Phase::Qemu, Phase::Userspace, Phase::Ready]
+            [
+                Phase::Preparing,
+                Phase::Qemu,
+                Phase::Userspace,
+                Phase::Ready
+            ]
         );
         assert!(status.was_ready());
         assert_eq!(status.failure.expect("failure").message, "first");

@@ -30,6 +30,8 @@ pub(super) enum Sign {
     FirstByte,
     /// The kernel has panicked; the line says why.
     Panic(String),
+    /// systemd gave up and offers a shell.
+    Emergency,
 }
 
 /// The last lines of the console, shared between the reader and the main loop.
@@ -158,7 +160,7 @@ impl Scanner {
             if byte == b'\n' || self.line.len() == MAX_LINE_BYTES {
                 let line = String::from_utf8_lossy(&self.line).into_owned();
                 tail.push(&line);
-                signs.extend(panic_message(&line).map(Sign::Panic));
+                signs.extend(sign(&line));
                 self.line.clear();
             }
             if byte != b'\n' {
@@ -169,10 +171,25 @@ impl Scanner {
     }
 }
 
-/// What the kernel says last (Linux, kernel/panic.c), with or without a time stamp before it.
-fn panic_message(line: &str) -> Option<String> {
+/// What systemd prints when it reaches its emergency mode, and what sulogin and dracut print there.
+/// The control port says more, but only where the initramfs has its driver.
+const EMERGENCY: [&str; 3] = [
+    "[  OK  ] Reached target emergency.target",
+    "You are in emergency mode",
+    "Entering emergency mode",
+];
+
+fn sign(line: &str) -> Option<Sign> {
     let text = printable(line);
     let text = text.trim_start();
+    if EMERGENCY.iter().any(|words| text.starts_with(words)) {
+        return Some(Sign::Emergency);
+    }
+    panic_message(text).map(Sign::Panic)
+}
+
+/// What the kernel says last (Linux, kernel/panic.c), with or without a time stamp before it.
+fn panic_message(text: &str) -> Option<String> {
     let text = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((time, rest))
             if time
@@ -192,17 +209,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn emergency_mode_is_seen_through_colours() {
+        let line = "[\u{1b}[0;32m  OK  \u{1b}[0m] Reached target \u{1b}[0;1;39memergency.target\u{1b}[0m - Emergency Mode.\r";
+        assert_eq!(sign(line), Some(Sign::Emergency));
+        assert_eq!(sign("echo You are in emergency mode"), None);
+    }
+
+    #[test]
     fn a_panic_is_known_by_the_kernels_own_line_only() {
         for (line, message) in [
             (
                 "[    2.718281] Kernel panic - not syncing: VFS: Unable to mount root fs",
                 Some("VFS: Unable to mount root fs"),
             ),
-            ("Kernel panic - not syncing: Attempted to kill init!\r", Some("Attempted to kill init!")),
+            (
+                "Kernel panic - not syncing: Attempted to kill init!\r",
+                Some("Attempted to kill init!"),
+            ),
             ("user: Kernel panic - not syncing: a quotation", None),
             ("[unit] Kernel panic - not syncing: not a time stamp", None),
         ] {
-            assert_eq!(panic_message(line).as_deref(), message, "{line}");
+            assert_eq!(
+                sign(line),
+                message.map(|m| Sign::Panic(m.to_owned())),
+                "{line}"
+            );
         }
     }
 

@@ -28,8 +28,8 @@ pub(super) enum Message {
     Up,
     /// A unit has failed; the rest of the line names it and says why.
     Failed(String),
-    /// The boot has ended in emergency mode; all `Failed` have been said.
-    Emergency,
+    /// All failed units have been said.
+    Reported,
 }
 
 impl Message {
@@ -40,7 +40,7 @@ impl Message {
             "userspace" => Some(Self::Userspace),
             "up" => Some(Self::Up),
             "failed" => Some(Self::Failed(printable(rest))),
-            "emergency" => Some(Self::Emergency),
+            "reported" => Some(Self::Reported),
             _ => None,
         }
     }

@@ -11,9 +11,9 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
-use crate::guest::rooted::Rooted;
 use super::boot::{cmdline, kargs, uki};
 use crate::guest::facts::{GuestFacts, Sshd};
+use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::spec::{CONTAINER_IMAGE, Karg, VmSpec};
 use crate::status::{Failure, FailureKind, Phase};
@@ -40,21 +40,32 @@ pub(super) struct Prepared {
 pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
     let root = Rooted::new(Path::new(CONTAINER_IMAGE))
         .map_err(|e| host("cannot open the image", &[&e]))?;
-    let facts =
-        GuestFacts::read(&root).map_err(|e| host("cannot look into the image", &[&e]))?;
+    let facts = GuestFacts::read(&root).map_err(|e| host("cannot look into the image", &[&e]))?;
     let reference = &spec.image.reference;
     if !facts.systemd {
-        return Err(image(format!(
-            "image {reference} has no systemd, which bootc images boot with"
-        )));
+        return Err(Failure {
+            hint: Some(
+                "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc"
+                    .to_owned(),
+            ),
+            ..image(format!("image {reference} has no systemd to boot with"))
+        });
     }
     if spec.ssh.is_some() && facts.sshd == Sshd::Absent {
-        return Err(image(format!(
-            "image {reference} has no sshd, so nobody could log in"
-        )));
+        return Err(Failure {
+            hint: Some(
+                "install openssh-server in the image, or boot it with `bcvk ephemeral run \
+                 --no-ssh-keygen --console`"
+                    .to_owned(),
+            ),
+            ..image(format!(
+                "image {reference} has no sshd, so nobody could log in"
+            ))
+        });
     }
     let source = discover(&root, spec.arch).map_err(|e| Failure {
         causes: chain(&e),
+        hint: e.hint(),
         ..image(format!("image {reference} cannot boot"))
     })?;
     let files = BootFiles::read(&root, &source).map_err(|e| Failure {
@@ -63,9 +74,12 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
     })?;
     let from_image = match files.cmdline {
         Some(ref text) => Karg::split(text).map_err(unusable_kargs(reference))?,
-        None => kargs::read(&root, spec.arch)
-            .map_err(unusable_kargs(reference))?,
+        None => kargs::read(&root, spec.arch).map_err(unusable_kargs(reference))?,
     };
+    for share in spec.shares.iter().filter(|share| share.needs_mount_point()) {
+        root.create_dir_all(&share.guest_path)
+            .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
+    }
     let entries = guest::initramfs_entries(spec, &facts);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     Ok(Prepared {
@@ -119,8 +133,8 @@ impl BootFiles {
             }),
             BootSource::Uki { path, .. } => {
                 let bytes = root.read(path).map_err(at(path))?;
-                let uki = uki::Uki::parse(&bytes)
-                    .map_err(|e| format!("{}: {e}", path.display()))?;
+                let uki =
+                    uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
                 Ok(Self {
                     kernel: memory_file(c"kernel", uki.linux).map_err(at(path))?,
                     initrd: Initrd::Bytes(uki.initrd.to_vec()),
@@ -164,9 +178,7 @@ fn oem_strings(spec: &VmSpec, facts: &GuestFacts) -> io::Result<OwnedFd> {
     let text = spec
         .ssh
         .as_ref()
-        .map(|ssh| guest::oem_string(ssh, facts))
-        // QEMU refuses an empty file.
-        .unwrap_or_else(|| "bcvk".to_owned());
+        .map_or_else(|| "bcvk".to_owned(), |ssh| guest::oem_string(ssh, facts));
     Ok(memory_file(c"oem-strings", text.as_bytes())?.into())
 }
 
@@ -208,6 +220,7 @@ fn failure(kind: FailureKind, message: String) -> Failure {
         phase: Phase::Preparing,
         message,
         causes: Vec::new(),
+        hint: None,
         failed_units: Vec::new(),
         console_tail: Vec::new(),
     }

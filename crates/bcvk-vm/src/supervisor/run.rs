@@ -39,7 +39,7 @@ const SOCKETS: &str = "/dev/shm/bcvk";
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
 /// How long the failed units' report may follow the news of a failure.
-const REPORT_GRACE: Duration = Duration::from_secs(3);
+const REPORT_GRACE: Duration = Duration::from_secs(5);
 
 /// Exit code of the container: the VM ended before it was ready.
 const EXIT_NOT_READY: u8 = 126;
@@ -250,7 +250,10 @@ impl Supervisor {
                 (a, b) => a.or(b.as_ref().map(|(_, until)| *until)),
             };
             let event = match deadline {
-                None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => self
+                    .events
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => self
                     .events
                     .recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -283,6 +286,9 @@ impl Supervisor {
                 let failure = self.guest_failure("the guest's kernel panicked", vec![message]);
                 self.fail_now(failure);
             }
+            Event::Console(Sign::Emergency) => {
+                self.expect_failure("the guest's boot ended in emergency mode");
+            }
             Event::Control(message) => self.guest_says(message),
             Event::Banner => self.record(|status| status.enter(Phase::Ready)),
             Event::Qmp(event) => {
@@ -304,25 +310,37 @@ impl Supervisor {
                 if self.failed_units.len() < MAX_REPORTS {
                     self.failed_units.push(unit);
                 }
-                // A unit that matters: sshd's failure, or one on the way into emergency mode.
-                if self.pending_failure.is_none() && !self.status.status().was_ready() {
-                    let failure =
-                        self.guest_failure("the guest could not start its services", vec![]);
-                    self.pending_failure = Some((failure, Instant::now() + REPORT_GRACE));
+                self.expect_failure("the guest could not start its services");
+            }
+            Message::Reported => {
+                if let Some((failure, _)) = self.pending_failure.take() {
+                    self.guest_failed(failure);
                 }
             }
-            Message::Emergency => {
-                let failure = self.guest_failure("the guest's boot ended in emergency mode", vec![]);
-                self.fail_now(failure);
-            }
         }
+    }
+
+    /// A sign of failure has come; what it is about is reported within a moment. A guest that was
+    /// ready has a user who sees for themselves.
+    fn expect_failure(&mut self, message: &str) {
+        if self.pending_failure.is_none() && !self.status.status().was_ready() {
+            let failure = self.guest_failure(message, vec![]);
+            self.pending_failure = Some((failure, Instant::now() + REPORT_GRACE));
+        }
+    }
+
+    fn guest_failed(&mut self, failure: Failure) {
+        // sshd may have come up after all.
+        if failure.kind == FailureKind::Guest && self.status.status().was_ready() {
+            return;
+        }
+        self.fail_now(failure);
     }
 
     fn child_ended(&mut self, pid: u32, status: ExitStatus) -> std::ops::ControlFlow<()> {
         use std::ops::ControlFlow::{Break, Continue};
 
         match self.children.ended(pid) {
-            None => Continue(()),
             Some(Role::Qemu) => {
                 self.qemu_ended(status);
                 Break(())
@@ -340,7 +358,7 @@ impl Supervisor {
                 self.pending_failure = Some((failure, Instant::now() + Duration::from_millis(200)));
                 Continue(())
             }
-            Some(_) => Continue(()),
+            Some(_) | None => Continue(()),
         }
     }
 
@@ -367,14 +385,9 @@ impl Supervisor {
         let now = Instant::now();
         if let Some((_, until)) = &self.pending_failure
             && *until <= now
-            && let Some((mut failure, _)) = self.pending_failure.take()
+            && let Some((failure, _)) = self.pending_failure.take()
         {
-            if self.status.status().was_ready() && failure.kind == FailureKind::Guest {
-                // sshd came up after all.
-                return;
-            }
-            failure.failed_units.clone_from(&self.failed_units);
-            self.fail_now(failure);
+            self.guest_failed(failure);
         }
         if self.shutdown_deadline.is_some_and(|at| at <= now) {
             tracing::warn!("the guest did not power off in time");
@@ -398,6 +411,9 @@ impl Supervisor {
     /// Records a failure and ends the VM because of it.
     fn fail_now(&mut self, mut failure: Failure) {
         failure.failed_units.clone_from(&self.failed_units);
+        if let Some(running) = &self.running {
+            failure.console_tail = running.tail.lines();
+        }
         self.record(|status| status.fail(failure));
         self.end_qemu();
     }
@@ -418,6 +434,7 @@ impl Supervisor {
             phase: self.status.status().phase,
             message: message.to_owned(),
             causes,
+            hint: None,
             failed_units: self.failed_units.clone(),
             console_tail: self
                 .running

@@ -99,14 +99,14 @@ impl Sshd {
                 let sshd = sshd.clone();
                 thread::spawn(move || {
                     // The client sees the end of the connection; there is nobody else to tell.
-                    let _ = sshd.carry(client);
+                    let _ = sshd.carry(&client);
                 });
             }
         });
         Ok(())
     }
 
-    fn carry(&self, client: UnixStream) -> io::Result<()> {
+    fn carry(&self, client: &UnixStream) -> io::Result<()> {
         let kept = self.lock().take();
         let (guest, banner) = match kept {
             Some(greeted) => (greeted.stream, greeted.banner),
@@ -114,14 +114,14 @@ impl Sshd {
         };
         guest.set_read_timeout(None)?;
         guest.set_nodelay(true)?;
-        io::Write::write_all(&mut &client, &banner)?;
+        io::Write::write_all(&mut &*client, &banner)?;
 
         let (from_client, to_guest) = (client.try_clone()?, guest.try_clone()?);
         thread::spawn(move || {
             let _ = io::copy(&mut &from_client, &mut &to_guest);
             let _ = to_guest.shutdown(Shutdown::Write);
         });
-        let copied = io::copy(&mut &guest, &mut &client);
+        let copied = io::copy(&mut &guest, &mut &*client);
         let _ = client.shutdown(Shutdown::Both);
         let _ = guest.shutdown(Shutdown::Both);
         copied.map(drop)

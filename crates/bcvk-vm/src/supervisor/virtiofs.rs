@@ -154,9 +154,9 @@ where
     daemon.start(listener).map_err(|e| vhost(&e))?;
     match daemon.wait() {
         Ok(())
-        | Err(vhost_user_backend::Error::HandleRequest(
-            vhost::vhost_user::Error::Disconnected,
-        )) => Ok(()),
+        | Err(vhost_user_backend::Error::HandleRequest(vhost::vhost_user::Error::Disconnected)) => {
+            Ok(())
+        }
         Err(e) => Err(vhost(&e)),
     }
 }

@@ -1,9 +1,7 @@
 //! `run` and `run-ssh`.
 
 use bcvk_vm::host::{AccelRequest, PullPolicy};
-use bcvk_vm::spec::{
-    InstanceType, Karg, MemorySize, PortForward, ShareRequest, Timeout, VmName,
-};
+use bcvk_vm::spec::{InstanceType, Karg, MemorySize, PortForward, ShareRequest, Timeout, VmName};
 use clap::Args;
 
 /// What a VM is like: options of `run` and `run-ssh`.

@@ -42,7 +42,10 @@ const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 impl Ssh {
     /// Whether the user only asks how this works.
     pub(crate) fn asks_for_help(&self) -> bool {
-        matches!(self.words.first().map(String::as_str), Some("-h" | "--help"))
+        matches!(
+            self.words.first().map(String::as_str),
+            Some("-h" | "--help")
+        )
     }
 
     /// Sorts the words as OpenSSH does: options stand before the name or right after it. A `--`
@@ -103,11 +106,26 @@ mod tests {
             (&["vm"][..], &[][..], "vm", &[][..]),
             (&["vm", "ls", "-l"], &[], "vm", &["ls", "-l"]),
             (&["-v", "vm", "-t", "top"], &["-v", "-t"], "vm", &["top"]),
-            (&["-L", "1:h:2", "-N", "vm"], &["-L", "1:h:2", "-N"], "vm", &[]),
+            (
+                &["-L", "1:h:2", "-N", "vm"],
+                &["-L", "1:h:2", "-N"],
+                "vm",
+                &[],
+            ),
             (&["-L1:h:2", "vm"], &["-L1:h:2"], "vm", &[]),
             (&["-vNL", "1:h:2", "vm"], &["-vNL", "1:h:2"], "vm", &[]),
-            (&["vm", "-o", "User=x", "--", "-x"], &["-o", "User=x"], "vm", &["-x"]),
-            (&["vm", "--", "sh", "-c", "exit 7"], &[], "vm", &["sh", "-c", "exit 7"]),
+            (
+                &["vm", "-o", "User=x", "--", "-x"],
+                &["-o", "User=x"],
+                "vm",
+                &["-x"],
+            ),
+            (
+                &["vm", "--", "sh", "-c", "exit 7"],
+                &[],
+                "vm",
+                &["sh", "-c", "exit 7"],
+            ),
         ] {
             let expected = (
                 options.iter().map(|s| (*s).to_owned()).collect(),

@@ -113,10 +113,7 @@ pub(super) fn plan(
 fn size(options: &VmOptions) -> (u32, MemorySize) {
     match options.itype {
         Some(itype) => (itype.vcpus(), itype.memory()),
-        None => (
-            options.vcpus.unwrap_or_else(host_cpus),
-            options.memory,
-        ),
+        None => (options.vcpus.unwrap_or_else(host_cpus), options.memory),
     }
 }
 
@@ -185,7 +182,7 @@ fn published(options: &VmOptions) -> Vec<(PortForward, u16)> {
             } else {
                 port
             };
-            (forward.clone(), port)
+            (*forward, port)
         })
         .collect()
 }

@@ -52,7 +52,8 @@ pub(super) fn ps(args: &Ps) -> Result<ExitCode, HostError> {
         })
         .collect();
     if args.json || args.format.as_deref() == Some("json") {
-        let json = serde_json::to_string_pretty(&rows).map_err(|e| HostError::io("print JSON")(e.into()))?;
+        let json = serde_json::to_string_pretty(&rows)
+            .map_err(|e| HostError::io("print JSON")(e.into()))?;
         ui::print(&format!("{json}\n"));
     } else {
         ui::print(&ui::table(

@@ -35,8 +35,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     }
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut started = launch.start(&context.podman, &context.dirs)?;
-    let mut watcher =
-        Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
     if args.detach {
         detached(&mut watcher, started, ui)
     } else {
@@ -49,11 +48,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
 }
 
 /// Returns as soon as QEMU runs; what cannot even come so far is an error here, and leaves nothing.
-fn detached(
-    watcher: &mut Watcher,
-    mut started: Started,
-    ui: &Ui,
-) -> Result<ExitCode, HostError> {
+fn detached(watcher: &mut Watcher, mut started: Started, ui: &Ui) -> Result<ExitCode, HostError> {
     match watcher.wait(Target::Phase(Phase::Qemu), None, &mut |_| {}) {
         Ok(status) => {
             ui.warnings(&status);

@@ -5,7 +5,8 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{
-    ConsoleFollower, HostError, SignalSource, Started, Streams, Target, Tool, WatchEvent, Watcher, find_tool,
+    ConsoleFollower, HostError, SignalSource, Started, Streams, Target, Tool, WatchEvent, Watcher,
+    find_tool,
 };
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;
@@ -53,8 +54,7 @@ fn session(
     signals: SignalSource,
     ui: &Ui,
 ) -> Result<ExitCode, HostError> {
-    let mut watcher =
-        Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
     let mut progress = ui.progress(!args.vm.console);
     let console = args
         .vm
@@ -115,7 +115,9 @@ fn await_session(watcher: &mut Watcher, ssh: u32) -> Result<ExitStatus, HostErro
 }
 
 fn end_process(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // One that has ended already is what was wanted.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

@@ -4,9 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bcvk_vm::host::{
-    HostError, SignalSource, Target, Tool, VmDir, Watcher, find_tool,
-};
+use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, Watcher, find_tool};
 use bcvk_vm::spec::VmSpec;
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::{Phase, StatusReader};
@@ -20,7 +18,11 @@ use crate::ui::Ui;
 const READY_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
-    let words = if args.asks_for_help() { None } else { args.sort() };
+    let words = if args.asks_for_help() {
+        None
+    } else {
+        args.sort()
+    };
     let Some(words) = words else {
         return Ok(print_help());
     };

@@ -130,22 +130,33 @@ fn hint(error: &HostError) -> Option<String> {
             format!("install your distribution's QEMU: {}", package_of_qemu())
         }
         HostError::ImageMissing { reference } => {
-            format!("`podman pull {reference}` or `podman build -t {reference} .` gets it; `podman images` lists what is here")
+            format!(
+                "`podman pull {reference}` or `podman build -t {reference} .` gets it; `podman images` lists what is here"
+            )
         }
         HostError::PullFailed { reference } => {
-            format!("check the name, or log in: `podman login {}`", registry(reference))
+            format!(
+                "check the name, or log in: `podman login {}`",
+                registry(reference)
+            )
         }
         HostError::NotAnOs { .. } => {
             "bcvk boots bootc images: a whole operating system with kernel and systemd".to_owned()
         }
         HostError::NoKvm { .. } => "use --accel auto (or tcg) to emulate".to_owned(),
-        HostError::MemoryTooLarge { .. } => "give less with --memory, such as --memory 2G".to_owned(),
+        HostError::MemoryTooLarge { .. } => {
+            "give less with --memory, such as --memory 2G".to_owned()
+        }
         HostError::ShareSource { path, .. } => {
-            format!("`mkdir -p {}` makes it, if that is the right place", path.display())
+            format!(
+                "`mkdir -p {}` makes it, if that is the right place",
+                path.display()
+            )
         }
         HostError::ShareNotDirectory(path) => format!(
             "share the directory it is in: {}",
-            path.parent().map_or_else(|| ".".into(), |p| p.display().to_string())
+            path.parent()
+                .map_or_else(|| ".".into(), |p| p.display().to_string())
         ),
         HostError::NameTaken { name } => {
             format!("choose another --name, or `podman rm -f {name}` removes the old one")
@@ -172,25 +183,9 @@ fn hint(error: &HostError) -> Option<String> {
 }
 
 fn vm_hint(failure: &Failure) -> Option<String> {
-    let all = std::iter::once(&failure.message).chain(&failure.causes);
-    let mentions = |word: &str| all.clone().any(|text| text.contains(word));
-    match failure.kind {
-        FailureKind::Image if mentions("sshd") => Some(
-            "install openssh-server in the image, or boot it with `bcvk ephemeral run --no-ssh-keygen --console`"
-                .to_owned(),
-        ),
-        FailureKind::Image if mentions("systemd") => Some(
-            "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc".to_owned(),
-        ),
-        FailureKind::Image => Some(
-            "a bootc image has /usr/lib/modules/VERSION/vmlinuz and initramfs.img; install a kernel in it and make its initramfs with dracut"
-                .to_owned(),
-        ),
-        FailureKind::Guest if failure.phase < Phase::Ready => {
-            Some("--console shows the whole boot".to_owned())
-        }
-        FailureKind::Guest | FailureKind::Host => None,
-    }
+    let hint = failure.hint.as_deref().map(printable);
+    let unready_guest = failure.kind == FailureKind::Guest && failure.phase < Phase::Ready;
+    hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
 }
 
 /// The command that installs a tool here, by the distribution's own package manager.

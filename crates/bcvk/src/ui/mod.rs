@@ -129,10 +129,7 @@ fn say(text: &str) {
 }
 
 /// Columns under headings, as podman prints them.
-pub(crate) fn table(
-    headings: &[&str],
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> String {
+pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(headings.to_vec());

@@ -71,7 +71,5 @@ if [ -e /usr/lib/bcvk/environment ]; then
     cat /usr/lib/bcvk/environment >>"$root/etc/environment"
 fi
 
-# The first port of the only virtio-serial device; there is no udev rule for its name yet.
-if [ -e /dev/vport0p1 ]; then
-    echo initrd >/dev/vport0p1 || true
-fi
+. /usr/lib/bcvk/port
+tell initrd || true

@@ -27,13 +27,12 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         .filter(|karg| !ROOT_ARGUMENTS.contains(&karg.name()))
         .map(ToString::to_string)
         .collect();
-    arguments.push(
-        match spec.arch {
-            Arch::X86_64 => "console=ttyS0",
-            Arch::Aarch64 => "console=ttyAMA0",
-        }
-        .to_owned(),
-    );
+    let console: &[&str] = match spec.arch {
+        // There is one serial port; probing for three more takes an emulated guest a while.
+        Arch::X86_64 => &["console=ttyS0", "8250.nr_uarts=1"],
+        Arch::Aarch64 => &["console=ttyAMA0"],
+    };
+    arguments.extend(console.iter().map(|argument| (*argument).to_owned()));
     // Every file on virtiofs has one label.
     arguments.push("selinux=0".to_owned());
     // Looks for partitions on disks that a VM does not have.
@@ -63,6 +62,20 @@ fn hostname(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_images_arguments_come_first_but_its_root_is_ours() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = crate::guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let kargs =
+            Karg::split("rw root=UUID=1 rootwait console=tty0 composefs=abc").expect("kargs");
+        assert_eq!(
+            build(&crate::spec::tests::example(), &facts, &kargs),
+            "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 selinux=0 systemd.gpt_auto=0 \
+             systemd.hostname=testvm quiet"
+        );
+    }
 
     #[test]
     fn a_container_name_becomes_a_host_name() {

@@ -18,7 +18,7 @@ const ALIGNMENT: u64 = 4;
 /// count up from 1. Paths are absolute or relative, it is the same; directories on the way to a path
 /// are made once, with mode 0755, unless they were added before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     directories: BTreeSet<String>,
     inodes: u32,
@@ -27,27 +27,16 @@ pub struct Archive {
 impl Archive {
     /// An archive with nothing in it.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
-    }
-
-    /// Adds a directory with the permission bits `mode`. Does nothing if there is one already.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the path has no name in it, or a `..`.
-    pub fn directory(&mut self, path: &str, mode: u32) -> io::Result<()> {
-        let path = self.with_parents(path)?;
-        if self.directories.insert(path.clone()) {
-            self.entry(&path, ModeFileType::Directory, mode, 2, &[])?;
-        }
-        Ok(())
     }
 
     /// Adds a regular file with the permission bits `mode`.
     ///
     /// # Errors
-    /// As [`Archive::directory`]; also if the content has 4 GiB or more.
-    pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    /// [`io::ErrorKind::InvalidInput`] if the path has no name in it or a `..`, or the content has
+    /// 4 GiB or more.
+    pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let path = self.with_parents(path)?;
         self.entry(&path, ModeFileType::Regular, mode, 1, content)
     }
@@ -55,8 +44,8 @@ impl Archive {
     /// Adds a symlink at `path` that points to `target`.
     ///
     /// # Errors
-    /// As [`Archive::directory`].
-    pub fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
+    /// As [`Archive::file`].
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
         let path = self.with_parents(path)?;
         self.entry(&path, ModeFileType::Symlink, 0o777, 1, target.as_bytes())
     }
@@ -65,7 +54,7 @@ impl Archive {
     ///
     /// # Errors
     /// None in practice: it is written to memory.
-    pub fn finish(self) -> io::Result<Vec<u8>> {
+    pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
         let mut bytes = trailer(self.bytes)?;
         let padding = padding(bytes.len() as u64);
         bytes.extend_from_slice(padding);
@@ -119,7 +108,7 @@ impl Archive {
 
 /// The zero bytes to write after `length` bytes, so that an archive can follow: none to three.
 #[must_use]
-pub fn padding(length: u64) -> &'static [u8] {
+pub(crate) fn padding(length: u64) -> &'static [u8] {
     match length % ALIGNMENT {
         1 => &[0; 3],
         2 => &[0; 2],
@@ -171,8 +160,6 @@ mod tests {
         archive
             .file("etc/systemd/b.conf", 0o600, b"")
             .expect("a file");
-        archive.directory("/run/bcvk", 0o700).expect("a directory");
-        archive.directory("/run/bcvk/", 0o755).expect("the same");
         archive
             .file("run//bcvk/./agent", 0o755, b"#!/bin/sh\n")
             .expect("a file");
@@ -189,7 +176,7 @@ mod tests {
                 r#"etc/systemd/a.conf 100644 ino=3 nlink=1 "a""#,
                 r#"etc/systemd/b.conf 100600 ino=4 nlink=1 """#,
                 r#"run 40755 ino=5 nlink=2 """#,
-                r#"run/bcvk 40700 ino=6 nlink=2 """#,
+                r#"run/bcvk 40755 ino=6 nlink=2 """#,
                 r##"run/bcvk/agent 100755 ino=7 nlink=1 "#!/bin/sh\n""##,
                 r#"etc/systemd/c 120777 ino=8 nlink=1 "../x""#,
             ]
@@ -245,7 +232,6 @@ mod tests {
         for path in ["", "/", ".", "..", "a/../b", "a\0b"] {
             for result in [
                 Archive::new().file(path, 0o644, b""),
-                Archive::new().directory(path, 0o755),
                 Archive::new().symlink(path, "x"),
             ] {
                 assert_eq!(

@@ -17,7 +17,7 @@ const DIRECTORY: &str = "/usr/lib/bootc/kargs.d";
 
 /// Why the image's kernel arguments cannot be known.
 #[derive(Debug, Error)]
-pub enum KargsError {
+pub(crate) enum KargsError {
     /// A file or the directory cannot be read.
     #[error("the image's kernel arguments cannot be read")]
     Read(#[source] io::Error),
@@ -55,7 +55,7 @@ struct KargsFile {
 ///
 /// # Errors
 /// See [`KargsError`].
-pub fn read(root: &Rooted, arch: Arch) -> Result<Vec<Karg>, KargsError> {
+pub(crate) fn read(root: &Rooted, arch: Arch) -> Result<Vec<Karg>, KargsError> {
     let entries = if_exists(root.read_dir(DIRECTORY)).map_err(KargsError::Read)?;
     let mut kargs = Vec::new();
     for entry in entries.unwrap_or_default() {

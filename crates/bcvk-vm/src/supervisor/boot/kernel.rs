@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::guest::rooted::{EntryKind, Rooted, if_exists};
 use super::uki;
+use crate::guest::rooted::{EntryKind, Rooted, if_exists};
 use crate::spec::Arch;
 
 /// Where UKIs are that a boot loader would list, bootc's own among them.
@@ -20,7 +20,7 @@ const MODULES: &str = "/usr/lib/modules";
 /// What an image boots with. Paths are as seen in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum BootSource {
+pub(crate) enum BootSource {
     /// A unified kernel image.
     Uki {
         /// The EFI program.
@@ -41,7 +41,7 @@ pub enum BootSource {
 
 /// Why an image cannot boot.
 #[derive(Debug, Error)]
-pub enum BootError {
+pub(crate) enum BootError {
     /// The image's tree cannot be read.
     #[error("the image's kernel cannot be looked for")]
     Read(#[from] io::Error),
@@ -86,7 +86,7 @@ pub enum BootError {
 impl BootError {
     /// What mends it, as a sentence for the user; `None` if there is nothing to say.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Read(_) => None,
             Self::NoKernel { .. } => Some(
@@ -121,7 +121,7 @@ impl BootError {
 ///
 /// # Errors
 /// See [`BootError`]; in particular if there is not exactly one candidate.
-pub fn discover(root: &Rooted, arch: Arch) -> Result<BootSource, BootError> {
+pub(crate) fn discover(root: &Rooted, arch: Arch) -> Result<BootSource, BootError> {
     let versions = kernel_versions(root)?;
 
     let mut ukis = Vec::new();

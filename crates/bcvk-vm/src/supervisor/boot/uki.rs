@@ -14,7 +14,7 @@ use crate::spec::Arch;
 
 /// What a UKI contains, in the bytes of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Uki<'data> {
+pub(crate) struct Uki<'data> {
     /// The architecture it is for; `None` if it is one that guests cannot have.
     pub arch: Option<Arch>,
     /// `.linux`: the kernel, itself an image that QEMU's `-kernel` boots.
@@ -29,7 +29,7 @@ pub struct Uki<'data> {
 
 /// Why a file is not a UKI that a VM can be booted from.
 #[derive(Debug, Error)]
-pub enum UkiError {
+pub(crate) enum UkiError {
     /// Not an EFI program.
     #[error("the file is not a 64-bit EFI program (PE32+)")]
     NotPe(#[source] object::read::Error),
@@ -67,7 +67,7 @@ impl<'data> Uki<'data> {
     ///
     /// # Errors
     /// See [`UkiError`].
-    pub fn parse(data: &'data [u8]) -> Result<Self, UkiError> {
+    pub(crate) fn parse(data: &'data [u8]) -> Result<Self, UkiError> {
         let (machine, table) = headers(data).map_err(UkiError::NotPe)?;
         let base = Base { data, table };
         Ok(Self {

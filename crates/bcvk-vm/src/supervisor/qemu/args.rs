@@ -103,7 +103,10 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
 
     args.opt("-netdev", &user_network(machine.ssh_port, &spec.ports));
     // Without an option ROM: nobody boots from the network here.
-    args.device(&format!("virtio-net-pci,netdev=net,romfile=,{}", at(slot::NET)));
+    args.device(&format!(
+        "virtio-net-pci,netdev=net,romfile=,{}",
+        at(slot::NET)
+    ));
 
     args.path_opt("-chardev", "socket,id=root,path=", &machine.root_socket);
     args.device(&format!(
@@ -174,7 +177,11 @@ fn share_address(index: usize) -> String {
     let functions = usize::from(slot::FUNCTIONS);
     let slot = usize::from(slot::FIRST_SHARE) + index / functions;
     let function = index % functions;
-    let multifunction = if function == 0 { ",multifunction=on" } else { "" };
+    let multifunction = if function == 0 {
+        ",multifunction=on"
+    } else {
+        ""
+    };
     format!("bus=pcie.0,addr={slot:#x}.{function:#x}{multifunction}")
 }
 

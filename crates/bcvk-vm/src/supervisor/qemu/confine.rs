@@ -15,6 +15,7 @@ use rustix::thread::{
 /// `program`. QEMU's files come as descriptors or belong to the user it runs as.
 ///
 /// Returns only on failure.
+#[must_use]
 pub fn exec_confined(program: &Path, args: &[OsString]) -> io::Error {
     match confine() {
         Ok(()) => Command::new(program).args(args).exec(),

@@ -32,3 +32,58 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
         monitor_fd: 5,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tests::example;
+    use crate::spec::{Accelerator, Arch, Share};
+
+    fn lines(spec: &VmSpec) -> String {
+        let mut text = String::new();
+        for arg in plan_for_display(spec) {
+            let arg = arg.to_string_lossy();
+            text.push_str(if arg.starts_with('-') { "\n" } else { " " });
+            text.push_str(&arg);
+        }
+        text.trim_start().to_owned()
+    }
+
+    #[test]
+    fn x86_64_emulated() {
+        insta::assert_snapshot!(lines(&example()));
+    }
+
+    #[test]
+    fn aarch64_with_kvm() {
+        let spec = VmSpec {
+            arch: Arch::Aarch64,
+            accel: Accelerator::Kvm,
+            qemu: "/usr/bin/qemu-system-aarch64".into(),
+            ..example()
+        };
+        insta::assert_snapshot!(lines(&spec));
+    }
+
+    #[test]
+    fn many_shares_have_addresses_of_their_own() {
+        let share = |i: usize| Share {
+            tag: format!("mount_{i}"),
+            ..example().shares[0].clone()
+        };
+        let spec = VmSpec {
+            shares: (0..20).map(share).collect(),
+            ..example()
+        };
+        let text = lines(&spec);
+        let mut addresses: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split("addr=").nth(1))
+            .collect();
+        let count = addresses.len();
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!(addresses.len(), count);
+        assert_eq!(count, 24);
+    }
+}

@@ -58,11 +58,6 @@ impl Monitor {
         self.send(&qmp::system_powerdown {})
     }
 
-    /// Ends QEMU.
-    pub(in crate::supervisor) fn quit(&mut self) -> io::Result<()> {
-        self.send(&qmp::quit {})
-    }
-
     fn send<C: Command + Serialize>(&mut self, command: &C) -> io::Result<()> {
         let mut line = serde_json::to_vec(&serde_json::json!({
             "execute": C::NAME,
