@@ -1,1 +1,1 @@
-//! Black-box tests.
+//! Black-box tests: see `tests/`, one file per topic.

@@ -1,2 +1,38 @@
-//! Chores.
-fn main() {}
+//! Chores of the repository that are more than a line of shell.
+
+mod bench;
+mod error;
+mod interrupt;
+mod process;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the bcvk repository
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Measure bcvk beside the same VM started by hand (docs/performance.md)
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = interrupt::install().and_then(|()| match &cli.task {
+        Task::Bench(options) => bench::run(options),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            bench::say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,57 @@
-//! Test kit.
+//! What bcvk's black-box tests stand on: the binary in an environment of its own, limits on every
+//! wait, and a guard that fails a test which leaves anything behind.
+//!
+//! A test makes a [`Sandbox`], runs commands in it and calls [`Sandbox::finish`]:
+//!
+//! ```no_run
+//! # use bcvk_testkit::{Sandbox, images};
+//! let sandbox = Sandbox::new();
+//! let vm = sandbox.boot("vm", &["--rm"], images::trixie());
+//! assert_eq!(vm.sh("echo hello"), "hello");
+//! vm.stop();
+//! sandbox.finish();
+//! ```
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test kit panics: that is how tests fail"
+)]
+
+mod binary;
+mod checks;
+mod cmd;
+mod fake;
+mod guard;
+pub mod images;
+mod output;
+mod process;
+mod rootless;
+mod running;
+mod sandbox;
+mod vm;
+mod wait;
+
+pub use checks::Checks;
+pub use cmd::Cmd;
+pub use fake::FakeTools;
+pub use output::Output;
+pub use process::Process;
+pub use rustix::process::Signal;
+pub use running::Running;
+pub use sandbox::Sandbox;
+pub use vm::Vm;
+pub use wait::{until, until_some};
+
+/// How the limits of waits are chosen: far above what a loaded machine without KVM needs, so that
+/// only what never happens reaches them.
+pub mod limit {
+    use std::time::Duration;
+
+    /// A command that starts no VM.
+    pub const QUICK: Duration = Duration::from_secs(30);
+    /// A command that boots a VM, or one in a VM that may still boot.
+    pub const BOOT: Duration = Duration::from_secs(240);
+    /// A guest's shutdown.
+    pub const SHUTDOWN: Duration = Duration::from_secs(60);
+    /// What the program promises after any end: nothing is left.
+    pub const GONE: Duration = Duration::from_secs(5);
+}

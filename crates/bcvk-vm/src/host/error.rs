@@ -26,10 +26,8 @@ pub enum HostError {
     PullFailed { reference: String },
     #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
     ImageArch { reference: String, found: String },
-    #[error(
-        "image {reference} is not an operating system: it cannot run programs from the host's /usr"
-    )]
-    NotAnOs { reference: String, stderr: String },
+    #[error("the VM's supervisor could not start in a container of image {reference}")]
+    SupervisorNotStarted { reference: String },
     #[error("KVM was asked for, but cannot be used: {obstacle}")]
     NoKvm { obstacle: String },
     #[error(
@@ -82,6 +80,8 @@ pub enum HostError {
         phase: String,
         console_tail: Vec<String>,
     },
+    #[error("detached from the VM's console; the VM goes on running")]
+    Detached,
     #[error("interrupted")]
     Interrupted { signal: i32 },
     #[error(transparent)]

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use serde_json::json;
 
@@ -23,8 +22,10 @@ pub struct Launch {
     pub exe: PathBuf,
     /// Whether the container goes away when it ends.
     pub remove: bool,
-    /// Where the container's standard streams go.
-    pub streams: Streams,
+    /// Whether the container's standard input stays open.
+    pub interactive: bool,
+    /// Whether the container gets a terminal.
+    pub tty: bool,
     /// `KEY=VALUE` labels of the user's.
     pub labels: Vec<String>,
     /// The user's `--network`.
@@ -35,29 +36,11 @@ pub struct Launch {
     pub key: Option<KeyPair>,
 }
 
-/// Where the standard streams of an attached container go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streams {
-    /// Nowhere: `podman run --detach`.
-    Detached,
-    /// `podman run` stays; the console goes to stdout if `console`.
-    Attached {
-        /// Whether the guest's console is shown.
-        console: bool,
-        /// Whether stdin goes to the guest's console.
-        interactive: bool,
-        /// Whether the container has a terminal.
-        tty: bool,
-    },
-}
-
 /// A container that podman has started.
 #[derive(Debug)]
 pub struct Started {
     /// Its VM directory.
     pub dir: VmDir,
-    /// The `podman run` that stays with an attached container.
-    pub attached: Option<Child>,
     name: String,
     podman: Podman,
     remove: bool,
@@ -77,7 +60,6 @@ impl Launch {
             remove: true,
             hold: None,
             cli_lock: None,
-            attached: None,
             dir,
         };
         match self.start_in(&mut started) {
@@ -104,36 +86,21 @@ impl Launch {
             .map_err(HostError::io("write the VM directory"))?;
 
         let hooks_dir = dir.path().join("hooks");
-        let (detach, interactive, tty) = match self.streams {
-            Streams::Detached => (true, false, false),
-            Streams::Attached {
-                interactive, tty, ..
-            } => (false, interactive, tty),
-        };
         let args = run_args(&ContainerPlan {
             vm_dir: dir.path(),
             vm_id: dir.id(),
             hooks_dir: self.remove.then_some(hooks_dir.as_path()),
-            detach,
-            interactive,
-            tty,
             ..self.plan()
         });
-        let mut command = podman_run(&started.podman, self.streams);
-        command.args(&args);
-        let failed = HostError::io("run podman");
-        match self.streams {
-            Streams::Detached => {
-                let output = command.output().map_err(failed)?;
-                if !output.status.success() {
-                    return Err(self.explain(&stderr_of(&output)));
-                }
-            }
-            Streams::Attached { .. } => {
-                started.attached = Some(command.spawn().map_err(failed)?);
-            }
+        let output = started
+            .podman
+            .output(&args)
+            .map_err(HostError::io("run podman"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(self.explain(&stderr_of(&output)))
         }
-        Ok(())
     }
 
     /// The command line that [`Launch::start`] would run, with `VM_DIR` for the directory that
@@ -143,7 +110,6 @@ impl Launch {
         run_args(&ContainerPlan {
             vm_dir: Path::new("VM_DIR"),
             hooks_dir: self.remove.then_some(Path::new("VM_DIR/hooks")),
-            detach: self.streams == Streams::Detached,
             ..self.plan()
         })
     }
@@ -157,9 +123,8 @@ impl Launch {
             exe: &self.exe,
             hooks_dir: None,
             remove: self.remove,
-            detach: false,
-            interactive: false,
-            tty: false,
+            interactive: self.interactive,
+            tty: self.tty,
             labels: &self.labels,
             network: self.network.as_deref(),
             publish: &self.publish,
@@ -195,14 +160,6 @@ impl Launch {
             HostError::NameTaken {
                 name: name.to_owned(),
             }
-        } else if stderr.contains(crate::spec::CONTAINER_EXE)
-            && (stderr.contains("no such file") || stderr.contains("not found"))
-        {
-            // The binary is there (it was mounted); its loader /lib64/ld-linux… is not.
-            HostError::NotAnOs {
-                reference: self.spec.image.reference.clone(),
-                stderr: stderr.to_owned(),
-            }
         } else {
             HostError::Podman {
                 action: Operation::Start,
@@ -217,6 +174,14 @@ impl Started {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Connects the terminal with the VM's console.
+    pub fn attach(&self) -> Result<Child, HostError> {
+        let id = self.dir.container_id().unwrap_or_default();
+        self.podman
+            .attach(&id)
+            .map_err(HostError::io("run podman attach"))
     }
 
     /// Asks the supervisor to shut the guest down, without waiting for it.
@@ -242,10 +207,6 @@ impl Started {
             Some(id) => self.podman.remove(&id),
             None => Ok(()),
         };
-        if let Some(mut child) = self.attached.take() {
-            // It ends with its container; this only collects it.
-            let _ = child.wait();
-        }
         self.hold = None;
         self.cli_lock = None;
         self.dir
@@ -258,35 +219,6 @@ impl Started {
     /// kept without.
     pub fn finish(mut self) -> Result<(), HostError> {
         if self.remove { self.discard() } else { Ok(()) }
-    }
-}
-
-fn podman_run(podman: &Podman, streams: Streams) -> Command {
-    match streams {
-        Streams::Detached => {
-            let mut command = podman.command();
-            command.stdin(Stdio::null());
-            command
-        }
-        Streams::Attached {
-            console,
-            interactive,
-            ..
-        } => {
-            let mut command = Command::new(podman.program());
-            if interactive {
-                // It reads the terminal, so it has to stay in the foreground.
-                command.stdin(Stdio::inherit());
-            } else {
-                command.process_group(0).stdin(Stdio::null());
-            }
-            command.stdout(if console {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
-            });
-            command
-        }
     }
 }
 

@@ -15,7 +15,7 @@ pub use accel::{AccelChoice, AccelRequest, choose_accelerator};
 pub use console::ConsoleFollower;
 pub use error::{HostError, Operation};
 pub use image::{ImageInfo, PullPolicy};
-pub use launch::{Launch, Started, Streams, sweep};
+pub use launch::{Launch, Started, sweep};
 pub use proxy::proxy;
 pub use tools::{Tool, find_tool, host_memory};
 pub use vmdir::{VmDir, VmDirs, VmLock};

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde::Deserialize;
 
@@ -35,8 +35,6 @@ pub struct ContainerPlan<'a> {
     pub hooks_dir: Option<&'a Path>,
     /// Whether podman removes the container when it ends.
     pub remove: bool,
-    /// Whether `podman run` returns at once.
-    pub detach: bool,
     /// Whether standard input stays open.
     pub interactive: bool,
     /// Whether the container gets a terminal.
@@ -68,12 +66,13 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.pair("--hooks-dir", dir);
     }
     args.flag("run");
+    args.flag("--detach");
     args.pair("--name", plan.spec.name.as_str());
     args.pair("--cidfile", plan.vm_dir.join("container-id"));
+    args.pair("--pidfile", plan.vm_dir.join("pid"));
     args.flag("--pull=never");
     for (wanted, flag) in [
         (plan.remove, "--rm"),
-        (plan.detach, "--detach"),
         (plan.interactive, "--interactive"),
         (plan.tty, "--tty"),
     ] {
@@ -345,6 +344,13 @@ impl Podman {
             .map_err(|e| failed(format!("unexpected answer: {e}")))
     }
 
+    /// Connects the terminal with a VM's console until either ends.
+    pub fn attach(&self, id: &str) -> io::Result<Child> {
+        Command::new(&self.program)
+            .args(["attach", "--sig-proxy=false", "--", id])
+            .spawn()
+    }
+
     /// Shuts a VM down as `podman stop` does.
     pub fn stop(&self, id: &str) -> Result<(), HostError> {
         self.expect(Operation::Stop, &["stop", "--", id])
@@ -421,7 +427,6 @@ mod tests {
             exe: Path::new("/usr/local/bin/bcvk"),
             hooks_dir: Some(Path::new("/run/bcvk/vms/0123/hooks")),
             remove: true,
-            detach: true,
             interactive: false,
             tty: false,
             labels: &["team=os".to_owned()],

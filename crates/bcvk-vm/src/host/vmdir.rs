@@ -11,9 +11,11 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::spec::VmSpec;
 
@@ -162,6 +164,19 @@ impl VmDir {
         (!id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
     }
 
+    /// A descriptor of the container's first process, once podman has started it (`--pidfile`);
+    /// `None` if it has ended already.
+    pub fn container_process(&self) -> io::Result<Option<OwnedFd>> {
+        let pid = fs::read_to_string(self.path.join("pid"))?;
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Writes the spec that the supervisor obeys.
     pub fn write_spec(&self, spec: &VmSpec) -> io::Result<()> {
         self.write_private("spec.json", &serde_json::to_vec_pretty(spec)?)
@@ -305,7 +320,7 @@ mod tests {
         drop(first);
         assert!(dirs.unused().expect("unused").is_empty());
         drop(second);
-        assert_eq!(dirs.unused().expect("unused"), [dir.clone()]);
+        assert_eq!(dirs.unused().expect("unused"), std::slice::from_ref(&dir));
         assert!(dir.remove_if_unused().expect("free"));
         assert!(!dir.path().exists());
     }

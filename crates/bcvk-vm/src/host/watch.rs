@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -86,6 +88,21 @@ impl Watcher {
         Ok(watcher)
     }
 
+    /// Reports the end of the container too, for the time before its supervisor holds its lock.
+    /// To be called once podman has started it.
+    pub fn watch_container(&self) -> io::Result<()> {
+        let process = self.dir.container_process()?;
+        let sender = self.sender.clone();
+        thread::spawn(move || {
+            if let Some(process) = process {
+                let mut fds = [PollFd::new(&process, PollFlags::IN)];
+                while let Err(Errno::INTR) = poll(&mut fds, None) {}
+            }
+            let _ = sender.send(WatchEvent::SupervisorEnded);
+        });
+        Ok(())
+    }
+
     /// Reports the end of a session's process.
     pub fn watch_session(&self, mut session: Child) {
         let sender = self.sender.clone();
@@ -148,12 +165,13 @@ impl Watcher {
                 }
                 Some(WatchEvent::SupervisorEnded) => return self.ended(target),
                 Some(WatchEvent::Signal(signal)) => return Err(HostError::Interrupted { signal }),
-                Some(WatchEvent::Session(_)) => {}
-                None if self.last.is_none() => {
-                    return Err(HostError::SupervisorVanished {
-                        console_tail: Vec::new(),
-                    });
+                Some(WatchEvent::Session(_)) => {
+                    // podman attach ends with its container, or when the user detaches from it.
+                    if self.dir.supervisor_lives() {
+                        return Err(HostError::Detached);
+                    }
                 }
+                None if self.last.is_none() => return Err(self.never_started()),
                 None => {
                     return Err(HostError::ReadyTimeout {
                         seconds: started.elapsed().as_secs_f64(),
@@ -177,14 +195,22 @@ impl Watcher {
             .flatten()
             .or(self.last.take());
         match last {
-            Some(status) if status.failure.is_some() => {
-                let failure = status.failure.ok_or_else(vanished)?;
-                Err(HostError::Vm(Box::new(failure)))
-            }
+            Some(Status {
+                failure: Some(failure),
+                ..
+            }) => Err(HostError::Vm(Box::new(failure))),
             Some(status) if target == Target::End && status.phase == Phase::Exited => Ok(status),
-            _ => Err(HostError::SupervisorVanished {
+            Some(_) => Err(HostError::SupervisorVanished {
                 console_tail: super::console::tail(&self.dir, 15),
             }),
+            None => Err(self.never_started()),
+        }
+    }
+
+    fn never_started(&self) -> HostError {
+        let spec = self.dir.read_spec();
+        HostError::SupervisorNotStarted {
+            reference: spec.map_or_else(|_| "?".to_owned(), |spec| spec.image.reference),
         }
     }
 
@@ -237,12 +263,6 @@ fn watch_supervisor(dir: VmDir, sender: Sender<WatchEvent>) {
         let _ = dir.wait_for_supervisor_to_end();
         let _ = sender.send(WatchEvent::SupervisorEnded);
     });
-}
-
-fn vanished() -> HostError {
-    HostError::SupervisorVanished {
-        console_tail: Vec::new(),
-    }
 }
 
 fn reached(status: &Status, target: Target) -> Result<Option<Status>, HostError> {

@@ -190,20 +190,28 @@ impl VmSpec {
                 known: SPEC_VERSION,
             });
         }
-        for (i, share) in self.shares.iter().enumerate() {
-            if let Some(other) = self.shares[..i]
-                .iter()
-                .find(|o| o.tag == share.tag || o.guest_path == share.guest_path)
-            {
-                return Err(SpecError::ShareClash {
-                    first: other.host.clone(),
-                    second: share.host.clone(),
-                    guest_path: share.guest_path.clone(),
-                });
-            }
-        }
-        Ok(())
+        check_shares(&self.shares)
     }
+}
+
+/// Checks that no two shares are in one place.
+///
+/// # Errors
+/// [`SpecError::ShareClash`] when two have one tag or mount point.
+pub fn check_shares(shares: &[Share]) -> Result<(), SpecError> {
+    for (i, share) in shares.iter().enumerate() {
+        let clash = shares[..i]
+            .iter()
+            .find(|o| o.tag == share.tag || o.guest_path == share.guest_path);
+        if let Some(other) = clash {
+            return Err(SpecError::ShareClash {
+                first: other.host.clone(),
+                second: share.host.clone(),
+                guest_path: share.guest_path.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -129,8 +129,13 @@ fn port(value: &str, text: &str) -> Result<u16, SpecError> {
             value: value.to_owned(),
         });
     }
+    if !digits(text) {
+        return Err(SpecError::PublishSyntax {
+            value: value.to_owned(),
+        });
+    }
     match text.parse() {
-        Ok(port) if port != 0 && digits(text) => Ok(port),
+        Ok(port) if port != 0 => Ok(port),
         _ => Err(SpecError::PublishPort {
             value: value.to_owned(),
             port: text.to_owned(),

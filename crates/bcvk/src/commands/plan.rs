@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bcvk_vm::host::{
-    HostError, ImageInfo, Launch, Streams, Tool, choose_accelerator, find_tool, host_memory,
+    HostError, ImageInfo, Launch, Tool, choose_accelerator, find_tool, host_memory,
 };
 use bcvk_vm::spec::{
     Console, EnvVar, GuestPort, Lifetime, MemorySize, PortForward, SPEC_VERSION, Share,
-    ShareRequest, SpecError, SshAccess, VmName, VmSpec,
+    ShareRequest, SpecError, SshAccess, VmName, VmSpec, check_shares,
 };
 use bcvk_vm::ssh::KeyPair;
 
@@ -24,7 +24,8 @@ const FIRST_PUBLISHED_PORT: u16 = 20_000;
 /// How the verb wants its VM.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
-    pub(super) streams: Streams,
+    pub(super) interactive: bool,
+    pub(super) tty: bool,
     pub(super) remove: bool,
     pub(super) lifetime: Lifetime,
 }
@@ -38,6 +39,7 @@ pub(super) fn plan(
     ui: &Ui,
 ) -> Result<Launch, HostError> {
     let shares = shares(options)?;
+    check_shares(&shares)?;
     let env = environment(&options.env)?;
     let (vcpus, memory) = size(options);
     check_memory(memory)?;
@@ -62,13 +64,6 @@ pub(super) fn plan(
         (Some(key), Some(access))
     };
     let publish = published(options);
-    let interactive = matches!(
-        manner.streams,
-        Streams::Attached {
-            interactive: true,
-            ..
-        }
-    );
     let spec = VmSpec {
         version: SPEC_VERSION,
         name,
@@ -91,18 +86,18 @@ pub(super) fn plan(
         env,
         ssh,
         lifetime: manner.lifetime,
-        console: if interactive {
+        console: if manner.interactive {
             Console::Interactive
         } else {
             Console::Log
         },
     };
-    spec.validate()?;
     Ok(Launch {
         spec,
         exe: env::current_exe().map_err(HostError::io("find bcvk's own file"))?,
         remove: manner.remove,
-        streams: manner.streams,
+        interactive: manner.interactive,
+        tty: manner.tty,
         labels: options.label.clone(),
         network: options.network.clone(),
         publish,

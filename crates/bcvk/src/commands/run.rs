@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::{HostError, SignalSource, Started, Streams, Target, WatchEvent, Watcher};
-use bcvk_vm::spec::{Lifetime, Timeout};
+use bcvk_vm::host::{
+    ConsoleFollower, HostError, SignalSource, Started, Target, WatchEvent, Watcher,
+};
+use bcvk_vm::spec::Lifetime;
 use bcvk_vm::status::Phase;
 
 use super::Context;
@@ -13,18 +15,9 @@ use crate::ui::Ui;
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
-    let console = args.vm.console || args.tty || args.interactive;
-    let streams = if args.detach {
-        Streams::Detached
-    } else {
-        Streams::Attached {
-            console,
-            interactive: args.interactive,
-            tty: args.tty,
-        }
-    };
     let manner = Manner {
-        streams,
+        interactive: args.interactive,
+        tty: args.tty,
         remove: args.rm,
         lifetime: Lifetime::Detached,
     };
@@ -35,81 +28,123 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     }
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut started = launch.start(&context.podman, &context.dirs)?;
-    let mut watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
-    if args.detach {
-        detached(&mut watcher, started, ui)
-    } else {
-        let result = attached(&mut watcher, &mut started, args.vm.timeout, console, ui);
-        let finished = started.finish();
-        let code = result?;
-        finished?;
-        Ok(code)
-    }
-}
-
-/// Returns as soon as QEMU runs; what cannot even come so far is an error here, and leaves nothing.
-fn detached(watcher: &mut Watcher, mut started: Started, ui: &Ui) -> Result<ExitCode, HostError> {
-    match watcher.wait(Target::Phase(Phase::Qemu), None, &mut |_| {}) {
-        Ok(status) => {
-            ui.warnings(&status);
-            ui.result(&started.dir.container_id().unwrap_or_default());
+    let result = watch(&started, signals)
+        .and_then(|mut watcher| accompany(args, &mut watcher, &started, ui));
+    match result {
+        Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
+        Ok(Outcome::Ended) => {
+            started.finish()?;
             Ok(ExitCode::SUCCESS)
         }
+        Err(error @ HostError::Interrupted { .. }) => {
+            started.finish()?;
+            Err(error)
+        }
         Err(error) => {
-            started.discard()?;
+            // A VM that failed is kept where podman would keep a container that failed, except
+            // that one which never came up in the background has no user yet.
+            if args.detach {
+                started.discard()?;
+            } else {
+                started.finish()?;
+            }
             Err(error)
         }
     }
 }
 
+/// How a command leaves its VM.
+enum Outcome {
+    /// Running.
+    Left,
+    /// Powered off.
+    Ended,
+}
+
+fn watch(started: &Started, signals: SignalSource) -> Result<Watcher, HostError> {
+    let watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
+    watcher
+        .watch_container()
+        .map_err(HostError::io("watch the VM's container"))?;
+    Ok(watcher)
+}
+
+fn accompany(
+    args: &Run,
+    watcher: &mut Watcher,
+    started: &Started,
+    ui: &Ui,
+) -> Result<Outcome, HostError> {
+    if !args.detach {
+        return attached(args, watcher, started, ui);
+    }
+    // What cannot even come so far is an error of this command, and leaves nothing.
+    let status = watcher.wait(Target::Phase(Phase::Qemu), None, &mut |_| {})?;
+    ui.warnings(&status);
+    ui.result(&started.dir.container_id().unwrap_or_default());
+    Ok(Outcome::Left)
+}
+
 /// Stays with the VM until it ends. The first signal shuts it down, the second ends it.
 fn attached(
+    args: &Run,
     watcher: &mut Watcher,
-    started: &mut Started,
-    timeout: Timeout,
-    console: bool,
+    started: &Started,
     ui: &Ui,
-) -> Result<ExitCode, HostError> {
-    let mut progress = ui.progress(!console);
+) -> Result<Outcome, HostError> {
+    let at_console = args.interactive || args.tty;
+    if at_console {
+        watcher.watch_session(started.attach()?);
+    }
+    let _console = (args.vm.console && !at_console)
+        .then(|| ConsoleFollower::start(&started.dir, std::io::stdout()));
+    let mut progress = ui.progress(!args.vm.console && !at_console);
     let ready = watcher.wait(
         Target::Phase(Phase::Ready),
-        Some(timeout.duration()),
+        Some(args.vm.timeout.duration()),
         &mut |status| progress.show(status),
     );
     progress.finish();
-    match ready {
+    let ended = match ready {
         Ok(status) => {
             ui.warnings(&status);
-            ui.notice(&format!(
-                "ready; `bcvk ephemeral ssh {}` logs in, Ctrl-C shuts down",
-                started.name()
-            ));
+            if !at_console {
+                ui.notice(&format!(
+                    "ready; `bcvk ephemeral ssh {}` logs in, Ctrl-C shuts down",
+                    started.name()
+                ));
+            }
+            watcher.wait(Target::End, None, &mut |_| {})
         }
-        Err(HostError::Interrupted { signal }) => return interrupted(watcher, started, signal),
+        Err(HostError::ReadyTimeout { .. }) if at_console => {
+            watcher.wait(Target::End, None, &mut |_| {})
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(_) => Ok(Outcome::Ended),
+        Err(HostError::Interrupted { signal }) => Err(shut_down(watcher, started, signal)),
+        Err(HostError::Detached) => Ok(Outcome::Left),
         Err(error) => {
             started.end()?;
-            return Err(error);
+            Err(error)
         }
-    }
-    match watcher.wait(Target::End, None, &mut |_| {}) {
-        Ok(_) => Ok(ExitCode::SUCCESS),
-        Err(HostError::Interrupted { signal }) => interrupted(watcher, started, signal),
-        Err(error) => Err(error),
     }
 }
 
-fn interrupted(
-    watcher: &mut Watcher,
-    started: &mut Started,
-    signal: i32,
-) -> Result<ExitCode, HostError> {
-    started.ask_to_stop()?;
+/// Waits for the guest to power off; a second signal ends it at once.
+fn shut_down(watcher: &mut Watcher, started: &Started, signal: i32) -> HostError {
+    if let Err(error) = started.ask_to_stop() {
+        return error;
+    }
     loop {
         match watcher.next(None) {
-            Some(WatchEvent::Signal(_)) => started.end()?,
-            Some(WatchEvent::SupervisorEnded) | None => {
-                return Err(HostError::Interrupted { signal });
+            Some(WatchEvent::Signal(_)) => {
+                if let Err(error) = started.end() {
+                    return error;
+                }
             }
+            Some(WatchEvent::SupervisorEnded) | None => return HostError::Interrupted { signal },
             Some(WatchEvent::Status(_) | WatchEvent::Session(_)) => {}
         }
     }

@@ -5,7 +5,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{
-    ConsoleFollower, HostError, SignalSource, Started, Streams, Target, Tool, WatchEvent, Watcher,
+    ConsoleFollower, HostError, SignalSource, Started, Target, Tool, WatchEvent, Watcher,
     find_tool,
 };
 use bcvk_vm::spec::Lifetime;
@@ -30,7 +30,8 @@ pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
     find_tool(Tool::Ssh)?;
     let context = Context::open()?;
     let manner = Manner {
-        streams: Streams::Detached,
+        interactive: false,
+        tty: false,
         remove: true,
         lifetime: Lifetime::Cli,
     };
@@ -55,6 +56,9 @@ fn session(
     ui: &Ui,
 ) -> Result<ExitCode, HostError> {
     let mut watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
+    watcher
+        .watch_container()
+        .map_err(HostError::io("watch the VM's container"))?;
     let mut progress = ui.progress(!args.vm.console);
     let console = args
         .vm

@@ -64,9 +64,7 @@ impl fmt::Display for Report {
 fn causes(error: &HostError) -> Vec<String> {
     let texts: Vec<String> = match error {
         HostError::Vm(failure) => failure.causes.clone(),
-        HostError::Podman { stderr, .. } | HostError::NotAnOs { stderr, .. } => {
-            stderr.lines().map(str::to_owned).collect()
-        }
+        HostError::Podman { stderr, .. } => stderr.lines().map(str::to_owned).collect(),
         other => {
             let mut causes = Vec::new();
             let mut source = other.source();
@@ -134,14 +132,16 @@ fn hint(error: &HostError) -> Option<String> {
                 "`podman pull {reference}` or `podman build -t {reference} .` gets it; `podman images` lists what is here"
             )
         }
-        HostError::PullFailed { reference } => {
-            format!(
-                "check the name, or log in: `podman login {}`",
-                registry(reference)
-            )
-        }
-        HostError::NotAnOs { .. } => {
-            "bcvk boots bootc images: a whole operating system with kernel and systemd".to_owned()
+        HostError::PullFailed { reference } => match registry(reference) {
+            // Only local builds are named so.
+            "localhost" => format!(
+                "`podman build -t {reference} .` makes it; `podman images` lists what is here"
+            ),
+            registry => format!("check the name, or log in: `podman login {registry}`"),
+        },
+        HostError::SupervisorNotStarted { .. } => {
+            "bcvk boots bootc images: whole operating systems, in which /lib64 leads to /usr/lib64"
+                .to_owned()
         }
         HostError::NoKvm { .. } => "use --accel auto (or tcg) to emulate".to_owned(),
         HostError::MemoryTooLarge { .. } => {
@@ -176,6 +176,9 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
         HostError::ReadyTimeout { .. } => {
             "--timeout gives it longer; --console shows the boot".to_owned()
+        }
+        HostError::Podman { stderr, .. } if stderr.contains("network not found") => {
+            "`podman network ls` lists the networks there are".to_owned()
         }
         HostError::Vm(failure) => return vm_hint(failure),
         _ => return None,
@@ -212,7 +215,7 @@ fn install(debian: &str, fedora: &str) -> String {
 /// The part of a reference before the first slash, where that is a host.
 fn registry(reference: &str) -> &str {
     match reference.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) => host,
+        Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => host,
         _ => "docker.io",
     }
 }

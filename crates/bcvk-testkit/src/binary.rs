@@ -1,0 +1,26 @@
+//! Where the binary under test is.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The file in `BCVK_BIN`, or the one that cargo built beside this test: nextest's set-up script
+/// (`.config/nextest.toml`) builds it, because cargo builds no binary for another package's tests.
+pub(crate) fn bcvk() -> PathBuf {
+    let path = match env::var_os("BCVK_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => beside_this_test(),
+    };
+    assert!(
+        path.is_file(),
+        "there is no bcvk at {}: `cargo build -p bcvk` makes it, or set BCVK_BIN",
+        path.display()
+    );
+    path.canonicalize().expect("the path of the bcvk binary")
+}
+
+/// Tests are at `target/PROFILE/deps/NAME-HASH`.
+fn beside_this_test() -> PathBuf {
+    let test = env::current_exe().expect("this test's own path");
+    let profile = test.parent().and_then(std::path::Path::parent);
+    profile.expect("a directory of cargo's").join("bcvk")
+}

@@ -1,0 +1,88 @@
+//! Scripted programs in place of podman and QEMU, for tests without a VM.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::cmd::Cmd;
+use crate::sandbox::Sandbox;
+
+/// A directory that is all of a command's `PATH`.
+#[derive(Debug)]
+pub struct FakeTools {
+    dir: PathBuf,
+}
+
+/// What a fake podman says to `image inspect` about an image that could boot.
+const BOOTABLE_IMAGE: &str = r#"[{"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Architecture":"ARCH","Labels":{"containers.bootc":"1"}}]"#;
+
+impl FakeTools {
+    /// Only a shell and what scripts need.
+    #[must_use]
+    pub fn new(sandbox: &Sandbox) -> Self {
+        let tools = Self {
+            dir: sandbox.make_dir("fake-tools"),
+        };
+        for name in ["sh", "cat"] {
+            tools.link(name);
+        }
+        tools
+    }
+
+    /// Adds a program of the host's.
+    pub fn link(&self, name: &str) {
+        let host = ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
+            .iter()
+            .map(|dir| Path::new(dir).join(name))
+            .find(|path| path.exists())
+            .unwrap_or_else(|| panic!("this machine has no {name}"));
+        symlink(host, self.dir.join(name)).expect("link a program");
+    }
+
+    /// Adds a shell script.
+    pub fn script(&self, name: &str, body: &str) {
+        let path = self.dir.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("write a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    }
+
+    /// Adds a podman that knows one bootable image and no container, notes every call, and does
+    /// `on_run` (shell) for `podman run`.
+    pub fn podman(&self, on_run: &str) {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let image = BOOTABLE_IMAGE.replace("ARCH", architecture);
+        let calls = self.calls_file();
+        self.script(
+            "podman",
+            &format!(
+                "echo \"$*\" >>'{}'\n\
+                 case \"$*\" in\n\
+                 'image inspect'*) echo '{image}' ;;\n\
+                 'ps '*) echo '[]' ;;\n\
+                 *' run '* | 'run '*) {on_run} ;;\n\
+                 esac",
+                calls.display()
+            ),
+        );
+    }
+
+    /// The calls of the fake podman so far, one a line.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.calls_file()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// `command` with nothing else on its `PATH`.
+    pub fn only(&self, command: Cmd) -> Cmd {
+        command.env("PATH", &self.dir)
+    }
+
+    fn calls_file(&self) -> PathBuf {
+        self.dir.join("podman-calls")
+    }
+}

@@ -1,0 +1,177 @@
+//! What a test has left behind.
+//!
+//! Tests run side by side, so everything is told apart by what only this test has: the prefix of
+//! its VMs' names, and the path of its sandbox, which is on the `PATH` of every process it starts
+//! (podman hands that on to conmon, so VMs without a name of the test's are found too).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::Process;
+use crate::sandbox::Sandbox;
+use crate::wait::within;
+
+/// Waits for everything to be gone; what is still there after `limit`, in words.
+pub(crate) fn await_nothing_left(sandbox: &Sandbox, limit: Duration) -> Vec<String> {
+    let mut left = Vec::new();
+    let gone = within(limit, || {
+        left = leftovers(sandbox);
+        left.is_empty().then_some(())
+    });
+    if gone.is_some() { Vec::new() } else { left }
+}
+
+fn leftovers(sandbox: &Sandbox) -> Vec<String> {
+    let mut left: Vec<String> = Vec::new();
+    left.extend(processes(sandbox).iter().map(Process::describe));
+    left.extend(vm_dirs(sandbox).iter().map(|dir| format!("VM directory {}", dir.display())));
+    left.extend(temporary_files(sandbox).iter().map(|f| format!("file {}", f.display())));
+    let containers = containers(sandbox);
+    left.extend(
+        containers
+            .iter()
+            .filter(|c| c.is_own(sandbox))
+            .map(|c| format!("container {} ({})", c.name, c.state)),
+    );
+    left.extend(mounts(sandbox, containers.is_empty()));
+    left
+}
+
+/// Removes what [`leftovers`] would name, so that one failure does not become another's.
+pub(crate) fn clean_up(sandbox: &Sandbox) {
+    let mut ids: BTreeSet<String> = containers(sandbox)
+        .into_iter()
+        .filter(|c| c.is_own(sandbox))
+        .map(|c| c.id)
+        .collect();
+    let mut last = Vec::new();
+    for process in processes(sandbox) {
+        match container_of(&process) {
+            // conmon sees to it that podman learns of the container's end.
+            Some(id) => {
+                ids.insert(id);
+                last.push(process);
+            }
+            None => process.signal(Signal::KILL),
+        }
+    }
+    for id in ids {
+        let _ = sandbox
+            .podman(["rm", "--force", "--time=0", "--ignore", &id])
+            .run();
+    }
+    for process in last {
+        process.signal(Signal::KILL);
+    }
+    for dir in vm_dirs(sandbox) {
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+fn processes(sandbox: &Sandbox) -> Vec<Process> {
+    let marker = sandbox.path().to_string_lossy().into_owned();
+    let guest = format!("guest={}", sandbox.prefix());
+    Process::all()
+        .into_iter()
+        .filter(|p| p.pid != rustix::process::getpid())
+        .filter(|p| p.has_in_environment(&marker) || p.args.iter().any(|a| a.starts_with(&guest)))
+        .filter(|p| !keeps_user_namespace(p))
+        .collect()
+}
+
+/// Rootless podman leaves one process per user on purpose.
+fn keeps_user_namespace(process: &Process) -> bool {
+    process.args == ["podman"] || process.args[0].ends_with("catatonit")
+}
+
+/// The container that this conmon watches.
+fn container_of(process: &Process) -> Option<String> {
+    if !process.args[0].ends_with("conmon") {
+        return None;
+    }
+    let flag = process.args.iter().position(|arg| arg == "-c")?;
+    process.args.get(flag + 1).cloned()
+}
+
+fn vm_dirs(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(sandbox.vm_dirs()) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|dir| {
+            fs::read_to_string(dir.join("spec.json"))
+                .is_ok_and(|spec| spec.contains(sandbox.prefix()))
+        })
+        .collect()
+}
+
+fn temporary_files(sandbox: &Sandbox) -> Vec<PathBuf> {
+    fs::read_dir(sandbox.tmp())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
+}
+
+struct Container {
+    id: String,
+    name: String,
+    state: String,
+}
+
+impl Container {
+    fn is_own(&self, sandbox: &Sandbox) -> bool {
+        self.name.starts_with(sandbox.prefix())
+    }
+}
+
+/// Of every test.
+fn containers(sandbox: &Sandbox) -> Vec<Container> {
+    let output = sandbox
+        .podman(["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}}"])
+        .run()
+        .expect_success();
+    let container = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        Some(Container {
+            id: words.next()?,
+            name: words.next()?,
+            state: words.next()?,
+        })
+    };
+    output.stdout().lines().filter_map(container).collect()
+}
+
+/// Mounts do not say whose they are. Where no container is left of any test, before and after the
+/// look, none may be left either.
+fn mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
+    if !no_containers {
+        return Vec::new();
+    }
+    let table = if sandbox.is_root() {
+        fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
+    } else {
+        // Rootless mounts are in podman's own namespace.
+        let cat = sandbox.podman(["unshare", "cat", "/proc/self/mountinfo"]).run();
+        cat.expect_success().stdout()
+    };
+    let left: Vec<String> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| {
+            point.contains("/overlay-containers/")
+                || (point.contains("/overlay/") && point.ends_with("/merged"))
+        })
+        .map(|point| format!("mount {point}"))
+        .collect();
+    if left.is_empty() || containers(sandbox).is_empty() {
+        left
+    } else {
+        Vec::new()
+    }
+}

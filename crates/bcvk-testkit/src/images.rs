@@ -1,0 +1,56 @@
+//! The test images that `make images` builds.
+
+use std::process::Command;
+use std::sync::Mutex;
+
+/// Debian trixie: systemd 257, laid out as bootc images are.
+#[must_use]
+pub fn trixie() -> &'static str {
+    required("localhost/bcvk-test:trixie")
+}
+
+/// Debian bookworm: systemd 252, with Debian's own `/var` and `/root`.
+#[must_use]
+pub fn bookworm() -> &'static str {
+    required("localhost/bcvk-test:bookworm")
+}
+
+/// trixie without a kernel.
+#[must_use]
+pub fn nokernel() -> &'static str {
+    required("localhost/bcvk-test:nokernel")
+}
+
+/// trixie without systemd.
+#[must_use]
+pub fn nosystemd() -> &'static str {
+    required("localhost/bcvk-test:nosystemd")
+}
+
+/// trixie without an SSH server.
+#[must_use]
+pub fn nosshd() -> &'static str {
+    required("localhost/bcvk-test:nosshd")
+}
+
+/// One text file: no operating system.
+#[must_use]
+pub fn scratch() -> &'static str {
+    required("localhost/bcvk-test:scratch")
+}
+
+/// Tests never build an image: that takes minutes, and would run once for every test.
+fn required(name: &'static str) -> &'static str {
+    static SEEN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+    let mut seen = SEEN.lock().expect("the list of images");
+    if !seen.contains(&name) {
+        let found = Command::new("podman")
+            .args(["image", "exists", name])
+            .status()
+            .expect("podman must be installed (`make setup`)");
+        assert!(found.success(), "the test image {name} is missing: run `make images`");
+        seen.push(name);
+    }
+    name
+}

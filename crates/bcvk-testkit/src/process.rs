@@ -1,0 +1,75 @@
+//! Processes of this machine, as `/proc` shows them.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process at the moment it was looked at.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its ID.
+    pub pid: Pid,
+    /// Its arguments, the program first.
+    pub args: Vec<String>,
+    environ: Vec<u8>,
+}
+
+impl Process {
+    /// All that can be looked at.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(Self::look)
+            .collect()
+    }
+
+    /// The QEMU of the VM with this name.
+    #[must_use]
+    pub fn qemu_of(name: &str) -> Option<Self> {
+        let argument = format!("guest={name}");
+        Self::all()
+            .into_iter()
+            .find(|p| p.args.contains(&argument) && p.args[0].contains("qemu"))
+    }
+
+    fn look(pid: i32) -> Option<Self> {
+        let cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        // Kernel threads and zombies have none.
+        if cmdline.is_empty() {
+            return None;
+        }
+        let mut args: Vec<String> = cmdline
+            .split(|byte| *byte == 0)
+            .map(|arg| String::from_utf8_lossy(arg).into_owned())
+            .collect();
+        args.pop();
+        Some(Self {
+            pid: Pid::from_raw(pid)?,
+            args,
+            environ: fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
+        })
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        // One that has ended already is for the test to notice.
+        let _ = kill_process(self.pid, signal);
+    }
+
+    /// Whether this text is somewhere in its environment.
+    pub(crate) fn has_in_environment(&self, text: &str) -> bool {
+        self.environ
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    }
+
+    /// The first words of its command line.
+    pub(crate) fn describe(&self) -> String {
+        let line: String = self.args.join(" ").chars().take(160).collect();
+        format!("process {}: {line}", self.pid.as_raw_nonzero())
+    }
+}

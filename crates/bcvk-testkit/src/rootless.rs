@@ -1,0 +1,79 @@
+//! The user that rootless tests run as.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Made by `setup/host.sh --rootless-user`.
+const NAME: &str = "bcvk-rootless";
+
+/// A user with subordinate IDs, storage and a runtime directory, but without a login.
+#[derive(Debug, Clone)]
+pub(crate) struct RootlessUser {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
+}
+
+impl RootlessUser {
+    /// That user, with the trixie image in its storage.
+    pub(crate) fn prepare() -> Self {
+        let user = Self::find().unwrap_or_else(|| {
+            panic!("there is no user {NAME}: `setup/host.sh --rootless-user` makes it")
+        });
+        user.make_runtime_dir();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/build.sh");
+        let copied = Command::new(script)
+            .args(["--for-user", NAME, "trixie"])
+            .current_dir("/")
+            .output()
+            .expect("run images/build.sh");
+        assert!(copied.status.success(), "cannot copy the image for {NAME}: {copied:?}");
+        user
+    }
+
+    fn find() -> Option<Self> {
+        let passwd = fs::read_to_string("/etc/passwd").ok()?;
+        let fields: Vec<&str> = passwd
+            .lines()
+            .map(|line| line.split(':').collect())
+            .find(|fields: &Vec<&str>| fields[0] == NAME)?;
+        let uid = fields.get(2)?.parse().ok()?;
+        Some(Self {
+            uid,
+            gid: fields.get(3)?.parse().ok()?,
+            home: fields.get(5)?.into(),
+            runtime_dir: format!("/run/user/{uid}").into(),
+        })
+    }
+
+    /// A login would make it.
+    fn make_runtime_dir(&self) {
+        if !self.runtime_dir.is_dir() {
+            fs::create_dir_all(&self.runtime_dir).expect("make a runtime directory");
+            self.give(&self.runtime_dir);
+        }
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&self.runtime_dir, private).expect("make a runtime directory private");
+    }
+
+    /// Makes `path` this user's.
+    pub(crate) fn give(&self, path: &Path) {
+        chown(path, Some(self.uid), Some(self.gid)).expect("give a path to the rootless user");
+    }
+
+    /// Whether this user may read `file`.
+    pub(crate) fn can_read(&self, file: &Path) -> bool {
+        use std::os::unix::process::CommandExt;
+
+        Command::new("test")
+            .arg("-r")
+            .arg(file)
+            .uid(self.uid)
+            .gid(self.gid)
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}

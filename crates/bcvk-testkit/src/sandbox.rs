@@ -1,0 +1,250 @@
+//! A test's own corner of the machine.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::cmd::Cmd;
+use crate::guard;
+use crate::rootless::RootlessUser;
+use crate::vm::Vm;
+use crate::{binary, limit};
+
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An environment without the caller's configuration, and names that no other test uses.
+///
+/// At its end it checks that nothing of the test is left, and removes what is.
+#[derive(Debug)]
+pub struct Sandbox {
+    dir: TempDir,
+    prefix: String,
+    bcvk: PathBuf,
+    rootless: Option<RootlessUser>,
+    finished: bool,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sandbox {
+    /// A sandbox of the calling user.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::make(None)
+    }
+
+    /// A sandbox of the user for rootless tests, with podman storage of its own; `None` if the
+    /// tests do not run as root, who alone can become that user (they are then rootless anyway).
+    #[must_use]
+    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
+    pub fn rootless() -> Option<Self> {
+        if rustix::process::geteuid().is_root() {
+            Some(Self::make(Some(RootlessUser::prepare())))
+        } else {
+            eprintln!("skipped: only root can become the user of the rootless tests");
+            None
+        }
+    }
+
+    fn make(rootless: Option<RootlessUser>) -> Self {
+        let prefix = format!("bcvk-test-{}-", process::id());
+        // Not TMPDIR: a path of ssh's sockets must be short, and the rootless user must reach it.
+        let dir = tempfile::Builder::new()
+            .prefix(&prefix)
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir_in("/tmp")
+            .expect("make the sandbox");
+        let mut sandbox = Self {
+            dir,
+            prefix,
+            bcvk: binary::bcvk(),
+            rootless,
+            finished: false,
+        };
+        for part in ["bin", "home", "tmp"] {
+            let _ = sandbox.make_dir(part);
+        }
+        if let Some(user) = &sandbox.rootless
+            && !user.can_read(&sandbox.bcvk)
+        {
+            let copy = sandbox.dir.path().join("bin/bcvk");
+            fs::copy(&sandbox.bcvk, &copy).expect("copy bcvk for the rootless user");
+            sandbox.bcvk = copy;
+        }
+        sandbox
+    }
+
+    /// A name that starts with what is this test's own.
+    #[must_use]
+    pub fn name(&self, part: &str) -> String {
+        format!("{}{part}", self.prefix)
+    }
+
+    /// A new empty directory, of the sandbox's user.
+    #[must_use]
+    pub fn make_dir(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::create_dir(&path).expect("make a directory");
+        if let Some(user) = &self.rootless {
+            user.give(&path);
+        }
+        path
+    }
+
+    /// Where the sandbox is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The binary under test.
+    #[must_use]
+    pub fn bcvk_path(&self) -> &Path {
+        &self.bcvk
+    }
+
+    /// `bcvk ephemeral ARGS`.
+    pub fn bcvk<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
+        self.command(&self.bcvk).arg("ephemeral").args(args)
+    }
+
+    /// `podman ARGS`.
+    pub fn podman<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
+        self.command("podman").args(args)
+    }
+
+    /// Any program. `bcvk` itself is on its `PATH` only if a test puts it there.
+    pub fn command(&self, program: impl Into<PathBuf>) -> Cmd {
+        let mut cmd = Cmd::new(program, self.dir.path())
+            .env("PATH", format!("{}:{SYSTEM_PATH}", self.bin().display()))
+            .env("HOME", self.home())
+            .env("TMPDIR", self.tmp())
+            .env("LC_ALL", "C.UTF-8")
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm");
+        for name in ["CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"] {
+            if let Some(value) = env::var_os(name) {
+                cmd = cmd.env(name, value);
+            }
+        }
+        if let Some(dir) = self.runtime_dir() {
+            cmd = cmd.env("XDG_RUNTIME_DIR", dir);
+        }
+        match &self.rootless {
+            Some(user) => cmd.as_user(user.uid, user.gid),
+            None => cmd,
+        }
+    }
+
+    /// Starts `bcvk ephemeral run -d --name PREFIX-PART OPTIONS IMAGE`, and does not wait for
+    /// the VM to be ready.
+    #[track_caller]
+    pub fn boot(&self, part: &str, options: &[&str], image: &str) -> Vm<'_> {
+        let name = self.name(part);
+        let output = self
+            .bcvk(["run", "-d", "--name", &name])
+            .args(options)
+            .arg(image)
+            .run()
+            .expect_success();
+        Vm::new(self, name, output.text())
+    }
+
+    /// Puts `bcvk` on the `PATH` of this sandbox's commands, for command lines as users type them.
+    pub fn install_bcvk(&self) {
+        std::os::unix::fs::symlink(&self.bcvk, self.bin().join("bcvk")).expect("link bcvk");
+    }
+
+    /// The first directory of `PATH`.
+    #[must_use]
+    pub fn bin(&self) -> PathBuf {
+        self.dir.path().join("bin")
+    }
+
+    /// `TMPDIR`; must be empty at the end.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.dir.path().join("tmp")
+    }
+
+    /// Where this user's VM directories are.
+    #[must_use]
+    pub fn vm_dirs(&self) -> PathBuf {
+        let base = if self.is_root() {
+            PathBuf::from("/run")
+        } else {
+            self.runtime_dir()
+                .unwrap_or_else(|| format!("/run/user/{}", rustix::process::geteuid().as_raw()).into())
+        };
+        base.join("bcvk/vms")
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.rootless.is_none() && rustix::process::geteuid().is_root()
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Root's podman storage does not depend on `HOME`; other users' does, with the test images.
+    fn home(&self) -> PathBuf {
+        match &self.rootless {
+            Some(user) => user.home.clone(),
+            None if self.is_root() => self.dir.path().join("home"),
+            None => env::var_os("HOME").unwrap_or_default().into(),
+        }
+    }
+
+    fn runtime_dir(&self) -> Option<PathBuf> {
+        match &self.rootless {
+            Some(user) => Some(user.runtime_dir.clone()),
+            None if self.is_root() => None,
+            None => env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        }
+    }
+
+    /// Fails the test if anything of it is still there after [`limit::GONE`].
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.finished = true;
+        let left = guard::await_nothing_left(&self, limit::GONE);
+        if !left.is_empty() {
+            guard::clean_up(&self);
+            panic!("left behind after {:?}:\n  {}", limit::GONE, left.join("\n  "));
+        }
+    }
+
+    /// Fails the test if anything of it is there now or within [`limit::GONE`]; for use in the
+    /// middle of a test.
+    #[track_caller]
+    pub fn expect_nothing_left(&self) {
+        let left = guard::await_nothing_left(self, limit::GONE);
+        assert!(left.is_empty(), "left behind after {:?}:\n  {}", limit::GONE, left.join("\n  "));
+    }
+}
+
+impl Drop for Sandbox {
+    #[allow(clippy::print_stderr, reason = "shown only with a test that failed")]
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        // A test that failed half-way leaves what it was working with: no news, but in the way.
+        guard::clean_up(self);
+        if thread::panicking() {
+            eprintln!("(the test failed before its end; what it was working with is removed)");
+        } else {
+            panic!("a test must call Sandbox::finish");
+        }
+    }
+}

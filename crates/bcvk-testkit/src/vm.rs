@@ -1,0 +1,118 @@
+//! A VM in the background.
+
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use crate::cmd::Cmd;
+use crate::limit;
+use crate::output::Output;
+use crate::process::Process;
+use crate::sandbox::Sandbox;
+use crate::wait::until_some;
+
+/// What `bcvk ephemeral run -d` started.
+#[derive(Debug)]
+pub struct Vm<'a> {
+    sandbox: &'a Sandbox,
+    name: String,
+    id: String,
+}
+
+impl<'a> Vm<'a> {
+    pub(crate) fn new(sandbox: &'a Sandbox, name: String, id: String) -> Self {
+        Self { sandbox, name, id }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The container ID, as `run -d` printed it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `bcvk -q ephemeral ssh NAME WORDS`; waits for the VM to be ready.
+    pub fn ssh(&self, words: &[&str]) -> Cmd {
+        self.sandbox
+            .command(self.sandbox.bcvk_path())
+            .args(["-q", "ephemeral", "ssh", &self.name])
+            .args(words)
+            .limit(limit::BOOT)
+    }
+
+    /// Runs a shell script in the guest that must succeed; its stdout, trimmed.
+    #[track_caller]
+    pub fn sh(&self, script: &str) -> String {
+        self.run_sh(script).expect_success().text()
+    }
+
+    /// Runs a shell script in the guest.
+    #[track_caller]
+    pub fn run_sh(&self, script: &str) -> Output {
+        self.ssh(&["sh", "-c", script]).run()
+    }
+
+    /// `podman stop`, which must succeed.
+    #[track_caller]
+    pub fn stop(&self) {
+        let _ = self
+            .sandbox
+            .podman(["stop", &self.name])
+            .limit(limit::SHUTDOWN)
+            .run()
+            .expect_success();
+    }
+
+    /// `podman rm --force`, for tests whose VM's end is not what they are about.
+    #[track_caller]
+    pub fn discard(&self) {
+        let _ = self
+            .sandbox
+            .bcvk(["rm", "--force", &self.name])
+            .run()
+            .expect_success();
+    }
+
+    /// A field of `podman container inspect`, as a Go template.
+    #[track_caller]
+    #[must_use]
+    pub fn inspect(&self, template: &str) -> String {
+        self.sandbox
+            .podman(["container", "inspect", "--format", template, &self.name])
+            .run()
+            .expect_success()
+            .text()
+    }
+
+    /// `podman logs`.
+    #[track_caller]
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let output = self.sandbox.podman(["logs", &self.name]).run();
+        output.expect_success().stdout()
+    }
+
+    /// Its directory on the host.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        let id = self.inspect("{{index .Config.Labels \"bcvk.vm\"}}");
+        self.sandbox.vm_dirs().join(id)
+    }
+
+    /// Its QEMU, once it runs.
+    #[track_caller]
+    #[must_use]
+    pub fn qemu(&self) -> Process {
+        until_some("QEMU runs", limit::QUICK, || Process::qemu_of(&self.name))
+    }
+
+    /// Kills its QEMU.
+    pub fn kill_qemu(&self) {
+        self.qemu().signal(Signal::KILL);
+    }
+}

@@ -1,0 +1,133 @@
+//! What bcvk promises, and whether the numbers keep it.
+
+use serde::Serialize;
+
+use super::metrics::{Metric, Samples, greatest};
+
+/// One promise.
+#[derive(Debug, Serialize)]
+pub(super) struct Criterion {
+    /// In words.
+    pub(super) what: &'static str,
+    /// What was measured, of medians where nothing else is said.
+    pub(super) measured: f64,
+    /// The bound.
+    pub(super) bound: Option<Bound>,
+    pub(super) unit: &'static str,
+    pub(super) met: Option<bool>,
+}
+
+/// A promise's number and the side on which it is kept.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    fn met_by(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+
+    pub(super) fn describe(self, unit: &str) -> String {
+        let (sign, value) = match self {
+            Self::AtMost(most) => ("≤", most),
+            Self::AtLeast(least) => ("≥", least),
+        };
+        format!("{sign} {value} {unit}").trim_end().to_owned()
+    }
+}
+
+/// Those for which there are numbers.
+pub(super) fn judge(samples: &Samples) -> Vec<Criterion> {
+    let median = |metric| samples.median(metric);
+    let ratio = |part: Option<f64>, of: Option<f64>| Some(part? / of?);
+    let sum = |a: Metric, b: Metric| Some(median(a)? + median(b)?);
+    let total = median(Metric::RunSsh);
+    let rows = [
+        (
+            "run-ssh IMAGE true ÷ (by hand to the banner + a further ssh)",
+            ratio(total, sum(Metric::FloorBanner, Metric::FurtherSsh)),
+            Some(Bound::AtMost(1.10)),
+            "",
+        ),
+        (
+            "run-ssh IMAGE true ÷ (by hand to the banner + ssh at once)",
+            ratio(total, sum(Metric::FloorBanner, Metric::FloorFirstSsh)),
+            None,
+            "",
+        ),
+        (
+            "CLI → QEMU started",
+            median(Metric::RunToQemu),
+            Some(Bound::AtMost(0.6)),
+            "s",
+        ),
+        (
+            "SSH banner → ssh started",
+            median(Metric::RunSshStarted),
+            Some(Bound::AtMost(0.1)),
+            "s",
+        ),
+        (
+            "command done → prompt, nothing left",
+            median(Metric::RunNothingLeft),
+            Some(Bound::AtMost(0.5)),
+            "s",
+        ),
+        (
+            "CLI's peak (greatest of all runs)",
+            greatest(samples.of(Metric::CliPeak)),
+            Some(Bound::AtMost(20.0)),
+            "MiB",
+        ),
+        (
+            "supervisor + file server, own memory",
+            sum(Metric::SupervisorPss, Metric::ServersPss),
+            Some(Bound::AtMost(40.0)),
+            "MiB",
+        ),
+        (
+            "reading 2 GiB ÷ bare virtiofsd",
+            ratio(median(Metric::Read), median(Metric::FloorRead)),
+            Some(Bound::AtLeast(0.95)),
+            "",
+        ),
+    ];
+    rows.into_iter()
+        .filter_map(|(what, measured, bound, unit)| {
+            let measured = measured?;
+            Some(Criterion {
+                what,
+                measured,
+                bound,
+                unit,
+                met: bound.map(|bound| bound.met_by(measured)),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_of_medians_and_need_both_sides() {
+        let mut samples = Samples::default();
+        for total in [22.0, 90.0, 21.0] {
+            samples.add(Metric::RunSsh, total);
+        }
+        samples.add(Metric::FloorBanner, 19.0);
+        assert!(judge(&samples).is_empty());
+        samples.add(Metric::FurtherSsh, 1.0);
+        let criteria = judge(&samples);
+        assert_eq!(criteria.len(), 1);
+        assert!((criteria[0].measured - 1.10).abs() < 1e-9);
+        assert_eq!(criteria[0].met, Some(true));
+    }
+}

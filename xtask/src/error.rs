@@ -1,0 +1,41 @@
+//! What can go wrong, in one line.
+
+use std::io;
+
+/// The result of everything here.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Why a chore could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Ctrl-C, or another of the signals that [`crate::interrupt`] takes.
+    #[error("interrupted")]
+    Interrupted,
+    /// The system refused something.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried, as the end of "cannot".
+        action: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Everything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// For `map_err`: what was tried, as the end of "cannot".
+    pub(crate) fn io<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let action = action.into();
+        move |e| Self::Io {
+            action,
+            source: e.into(),
+        }
+    }
+
+    /// An error that is only a sentence.
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::Other(message.into())
+    }
+}
