@@ -10,8 +10,21 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
     for verb in ["run", "run-ssh"] {
         checks.check(verb, || {
             let output = sandbox
-                .bcvk([verb, "--dry-run", "--name", &name, "--memory=2G", "--vcpus=3"])
-                .args(["--label", "a=b", "-p", "127.0.0.1:8080:80", "--network=bridge"])
+                .bcvk([
+                    verb,
+                    "--dry-run",
+                    "--name",
+                    &name,
+                    "--memory=2G",
+                    "--vcpus=3",
+                ])
+                .args([
+                    "--label",
+                    "a=b",
+                    "-p",
+                    "127.0.0.1:8080:80",
+                    "--network=bridge",
+                ])
                 .arg(images::trixie())
                 .run()
                 .expect_success();
@@ -20,7 +33,12 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
             let [podman, qemu] = lines[..] else {
                 panic!("two lines were expected: {output}");
             };
-            for word in [&format!("--name={name}"), "a=b", "127.0.0.1:8080:", "--network=bridge"] {
+            for word in [
+                &format!("--name={name}"),
+                "a=b",
+                "127.0.0.1:8080:",
+                "--network=bridge",
+            ] {
                 assert!(podman.contains(word), "{word} in {podman}");
             }
             for word in [&format!("guest={name}"), "size=2048M", "cpus=3", "-:80"] {
@@ -40,7 +58,16 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
 fn every_verb_explains_itself() {
     let sandbox = Sandbox::new();
     let mut checks = Checks::new();
-    for verb in ["run", "run-ssh", "ssh", "ps", "stop", "rm", "rm-all", "ssh-config"] {
+    for verb in [
+        "run",
+        "run-ssh",
+        "ssh",
+        "ps",
+        "stop",
+        "rm",
+        "rm-all",
+        "ssh-config",
+    ] {
         checks.check(verb, || {
             let _ = sandbox
                 .bcvk([verb, "--help"])
@@ -65,7 +92,16 @@ fn every_verb_explains_itself() {
 fn options_may_follow_the_image() {
     let sandbox = Sandbox::new();
     let output = sandbox
-        .bcvk(["run", images::trixie(), "--dry-run", "-d", "--rm", "-K", "--memory", "1G"])
+        .bcvk([
+            "run",
+            images::trixie(),
+            "--dry-run",
+            "-d",
+            "--rm",
+            "-K",
+            "--memory",
+            "1G",
+        ])
         .run()
         .expect_success()
         .expect_stdout("--rm ")
@@ -78,7 +114,15 @@ fn options_may_follow_the_image() {
 fn what_comes_after_the_dashes_is_the_guests() {
     let sandbox = Sandbox::new();
     let _ = sandbox
-        .bcvk(["run-ssh", "--dry-run", images::trixie(), "--", "ls", "--memory", "1G"])
+        .bcvk([
+            "run-ssh",
+            "--dry-run",
+            images::trixie(),
+            "--",
+            "ls",
+            "--memory",
+            "1G",
+        ])
         .run()
         .expect_success()
         .expect_stdout("size=4096M");

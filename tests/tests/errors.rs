@@ -64,11 +64,27 @@ fn what_the_host_cannot_give_is_said_before_anything_starts() {
     let file = file.to_str().expect("UTF-8");
     let mut checks = Checks::new();
     for (options, code, words) in [
-        (&["--memory=900G"][..], 125, &["900 GiB", "this machine has", "hint: ", "--memory"][..]),
-        (&["--bind=/nonexistent/dir"], 125, &["/nonexistent/dir", "No such file", "hint: ", "mkdir -p"]),
-        (&["--ro-bind=/nonexistent/dir:x"], 125, &["/nonexistent/dir", "hint: "]),
+        (
+            &["--memory=900G"][..],
+            125,
+            &["900 GiB", "this machine has", "hint: ", "--memory"][..],
+        ),
+        (
+            &["--bind=/nonexistent/dir"],
+            125,
+            &["/nonexistent/dir", "No such file", "hint: ", "mkdir -p"],
+        ),
+        (
+            &["--ro-bind=/nonexistent/dir:x"],
+            125,
+            &["/nonexistent/dir", "hint: "],
+        ),
         (&["--bind", file], 125, &[file, "not a directory", "hint: "]),
-        (&["--bind=/usr:a", "--ro-bind=/etc:a"], 2, &["/usr", "/etc", "/run/virtiofs-mnt-a"]),
+        (
+            &["--bind=/usr:a", "--ro-bind=/etc:a"],
+            2,
+            &["/usr", "/etc", "/run/virtiofs-mnt-a"],
+        ),
         (&["--network=no-such-network"], 125, &["no-such-network"]),
     ] {
         for verb in ["run", "run-ssh"] {
@@ -144,9 +160,15 @@ fn images_that_cannot_boot_are_refused_at_once() {
     // Each has a name of its own, so that one that stays is not in the way of the next.
     let mut vms = 0;
     for (image, words) in [
-        (images::nokernel(), &["no kernel", "/usr/lib/modules", "hint: "][..]),
+        (
+            images::nokernel(),
+            &["no kernel", "/usr/lib/modules", "hint: "][..],
+        ),
         (images::nosystemd(), &["systemd", "hint: "]),
-        (images::nosshd(), &["sshd", "hint: ", "openssh-server", "--no-ssh-keygen"]),
+        (
+            images::nosshd(),
+            &["sshd", "hint: ", "openssh-server", "--no-ssh-keygen"],
+        ),
         (images::scratch(), &["not an operating system", "hint: "]),
     ] {
         for (verb, more) in [
@@ -190,12 +212,18 @@ fn a_name_that_is_taken_is_refused_and_its_owner_left_alone() {
                 .bcvk(verb)
                 .args(["--name", vm.name(), images::trixie()])
                 .run()
-                .expect_error(125, &["already exists", vm.name(), "hint: ", "podman rm -f"])
+                .expect_error(
+                    125,
+                    &["already exists", vm.name(), "hint: ", "podman rm -f"],
+                )
                 .expect_within(AT_ONCE);
         });
     }
     checks.check("the owner runs on", || {
-        assert_eq!(vm.inspect("{{.State.Running}} {{.Id}}"), format!("true {}", vm.id()));
+        assert_eq!(
+            vm.inspect("{{.State.Running}} {{.Id}}"),
+            format!("true {}", vm.id())
+        );
     });
     checks.check("no second VM directory is left", || {
         let dirs = std::fs::read_dir(sandbox.vm_dirs()).expect("VM directories");
@@ -256,7 +284,10 @@ fn missing_programs_are_named_with_what_installs_them() {
             let _ = tools
                 .only(sandbox.bcvk(args))
                 .run()
-                .expect_error(125, &["podman is not installed", "hint: ", "install podman"])
+                .expect_error(
+                    125,
+                    &["podman is not installed", "hint: ", "install podman"],
+                )
                 .expect_within(AT_ONCE);
         });
     }
@@ -266,14 +297,23 @@ fn missing_programs_are_named_with_what_installs_them() {
         checks.check(&format!("{verb} without QEMU"), || {
             let _ = run(verb)
                 .run()
-                .expect_error(125, &["qemu-system-", "is not installed", "hint: ", "install qemu"])
+                .expect_error(
+                    125,
+                    &["qemu-system-", "is not installed", "hint: ", "install qemu"],
+                )
                 .expect_within(AT_ONCE);
         });
     }
     checks.check("nothing was started", || {
         let calls = tools.calls();
-        assert!(calls.iter().any(|call| call.starts_with("image inspect")), "{calls:#?}");
-        assert!(!calls.iter().any(|call| call.contains("run ")), "{calls:#?}");
+        assert!(
+            calls.iter().any(|call| call.starts_with("image inspect")),
+            "{calls:#?}"
+        );
+        assert!(
+            !calls.iter().any(|call| call.contains("run ")),
+            "{calls:#?}"
+        );
     });
     let qemu = format!("qemu-system-{}", std::env::consts::ARCH);
     tools.script(&qemu, "exit 1");
@@ -301,7 +341,10 @@ fn what_podman_says_when_it_fails_is_passed_on() {
                 .only(sandbox.bcvk(verb))
                 .args(["--name", &sandbox.name("vm"), "localhost/any"])
                 .run()
-                .expect_error(125, &["podman could not", "caused by: ", "cgroups in hybrid mode"])
+                .expect_error(
+                    125,
+                    &["podman could not", "caused by: ", "cgroups in hybrid mode"],
+                )
                 .expect_within(AT_ONCE);
             sandbox.expect_nothing_left();
         });
@@ -318,7 +361,10 @@ fn without_ssh_run_ssh_starts_nothing() {
     let _ = tools
         .only(sandbox.bcvk(["run-ssh", "localhost/any"]))
         .run()
-        .expect_error(125, &["ssh is not installed", "hint: ", "install openssh-client"])
+        .expect_error(
+            125,
+            &["ssh is not installed", "hint: ", "install openssh-client"],
+        )
         .expect_within(AT_ONCE);
     assert!(!tools.calls().iter().any(|call| call.contains("run ")));
     sandbox.finish();

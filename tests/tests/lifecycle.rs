@@ -1,1 +1,274 @@
-//! Stub.
+//! A VM is a container: podman and bcvk see, stop, start and remove it alike.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
+
+use bcvk_testkit::{Checks, Sandbox, Signal, Vm, images, limit, until, until_some};
+use serde_json::Value;
+
+/// What `ps --json` says about one VM.
+fn listed(sandbox: &Sandbox, vm: &Vm<'_>, args: &[&str]) -> Option<Value> {
+    let output = sandbox
+        .bcvk(["ps", "--json"])
+        .args(args)
+        .run()
+        .expect_success();
+    let all: Vec<Value> =
+        serde_json::from_str(&output.stdout()).unwrap_or_else(|e| panic!("{e} in {output}"));
+    all.into_iter().find(|row| row["Names"][0] == vm.name())
+}
+
+#[test]
+fn a_background_vm_lives_as_a_container_does() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &[], images::trixie());
+    let mut checks = Checks::new();
+
+    checks.check("run -d prints the container ID and nothing else", || {
+        assert_eq!(vm.id().len(), 64, "{:?}", vm.id());
+        assert_eq!(vm.inspect("{{.Id}}"), vm.id());
+    });
+    checks.check("while it boots, ps says so", || {
+        let row = listed(&sandbox, &vm, &[]).expect("listed");
+        assert_eq!(row["State"], "running");
+        assert_eq!(row["VmState"], "booting");
+        // As podman's.
+        for key in ["Id", "Names", "State", "CreatedAt", "Image", "Command"] {
+            assert!(!row[key].is_null(), "{key} in {row:#}");
+        }
+        assert_eq!(row["Id"], vm.id());
+        assert_eq!(row["Image"], images::trixie());
+        assert!(row["Command"].is_array(), "{row:#}");
+    });
+    checks.check("any number of reconnects", || {
+        for n in 0..3 {
+            assert_eq!(
+                vm.sh(&format!("echo {n} >>/tmp/count; wc -l </tmp/count")),
+                (n + 1).to_string()
+            );
+        }
+    });
+    checks.check("ps, for people", || {
+        let output = sandbox
+            .bcvk(["ps"])
+            .run()
+            .expect_success()
+            .expect_stdout("NAME");
+        let stdout = output.stdout();
+        let line = stdout.lines().find(|line| line.starts_with(vm.name()));
+        let line = line.unwrap_or_else(|| panic!("{output}"));
+        for word in [images::trixie(), "ready", "4096 MiB"] {
+            assert!(line.contains(word), "{word} in {line}");
+        }
+        assert_eq!(
+            listed(&sandbox, &vm, &[]).expect("listed")["VmState"],
+            "ready"
+        );
+    });
+    checks.check("by the container's ID", || {
+        let _ = sandbox
+            .bcvk(["ssh", &vm.id()[..12], "true"])
+            .run()
+            .expect_success();
+    });
+    check_forwarding(&mut checks, &sandbox, &vm);
+    check_copies(&mut checks, &sandbox, &vm);
+    checks.check("podman logs shows the console", || {
+        let logs = vm.logs();
+        assert!(logs.contains("Linux version"), "{logs}");
+        assert!(logs.contains("login:"), "{logs}");
+    });
+    checks.check("rm does not remove what runs", || {
+        let _ = sandbox
+            .bcvk(["rm", vm.name()])
+            .run()
+            .expect_error(1, &["is running", vm.name(), "hint: ", "rm -f"]);
+    });
+    checks.check("the private key is private", || {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &std::path::Path| {
+            fs::metadata(path).expect("metadata").permissions().mode() & 0o777
+        };
+        assert_eq!(mode(&vm.dir()), 0o700);
+        assert_eq!(mode(&vm.dir().join("ssh_key")), 0o600);
+    });
+
+    vm.stop();
+    checks.check("podman stop lets the guest shut down", || {
+        let logs = vm.logs();
+        for line in ["Powering off", "Power down"] {
+            assert!(logs.contains(line), "{line} in {logs}");
+        }
+        assert_eq!(
+            vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
+            "exited 0"
+        );
+    });
+    checks.check("without --rm it stays, stopped", || {
+        assert_eq!(listed(&sandbox, &vm, &[]), None);
+        let row = listed(&sandbox, &vm, &["-a"]).expect("listed");
+        assert_eq!(row["State"], "exited");
+        assert_eq!(row["VmState"], "exited");
+        assert_eq!(row["ExitCode"], 0);
+        let table = sandbox.bcvk(["ps", "-a"]).run().expect_success();
+        let _ = table.expect_stdout(vm.name()).expect_stdout("exited (0)");
+    });
+    checks.check("ssh says that it does not run", || {
+        let output = vm.ssh(&["true"]).run();
+        let _ = output.expect_error(1, &["is not running", "hint: ", "podman start"]);
+    });
+
+    checks.check("podman start boots it again", || {
+        let _ = sandbox.podman(["start", vm.name()]).run().expect_success();
+        assert_eq!(vm.sh("test ! -e /tmp/count && hostname"), vm.name());
+    });
+    checks.check("bcvk stop shuts it down, bcvk rm removes it", || {
+        let stop = sandbox
+            .bcvk(["stop", vm.name()])
+            .limit(limit::SHUTDOWN)
+            .run();
+        assert_eq!(stop.expect_success().text(), vm.name());
+        assert_eq!(
+            vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
+            "exited 0"
+        );
+        let rm = sandbox.bcvk(["rm", vm.name()]).run();
+        assert_eq!(rm.expect_success().text(), vm.name());
+    });
+    checks.finish();
+    sandbox.finish();
+}
+
+fn check_forwarding(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("ssh -N -L", || {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let forward = format!("127.0.0.1:{port}:127.0.0.1:22");
+        let tunnel = sandbox
+            .bcvk(["ssh", "-N", "-L", &forward, vm.name()])
+            .spawn();
+        let banner = until_some("the guest answers through the tunnel", limit::QUICK, || {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+            let mut bytes = [0; 8];
+            stream.read_exact(&mut bytes).ok()?;
+            Some(bytes)
+        });
+        assert_eq!(&banner, b"SSH-2.0-");
+        tunnel.signal(Signal::TERM);
+        let _ = tunnel.wait(limit::GONE);
+    });
+}
+
+fn check_copies(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    sandbox.install_bcvk();
+    // As in the manual of ssh-config; sh has no <( ).
+    let run = |script: &str| {
+        sandbox
+            .command("bash")
+            .args(["-euc", script, "bash", vm.name()])
+            .limit(limit::BOOT)
+            .run()
+            .expect_success()
+    };
+    checks.check(
+        "scp -F <(bcvk ephemeral ssh-config), there and back",
+        || {
+            let _ = run("head -c 1000000 /dev/urandom >file
+                     scp -q -F <(bcvk ephemeral ssh-config $1) file $1:/tmp/copy
+                     scp -q -F <(bcvk ephemeral ssh-config $1) $1:/tmp/copy back
+                     cmp file back");
+        },
+    );
+    checks.check("sftp and plain ssh with a kept configuration", || {
+        let _ = run("bcvk ephemeral ssh-config $1 >config
+                     echo 'get /etc/os-release' | sftp -q -b - -F config $1 >/dev/null
+                     grep -q trixie os-release
+                     ssh -F config $1 'exit 0'");
+    });
+}
+
+#[test]
+fn an_attached_vm_shows_its_console_and_ends_with_ctrl_c() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.name("vm");
+    let mut checks = Checks::new();
+    let mut run = sandbox
+        .bcvk([
+            "run",
+            "--rm",
+            "--console",
+            "--no-ssh-keygen",
+            "--name",
+            &name,
+            images::trixie(),
+        ])
+        .spawn();
+    run.await_stdout("Linux version", limit::BOOT);
+    run.await_stdout("login:", limit::BOOT);
+    run.await_stderr("ready", limit::QUICK);
+    checks.check("without a key, nobody logs in", || {
+        for verb in ["ssh", "ssh-config"] {
+            let _ = sandbox
+                .bcvk([verb, &name])
+                .run()
+                .expect_error(1, &["no SSH key", &name, "hint: ", "--no-ssh-keygen"]);
+        }
+    });
+    run.signal_group(Signal::INT);
+    let output = run.wait(limit::SHUTDOWN).expect_code(130);
+    checks.check("the guest shut down", || {
+        assert!(output.stdout().contains("Power down"), "{output}");
+    });
+    sandbox.expect_nothing_left();
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn a_guest_that_powers_off_ends_its_attached_run() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.name("vm");
+    let mut run = sandbox
+        .bcvk(["run", "--rm", "--name", &name, images::trixie()])
+        .spawn();
+    run.await_stderr("ready", limit::BOOT);
+    let _ = sandbox.bcvk(["ssh", &name, "systemctl", "poweroff"]).run();
+    let output = run.wait(limit::SHUTDOWN).expect_code(0);
+    // What nobody asked to see is not shown.
+    assert!(output.stdout().is_empty(), "{output}");
+    sandbox.finish();
+}
+
+/// Nothing but podman and the directory of VMs: the VM need not come far.
+#[test]
+fn podman_rm_leaves_nothing_for_long() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &[], images::trixie());
+    let dir = vm.dir();
+    assert!(dir.is_dir());
+    let _ = sandbox
+        .podman(["rm", "--force", "--time=0", vm.name()])
+        .run()
+        .expect_success();
+    until("QEMU is gone", limit::GONE, || {
+        bcvk_testkit::Process::qemu_of(vm.name()).is_none()
+    });
+    // Any later call sweeps.
+    let _ = sandbox.bcvk(["ps"]).run().expect_success();
+    assert!(!dir.exists(), "{} was not swept", dir.display());
+    sandbox.finish();
+}
+
+/// The same with --rm, where podman itself removes the container.
+#[test]
+fn podman_rm_of_an_rm_vm_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &["--rm"], images::trixie());
+    let _ = sandbox
+        .podman(["rm", "--force", "--time=0", vm.name()])
+        .run()
+        .expect_success();
+    sandbox.finish();
+}

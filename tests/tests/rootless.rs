@@ -1,1 +1,134 @@
-//! Stub.
+//! The same as an ordinary user, whose podman has nothing of root's.
+//!
+//! Verbs that touch every VM are tested here: this user has none but the test's.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use bcvk_testkit::{Checks, Sandbox, images, limit, until};
+
+#[test]
+fn run_ssh_and_a_share() {
+    let Some(sandbox) = Sandbox::rootless() else {
+        return;
+    };
+    let dir = sandbox.make_dir("share");
+    fs::write(dir.join("from-host"), "host\n").expect("write");
+    let output = sandbox
+        .bcvk(["run-ssh", "--name", &sandbox.name("vm")])
+        .args(["--bind", &format!("{}:share", dir.display()), images::trixie()])
+        .args(["--", "sh", "-c", "cd /run/virtiofs-mnt-share && cat from-host && echo guest >from-guest && id -u; exit 3"])
+        .limit(limit::BOOT)
+        .run()
+        .expect_code(3);
+    assert_eq!(output.stdout(), "host\n0\n", "{output}");
+    let written = dir.join("from-guest");
+    assert_eq!(fs::read_to_string(&written).expect("read"), "guest\n");
+    let owner = fs::metadata(&dir).expect("metadata").uid();
+    assert_eq!(fs::metadata(&written).expect("metadata").uid(), owner);
+    sandbox.finish();
+}
+
+#[test]
+fn a_background_vm() {
+    let Some(sandbox) = Sandbox::rootless() else {
+        return;
+    };
+    let vm = sandbox.boot("vm", &["--rm"], images::trixie());
+    let mut checks = Checks::new();
+    checks.check("ssh", || assert_eq!(vm.sh("id -u"), "0"));
+    checks.check("no unit has failed", || {
+        assert_eq!(
+            vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),
+            "running"
+        );
+    });
+    checks.check("files of the image have their owners", || {
+        assert_eq!(
+            vm.sh("stat -c '%u %g' /usr/bin/passwd /etc/shadow"),
+            "0 0\n0 42"
+        );
+    });
+    checks.check("ps", || {
+        let _ = sandbox
+            .bcvk(["ps"])
+            .run()
+            .expect_success()
+            .expect_stdout(vm.name());
+    });
+    checks.check("its directory is this user's, and private", || {
+        let meta = fs::metadata(vm.dir()).expect("metadata");
+        assert_eq!(meta.mode() & 0o777, 0o700);
+        assert_ne!(meta.uid(), 0);
+    });
+    vm.stop();
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn rm_all_removes_every_vm_and_nothing_else() {
+    let Some(sandbox) = Sandbox::rootless() else {
+        return;
+    };
+    let mut checks = Checks::new();
+    checks.check("with nothing to remove", || {
+        let _ = sandbox
+            .bcvk(["rm-all"])
+            .run()
+            .expect_success()
+            .expect_empty_stdout();
+    });
+    let one = sandbox.boot("one", &[], images::trixie());
+    let two = sandbox.boot("two", &["--rm"], images::trixie());
+    let other = sandbox.name("other");
+    let _ = sandbox
+        .podman(["create", "--name", &other, images::trixie(), "true"])
+        .run()
+        .expect_success();
+    checks.check("without a terminal and without -f it does nothing", || {
+        let _ = sandbox
+            .bcvk(["rm-all"])
+            .run()
+            .expect_error(1, &["hint: ", "rm-all -f"]);
+        assert_eq!(one.inspect("{{.State.Running}}"), "true");
+        assert_eq!(two.inspect("{{.State.Running}}"), "true");
+    });
+    checks.check("at a terminal it asks, and takes no for an answer", || {
+        let mut rm_all = sandbox.bcvk(["rm-all"]).at_a_terminal().spawn();
+        rm_all.await_stdout("[y/N]", limit::QUICK);
+        rm_all.type_in("n\n");
+        let output = rm_all.wait(limit::QUICK).expect_code(1);
+        let _ = output.expect_stdout(one.name()).expect_stdout(two.name());
+        assert_eq!(one.inspect("{{.State.Running}}"), "true");
+    });
+    checks.check("-f removes them, running or not", || {
+        let output = sandbox.bcvk(["rm-all", "-f"]).run().expect_success();
+        let stdout = output.stdout();
+        let mut names: Vec<&str> = stdout.lines().collect();
+        names.sort_unstable();
+        assert_eq!(names, [one.name(), two.name()], "{output}");
+        let left = sandbox
+            .podman(["ps", "-a", "--format={{.Names}}"])
+            .run()
+            .expect_success();
+        assert_eq!(left.text(), other);
+    });
+    checks.check("a yes at the terminal does too", || {
+        let three = sandbox.boot("three", &[], images::trixie());
+        let mut rm_all = sandbox.bcvk(["rm-all"]).at_a_terminal().spawn();
+        rm_all.await_stdout("[y/N]", limit::QUICK);
+        rm_all.type_in("y\n");
+        let _ = rm_all.wait(limit::QUICK).expect_success();
+        until("the VM is gone", limit::GONE, || {
+            sandbox
+                .podman(["container", "exists", three.name()])
+                .run()
+                .code()
+                == Some(1)
+        });
+    });
+    let _ = sandbox.podman(["rm", &other]).run().expect_success();
+    checks.finish();
+    sandbox.finish();
+}

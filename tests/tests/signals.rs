@@ -1,1 +1,180 @@
-//! Stub.
+//! However `run-ssh` ends, and whatever dies under it: nothing is left within five seconds.
+
+use std::time::Duration;
+
+use bcvk_testkit::{Checks, Process, Running, Sandbox, Signal, images, limit, until};
+
+/// How long an interrupted command may take, its clean-up included.
+const PROMPTLY: Duration = Duration::from_secs(5);
+
+const ALL: [(Signal, &str, Option<i32>); 3] = [
+    (Signal::INT, "SIGINT", Some(130)),
+    (Signal::TERM, "SIGTERM", Some(143)),
+    (Signal::KILL, "SIGKILL", None),
+];
+
+fn run_ssh(sandbox: &Sandbox, name: &str) -> Running {
+    sandbox
+        .bcvk(["run-ssh", "--name", name, images::trixie()])
+        .args(["echo in the session; exec sleep 600"])
+        .spawn()
+}
+
+/// Sends each signal at a moment of a fresh run, for each of two ways to send it.
+fn interrupt_at(moment: &str, await_moment: impl Fn(&mut Running, &str)) {
+    let sandbox = Sandbox::new();
+    let mut checks = Checks::new();
+    for (signal, name, code) in ALL {
+        checks.check(&format!("{name} {moment}"), || {
+            let vm = sandbox.name(&name.to_lowercase());
+            let mut run = run_ssh(&sandbox, &vm);
+            await_moment(&mut run, &vm);
+            run.signal(signal);
+            let output = run.wait(PROMPTLY);
+            assert_eq!(output.code(), code, "{output}");
+            sandbox.expect_nothing_left();
+        });
+    }
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn signals_right_after_the_start() {
+    interrupt_at("before podman has started anything", |_, _| {});
+}
+
+#[test]
+fn signals_while_podman_starts_the_container() {
+    interrupt_at("while podman starts", |run, _| {
+        until("podman run is called", limit::QUICK, || {
+            !run.runs() || child_of(run, "podman").is_some()
+        });
+    });
+}
+
+#[test]
+fn signals_while_the_kernel_boots() {
+    interrupt_at("in the kernel", |run, vm| {
+        run.await_stderr("kernel", limit::BOOT);
+        assert!(Process::qemu_of(vm).is_some());
+    });
+}
+
+/// Ctrl-C reaches every process of the terminal's foreground: podman and ssh as well.
+#[test]
+fn ctrl_c_at_a_terminal() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.name("vm");
+    let mut run = sandbox
+        .bcvk(["run-ssh", "--name", &vm, images::trixie(), "true"])
+        .at_a_terminal()
+        .spawn();
+    until("QEMU runs", limit::QUICK, || {
+        Process::qemu_of(&vm).is_some()
+    });
+    run.type_in("\u{3}");
+    let output = run.wait(PROMPTLY).expect_code(130);
+    // The spinner has gone, and the cursor is back.
+    assert!(output.stdout().contains("interrupted"), "{output}");
+    sandbox.finish();
+}
+
+/// The three boot at the same time: a boot is slow, and they do not know of each other.
+#[test]
+fn signals_in_the_session() {
+    let sandbox = Sandbox::new();
+    let mut checks = Checks::new();
+    let mut runs: Vec<_> = ALL
+        .iter()
+        .map(|(_, name, _)| run_ssh(&sandbox, &sandbox.name(&name.to_lowercase())))
+        .collect();
+    for run in &mut runs {
+        run.await_stdout("in the session", limit::BOOT);
+    }
+    for (run, (signal, name, code)) in runs.into_iter().zip(ALL) {
+        checks.check(name, || {
+            run.signal(signal);
+            let output = run.wait(PROMPTLY);
+            assert_eq!(output.code(), code, "{output}");
+            let vm = sandbox.name(&name.to_lowercase());
+            until("the VM is gone", limit::GONE, || {
+                Process::qemu_of(&vm).is_none()
+            });
+        });
+    }
+    sandbox.expect_nothing_left();
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn the_death_of_qemu_ends_a_session() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.name("vm");
+    let mut run = run_ssh(&sandbox, &vm);
+    run.await_stdout("in the session", limit::BOOT);
+    let qemu = Process::qemu_of(&vm).expect("QEMU runs");
+    qemu.signal(Signal::KILL);
+    let output = run.wait(limit::QUICK);
+    assert!(matches!(output.code(), Some(1 | 125 | 255)), "{output}");
+    let output = output.expect_stderr("QEMU").expect_stderr("killed");
+    let _ = output.expect_no_stderr("panicked");
+    sandbox.finish();
+}
+
+/// A file server's death would hang the guest for ever; nothing may wait for that.
+#[test]
+fn the_death_of_a_file_server_ends_the_vm() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.name("vm");
+    let mut run = run_ssh(&sandbox, &vm);
+    run.await_stderr("kernel", limit::BOOT);
+    let qemu = Process::qemu_of(&vm).expect("QEMU runs");
+    let supervisor = parent(qemu.pid.as_raw_nonzero().get());
+    let server = Process::all()
+        .into_iter()
+        .find(|p| {
+            parent(p.pid.as_raw_nonzero().get()) == supervisor
+                && p.args.iter().any(|a| a == "virtiofs")
+        })
+        .expect("a file server");
+    server.signal(Signal::KILL);
+    let _ = run
+        .wait(PROMPTLY)
+        .expect_code(125)
+        .expect_stderr("file server");
+    sandbox.finish();
+}
+
+#[test]
+fn the_death_of_the_supervisor_ends_the_vm() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.name("vm");
+    let mut run = run_ssh(&sandbox, &vm);
+    run.await_stderr("kernel", limit::BOOT);
+    let _ = sandbox
+        .podman(["kill", "--signal=KILL", &vm])
+        .run()
+        .expect_success();
+    let _ = run
+        .wait(limit::QUICK)
+        .expect_code(125)
+        .expect_stderr("supervisor");
+    sandbox.finish();
+}
+
+fn child_of(run: &Running, program: &str) -> Option<Process> {
+    let pid = run.pid().as_raw_nonzero().get();
+    Process::all().into_iter().find(|p| {
+        parent(p.pid.as_raw_nonzero().get()) == Some(pid)
+            && p.args[0].ends_with(program)
+            && p.args.iter().any(|arg| arg == "run")
+    })
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
+}

@@ -276,7 +276,10 @@ mod tests {
         command.args(["-c", "echo out; echo why >&2; exit 3"]);
         let finished = run(&mut command, Duration::from_secs(5)).expect("runs");
         assert_eq!(finished.stdout, "out\n");
-        let error = finished.success("do it").expect_err("exit code").to_string();
+        let error = finished
+            .success("do it")
+            .expect_err("exit code")
+            .to_string();
         assert_eq!(error, "cannot do it (exit status: 3): why");
     }
 }

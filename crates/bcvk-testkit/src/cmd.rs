@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::limit;
 use crate::output::Output;
 use crate::running::Running;
-use crate::limit;
 
 /// A command that sees nothing of the caller's environment and cannot run for ever.
 #[must_use = "a command does nothing until it runs"]
@@ -89,9 +89,16 @@ impl Cmd {
         }
         Self {
             program: "script".into(),
-            args: ["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]
-                .map(OsString::from)
-                .to_vec(),
+            args: [
+                "--quiet",
+                "--return",
+                "--flush",
+                "--command",
+                &line,
+                "/dev/null",
+            ]
+            .map(OsString::from)
+            .to_vec(),
             ..self
         }
         .open_stdin()

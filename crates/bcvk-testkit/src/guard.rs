@@ -28,8 +28,16 @@ pub(crate) fn await_nothing_left(sandbox: &Sandbox, limit: Duration) -> Vec<Stri
 fn leftovers(sandbox: &Sandbox) -> Vec<String> {
     let mut left: Vec<String> = Vec::new();
     left.extend(processes(sandbox).iter().map(Process::describe));
-    left.extend(vm_dirs(sandbox).iter().map(|dir| format!("VM directory {}", dir.display())));
-    left.extend(temporary_files(sandbox).iter().map(|f| format!("file {}", f.display())));
+    left.extend(
+        vm_dirs(sandbox)
+            .iter()
+            .map(|dir| format!("VM directory {}", dir.display())),
+    );
+    left.extend(
+        temporary_files(sandbox)
+            .iter()
+            .map(|f| format!("file {}", f.display())),
+    );
     let containers = containers(sandbox);
     left.extend(
         containers
@@ -133,7 +141,13 @@ impl Container {
 /// Of every test.
 fn containers(sandbox: &Sandbox) -> Vec<Container> {
     let output = sandbox
-        .podman(["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}}"])
+        .podman([
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--format",
+            "{{.ID}} {{.Names}} {{.State}}",
+        ])
         .run()
         .expect_success();
     let container = |line: &str| {
@@ -157,7 +171,9 @@ fn mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
         fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
     } else {
         // Rootless mounts are in podman's own namespace.
-        let cat = sandbox.podman(["unshare", "cat", "/proc/self/mountinfo"]).run();
+        let cat = sandbox
+            .podman(["unshare", "cat", "/proc/self/mountinfo"])
+            .run();
         cat.expect_success().stdout()
     };
     let left: Vec<String> = table

@@ -49,7 +49,10 @@ fn required(name: &'static str) -> &'static str {
             .args(["image", "exists", name])
             .status()
             .expect("podman must be installed (`make setup`)");
-        assert!(found.success(), "the test image {name} is missing: run `make images`");
+        assert!(
+            found.success(),
+            "the test image {name} is missing: run `make images`"
+        );
         seen.push(name);
     }
     name

@@ -33,28 +33,40 @@ impl Output {
     /// Fails the test unless stderr has `text` somewhere.
     #[track_caller]
     pub fn expect_stderr(self, text: &str) -> Self {
-        assert!(self.stderr().contains(text), "no {text:?} on the stderr of {self}");
+        assert!(
+            self.stderr().contains(text),
+            "no {text:?} on the stderr of {self}"
+        );
         self
     }
 
     /// Fails the test if stderr has `text` somewhere.
     #[track_caller]
     pub fn expect_no_stderr(self, text: &str) -> Self {
-        assert!(!self.stderr().contains(text), "{text:?} on the stderr of {self}");
+        assert!(
+            !self.stderr().contains(text),
+            "{text:?} on the stderr of {self}"
+        );
         self
     }
 
     /// Fails the test unless stdout has `text` somewhere.
     #[track_caller]
     pub fn expect_stdout(self, text: &str) -> Self {
-        assert!(self.stdout().contains(text), "no {text:?} on the stdout of {self}");
+        assert!(
+            self.stdout().contains(text),
+            "no {text:?} on the stdout of {self}"
+        );
         self
     }
 
     /// Fails the test unless nothing was printed on stdout.
     #[track_caller]
     pub fn expect_empty_stdout(self) -> Self {
-        assert!(self.stdout.is_empty(), "nothing was to be on the stdout of {self}");
+        assert!(
+            self.stdout.is_empty(),
+            "nothing was to be on the stdout of {self}"
+        );
         self
     }
 
@@ -78,7 +90,11 @@ impl Output {
     /// Fails the test if the command took longer than `limit`.
     #[track_caller]
     pub fn expect_within(self, limit: Duration) -> Self {
-        assert!(self.took <= limit, "took {:?}, more than {limit:?}: {self}", self.took);
+        assert!(
+            self.took <= limit,
+            "took {:?}, more than {limit:?}: {self}",
+            self.took
+        );
         self
     }
 
@@ -132,7 +148,12 @@ impl fmt::Display for Output {
             (None, Some(signal)) => format!("signal {signal}"),
             (None, None) => "no exit code".to_owned(),
         };
-        writeln!(f, "`{}` ({end} after {:.1} s)", self.shown, self.took.as_secs_f64())?;
+        writeln!(
+            f,
+            "`{}` ({end} after {:.1} s)",
+            self.shown,
+            self.took.as_secs_f64()
+        )?;
         show_stream(f, "stdout", &self.stdout)?;
         show_stream(f, "stderr", &self.stderr)
     }

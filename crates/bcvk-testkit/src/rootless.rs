@@ -30,7 +30,10 @@ impl RootlessUser {
             .current_dir("/")
             .output()
             .expect("run images/build.sh");
-        assert!(copied.status.success(), "cannot copy the image for {NAME}: {copied:?}");
+        assert!(
+            copied.status.success(),
+            "cannot copy the image for {NAME}: {copied:?}"
+        );
         user
     }
 

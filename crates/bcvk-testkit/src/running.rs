@@ -64,7 +64,11 @@ impl Running {
         let status = within(limit, || self.child.try_wait().expect("wait for a child"));
         let Some(status) = status else {
             self.kill_group();
-            panic!("`{}` still runs after {limit:?}; so far:\n{}", self.shown, self.so_far());
+            panic!(
+                "`{}` still runs after {limit:?}; so far:\n{}",
+                self.shown,
+                self.so_far()
+            );
         };
         let took = self.started.elapsed();
         self.ended = true;
@@ -102,7 +106,13 @@ impl Running {
     }
 
     #[track_caller]
-    fn await_text(&mut self, stream: &str, text: &str, limit: Duration, read: impl Fn(&Self) -> Vec<u8>) {
+    fn await_text(
+        &mut self,
+        stream: &str,
+        text: &str,
+        limit: Duration,
+        read: impl Fn(&Self) -> Vec<u8>,
+    ) {
         let mut ended = false;
         let found = within(limit, || {
             // First, so that the last look comes after the end.
@@ -117,7 +127,11 @@ impl Running {
             found == Some(true),
             "no {text:?} on the {stream} of `{}`{}\n{}",
             self.shown,
-            if ended { ", which has ended" } else { " in time" },
+            if ended {
+                ", which has ended"
+            } else {
+                " in time"
+            },
             self.so_far()
         );
     }

@@ -182,8 +182,9 @@ impl Sandbox {
         let base = if self.is_root() {
             PathBuf::from("/run")
         } else {
-            self.runtime_dir()
-                .unwrap_or_else(|| format!("/run/user/{}", rustix::process::geteuid().as_raw()).into())
+            self.runtime_dir().unwrap_or_else(|| {
+                format!("/run/user/{}", rustix::process::geteuid().as_raw()).into()
+            })
         };
         base.join("bcvk/vms")
     }
@@ -220,7 +221,11 @@ impl Sandbox {
         let left = guard::await_nothing_left(&self, limit::GONE);
         if !left.is_empty() {
             guard::clean_up(&self);
-            panic!("left behind after {:?}:\n  {}", limit::GONE, left.join("\n  "));
+            panic!(
+                "left behind after {:?}:\n  {}",
+                limit::GONE,
+                left.join("\n  ")
+            );
         }
     }
 
@@ -229,7 +234,12 @@ impl Sandbox {
     #[track_caller]
     pub fn expect_nothing_left(&self) {
         let left = guard::await_nothing_left(self, limit::GONE);
-        assert!(left.is_empty(), "left behind after {:?}:\n  {}", limit::GONE, left.join("\n  "));
+        assert!(
+            left.is_empty(),
+            "left behind after {:?}:\n  {}",
+            limit::GONE,
+            left.join("\n  ")
+        );
     }
 }
 

@@ -74,8 +74,8 @@ impl Bed {
             .map_err(Error::io("make a temporary directory"))?;
         let keys = Keys::make(work.path())?;
         let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let vm_dirs =
-            VmDirs::open(runtime_dir.as_deref()).map_err(Error::io("find bcvk's VM directories"))?;
+        let vm_dirs = VmDirs::open(runtime_dir.as_deref())
+            .map_err(Error::io("find bcvk's VM directories"))?;
         let tree = Tree::mount(&podman, &options.image)?;
         let boot = BootFiles::copy(&tree, work.path())?;
         Ok(Self {

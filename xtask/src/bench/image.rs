@@ -76,9 +76,14 @@ impl BootFiles {
     pub(super) fn copy(tree: &Tree, to: &Path) -> Result<Self> {
         let modules = tree.path().join("usr/lib/modules");
         let found = run(
-            tree.command("find")
-                .arg(modules)
-                .args(["-mindepth", "2", "-maxdepth", "2", "-name", "vmlinuz"]),
+            tree.command("find").arg(modules).args([
+                "-mindepth",
+                "2",
+                "-maxdepth",
+                "2",
+                "-name",
+                "vmlinuz",
+            ]),
             SHORT,
         )?
         .success("look for the image's kernel")?;
@@ -91,9 +96,11 @@ impl BootFiles {
         };
         let kernel = Path::new(kernel);
         run(
-            tree.command("cp")
-                .arg("--dereference")
-                .args([kernel, &kernel.with_file_name("initramfs.img"), to]),
+            tree.command("cp").arg("--dereference").args([
+                kernel,
+                &kernel.with_file_name("initramfs.img"),
+                to,
+            ]),
             SHORT,
         )?
         .success("copy the image's kernel and initramfs")?;

@@ -185,5 +185,8 @@ fn field(path: &str, name: &str) -> String {
 
 fn first_word(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().next().unwrap_or_default().to_owned()
+    text.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -110,9 +110,10 @@ impl Metric {
             Self::FurtherSsh => ("ssh.further", "ssh NAME true, on a running VM"),
             Self::FloorGuestKernel => ("floor.guest.kernel", "by hand: kernel (guest's clock)"),
             Self::FloorGuestInitrd => ("floor.guest.initrd", "by hand: initrd"),
-            Self::FloorGuestUserspace => {
-                ("floor.guest.userspace", "by hand: userspace, to the last job")
-            }
+            Self::FloorGuestUserspace => (
+                "floor.guest.userspace",
+                "by hand: userspace, to the last job",
+            ),
             Self::GuestKernel => ("guest.kernel", "bcvk: kernel (guest's clock)"),
             Self::GuestInitrd => ("guest.initrd", "bcvk: initrd"),
             Self::GuestUserspace => ("guest.userspace", "bcvk: userspace, to the last job"),
@@ -126,9 +127,10 @@ impl Metric {
             Self::ServersAnon => ("memory.servers.anon", "· resident anonymous"),
             Self::ServersFile => ("memory.servers.file", "· resident file (programs)"),
             Self::ServersShmem => ("memory.servers.shmem", "· resident shmem (guest's memory)"),
-            Self::ReadServersPss => {
-                ("memory.read.pss", "both file servers after reading, own (Pss)")
-            }
+            Self::ReadServersPss => (
+                "memory.read.pss",
+                "both file servers after reading, own (Pss)",
+            ),
             Self::ReadServersAnon => ("memory.read.anon", "· resident anonymous"),
             Self::ReadServersFile => ("memory.read.file", "· resident file (programs)"),
             Self::ReadServersShmem => ("memory.read.shmem", "· resident shmem (guest's memory)"),
@@ -165,7 +167,11 @@ impl Samples {
         self.add(metric, mebibytes(bytes));
     }
 
-    pub(super) fn add_boot_times(&mut self, [kernel, initrd, userspace]: [Metric; 3], times: &BootTimes) {
+    pub(super) fn add_boot_times(
+        &mut self,
+        [kernel, initrd, userspace]: [Metric; 3],
+        times: &BootTimes,
+    ) {
         self.add_duration(kernel, times.kernel);
         self.add_duration(initrd, times.initrd);
         self.add_duration(userspace, times.userspace);
@@ -185,7 +191,9 @@ impl Samples {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (Metric, &[f64])> {
-        self.0.iter().map(|(metric, seen)| (*metric, seen.as_slice()))
+        self.0
+            .iter()
+            .map(|(metric, seen)| (*metric, seen.as_slice()))
     }
 }
 

@@ -131,7 +131,10 @@ fn measure(options: &Options, bed: &Bed, samples: &mut Samples) -> Result<()> {
 fn step(what: &str, measure: impl FnOnce() -> Result<()>) -> Result<()> {
     let started = Instant::now();
     measure()?;
-    say(&format!("{what}: done after {:.1} s", started.elapsed().as_secs_f64()));
+    say(&format!(
+        "{what}: done after {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
     Ok(())
 }
 

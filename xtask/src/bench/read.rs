@@ -50,7 +50,10 @@ pub(super) fn measure(bed: &Bed, runs: u32, memory: bool, samples: &mut Samples)
     let mut bcvk = Shell::open(vm.ssh_command())?;
     for shell in [&mut hand, &mut bcvk] {
         // What still boots would slow down whoever reads first.
-        shell.run("systemctl is-system-running --wait >/dev/null || :", 2 * SHORT)?;
+        shell.run(
+            "systemctl is-system-running --wait >/dev/null || :",
+            2 * SHORT,
+        )?;
     }
     let shared = format!("/run/virtiofs-mnt-{TAG}");
     warm(&file)?;
@@ -71,7 +74,10 @@ fn read(shell: &mut Shell, dir: &str) -> Result<f64> {
     let started = Instant::now();
     let said = shell.run(&format!("dd if={dir}/{FILE} of=/dev/null bs=1M"), READ)?;
     let took = started.elapsed();
-    if !said.iter().any(|line| line.starts_with(&format!("{SIZE} bytes"))) {
+    if !said
+        .iter()
+        .any(|line| line.starts_with(&format!("{SIZE} bytes")))
+    {
         return Err(Error::other(format!("dd said: {}", said.join("; "))));
     }
     Ok(mebibytes(SIZE) / took.as_secs_f64())
@@ -89,8 +95,8 @@ fn make_file(dir: &Path) -> Result<PathBuf> {
     fs::create_dir_all(dir).map_err(action())?;
     let mut file = File::create(&part).map_err(action())?;
     let mut chunk = vec![0; CHUNK];
-    rustix::rand::getrandom(&mut chunk, rustix::rand::GetRandomFlags::empty())
-        .map_err(action())?;
+    let random = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut chunk));
+    random.map_err(action())?;
     for number in 0..SIZE / CHUNK as u64 {
         interrupt::check()?;
         // Each chunk is another one, so none is deduplicated away.
@@ -186,7 +192,10 @@ mod tests {
     fn a_shell_answers_command_by_command() {
         let mut shell = Shell::open(Command::new("env")).expect("sh");
         let second = Duration::from_secs(1);
-        assert_eq!(shell.run("echo a; echo b >&2", second).expect("runs"), ["a", "b"]);
+        assert_eq!(
+            shell.run("echo a; echo b >&2", second).expect("runs"),
+            ["a", "b"]
+        );
         assert!(shell.run("echo why; false", second).is_err());
         assert!(shell.run("sleep 2", Duration::from_millis(300)).is_err());
     }

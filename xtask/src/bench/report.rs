@@ -9,19 +9,17 @@ use serde_json::{Value, json};
 
 use super::criteria::{Criterion, judge};
 use super::machine::Machine;
-use super::metrics::{Metric, Samples, greatest, least, median};
+use super::metrics::{Samples, greatest, least, median};
 use crate::error::{Error, Result};
 
 /// Markdown, so that it can be kept in docs/performance.md as it is.
 pub(super) fn print(machine: &Machine, samples: &Samples) -> Result<()> {
-    let mut text = format!("{}\n\n{}\n", machine.line(), numbers(samples));
+    let mut text = vec![machine.line(), numbers(samples).to_string()];
     let criteria = judge(samples);
     if !criteria.is_empty() {
-        text.push_str(&format!("\n{}\n", promises(&criteria)));
+        text.push(promises(&criteria).to_string());
     }
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(Error::io("print the table"))
+    writeln!(std::io::stdout(), "\n{}", text.join("\n\n")).map_err(Error::io("print the table"))
 }
 
 pub(super) fn write_json(path: &Path, machine: &Machine, samples: &Samples) -> Result<()> {
@@ -93,7 +91,7 @@ fn promises(criteria: &[Criterion]) -> Table {
 
 fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(header);
+    table.load_style(ASCII_MARKDOWN).set_header(header);
     table
 }
 

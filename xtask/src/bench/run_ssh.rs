@@ -1,6 +1,6 @@
 //! `bcvk ephemeral run-ssh IMAGE true` from outside: its phases, its memory, and what it leaves.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::thread;
@@ -153,7 +153,9 @@ impl Watched {
     }
 
     fn is_ready(&self) -> bool {
-        self.events.as_ref().is_some_and(|e| e.at("ready").is_some())
+        self.events
+            .as_ref()
+            .is_some_and(|e| e.at("ready").is_some())
     }
 
     fn events(&self) -> Result<Vec<(String, u64)>> {
@@ -236,7 +238,6 @@ fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
         if comm.trim_end() == "ssh"
             && let Some(started) = start_of(child)
         {
-            // One that ended in between was quicker than a look: then there is nothing to watch.
             return watch(child).map(|end| Some(Ssh { started, end }));
         }
     }
@@ -257,7 +258,11 @@ fn start_of(pid: u32) -> Option<u64> {
 
 /// Microseconds since the epoch, as in bcvk's events.
 pub(super) fn now() -> u64 {
-    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    micros(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use bcvk_vm::host::VmDirs;
+use bcvk_vm::host::{VmDir, VmDirs};
 use serde::Deserialize;
 
 use super::bed::{Bed, MEMORY_MIB, SHORT};
@@ -160,7 +160,7 @@ impl VmFiles {
     pub(super) fn find(dirs: &VmDirs, name: &str) -> Option<Self> {
         let all = dirs.list().ok()?;
         all.iter()
-            .map(|dir| dir.path())
+            .map(VmDir::path)
             .find(|dir| spec(dir).is_some_and(|spec| spec.name == name))
             .map(|dir| Self(dir.to_owned()))
     }

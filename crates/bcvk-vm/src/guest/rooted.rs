@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -192,6 +192,30 @@ impl Rooted {
         self.open_dir(&made).map(drop)
     }
 
+    /// `path` with every symlink on the way replaced by what it leads to, as far as the path
+    /// exists; what does not exist is left as it is.
+    ///
+    /// # Errors
+    /// As openat2(2) and readlink(2).
+    pub fn resolve(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let path = path.as_ref();
+        for existing in path.ancestors() {
+            let Some(fd) = if_exists(self.lookup(existing, OFlags::PATH))? else {
+                continue;
+            };
+            let root = seen_from_outside(&self.root)?;
+            let found = seen_from_outside(&fd)?;
+            let inside = found.strip_prefix(&root).map_err(io::Error::other)?;
+            let rest = path.strip_prefix(existing).map_err(io::Error::other)?;
+            return Ok(Path::new("/")
+                .join(inside)
+                .join(rest)
+                .components()
+                .collect());
+        }
+        Ok(path.to_owned())
+    }
+
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         self.lookup(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
@@ -227,6 +251,11 @@ pub fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// The path of an open descriptor (`proc_pid_fd(5)`).
+fn seen_from_outside(fd: &OwnedFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
 /// The error with the path it happened at.
 fn named(errno: Errno, path: &Path) -> io::Error {
     let kind = match errno {
@@ -259,6 +288,19 @@ mod tests {
         assert!(dir.path().join("root/made").is_dir());
         assert!(!dir.path().join("made").exists());
         assert!(root.create_dir_all("/usr/lib/os-release/x").is_err());
+    }
+
+    #[test]
+    fn paths_are_resolved_as_far_as_they_exist() {
+        let (_dir, root) = tree();
+        for (path, resolved) in [
+            ("/usr/lib/modules", "/usr/lib/modules"),
+            ("/lib/modules/new/x", "/usr/lib/modules/new/x"),
+            ("/nothing/here", "/nothing/here"),
+            ("/", "/"),
+        ] {
+            assert_eq!(root.resolve(path).expect(path), Path::new(resolved));
+        }
     }
 
     fn tree() -> (tempfile::TempDir, Rooted) {

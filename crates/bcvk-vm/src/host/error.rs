@@ -60,7 +60,7 @@ pub enum HostError {
     NoSsh { name: String },
     #[error("run-ssh needs SSH")]
     SshNeeded,
-    #[error("there is nobody to ask whether to remove every VM")]
+    #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
     NeedsForce,
     #[error("podman could not {action}")]
     Podman { action: Operation, stderr: String },

@@ -109,6 +109,7 @@ impl Launch {
     pub fn podman_args(&self) -> Vec<std::ffi::OsString> {
         run_args(&ContainerPlan {
             vm_dir: Path::new("VM_DIR"),
+            vm_id: "VM_ID",
             hooks_dir: self.remove.then_some(Path::new("VM_DIR/hooks")),
             ..self.plan()
         })

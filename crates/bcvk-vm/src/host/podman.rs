@@ -363,9 +363,14 @@ impl Podman {
             .output(["kill", &signal, "--", id])
             .map_err(HostError::io("run podman"))?;
         let stderr = stderr_of(&output);
-        let gone = ["not running", "no such container", "no container with"]
-            .iter()
-            .any(|words| stderr.contains(words));
+        let gone = [
+            "can only kill running",
+            "not running",
+            "no such container",
+            "no container with",
+        ]
+        .iter()
+        .any(|words| stderr.contains(words));
         if output.status.success() || gone {
             Ok(())
         } else {

@@ -24,7 +24,7 @@ pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
         }
         (Err(source), _) => {
             return Err(HostError::Io {
-                action: "reach the VM: it is not running".to_owned(),
+                action: "reach the VM".to_owned(),
                 source,
             });
         }

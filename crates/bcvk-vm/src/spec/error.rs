@@ -130,6 +130,11 @@ pub enum SpecError {
         /// As given.
         value: String,
     },
+    /// Ports of a VM whose container has none of its own.
+    #[error(
+        "--publish has no meaning with --network host: the VM has no address of its own there; leave one of them out"
+    )]
+    PublishOnHostNetwork,
     /// A port outside 1–65535.
     #[error("'{port}' in '{value}' is not a port: ports are numbers from 1 to 65535")]
     PublishPort {

@@ -76,10 +76,8 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         Some(ref text) => Karg::split(text).map_err(unusable_kargs(reference))?,
         None => kargs::read(&root, spec.arch).map_err(unusable_kargs(reference))?,
     };
-    for share in spec.shares.iter().filter(|share| share.needs_mount_point()) {
-        root.create_dir_all(&share.guest_path)
-            .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
-    }
+    let spec = &with_mount_points(spec, &root)
+        .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
     let entries = guest::initramfs_entries(spec, &facts);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     Ok(Prepared {
@@ -91,6 +89,20 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         sshd: spec.ssh.is_some(),
         warnings: warnings(&facts),
     })
+}
+
+/// systemd mounts on real paths only, and images are full of links such as `/srv → var/srv`.
+fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
+    let mut spec = spec.clone();
+    for share in &mut spec.shares {
+        if !share.guest_path.starts_with("/run") {
+            share.guest_path = root.resolve(&share.guest_path)?;
+        }
+        if share.needs_mount_point() {
+            root.create_dir_all(&share.guest_path)?;
+        }
+    }
+    Ok(spec)
 }
 
 fn warnings(facts: &GuestFacts) -> Vec<String> {

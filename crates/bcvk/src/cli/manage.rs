@@ -13,7 +13,7 @@ pub(crate) struct Ps {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// table or json
+    /// How to print
     #[arg(long, value_name = "FORMAT", value_parser = ["table", "json"], conflicts_with = "json")]
     pub(crate) format: Option<String>,
 }

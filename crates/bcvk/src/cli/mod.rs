@@ -49,22 +49,14 @@ pub(crate) struct Ephemeral {
 /// The verbs of `bcvk ephemeral`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run a bootc container image as an ephemeral VM
     Run(Run),
-    /// Run an ephemeral VM, ssh into it, and remove it afterwards
     RunSsh(RunSsh),
-    /// SSH into a running ephemeral VM
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Ssh(Ssh),
-    /// List ephemeral VMs
     Ps(Ps),
-    /// Shut down ephemeral VMs
     Stop(Stop),
-    /// Remove ephemeral VMs
     Rm(Rm),
-    /// Remove all ephemeral VMs
     RmAll(RmAll),
-    /// Print a stanza for ~/.ssh/config
     SshConfig(SshConfig),
 }
 

@@ -1,14 +1,14 @@
 //! `run` and `run-ssh`.
 
 use bcvk_vm::host::{AccelRequest, PullPolicy};
-use bcvk_vm::spec::{InstanceType, Karg, MemorySize, PortForward, ShareRequest, Timeout, VmName};
+use bcvk_vm::spec::{InstanceType, Karg, MemorySize, PortForward, Timeout, VmName};
 use clap::Args;
 
 /// What a VM is like: options of `run` and `run-ssh`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "VM")]
 pub(crate) struct VmOptions {
-    /// Instance type, such as u1.medium; overrides --memory and --vcpus
+    /// KubeVirt instance type, u1.nano to u1.8xlarge; overrides --memory and --vcpus
     #[arg(long, value_name = "TYPE")]
     pub(crate) itype: Option<InstanceType>,
 
@@ -26,11 +26,11 @@ pub(crate) struct VmOptions {
 
     /// Share a host directory read-write, at /run/virtiofs-mnt-NAME in the VM
     #[arg(long, value_name = "HOST[:NAME]")]
-    pub(crate) bind: Vec<ShareRequest>,
+    pub(crate) bind: Vec<String>,
 
     /// Share a host directory read-only
     #[arg(long, value_name = "HOST[:NAME]")]
-    pub(crate) ro_bind: Vec<ShareRequest>,
+    pub(crate) ro_bind: Vec<String>,
 
     /// Add a kernel argument
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
@@ -65,15 +65,15 @@ pub(crate) struct VmOptions {
     #[arg(long)]
     pub(crate) console: bool,
 
-    /// auto, kvm, or tcg (emulation)
+    /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
     #[arg(long, default_value = "auto", value_name = "WHICH")]
     pub(crate) accel: AccelRequest,
 
-    /// never, missing, or always
+    /// When to pull the image: never, missing, or always
     #[arg(long, default_value = "missing", value_name = "WHEN")]
     pub(crate) pull: PullPolicy,
 
-    /// How long the VM may take until it is ready
+    /// How long the VM may take until it is ready; without effect in the background
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub(crate) timeout: Timeout,
 

@@ -20,7 +20,7 @@ pub(crate) struct Ssh {
         trailing_var_arg = true,
         allow_hyphen_values = true,
         required = true,
-        value_name = "ARGS"
+        value_name = "NAME"
     )]
     words: Vec<String>,
 }

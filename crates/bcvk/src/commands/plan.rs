@@ -40,6 +40,7 @@ pub(super) fn plan(
 ) -> Result<Launch, HostError> {
     let shares = shares(options)?;
     check_shares(&shares)?;
+    let publish = published(options)?;
     let env = environment(&options.env)?;
     let (vcpus, memory) = size(options);
     check_memory(memory)?;
@@ -63,7 +64,6 @@ pub(super) fn plan(
         let (key, access) = keys(&name)?;
         (Some(key), Some(access))
     };
-    let publish = published(options);
     let spec = VmSpec {
         version: SPEC_VERSION,
         name,
@@ -128,6 +128,7 @@ fn check_memory(asked: MemorySize) -> Result<(), HostError> {
 }
 
 fn shares(options: &VmOptions) -> Result<Vec<Share>, HostError> {
+    let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
     let requests = options
         .bind
         .iter()
@@ -135,7 +136,9 @@ fn shares(options: &VmOptions) -> Result<Vec<Share>, HostError> {
         .chain(options.ro_bind.iter().map(|request| (request, true)));
     requests
         .enumerate()
-        .map(|(index, (request, read_only))| share(index, request, read_only))
+        .map(|(index, (request, read_only))| {
+            share(index, &ShareRequest::parse_in(request, &cwd)?, read_only)
+        })
         .collect()
 }
 
@@ -164,22 +167,16 @@ fn environment(words: &[String]) -> Result<Vec<EnvVar>, SpecError> {
     Ok(env)
 }
 
-/// With the host's own network there is nothing to map: QEMU itself listens on the host's port.
-fn published(options: &VmOptions) -> Vec<(PortForward, u16)> {
-    let on_host = options.network.as_deref() == Some("host");
-    options
+fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> {
+    if !options.publish.is_empty() && options.network.as_deref() == Some("host") {
+        return Err(SpecError::PublishOnHostNetwork);
+    }
+    Ok(options
         .publish
         .iter()
         .zip(FIRST_PUBLISHED_PORT..)
-        .map(|(forward, port)| {
-            let port = if on_host && forward.host_port != 0 {
-                forward.host_port
-            } else {
-                port
-            };
-            (*forward, port)
-        })
-        .collect()
+        .map(|(forward, port)| (*forward, port))
+        .collect())
 }
 
 fn keys(name: &VmName) -> Result<(KeyPair, SshAccess), HostError> {

@@ -11,7 +11,7 @@ use bcvk_vm::status::Phase;
 use super::Context;
 use super::plan::{Manner, plan};
 use crate::cli::Run;
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
@@ -36,17 +36,19 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
             started.finish()?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(error @ HostError::Interrupted { .. }) => {
+        Ok(Outcome::ShutDown { signal }) => {
             started.finish()?;
-            Err(error)
+            ui.notice("shut down");
+            Ok(ExitCode::from(ui::interrupted(signal)))
         }
         Err(error) => {
-            // A VM that failed is kept where podman would keep a container that failed, except
-            // that one which never came up in the background has no user yet.
-            if args.detach {
-                started.discard()?;
-            } else {
+            // A guest that failed is kept where podman would keep a container that failed, for its
+            // logs. What never became a VM is of no use to anybody.
+            let ran = matches!(&error, HostError::Vm(failure) if failure.phase > Phase::Preparing);
+            if ran && !args.detach {
                 started.finish()?;
+            } else {
+                started.discard()?;
             }
             Err(error)
         }
@@ -57,8 +59,10 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
 enum Outcome {
     /// Running.
     Left,
-    /// Powered off.
+    /// Powered off by itself.
     Ended,
+    /// Powered off because of a signal.
+    ShutDown { signal: i32 },
 }
 
 fn watch(started: &Started, signals: SignalSource) -> Result<Watcher, HostError> {
@@ -123,7 +127,10 @@ fn attached(
     };
     match ended {
         Ok(_) => Ok(Outcome::Ended),
-        Err(HostError::Interrupted { signal }) => Err(shut_down(watcher, started, signal)),
+        Err(HostError::Interrupted { signal }) => {
+            shut_down(watcher, started)?;
+            Ok(Outcome::ShutDown { signal })
+        }
         Err(HostError::Detached) => Ok(Outcome::Left),
         Err(error) => {
             started.end()?;
@@ -133,18 +140,12 @@ fn attached(
 }
 
 /// Waits for the guest to power off; a second signal ends it at once.
-fn shut_down(watcher: &mut Watcher, started: &Started, signal: i32) -> HostError {
-    if let Err(error) = started.ask_to_stop() {
-        return error;
-    }
+fn shut_down(watcher: &mut Watcher, started: &Started) -> Result<(), HostError> {
+    started.ask_to_stop()?;
     loop {
         match watcher.next(None) {
-            Some(WatchEvent::Signal(_)) => {
-                if let Err(error) = started.end() {
-                    return error;
-                }
-            }
-            Some(WatchEvent::SupervisorEnded) | None => return HostError::Interrupted { signal },
+            Some(WatchEvent::Signal(_)) => started.end()?,
+            Some(WatchEvent::SupervisorEnded) | None => return Ok(()),
             Some(WatchEvent::Status(_) | WatchEvent::Session(_)) => {}
         }
     }

@@ -5,8 +5,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{
-    ConsoleFollower, HostError, SignalSource, Started, Target, Tool, WatchEvent, Watcher,
-    find_tool,
+    ConsoleFollower, HostError, SignalSource, Started, Target, Tool, WatchEvent, Watcher, find_tool,
 };
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use bcvk_vm::host::{HostError, Tool};
+use bcvk_vm::spec::Arch;
 use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
 
-/// Exit codes, as `bcvk ephemeral --help` documents them.
+/// Exit codes, as bcvk-ephemeral(8) documents them.
 mod code {
     pub(super) const FAILED: u8 = 1;
     pub(super) const USAGE: u8 = 2;
@@ -99,13 +100,16 @@ fn details(error: &HostError) -> Vec<(&'static str, Vec<String>)> {
     .collect()
 }
 
+/// The exit code of a command that a signal ended, as shells count it.
+pub(crate) fn interrupted(signal: i32) -> u8 {
+    code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
+}
+
 fn code(error: &HostError) -> u8 {
     match error {
         HostError::Spec(_) | HostError::SshNeeded => code::USAGE,
         HostError::ReadyTimeout { .. } => code::TIMEOUT,
-        HostError::Interrupted { signal } => {
-            code::SIGNAL.saturating_add(u8::try_from(*signal).unwrap_or_default())
-        }
+        HostError::Interrupted { signal } => interrupted(*signal),
         HostError::Vm(failure) => match failure.kind {
             FailureKind::Image | FailureKind::Host => code::HOST,
             FailureKind::Guest if failure.phase < Phase::Ready => code::NOT_READY,
@@ -125,18 +129,14 @@ fn hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::ToolMissing(tool) => format!("install it: {}", package(*tool)),
         HostError::QemuOutsideUsr(_) => {
-            format!("install your distribution's QEMU: {}", package_of_qemu())
+            "install your distribution's QEMU, and put its directory first in PATH".to_owned()
         }
-        HostError::ImageMissing { reference } => {
-            format!(
-                "`podman pull {reference}` or `podman build -t {reference} .` gets it; `podman images` lists what is here"
-            )
+        HostError::ImageMissing { reference } if registry(reference) == "localhost" => {
+            build(reference)
         }
+        HostError::ImageMissing { reference } => format!("`podman pull {reference}` gets it"),
         HostError::PullFailed { reference } => match registry(reference) {
-            // Only local builds are named so.
-            "localhost" => format!(
-                "`podman build -t {reference} .` makes it; `podman images` lists what is here"
-            ),
+            "localhost" => build(reference),
             registry => format!("check the name, or log in: `podman login {registry}`"),
         },
         HostError::SupervisorNotStarted { .. } => {
@@ -191,17 +191,19 @@ fn vm_hint(failure: &Failure) -> Option<String> {
     hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
 }
 
+/// What to do about an image whose name only local builds have.
+fn build(reference: &str) -> String {
+    format!("`podman build -t {reference} .` makes it; `podman images` lists what is here")
+}
+
 /// The command that installs a tool here, by the distribution's own package manager.
 fn package(tool: Tool) -> String {
     match tool {
         Tool::Podman => install("podman", "podman"),
         Tool::Ssh => install("openssh-client", "openssh-clients"),
-        Tool::Qemu(_) => package_of_qemu(),
+        Tool::Qemu(Arch::X86_64) => install("qemu-system-x86", "qemu-kvm"),
+        Tool::Qemu(Arch::Aarch64) => install("qemu-system-arm", "qemu-kvm"),
     }
-}
-
-fn package_of_qemu() -> String {
-    install("qemu-system-x86", "qemu-kvm")
 }
 
 fn install(debian: &str, fedora: &str) -> String {

@@ -13,6 +13,7 @@ use bcvk_vm::status::{Status, printable};
 use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 
+pub(crate) use errors::interrupted;
 pub(crate) use progress::Progress;
 
 /// How much is said, and where.

@@ -13,3 +13,5 @@ name=${device##*/}
 ip link set "$name" up
 ip address add 10.0.2.15/24 dev "$name"
 ip route add default via 10.0.2.2
+# Where nothing configures the network, nothing has said where names are resolved either.
+[ -s /etc/resolv.conf ] || echo 'nameserver 10.0.2.3' >/etc/resolv.conf

@@ -1,0 +1,135 @@
+//! A guest that does not come up is explained when it happens, not at a time-out.
+
+use std::time::Duration;
+
+use bcvk_testkit::{Checks, Output, Sandbox, images, limit};
+
+/// Less than the time-out of readiness, and than a patient user's.
+const SOON: Duration = Duration::from_secs(120);
+
+fn run_ssh(sandbox: &Sandbox, options: &[&str]) -> Output {
+    sandbox
+        .bcvk(["run-ssh", "--name", &sandbox.name("vm")])
+        .args(options)
+        .args([images::trixie(), "true"])
+        .limit(limit::BOOT)
+        .run()
+}
+
+#[test]
+fn a_kernel_panic_is_shown() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(
+        &sandbox,
+        &["--karg=init=/nonexistent", "--karg=rdinit=/nonexistent"],
+    )
+    .expect_error(
+        126,
+        &[
+            "kernel panicked",
+            "the console's last lines",
+            "Kernel panic",
+            "hint: ",
+        ],
+    )
+    .expect_within(SOON);
+    sandbox.finish();
+}
+
+#[test]
+fn emergency_mode_is_shown() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(&sandbox, &["--karg=systemd.unit=emergency.target"])
+        .expect_error(126, &["emergency", "the console's last lines", "hint: "])
+        .expect_within(SOON);
+    sandbox.finish();
+}
+
+#[test]
+fn powering_off_before_being_ready_is_shown() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(&sandbox, &["--karg=systemd.unit=poweroff.target"])
+        .expect_error(
+            126,
+            &[
+                "powered off before it was ready",
+                "the console's last lines",
+            ],
+        )
+        .expect_within(SOON);
+    sandbox.finish();
+}
+
+/// A reboot is no way to be ready either: an ephemeral VM would come up as somebody else.
+#[test]
+fn a_failed_unit_that_ssh_needs_is_named() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(
+        &sandbox,
+        &[
+            "--karg=systemd.mask=ssh.service",
+            "--karg=systemd.mask=ssh.socket",
+            "--timeout=100s",
+        ],
+    )
+    .expect_no_stderr("panicked");
+    sandbox.finish();
+}
+
+#[test]
+fn the_time_out_is_kept_and_says_where_the_boot_stood() {
+    let sandbox = Sandbox::new();
+    let mut checks = Checks::new();
+    checks.check("run-ssh", || {
+        let _ = run_ssh(&sandbox, &["--timeout=2s"])
+            .expect_error(
+                124,
+                &[
+                    "not ready after 2 s",
+                    "the console's last lines",
+                    "hint: ",
+                    "--timeout",
+                ],
+            )
+            .expect_within(Duration::from_secs(8));
+        sandbox.expect_nothing_left();
+    });
+    checks.check("attached run", || {
+        let _ = sandbox
+            .bcvk([
+                "run",
+                "--rm",
+                "--timeout=2s",
+                "--name",
+                &sandbox.name("attached"),
+                images::trixie(),
+            ])
+            .run()
+            .expect_error(124, &["not ready after 2 s", "hint: "])
+            .expect_within(Duration::from_secs(8));
+        sandbox.expect_nothing_left();
+    });
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn a_background_vm_that_fails_tells_whoever_asks_for_it() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot(
+        "vm",
+        &["--karg=init=/nonexistent", "--karg=rdinit=/nonexistent"],
+        images::trixie(),
+    );
+    let _ = vm
+        .ssh(&["true"])
+        .run()
+        .expect_within(SOON)
+        .expect_stderr("error: ")
+        .expect_empty_stdout();
+    let row = sandbox.bcvk(["ps", "-a"]).run().expect_success();
+    let _ = row.expect_stdout("exited (");
+    assert!(vm.logs().contains("Kernel panic"));
+    vm.discard();
+    sandbox.finish();
+}

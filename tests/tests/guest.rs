@@ -1,0 +1,268 @@
+//! What a guest is like: processors and memory as asked, kernel arguments, file systems, services.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bcvk_testkit::{Checks, Sandbox, Vm, images, limit, until_some};
+
+/// Everything that one `run` can be asked for, on one VM.
+#[test]
+fn a_trixie_guest_is_as_it_was_asked_for() {
+    let sandbox = Sandbox::new();
+    let port = free_port();
+    let vm = sandbox.boot(
+        "vm",
+        &[
+            "--rm",
+            "--memory=1536M",
+            "--vcpus=2",
+            "--karg=bcvk_test.one=1",
+            "--karg",
+            "bcvk_test.two=\"a b\"",
+            "--env=BCVK_TEST_PLAIN=plain",
+            "--env=BCVK_TEST_ODD=a 'b' \"c\" $d \\e %f",
+            "--label=bcvk-test.label=x=y",
+            "--publish",
+            &format!("127.0.0.1:{port}:22"),
+        ],
+        images::trixie(),
+    );
+    let mut checks = Checks::new();
+
+    checks.check("a published port answers", || {
+        let banner = until_some("sshd answers on the host's port", limit::BOOT, || {
+            banner(port)
+        });
+        assert!(banner.starts_with("SSH-2.0-"), "{banner}");
+    });
+    checks.check("processors", || assert_eq!(vm.sh("nproc"), "2"));
+    checks.check("memory", || assert_memory(&vm, 1536));
+    checks.check("kernel arguments: the user's and the image's", || {
+        let cmdline = vm.sh("cat /proc/cmdline");
+        let words: Vec<&str> = cmdline.split(' ').collect();
+        assert!(words.contains(&"bcvk_test.one=1"), "{cmdline}");
+        assert!(cmdline.contains("bcvk_test.two=\"a b\""), "{cmdline}");
+        assert!(words.contains(&"bcvk_test.image=trixie"), "{cmdline}");
+        assert!(!cmdline.contains("wrong_arch"), "{cmdline}");
+    });
+    checks.check("--env in a session", || {
+        assert_eq!(vm.sh("echo \"$BCVK_TEST_PLAIN\""), "plain");
+        assert_eq!(vm.sh("printenv BCVK_TEST_ODD"), "a 'b' \"c\" $d \\e %f");
+    });
+    checks.check("--env in a service", || {
+        let seen =
+            vm.sh("systemd-run --quiet --wait --pipe printenv BCVK_TEST_PLAIN BCVK_TEST_ODD");
+        assert_eq!(seen, "plain\na 'b' \"c\" $d \\e %f");
+    });
+    checks.check("--label on the container", || {
+        assert_eq!(
+            vm.inspect("{{index .Config.Labels \"bcvk-test.label\"}}"),
+            "x=y"
+        );
+        assert_eq!(
+            vm.inspect("{{index .Config.Labels \"bcvk.ephemeral\"}}"),
+            "1"
+        );
+    });
+    checks.check(
+        "the container has podman's default rights and no more",
+        || {
+            assert_eq!(vm.inspect("{{.HostConfig.Privileged}}"), "false");
+            assert_eq!(vm.inspect("{{.HostConfig.CapAdd}}"), "[]");
+            let security = vm.inspect("{{.HostConfig.SecurityOpt}}");
+            assert!(!security.contains("seccomp"), "{security}");
+        },
+    );
+    checks.check("the guest's name is the VM's", || {
+        assert_eq!(vm.sh("hostname"), vm.name())
+    });
+    check_services(&mut checks, &vm);
+    check_file_systems(&mut checks, &vm);
+    checks.check("the image's own content is in /etc and /var", || {
+        let _ = vm.sh("grep -q trixie /etc/os-release && test -L /var/lib/dpkg");
+        assert_eq!(vm.sh("readlink -f /root"), "/var/roothome");
+    });
+    checks.check("the network", || {
+        let _ = vm.sh("ip -4 route show default | grep -q via && getent hosts localhost");
+    });
+    checks.check("what the guest writes is not in the image", || {
+        let output = sandbox
+            .podman([
+                "run",
+                "--rm",
+                "--network=none",
+                images::trixie(),
+                "sh",
+                "-c",
+            ])
+            .arg("ls /etc/bcvk-test-written /var/bcvk-test-written /root/.ssh 2>&1; true")
+            .run()
+            .expect_success();
+        assert_eq!(
+            output.stdout().matches("No such file").count(),
+            3,
+            "{output}"
+        );
+    });
+
+    vm.stop();
+    // --rm
+    sandbox.expect_nothing_left();
+    checks.finish();
+    sandbox.finish();
+}
+
+/// systemd 252, and an image that has a /var and /root of its own.
+#[test]
+fn a_bookworm_guest_boots_too() {
+    let sandbox = Sandbox::new();
+    // Two processors and 4 GiB.
+    let vm = sandbox.boot("vm", &["--rm", "--itype=u1.2xmedium"], images::bookworm());
+    let mut checks = Checks::new();
+    checks.check("systemd's version", || {
+        let version = vm.sh("systemctl --version");
+        assert!(version.starts_with("systemd 252 "), "{version}");
+    });
+    checks.check("--itype", || {
+        assert_eq!(vm.sh("nproc"), "2");
+        assert_memory(&vm, 4096);
+    });
+    checks.check("kernel arguments of the image", || {
+        let cmdline = vm.sh("cat /proc/cmdline");
+        assert!(cmdline.contains("bcvk_test.image=bookworm"), "{cmdline}");
+        assert!(!cmdline.contains("wrong_arch"), "{cmdline}");
+    });
+    check_services(&mut checks, &vm);
+    check_file_systems(&mut checks, &vm);
+    checks.check("the image's own content is in /etc and /var", || {
+        let _ = vm.sh("grep -q bookworm /etc/os-release && test -f /var/lib/dpkg/status");
+    });
+    vm.stop();
+    checks.finish();
+    sandbox.finish();
+}
+
+fn check_services(checks: &mut Checks, vm: &Vm<'_>) {
+    checks.check("the system is up, and no unit has failed", || {
+        let output = vm.run_sh(
+            "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; \
+             for u in $(systemctl --failed --no-legend --plain | cut -d' ' -f1); do journalctl -n 20 -u $u; done",
+        );
+        assert_eq!(output.text(), "running", "{output}");
+    });
+}
+
+fn check_file_systems(checks: &mut Checks, vm: &Vm<'_>) {
+    checks.check("/ and /usr are read-only, for root too", || {
+        let output = vm
+            .run_sh(
+                "for f in /x /usr/x /usr/bin/x; do touch $f 2>&1 && echo wrote $f; done; \
+                 rm -f /usr/bin/true 2>&1; test -x /usr/bin/true && echo still there; \
+                 mount -o remount,rw / 2>&1; touch /usr/x 2>&1 && echo wrote after remount; \
+                 chmod 0 /usr/bin/true 2>&1; test -x /usr/bin/true && echo still executable",
+            )
+            .expect_success()
+            .expect_stdout("still there")
+            .expect_stdout("still executable");
+        assert!(!output.stdout().contains("wrote"), "{output}");
+    });
+    for dir in [
+        "/etc", "/var", "/var/lib", "/var/log", "/tmp", "/var/tmp", "/root", "/run", "/dev/shm",
+    ] {
+        checks.check(&format!("{dir} is writable"), || {
+            let _ = vm.sh(&format!(
+                "f={dir}/bcvk-test-written && echo hi >$f && test \"$(cat $f)\" = hi && chmod 600 $f"
+            ));
+        });
+    }
+    checks.check("files of the image in /etc and /var can be changed", || {
+        let _ = vm.sh(
+            "echo '# changed' >>/etc/hosts.allow && tail -n 1 /etc/hosts.allow | grep -q changed && \
+             rm /etc/hosts.deny && test ! -e /etc/hosts.deny && \
+             rm -rf /var/lib/systemd/bcvk-none && mkdir /var/lib/bcvk-test && rmdir /var/lib/bcvk-test",
+        );
+    });
+    checks.check("a service's user can own files in /var", || {
+        let _ = vm.sh("install -d -o daemon -g daemon /var/lib/bcvk-d && test \"$(stat -c %U /var/lib/bcvk-d)\" = daemon");
+    });
+    checks.check("sshd accepts nothing but the key", || {
+        let auth = vm.sh("stat -L -c '%a %U' /root/.ssh /root/.ssh/authorized_keys");
+        assert_eq!(auth, "700 root\n600 root");
+    });
+}
+
+/// The kernel keeps some for itself.
+fn assert_memory(vm: &Vm<'_>, mib: u64) {
+    let total = vm.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo");
+    let total = total.parse::<u64>().expect("a number") / 1024;
+    assert!(
+        (mib * 9 / 10..=mib).contains(&total),
+        "{total} MiB, asked for {mib} MiB"
+    );
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// The first line of whoever listens; the user network accepts before the guest does.
+fn banner(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    let mut bytes = [0; 64];
+    match stream.read(&mut bytes) {
+        Ok(length @ 1..) => Some(String::from_utf8_lossy(&bytes[..length]).into_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn two_guests_of_one_image_are_strangers_and_forget_everything() {
+    let sandbox = Sandbox::new();
+    let one = sandbox.boot("one", &[], images::trixie());
+    let two = sandbox.boot("two", &["--rm"], images::trixie());
+    let mut checks = Checks::new();
+    for (what, command) in [
+        ("machine ID", "cat /etc/machine-id"),
+        ("host key", "cat /etc/ssh/ssh_host_*_key.pub"),
+        ("random seed", "cat /proc/sys/kernel/random/boot_id"),
+        ("SSH key", "cat /root/.ssh/authorized_keys"),
+        ("name", "hostname"),
+    ] {
+        checks.check(&format!("each has its own {what}"), || {
+            let (one, two) = (one.sh(command), two.sh(command));
+            assert!(!one.is_empty() && !two.is_empty(), "{command}");
+            assert_ne!(one, two, "{command}");
+        });
+    }
+    let marks = "/etc/bcvk-mark /var/bcvk-mark /tmp/bcvk-mark /root/bcvk-mark /var/lib/bcvk-mark";
+    let none_there = format!("for f in {marks}; do test ! -e $f || exit 1; done");
+    checks.check("neither sees the other's writes", || {
+        let _ = one.sh(&format!(
+            "for f in {marks}; do echo one >$f; done; rm /etc/hosts.deny; sync"
+        ));
+        let _ = two.sh(&none_there);
+        let _ = two.sh("test -e /etc/hosts.deny");
+    });
+    checks.check(
+        "the container's own layer takes no writes of the guest",
+        || {
+            let changed = sandbox.podman(["diff", one.name()]).run().expect_success();
+            assert!(!changed.stdout().contains("bcvk-mark"), "{changed}");
+        },
+    );
+    let key = one.sh("cat /root/.ssh/authorized_keys");
+    one.stop();
+    checks.check("started again, it has forgotten", || {
+        let _ = sandbox.podman(["start", one.name()]).run().expect_success();
+        let _ = one.sh(&none_there);
+        let _ = one.sh("test -e /etc/hosts.deny");
+        assert_eq!(one.sh("cat /root/.ssh/authorized_keys"), key);
+    });
+    one.discard();
+    two.discard();
+    checks.finish();
+    sandbox.finish();
+}

@@ -1,0 +1,214 @@
+//! A command in the guest is like a command at home: streams, exit codes, words, terminals.
+
+use std::time::Duration;
+
+use bcvk_testkit::{Checks, Output, Sandbox, Signal, images, limit, until};
+
+/// A MiB of every byte value, the same on every run, with no pattern that buffers would hide.
+fn noise() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..1 << 20)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .collect()
+}
+
+/// The whole way, in one command.
+#[test]
+fn run_ssh_runs_a_command_with_its_streams_and_exit_code() {
+    let sandbox = Sandbox::new();
+    let noise = noise();
+    let output = sandbox
+        .command(sandbox.bcvk_path())
+        .args([
+            "-q",
+            "ephemeral",
+            "run-ssh",
+            "--name",
+            &sandbox.name("vm"),
+            images::trixie(),
+        ])
+        .args([
+            "--",
+            "sh",
+            "-c",
+            "tee /dev/stderr; test -t 0 && echo terminal; exit 42",
+        ])
+        .stdin(noise.clone())
+        .limit(limit::BOOT)
+        .run()
+        .expect_code(42);
+    assert_same("stdout", output.stdout_bytes(), &noise);
+    assert_same("stderr", output.stderr_bytes(), &noise);
+    sandbox.finish();
+}
+
+#[test]
+fn a_session_is_transparent() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &["--rm"], images::trixie());
+    let noise = noise();
+    let mut checks = Checks::new();
+
+    checks.check("ssh waits for the VM, and says so", || {
+        let output = sandbox
+            .bcvk(["ssh", vm.name(), "true"])
+            .limit(limit::BOOT)
+            .run()
+            .expect_success()
+            .expect_empty_stdout();
+        let _ = output.expect_stderr("ready");
+    });
+    for code in [0, 1, 7, 42, 254] {
+        checks.check(&format!("exit code {code}"), || {
+            let _ = vm.ssh(&[&format!("exit {code}")]).run().expect_code(code);
+        });
+    }
+    checks.check("a command that a signal ends is 255, as in ssh", || {
+        let _ = vm.run_sh("kill -TERM $$").expect_code(255);
+    });
+    checks.check("a lost connection is 255", || {
+        let mut session = vm.ssh(&["echo here; exec sleep 600"]).spawn();
+        session.await_stdout("here", limit::BOOT);
+        let _ = vm.sh("kill $(pgrep -f 'sleep [6]00' | xargs -n1 ps -o ppid= -p)");
+        let _ = session.wait(limit::QUICK).expect_code(255);
+    });
+    checks.check("1 MiB in on stdin, out on stdout", || {
+        let output = vm.ssh(&["cat"]).stdin(noise.clone()).run().expect_success();
+        assert_same("stdout", output.stdout_bytes(), &noise);
+        assert!(output.stderr().is_empty(), "{output}");
+    });
+    checks.check("1 MiB out on stderr alone", || {
+        let output = vm
+            .ssh(&["cat >&2"])
+            .stdin(noise.clone())
+            .run()
+            .expect_success();
+        assert_same("stderr", output.stderr_bytes(), &noise);
+        assert!(output.stdout().is_empty());
+    });
+    checks.check("the end of stdin arrives", || {
+        let output = vm.ssh(&["cat; echo end"]).stdin("text").run();
+        assert_eq!(output.expect_success().stdout(), "textend\n");
+    });
+    checks.check("one word is a shell's command line", || {
+        let output = vm.ssh(&["echo 'a  b'; echo c | tr c d"]).run();
+        assert_eq!(output.expect_success().stdout(), "a  b\nd\n");
+    });
+    checks.check("several words arrive as they are", || {
+        let words = ["a  b", "", "$HOME", "it's", "\"", "*", "\\", "-n", "ü\n"];
+        let output = vm.ssh(&[&["printf", "<%s>"][..], &words].concat()).run();
+        let expected: String = words.iter().map(|word| format!("<{word}>")).collect();
+        assert_eq!(output.expect_success().stdout(), expected);
+    });
+    checks.check("options of ssh, before and after the name", || {
+        let run = |words: &[&str]| -> Output {
+            let args = [&["ssh"], words].concat();
+            sandbox.bcvk(args).limit(limit::BOOT).run()
+        };
+        let _ = run(&["-v", vm.name(), "true"])
+            .expect_success()
+            .expect_stderr("debug1:");
+        let _ = run(&[vm.name(), "-v", "true"])
+            .expect_success()
+            .expect_stderr("debug1:");
+        let _ = run(&[
+            "-o",
+            "User=nobody",
+            "-o",
+            "BatchMode=yes",
+            vm.name(),
+            "true",
+        ])
+        .expect_code(255);
+    });
+
+    checks.check("no terminal where there is none", || {
+        let _ = vm.sh("! test -t 0 && ! test -t 1 && ! test -t 2");
+    });
+    checks.check("a command has no terminal, even at one", || {
+        let output = vm
+            .ssh(&["test -t 0 || echo no terminal"])
+            .at_a_terminal()
+            .run();
+        let _ = output.expect_success().expect_stdout("no terminal");
+    });
+    checks.check("-t gives a command one", || {
+        let output = vm
+            .ssh(&["-t", "test -t 0 && test -t 1 && tty"])
+            .at_a_terminal()
+            .run();
+        let _ = output.expect_success().expect_stdout("/dev/pts/");
+    });
+    checks.check("a shell at a terminal has one", || {
+        let mut shell = vm.ssh(&[]).at_a_terminal().spawn();
+        shell.await_stdout("# ", limit::BOOT);
+        shell.type_in("tty; echo code=$((40 + 2))\n");
+        shell.await_stdout("code=42", limit::QUICK);
+        shell.await_stdout("/dev/pts/", limit::QUICK);
+        shell.type_in("exit 3\n");
+        let _ = shell.wait(limit::QUICK).expect_code(3);
+    });
+    checks.check("a shell without one reads its commands from stdin", || {
+        let output = vm
+            .ssh(&[])
+            .stdin("test -t 0 || echo no terminal\nexit 5\n")
+            .run();
+        let _ = output.expect_code(5).expect_stdout("no terminal");
+    });
+    checks.check("Ctrl-C ends the command in the guest too", || {
+        let mut session = vm
+            .ssh(&["-t", "echo here; exec sleep 601"])
+            .at_a_terminal()
+            .spawn();
+        session.await_stdout("here", limit::BOOT);
+        session.type_in("\u{3}");
+        let output = session.wait(limit::QUICK);
+        assert_ne!(output.code(), Some(0), "{output}");
+        until("the guest's sleep is gone", limit::QUICK, || {
+            vm.run_sh("pgrep -f 'sleep [6]01'").code() == Some(1)
+        });
+    });
+    checks.check("SIGTERM ends the session on the host", || {
+        let mut session = vm.ssh(&["echo here; exec sleep 602"]).spawn();
+        session.await_stdout("here", limit::BOOT);
+        session.signal(Signal::TERM);
+        let output = session.wait(Duration::from_secs(5));
+        assert_ne!(output.code(), Some(0), "{output}");
+    });
+    checks.check("ten sessions at once", || {
+        let sessions: Vec<_> = (0..10)
+            .map(|n| vm.ssh(&[&format!("echo {n}")]).spawn())
+            .collect();
+        for (n, session) in sessions.into_iter().enumerate() {
+            assert_eq!(
+                session.wait(limit::BOOT).expect_success().text(),
+                n.to_string()
+            );
+        }
+    });
+    vm.discard();
+    checks.finish();
+    sandbox.finish();
+}
+
+/// The bytes themselves would fill the screen.
+#[track_caller]
+fn assert_same(what: &str, seen: &[u8], expected: &[u8]) {
+    let common = seen
+        .iter()
+        .zip(expected)
+        .take_while(|(a, b)| a == b)
+        .count();
+    assert!(
+        seen == expected,
+        "{what} has {} bytes, of which the first {common} are right, not {}; then comes {:?}",
+        seen.len(),
+        expected.len(),
+        String::from_utf8_lossy(&seen[common..seen.len().min(common + 200)])
+    );
+}
