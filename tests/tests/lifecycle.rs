@@ -29,18 +29,7 @@ fn a_background_vm_lives_as_a_container_does() {
         assert_eq!(vm.id().len(), 64, "{:?}", vm.id());
         assert_eq!(vm.inspect("{{.Id}}"), vm.id());
     });
-    checks.check("while it boots, ps says so", || {
-        let row = listed(&sandbox, &vm, &[]).expect("listed");
-        assert_eq!(row["State"], "running");
-        assert_eq!(row["VmState"], "booting");
-        // As podman's.
-        for key in ["Id", "Names", "State", "CreatedAt", "Image", "Command"] {
-            assert!(!row[key].is_null(), "{key} in {row:#}");
-        }
-        assert_eq!(row["Id"], vm.id());
-        assert_eq!(row["Image"], images::trixie());
-        assert!(row["Command"].is_array(), "{row:#}");
-    });
+    check_listing_while_booting(&mut checks, &sandbox, &vm);
     checks.check("any number of reconnects", || {
         for n in 0..3 {
             assert_eq!(
@@ -95,30 +84,7 @@ fn a_background_vm_lives_as_a_container_does() {
     });
 
     vm.stop();
-    checks.check("podman stop lets the guest shut down", || {
-        let logs = vm.logs();
-        for line in ["Powering off", "Power down"] {
-            assert!(logs.contains(line), "{line} in {logs}");
-        }
-        assert_eq!(
-            vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
-            "exited 0"
-        );
-    });
-    checks.check("without --rm it stays, stopped", || {
-        assert_eq!(listed(&sandbox, &vm, &[]), None);
-        let row = listed(&sandbox, &vm, &["-a"]).expect("listed");
-        assert_eq!(row["State"], "exited");
-        assert_eq!(row["VmState"], "exited");
-        assert_eq!(row["ExitCode"], 0);
-        let table = sandbox.bcvk(["ps", "-a"]).run().expect_success();
-        let _ = table.expect_stdout(vm.name()).expect_stdout("exited (0)");
-    });
-    checks.check("ssh says that it does not run", || {
-        let output = vm.ssh(&["true"]).run();
-        let _ = output.expect_error(1, &["is not running", "hint: ", "podman start"]);
-    });
-
+    check_stopped(&mut checks, &sandbox, &vm);
     checks.check("podman start boots it again", || {
         let _ = sandbox.podman(["start", vm.name()]).run().expect_success();
         assert_eq!(vm.sh("test ! -e /tmp/count && hostname"), vm.name());
@@ -138,6 +104,47 @@ fn a_background_vm_lives_as_a_container_does() {
     });
     checks.finish();
     sandbox.finish();
+}
+
+fn check_listing_while_booting(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("while it boots, ps says so", || {
+        let row = listed(sandbox, vm, &[]).expect("listed");
+        assert_eq!(row["State"], "running");
+        assert_eq!(row["VmState"], "booting");
+        // As podman's.
+        for key in ["Id", "Names", "State", "CreatedAt", "Image", "Command"] {
+            assert!(!row[key].is_null(), "{key} in {row:#}");
+        }
+        assert_eq!(row["Id"], vm.id());
+        assert_eq!(row["Image"], images::trixie());
+        assert!(row["Command"].is_array(), "{row:#}");
+    });
+}
+
+fn check_stopped(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("podman stop lets the guest shut down", || {
+        let logs = vm.logs();
+        for line in ["Powering off", "Power down"] {
+            assert!(logs.contains(line), "{line} in {logs}");
+        }
+        assert_eq!(
+            vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
+            "exited 0"
+        );
+    });
+    checks.check("without --rm it stays, stopped", || {
+        assert_eq!(listed(sandbox, vm, &[]), None);
+        let row = listed(sandbox, vm, &["-a"]).expect("listed");
+        assert_eq!(row["State"], "exited");
+        assert_eq!(row["VmState"], "exited");
+        assert_eq!(row["ExitCode"], 0);
+        let table = sandbox.bcvk(["ps", "-a"]).run().expect_success();
+        let _ = table.expect_stdout(vm.name()).expect_stdout("exited (0)");
+    });
+    checks.check("ssh says that it does not run", || {
+        let output = vm.ssh(&["true"]).run();
+        let _ = output.expect_error(1, &["is not running", "hint: ", "podman start"]);
+    });
 }
 
 fn check_forwarding(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {

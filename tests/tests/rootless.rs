@@ -36,7 +36,9 @@ fn a_background_vm() {
     };
     let vm = sandbox.boot("vm", &["--rm"], images::trixie());
     let mut checks = Checks::new();
-    checks.check("ssh", || assert_eq!(vm.sh("id -u"), "0"));
+    checks.check("ssh", || {
+        assert_eq!(vm.sh("id -u"), "0");
+    });
     checks.check("no unit has failed", || {
         assert_eq!(
             vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),

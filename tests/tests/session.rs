@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Output, Sandbox, Signal, images, limit, until};
+use bcvk_testkit::{Checks, Output, Sandbox, Signal, Vm, images, limit, until};
 
 /// A MiB of every byte value, the same on every run, with no pattern that buffers would hide.
 fn noise() -> Vec<u8> {
@@ -51,7 +51,6 @@ fn run_ssh_runs_a_command_with_its_streams_and_exit_code() {
 fn a_session_is_transparent() {
     let sandbox = Sandbox::new();
     let vm = sandbox.boot("vm", &["--rm"], images::trixie());
-    let noise = noise();
     let mut checks = Checks::new();
 
     checks.check("ssh waits for the VM, and says so", || {
@@ -74,9 +73,37 @@ fn a_session_is_transparent() {
     checks.check("a lost connection is 255", || {
         let mut session = vm.ssh(&["echo here; exec sleep 600"]).spawn();
         session.await_stdout("here", limit::BOOT);
-        let _ = vm.sh("kill $(pgrep -f 'sleep [6]00' | xargs -n1 ps -o ppid= -p)");
+        vm.sh("kill $(pgrep -f 'sleep [6]00' | xargs -n1 ps -o ppid= -p)");
         let _ = session.wait(limit::QUICK).expect_code(255);
     });
+    check_streams(&mut checks, &vm);
+    check_words(&mut checks, &sandbox, &vm);
+    check_terminals(&mut checks, &vm);
+    checks.check("SIGTERM ends the session on the host", || {
+        let mut session = vm.ssh(&["echo here; exec sleep 602"]).spawn();
+        session.await_stdout("here", limit::BOOT);
+        session.signal(Signal::TERM);
+        let output = session.wait(Duration::from_secs(5));
+        assert_ne!(output.code(), Some(0), "{output}");
+    });
+    checks.check("ten sessions at once", || {
+        let sessions: Vec<_> = (0..10)
+            .map(|n| vm.ssh(&[&format!("echo {n}")]).spawn())
+            .collect();
+        for (n, session) in sessions.into_iter().enumerate() {
+            assert_eq!(
+                session.wait(limit::BOOT).expect_success().text(),
+                n.to_string()
+            );
+        }
+    });
+    vm.discard();
+    checks.finish();
+    sandbox.finish();
+}
+
+fn check_streams(checks: &mut Checks, vm: &Vm<'_>) {
+    let noise = noise();
     checks.check("1 MiB in on stdin, out on stdout", || {
         let output = vm.ssh(&["cat"]).stdin(noise.clone()).run().expect_success();
         assert_same("stdout", output.stdout_bytes(), &noise);
@@ -95,6 +122,9 @@ fn a_session_is_transparent() {
         let output = vm.ssh(&["cat; echo end"]).stdin("text").run();
         assert_eq!(output.expect_success().stdout(), "textend\n");
     });
+}
+
+fn check_words(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     checks.check("one word is a shell's command line", || {
         let output = vm.ssh(&["echo 'a  b'; echo c | tr c d"]).run();
         assert_eq!(output.expect_success().stdout(), "a  b\nd\n");
@@ -126,9 +156,11 @@ fn a_session_is_transparent() {
         ])
         .expect_code(255);
     });
+}
 
+fn check_terminals(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("no terminal where there is none", || {
-        let _ = vm.sh("! test -t 0 && ! test -t 1 && ! test -t 2");
+        vm.sh("! test -t 0 && ! test -t 1 && ! test -t 2");
     });
     checks.check("a command has no terminal, even at one", || {
         let output = vm
@@ -173,27 +205,6 @@ fn a_session_is_transparent() {
             vm.run_sh("pgrep -f 'sleep [6]01'").code() == Some(1)
         });
     });
-    checks.check("SIGTERM ends the session on the host", || {
-        let mut session = vm.ssh(&["echo here; exec sleep 602"]).spawn();
-        session.await_stdout("here", limit::BOOT);
-        session.signal(Signal::TERM);
-        let output = session.wait(Duration::from_secs(5));
-        assert_ne!(output.code(), Some(0), "{output}");
-    });
-    checks.check("ten sessions at once", || {
-        let sessions: Vec<_> = (0..10)
-            .map(|n| vm.ssh(&[&format!("echo {n}")]).spawn())
-            .collect();
-        for (n, session) in sessions.into_iter().enumerate() {
-            assert_eq!(
-                session.wait(limit::BOOT).expect_success().text(),
-                n.to_string()
-            );
-        }
-    });
-    vm.discard();
-    checks.finish();
-    sandbox.finish();
 }
 
 /// The bytes themselves would fill the screen.

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
-use bcvk_testkit::{Checks, Sandbox, images};
+use bcvk_testkit::{Checks, Sandbox, Vm, images};
 
 #[test]
 fn directories_of_the_host_are_shared_as_asked() {
@@ -16,7 +17,7 @@ fn directories_of_the_host_are_shared_as_asked() {
     fs::write(ro.join("from-host"), "host\n").expect("write");
     fs::write(odd.join("file"), "odd\n").expect("write");
     fs::write(at_path.join("file"), "at path\n").expect("write");
-    let path = |dir: &std::path::Path| dir.to_str().expect("UTF-8").to_owned();
+    let path = |dir: &Path| dir.to_str().expect("UTF-8").to_owned();
     // Without a network, because nothing of this needs one: ssh does not either.
     let vm = sandbox.boot(
         "vm",
@@ -44,15 +45,15 @@ fn directories_of_the_host_are_shared_as_asked() {
         assert_eq!(vm.sh("cat /run/virtiofs-mnt-ro/from-host"), "host");
     });
     checks.check("a share at a path", || {
-        assert_eq!(vm.sh("cat /srv/data/file"), "at path")
+        assert_eq!(vm.sh("cat /srv/data/file"), "at path");
     });
     checks.check("the host reads what the guest wrote", || {
-        let _ = vm.sh("cd /run/virtiofs-mnt-project && echo guest >from-guest && mkdir d && ln -s from-guest l && chmod 640 from-guest");
+        vm.sh("cd /run/virtiofs-mnt-project && echo guest >from-guest && mkdir d && ln -s from-guest l && chmod 640 from-guest");
         assert_eq!(fs::read_to_string(rw.join("from-guest")).expect("read"), "guest\n");
         assert_eq!(fs::read_link(rw.join("l")).expect("read").to_str(), Some("from-guest"));
         let meta = fs::metadata(rw.join("from-guest")).expect("metadata");
         assert_eq!(meta.permissions().mode() & 0o777, 0o640);
-        assert_eq!(meta.uid(), rustix_uid(), "the guest's root is whoever runs bcvk");
+        assert_eq!(meta.uid(), own_uid(), "the guest's root is whoever runs bcvk");
     });
     checks.check("changes go on being seen, both ways", || {
         fs::write(rw.join("from-host"), "again\n").expect("write");
@@ -61,7 +62,7 @@ fn directories_of_the_host_are_shared_as_asked() {
             vm.sh("cd /run/virtiofs-mnt-project && cat from-host new"),
             "again\nnew"
         );
-        let _ = vm.sh(
+        vm.sh(
             "rm /run/virtiofs-mnt-project/new; echo changed >>/run/virtiofs-mnt-project/from-host",
         );
         assert!(!rw.join("new").exists());
@@ -77,6 +78,19 @@ fn directories_of_the_host_are_shared_as_asked() {
         let here = sandbox.command("sha256sum").arg(rw.join("big")).run().expect_success();
         assert_eq!(here.text().split(' ').next(), sum.split(' ').next());
     });
+    check_read_only(&mut checks, &vm, &ro);
+    vm.stop();
+    checks.check("what was written stays", || {
+        assert_eq!(
+            fs::read_to_string(rw.join("from-guest")).expect("read"),
+            "guest\n"
+        );
+    });
+    checks.finish();
+    sandbox.finish();
+}
+
+fn check_read_only(checks: &mut Checks, vm: &Vm<'_>, ro: &Path) {
     checks.check("guest root cannot write to a read-only share", || {
         let output = vm
             .run_sh(
@@ -96,7 +110,7 @@ fn directories_of_the_host_are_shared_as_asked() {
         let done: Vec<_> = done.iter().filter(|l| !l.contains("remount,rw")).collect();
         assert!(done.is_empty(), "{done:?} in {output}");
         assert_eq!(fs::read_to_string(ro.join("from-host")).expect("read"), "changed\n");
-        let names: Vec<_> = fs::read_dir(&ro).expect("list").flatten().collect();
+        let names: Vec<_> = fs::read_dir(ro).expect("list").flatten().collect();
         assert_eq!(names.len(), 1, "{names:?}");
     });
     checks.check("the guest's root file system takes no writes by another mount either", || {
@@ -105,17 +119,8 @@ fn directories_of_the_host_are_shared_as_asked() {
         );
         assert!(!output.stdout().contains("WROTE"), "{output}");
     });
-    vm.stop();
-    checks.check("what was written stays", || {
-        assert_eq!(
-            fs::read_to_string(rw.join("from-guest")).expect("read"),
-            "guest\n"
-        );
-    });
-    checks.finish();
-    sandbox.finish();
 }
 
-fn rustix_uid() -> u32 {
+fn own_uid() -> u32 {
     fs::metadata("/proc/self").expect("own process").uid()
 }

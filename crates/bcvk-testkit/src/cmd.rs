@@ -74,7 +74,7 @@ impl Cmd {
         self
     }
 
-    pub(crate) fn as_user(mut self, uid: u32, gid: u32) -> Self {
+    pub(crate) fn user(mut self, uid: u32, gid: u32) -> Self {
         self.user = Some((uid, gid));
         self
     }
@@ -112,6 +112,7 @@ impl Cmd {
     }
 
     /// Starts it, as the leader of a process group of its own.
+    #[must_use]
     #[track_caller]
     pub fn spawn(self) -> Running {
         let shown = self.shown();

@@ -104,6 +104,13 @@ impl Output {
         self.status.code()
     }
 
+    /// The exit code as a shell gives it: 128 and the signal's number if one ended it.
+    #[must_use]
+    pub fn shell_code(&self) -> i32 {
+        let signal = || 128 + self.status.signal().unwrap_or_default();
+        self.status.code().unwrap_or_else(signal)
+    }
+
     /// stdout as text.
     #[must_use]
     pub fn stdout(&self) -> String {

@@ -140,13 +140,14 @@ impl Sandbox {
             cmd = cmd.env("XDG_RUNTIME_DIR", dir);
         }
         match &self.rootless {
-            Some(user) => cmd.as_user(user.uid, user.gid),
+            Some(user) => cmd.user(user.uid, user.gid),
             None => cmd,
         }
     }
 
     /// Starts `bcvk ephemeral run -d --name PREFIX-PART OPTIONS IMAGE`, and does not wait for
     /// the VM to be ready.
+    #[must_use]
     #[track_caller]
     pub fn boot(&self, part: &str, options: &[&str], image: &str) -> Vm<'_> {
         let name = self.name(part);

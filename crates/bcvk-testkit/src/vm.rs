@@ -47,6 +47,7 @@ impl<'a> Vm<'a> {
 
     /// Runs a shell script in the guest that must succeed; its stdout, trimmed.
     #[track_caller]
+    #[allow(clippy::must_use_candidate, reason = "many scripts are their own test")]
     pub fn sh(&self, script: &str) -> String {
         self.run_sh(script).expect_success().text()
     }

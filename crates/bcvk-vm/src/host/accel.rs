@@ -1,6 +1,7 @@
 //! Which accelerator a VM gets.
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
 use std::str::FromStr;
 
 use crate::host::HostError;
@@ -64,6 +65,16 @@ pub fn choose_accelerator(request: AccelRequest, guest: Arch) -> Result<AccelCho
             )),
         }),
     }
+}
+
+/// Whether a container of this user can open `/dev/kvm` only with the user's supplementary groups.
+/// A user namespace drops them; crun alone knows how to keep them, so they are asked for only where
+/// it matters: udev lets everybody in by default.
+pub(super) fn kvm_needs_groups() -> bool {
+    const OTHERS_READ_WRITE: u32 = 0o006;
+    !rustix::process::geteuid().is_root()
+        && fs::metadata("/dev/kvm")
+            .is_ok_and(|m| m.permissions().mode() & OTHERS_READ_WRITE != OTHERS_READ_WRITE)
 }
 
 fn kvm_obstacle(guest: Arch) -> Option<String> {

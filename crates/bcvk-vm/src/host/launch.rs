@@ -7,6 +7,7 @@ use std::process::Child;
 
 use serde_json::json;
 
+use super::accel::kvm_needs_groups;
 use super::podman::{ContainerPlan, Podman, run_args, stderr_of};
 use super::vmdir::{VmDir, VmDirs, VmLock};
 use crate::host::{HostError, Operation};
@@ -130,9 +131,7 @@ impl Launch {
             network: self.network.as_deref(),
             publish: &self.publish,
             kvm,
-            // A rootless user usually reaches /dev/kvm through the group kvm, which a user
-            // namespace drops. crun alone knows how to keep it, and only rootless needs it.
-            keep_groups: kvm && !rustix::process::geteuid().is_root(),
+            keep_groups: kvm && kvm_needs_groups(),
         }
     }
 
