@@ -1,13 +1,16 @@
 //! The supervisor's child processes.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{WaitOptions, wait};
+
+use super::tail::Tail;
 
 /// What a child is for, in the user's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +35,33 @@ impl std::fmt::Display for Role {
     }
 }
 
+/// A child process.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// What it is for.
+    pub(super) role: Role,
+    /// What it said last on standard error.
+    stderr: Tail,
+}
+
+impl Child {
+    /// How it ended, and what it said before.
+    pub(super) fn how_it_ended(&self, status: ExitStatus) -> Vec<String> {
+        let mut words = vec![describe(status)];
+        words.extend(self.stderr.lines());
+        words
+    }
+}
+
 /// Children by process ID.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    roles: HashMap<u32, Role>,
+    running: HashMap<u32, Child>,
 }
 
 impl Children {
     /// Starts `command`, which inherits exactly `fds` besides its standard streams, under their
-    /// present numbers.
+    /// present numbers. What it says on standard error is kept and passed on.
     pub(super) fn spawn(
         &mut self,
         role: Role,
@@ -51,20 +72,34 @@ impl Children {
         for fd in fds {
             fcntl_setfd(fd, FdFlags::empty())?;
         }
-        let spawned = command.spawn();
+        let spawned = command.stderr(Stdio::piped()).spawn();
         for fd in fds {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
         }
-        let pid = spawned?.id();
-        self.roles.insert(pid, role);
-        Ok(pid)
+        let mut spawned = spawned?;
+        let stderr = Tail::default();
+        if let Some(pipe) = spawned.stderr.take() {
+            pass_on(pipe, stderr.clone());
+        }
+        self.running.insert(spawned.id(), Child { role, stderr });
+        Ok(spawned.id())
     }
 
     /// Forgets a child that has ended and says what it was for; `None` for strangers, which PID 1
     /// inherits.
-    pub(super) fn ended(&mut self, pid: u32) -> Option<Role> {
-        self.roles.remove(&pid)
+    pub(super) fn ended(&mut self, pid: u32) -> Option<Child> {
+        self.running.remove(&pid)
     }
+}
+
+fn pass_on(pipe: ChildStderr, tail: Tail) {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            tail.push(&String::from_utf8_lossy(&line));
+            // For `podman logs`; nobody may be listening.
+            let _ = io::stderr().write_all(&[line.as_slice(), b"\n"].concat());
+        }
+    });
 }
 
 /// Collects every child that has ended. Called on SIGCHLD, of which several may arrive as one.
@@ -80,7 +115,7 @@ pub(super) fn reap() -> Vec<(u32, ExitStatus)> {
 }
 
 /// How a process ended, in words.
-pub(super) fn describe(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(9)) => "killed (SIGKILL)".to_owned(),

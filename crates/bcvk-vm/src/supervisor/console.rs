@@ -1,24 +1,20 @@
 //! The guest's serial console: kept, shown, and watched for the kernel's last words.
 
-use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::Event;
+use super::tail::Tail;
 use crate::status::printable;
 
 /// Size at which `console.log` becomes `console.log.1` and starts anew: a guest must not fill the
 /// host's memory through its console.
 const MAX_LOG_BYTES: u64 = 8 * 1024 * 1024;
-
-/// Lines kept for a failure's report.
-const TAIL_LINES: usize = 30;
 
 /// Longest line that is looked at; the rest of a longer one is a line of its own.
 const MAX_LINE_BYTES: usize = 1024;
@@ -32,30 +28,6 @@ pub(super) enum Sign {
     Panic(String),
     /// systemd gave up and offers a shell.
     Emergency,
-}
-
-/// The last lines of the console, shared between the reader and the main loop.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
-
-impl Tail {
-    /// The last lines, oldest first.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().cloned().collect()
-    }
-
-    fn push(&self, line: &str) {
-        let line = printable(line);
-        if line.trim().is_empty() {
-            return;
-        }
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == TAIL_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(line);
-    }
 }
 
 /// Reads QEMU's end of the console until QEMU closes it.

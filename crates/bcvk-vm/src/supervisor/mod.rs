@@ -13,6 +13,7 @@ mod prepare;
 mod qemu;
 mod run;
 mod sshd;
+mod tail;
 pub mod virtiofs;
 
 pub use qemu::confine::exec_confined;

@@ -18,12 +18,13 @@ use signal_hook::iterator::Signals;
 
 use super::Event;
 use super::children::{self, Children, Role};
-use super::console::{self, Sign, Tail};
+use super::console::{self, Sign};
 use super::control::{self, Message};
 use super::prepare::{self, Prepared, fd_path};
 use super::qemu::monitor::Monitor;
 use super::qemu::{self, Machine};
 use super::sshd::{self, Sshd};
+use super::tail::Tail;
 use super::virtiofs::ServeOptions;
 use crate::host::VmDir;
 use crate::spec::{
@@ -340,29 +341,30 @@ impl Supervisor {
     fn child_ended(&mut self, pid: u32, status: ExitStatus) -> std::ops::ControlFlow<()> {
         use std::ops::ControlFlow::{Break, Continue};
 
-        match self.children.ended(pid) {
-            Some(Role::Qemu) => {
-                self.qemu_ended(status);
+        let Some(child) = self.children.ended(pid) else {
+            return Continue(());
+        };
+        let how = child.how_it_ended(status);
+        match child.role {
+            Role::Qemu => {
+                self.qemu_ended(status, how);
                 Break(())
             }
             // A file server ends when QEMU disconnects; before that, the guest hangs without it.
-            Some(role) if self.shutdown_reason.is_none() && self.shutdown_deadline.is_none() => {
+            role if self.shutdown_reason.is_none() && self.shutdown_deadline.is_none() => {
                 let failure = Failure {
                     kind: FailureKind::Host,
-                    ..self.guest_failure(
-                        &format!("{role} ended while the VM was running"),
-                        vec![children::describe(status)],
-                    )
+                    ..self.guest_failure(&format!("{role} ended while the VM was running"), how)
                 };
                 // QEMU's own end may be what the server followed.
                 self.pending_failure = Some((failure, Instant::now() + Duration::from_millis(200)));
                 Continue(())
             }
-            Some(_) | None => Continue(()),
+            Role::FileServer { .. } => Continue(()),
         }
     }
 
-    fn qemu_ended(&mut self, status: ExitStatus) {
+    fn qemu_ended(&mut self, status: ExitStatus, how: Vec<String>) {
         let asked = self.shutdown_deadline.is_some();
         if asked || self.status.status().failure.is_some() {
             return;
@@ -370,7 +372,7 @@ impl Supervisor {
         let failure = if !status.success() {
             Failure {
                 kind: FailureKind::Host,
-                ..self.guest_failure("QEMU ended unexpectedly", vec![children::describe(status)])
+                ..self.guest_failure("QEMU ended unexpectedly", how)
             }
         } else if self.status.status().was_ready() {
             // The guest powered itself off: a user's `poweroff`.

@@ -19,6 +19,9 @@ use crate::ui::Ui;
 /// How long ssh may take to notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
 
+/// How long the supervisor may take to say why its VM has ended.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
 const SSH_LOST: i32 = 255;
 
@@ -88,7 +91,7 @@ fn session(
     let pid = ssh.id();
     watcher.watch_session(ssh);
     let status = await_session(&mut watcher, pid)?;
-    exit_code(status, &watcher)
+    exit_code(status, &mut watcher)
 }
 
 /// Waits for ssh, and sees that it ends when the user or the VM does.
@@ -128,14 +131,20 @@ fn end_process(pid: u32) {
 }
 
 /// The session's exit code; a lost connection is explained if the VM knows why.
-fn exit_code(status: ExitStatus, watcher: &Watcher) -> Result<ExitCode, HostError> {
+fn exit_code(status: ExitStatus, watcher: &mut Watcher) -> Result<ExitCode, HostError> {
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    if code == SSH_LOST
-        && let Some(failure) = watcher.failure()
-    {
-        return Err(HostError::Vm(Box::new(failure)));
+    if code == SSH_LOST {
+        // ssh sees the end of a VM before the supervisor has said why.
+        let deadline = Instant::now() + LAST_WORD;
+        while !matches!(
+            watcher.next(Some(deadline)),
+            Some(WatchEvent::SupervisorEnded) | None
+        ) {}
+        if let Some(failure) = watcher.failure() {
+            return Err(HostError::Vm(Box::new(failure)));
+        }
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
