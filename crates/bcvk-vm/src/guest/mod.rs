@@ -101,10 +101,8 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     if spec.ssh.is_some() {
         add_sshd(&mut tree, &facts.sshd);
     }
-    if spec.ssh.is_none() || facts.sshd == Sshd::Absent {
-        tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
-        tree.run_wants("multi-user.target", "bcvk-up.service");
-    }
+    tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
+    tree.run_wants("multi-user.target", "bcvk-up.service");
     add_network(&mut tree, facts);
     for share in &spec.shares {
         let unit = format!("{}.mount", unit_name(&share.guest_path));

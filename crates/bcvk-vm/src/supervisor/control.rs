@@ -24,7 +24,7 @@ pub(super) enum Message {
     Initrd,
     /// The image's systemd runs.
     Userspace,
-    /// The system is up (only said where there is no sshd to tell it).
+    /// The system is up: all that starts with it has started.
     Up,
     /// A unit has failed; the rest of the line names it and says why.
     Failed(String),

@@ -42,6 +42,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 /// How long the failed units' report may follow the news of a failure.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 
+/// How long sshd's banner may come after the system is up. An emulated guest is busy then.
+const BANNER_GRACE: Duration = Duration::from_secs(30);
+
 /// Exit code of the container: the VM ended before it was ready.
 const EXIT_NOT_READY: u8 = 126;
 /// Exit code of the container: the host's side could not do its part.
@@ -288,7 +291,7 @@ impl Supervisor {
                 self.fail_now(failure);
             }
             Event::Console(Sign::Emergency) => {
-                self.expect_failure("the guest's boot ended in emergency mode");
+                self.expect_failure("the guest's boot ended in emergency mode", REPORT_GRACE);
             }
             Event::Control(message) => self.guest_says(message),
             Event::Banner => self.record(|status| status.enter(Phase::Ready)),
@@ -305,13 +308,19 @@ impl Supervisor {
         match message {
             Message::Initrd => self.record(|status| status.enter(Phase::Initrd)),
             Message::Userspace => self.record(|status| status.enter(Phase::Userspace)),
-            Message::Up => self.record(|status| status.enter(Phase::Ready)),
+            Message::Up if self.spec.ssh.is_none() => {
+                self.record(|status| status.enter(Phase::Ready));
+            }
+            Message::Up => self.expect_failure(
+                "the guest is up, but its sshd does not answer",
+                BANNER_GRACE,
+            ),
             Message::Failed(unit) => {
                 const MAX_REPORTS: usize = 50;
                 if self.failed_units.len() < MAX_REPORTS {
                     self.failed_units.push(unit);
                 }
-                self.expect_failure("the guest could not start its services");
+                self.expect_failure("the guest could not start its services", REPORT_GRACE);
             }
             Message::Reported => {
                 if let Some((failure, _)) = self.pending_failure.take() {
@@ -321,12 +330,12 @@ impl Supervisor {
         }
     }
 
-    /// A sign of failure has come; what it is about is reported within a moment. A guest that was
-    /// ready has a user who sees for themselves.
-    fn expect_failure(&mut self, message: &str) {
+    /// A sign of failure has come; within `grace` either what it is about is reported, or sshd
+    /// answers after all. A guest that was ready has a user who sees for themselves.
+    fn expect_failure(&mut self, message: &str, grace: Duration) {
         if self.pending_failure.is_none() && !self.status.status().was_ready() {
             let failure = self.guest_failure(message, vec![]);
-            self.pending_failure = Some((failure, Instant::now() + REPORT_GRACE));
+            self.pending_failure = Some((failure, Instant::now() + grace));
         }
     }
 
