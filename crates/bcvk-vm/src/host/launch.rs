@@ -52,14 +52,14 @@ pub struct Started {
 impl Launch {
     /// Makes the VM directory and starts the container. On any failure both are gone again.
     pub fn start(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
-        let dir = dirs
+        let (dir, hold) = dirs
             .create()
             .map_err(HostError::io("make the VM directory"))?;
         let mut started = Started {
             name: self.spec.name.to_string(),
             podman: podman.clone(),
             remove: true,
-            hold: None,
+            hold: Some(hold),
             cli_lock: None,
             dir,
         };
@@ -78,7 +78,6 @@ impl Launch {
 
     fn start_in(&self, started: &mut Started) -> Result<(), HostError> {
         let dir = &started.dir;
-        started.hold = Some(dir.hold().map_err(HostError::io("lock the VM directory"))?);
         if self.spec.lifetime == Lifetime::Cli {
             let lock = dir.lock_as_cli();
             started.cli_lock = Some(lock.map_err(HostError::io("lock the VM directory"))?);

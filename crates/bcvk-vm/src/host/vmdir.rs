@@ -62,14 +62,21 @@ impl VmDirs {
         })
     }
 
-    /// Makes a new directory with a fresh random id.
-    pub fn create(&self) -> io::Result<VmDir> {
-        let mut random = [0_u8; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let id = format!("{:016x}", u64::from_be_bytes(random));
-        let path = self.root.join(id);
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(VmDir { path })
+    /// Makes a new directory with a fresh random id, and keeps it from being swept.
+    pub fn create(&self) -> io::Result<(VmDir, VmLock)> {
+        loop {
+            let mut random = [0_u8; 8];
+            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+            let id = format!("{:016x}", u64::from_be_bytes(random));
+            let path = self.root.join(id);
+            DirBuilder::new().mode(0o700).create(&path)?;
+            let dir = VmDir { path };
+            match dir.hold() {
+                // Another bcvk swept it before it was locked.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                held => return Ok((dir, held?)),
+            }
+        }
     }
 
     /// Every VM directory there is.
@@ -313,8 +320,7 @@ mod tests {
     #[test]
     fn a_held_directory_is_not_swept_and_a_free_one_is() {
         let (_tmp, dirs) = dirs();
-        let dir = dirs.create().expect("create");
-        let first = dir.hold().expect("hold");
+        let (dir, first) = dirs.create().expect("create");
         let second = dir.hold().expect("two may hold it");
         assert!(!dir.remove_if_unused().expect("held"));
         drop(first);
@@ -328,7 +334,7 @@ mod tests {
     #[test]
     fn the_supervisor_is_known_to_live_by_its_lock_alone() {
         let (_tmp, dirs) = dirs();
-        let dir = dirs.create().expect("create");
+        let (dir, _held) = dirs.create().expect("create");
         assert!(!dir.supervisor_lives());
         let lock = dir.lock_as_supervisor().expect("lock");
         assert!(dir.supervisor_lives());
@@ -339,7 +345,7 @@ mod tests {
     #[test]
     fn ids_from_labels_cannot_leave_the_directory() {
         let (_tmp, dirs) = dirs();
-        let dir = dirs.create().expect("create");
+        let (dir, _held) = dirs.create().expect("create");
         assert_eq!(dirs.by_id(dir.id()), Some(dir));
         assert_eq!(dirs.by_id("../../../../../"), None);
         assert_eq!(dirs.by_id("../.."), None);
@@ -348,7 +354,7 @@ mod tests {
     #[test]
     fn private_files_are_private() {
         let (_tmp, dirs) = dirs();
-        let dir = dirs.create().expect("create");
+        let (dir, _held) = dirs.create().expect("create");
         dir.write_private("ssh_key", b"secret").expect("write");
         let mode = |p: &Path| fs::metadata(p).expect("metadata").mode() & 0o777;
         assert_eq!(mode(dir.path()), 0o700);
