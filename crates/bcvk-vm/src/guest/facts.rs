@@ -46,6 +46,9 @@ pub struct GuestFacts {
     pub sshd: Sshd,
     /// Whether there is an SSH host key already; sshd does not start without one.
     pub has_ssh_host_keys: bool,
+    /// Whether its sshd locks out an address whose connections keep failing: OpenSSH 9.8, which
+    /// brought `PerSourcePenalties`, also split off the program `sshd-session`.
+    pub sshd_penalises: bool,
     /// Who configures network devices when it boots.
     pub network: Network,
     /// Whether systemd-networkd is there, enabled or not.
@@ -93,6 +96,14 @@ impl GuestFacts {
             systemd_version: systemd_version(root)?,
             sshd: sshd::read(root, &units)?,
             has_ssh_host_keys: sshd::has_host_keys(root)?,
+            sshd_penalises: any_exists(
+                root,
+                &[
+                    "/usr/lib/openssh/sshd-session",
+                    "/usr/libexec/openssh/sshd-session",
+                    "/usr/lib/ssh/sshd-session",
+                ],
+            )?,
             network: network::read(root, &units)?,
             networkd_installed: network::networkd_installed(root)?,
             networkd_configured: network::networkd_configured(root)?,

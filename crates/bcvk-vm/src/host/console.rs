@@ -1,7 +1,10 @@
 //! The guest's console as the host shows it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -34,6 +37,90 @@ pub(super) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     all[all.len().saturating_sub(lines)..].to_vec()
 }
 
+/// Reads a console from the oldest byte that was kept to the newest. The end is that of now: a
+/// later read may find more, also in a file that the supervisor has begun since.
+#[derive(Debug)]
+pub struct ConsoleLog {
+    dir: VmDir,
+    /// Oldest first; the last one may grow.
+    files: VecDeque<File>,
+}
+
+impl ConsoleLog {
+    /// The console of the VM in `dir`, which need not have said anything yet.
+    #[must_use]
+    pub fn of(dir: &VmDir) -> Self {
+        Self {
+            dir: dir.clone(),
+            files: VecDeque::new(),
+        }
+    }
+
+    /// How many bytes are kept now: where to stop for a reader that does not follow, because a
+    /// guest may write as fast as one reads.
+    pub fn length(&mut self) -> io::Result<u64> {
+        if self.files.is_empty() {
+            self.find_newer()?;
+        }
+        self.files
+            .iter()
+            .map(|file| Ok(file.metadata()?.len()))
+            .sum()
+    }
+
+    /// Whether there is a file after the last one known.
+    fn find_newer(&mut self) -> io::Result<bool> {
+        let last = self.files.back().map(identity).transpose()?;
+        let Some(newest) = open(&self.dir.console_log())? else {
+            return Ok(false);
+        };
+        let id = identity(&newest)?;
+        if last == Some(id) {
+            return Ok(false);
+        }
+        if let Some(earlier) = open(&self.dir.earlier_console_log())? {
+            let earlier_id = identity(&earlier)?;
+            // It is the newest itself where the supervisor has just renamed that.
+            if last != Some(earlier_id) && earlier_id != id {
+                self.files.push_back(earlier);
+            }
+        }
+        self.files.push_back(newest);
+        Ok(true)
+    }
+}
+
+impl Read for ConsoleLog {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(file) = self.files.front_mut() {
+                let n = file.read(buffer)?;
+                if n > 0 {
+                    return Ok(n);
+                }
+            }
+            if self.files.len() > 1 {
+                // Its successor was there before this read: nothing is added to it any more.
+                self.files.pop_front();
+            } else if !self.find_newer()? {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn identity(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
 /// Shows the console as it grows, until dropped.
 #[derive(Debug)]
 pub struct ConsoleFollower {
@@ -48,16 +135,10 @@ impl ConsoleFollower {
     pub fn start(dir: &VmDir, mut out: impl Write + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let path = dir.console_log();
+        let mut log = ConsoleLog::of(dir);
         thread::spawn(move || {
-            let mut log = None;
             while !stopped.load(Ordering::Relaxed) {
-                if log.is_none() {
-                    log = File::open(&path).ok();
-                }
-                if let Some(log) = &mut log
-                    && io::copy(log, &mut out).is_err()
-                {
+                if io::copy(&mut log, &mut out).is_err() {
                     return;
                 }
                 thread::sleep(LOOK);
@@ -70,5 +151,52 @@ impl ConsoleFollower {
 impl Drop for ConsoleFollower {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read(log: &mut ConsoleLog) -> String {
+        let mut text = String::new();
+        log.read_to_string(&mut text).expect("read");
+        text
+    }
+
+    #[test]
+    fn nothing_is_lost_or_read_twice_when_the_log_is_begun_anew() {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let dir = VmDir::at(tmp.path());
+        let (now, earlier) = (dir.console_log(), dir.earlier_console_log());
+        let add = |text: &str| {
+            let mut file = File::options()
+                .append(true)
+                .create(true)
+                .open(&now)
+                .expect("open");
+            file.write_all(text.as_bytes()).expect("write");
+        };
+        let mut log = ConsoleLog::of(&dir);
+        assert_eq!(read(&mut log), "");
+        add("one ");
+        assert_eq!(read(&mut log), "one ");
+        add("two ");
+        fs::rename(&now, &earlier).expect("rename");
+        assert_eq!(read(&mut log), "two ");
+        add("three ");
+        assert_eq!(read(&mut log), "three ");
+        // Twice between two looks.
+        for text in ["four ", "five "] {
+            fs::rename(&now, &earlier).expect("rename");
+            add(text);
+        }
+        assert_eq!(read(&mut log), "four five ");
+
+        let mut again = ConsoleLog::of(&dir);
+        assert_eq!(again.length().expect("length"), 10);
+        assert_eq!(read(&mut again), "four five ");
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::host::Tool;
-use crate::spec::{MemorySize, SpecError};
+use crate::spec::{MemorySize, SpecError, Timeout};
 use crate::status::Failure;
 
 /// Everything that can go wrong on the host's side, in the user's words.
@@ -80,6 +80,32 @@ pub enum HostError {
         phase: String,
         console_tail: Vec<String>,
     },
+    #[error("VM {name} ended before {awaited}")]
+    EndedBefore {
+        name: String,
+        awaited: String,
+        failure: Option<Box<Failure>>,
+    },
+    #[error("waited {timeout} for VM {name} in vain: {awaited} is still to come")]
+    WaitTimeout {
+        name: String,
+        awaited: String,
+        timeout: Timeout,
+    },
+    #[error("unit {unit} in VM {name} will not become active: it is {state}")]
+    UnitNotActive {
+        name: String,
+        unit: String,
+        state: String,
+    },
+    #[error("could not {action} in VM {name}")]
+    InGuest {
+        name: String,
+        action: &'static str,
+        stderr: String,
+    },
+    #[error("{place}: {problem}")]
+    Setting { place: String, problem: String },
     #[error("detached from the VM's console; the VM goes on running")]
     Detached,
     #[error("interrupted")]
@@ -105,6 +131,8 @@ pub enum Operation {
     Start,
     /// `podman ps`
     List,
+    /// `podman images`
+    ListImages,
     /// `podman stop`
     Stop,
     /// `podman rm`
@@ -117,6 +145,7 @@ impl std::fmt::Display for Operation {
             Self::InspectImage => "look at the image",
             Self::Start => "start the VM's container",
             Self::List => "list containers",
+            Self::ListImages => "list images",
             Self::Stop => "stop the VM",
             Self::Remove => "remove the VM",
         })

@@ -1,5 +1,6 @@
 //! What podman knows about an image before anything is started.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -50,7 +51,7 @@ struct Inspected {
     id: String,
     architecture: String,
     #[serde(default)]
-    labels: Option<std::collections::BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 impl ImageInfo {
@@ -123,11 +124,16 @@ impl ImageInfo {
                 id: found.id,
             },
             arch,
-            bootable: ["containers.bootc", "ostree.bootable"]
-                .iter()
-                .any(|key| labels.contains_key(*key)),
+            bootable: says_bootable(&labels),
         }))
     }
+}
+
+/// Whether an image's labels say that it is a bootc image.
+pub(super) fn says_bootable(labels: &BTreeMap<String, String>) -> bool {
+    ["containers.bootc", "ostree.bootable"]
+        .iter()
+        .any(|key| labels.contains_key(*key))
 }
 
 fn missing(reference: &str) -> HostError {

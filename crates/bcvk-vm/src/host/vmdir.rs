@@ -157,6 +157,12 @@ impl VmDir {
         self.path.join("console.log")
     }
 
+    /// What was on the console before that; there is one when the console has said much.
+    #[must_use]
+    pub fn earlier_console_log(&self) -> PathBuf {
+        self.path.join("console.log.1")
+    }
+
     /// Where podman writes the container's ID (`--cidfile`).
     #[must_use]
     pub fn container_id_file(&self) -> PathBuf {

@@ -3,12 +3,14 @@
 //! `status.json` is the state of now, replaced in one step, so a reader sees all of one state or
 //! all of the next. `events.jsonl` is the way there, one [`Event`] a line.
 
+mod printable;
 mod store;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+pub use printable::{PrintableStream, printable};
 pub use store::{StatusReader, StatusWriter};
 
 /// How far a VM has come. The order is the order of a boot.
@@ -145,46 +147,4 @@ pub enum FailureKind {
     Host,
     /// The guest gave up: panic, emergency mode, power-off before it was ready.
     Guest,
-}
-
-/// `line` without control characters: what a guest wrote must not steer the user's terminal.
-#[must_use]
-pub fn printable(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            // CSI sequence: parameters and intermediates, then one final byte (ECMA-48, 5.4).
-            '\u{1b}' if chars.peek() == Some(&'[') => {
-                chars.next();
-                while chars
-                    .next_if(|c| ('\u{20}'..='\u{3f}').contains(c))
-                    .is_some()
-                {}
-                chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
-            }
-            '\t' => text.push(' '),
-            c if c.is_control() => {}
-            c => text.push(c),
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_guest_cannot_steer_the_terminal() {
-        for (raw, clean) in [
-            ("plain", "plain"),
-            ("\u{1b}[1;31mFAILED\u{1b}[0m unit", "FAILED unit"),
-            ("\u{1b}]0;title\u{7}x", "]0;titlex"),
-            ("a\rb\tc\u{9b}31m", "ab c31m"),
-            ("\u{1b}[", ""),
-        ] {
-            assert_eq!(printable(raw), clean, "{raw:?}");
-        }
-    }
 }

@@ -233,14 +233,17 @@ impl Supervisor {
         }
         let tail = console::follow(console, &self.dir.console_log(), self.sender.clone())?;
         control::follow(control, self.sender.clone());
+        let monitor = Monitor::follow(&monitor, self.sender.clone())?;
         if prepared.sshd {
             let sshd = Sshd::new(ssh_port);
             sshd.serve(&self.dir.ssh_socket())?;
-            sshd.await_banner(self.sender.clone());
+            let asked = monitor.clone();
+            let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);
+            sshd.await_banner(accepted, self.sender.clone());
         }
         self.running = Some(Running {
             qemu: pid_of(pid),
-            monitor: Monitor::follow(&monitor, self.sender.clone())?,
+            monitor,
             tail,
         });
         Ok(())
@@ -413,7 +416,7 @@ impl Supervisor {
         }
         self.record(|status| status.enter(Phase::Stopping));
         self.shutdown_deadline = Some(Instant::now() + SHUTDOWN_GRACE);
-        let pressed = self.running.as_mut().map(|r| r.monitor.power_down());
+        let pressed = self.running.as_ref().map(|r| r.monitor.power_down());
         if !matches!(pressed, Some(Ok(()))) {
             self.end_qemu();
         }

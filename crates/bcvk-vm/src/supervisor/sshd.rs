@@ -17,15 +17,16 @@ use super::Event;
 /// Pause after a refused attempt.
 const RETRY: Duration = Duration::from_millis(30);
 
-/// How long an attempt may stay silent while the guest's network has never answered. slirp keeps a
-/// packet for one second while it waits for the guest's address, so a connection that is held open
-/// that long is delivered the moment the guest's network is up, and a longer one only waits for
-/// TCP's retransmission.
-const SILENCE_BEFORE_NETWORK: Duration = Duration::from_millis(900);
+/// How long an attempt may stay silent that the guest has not accepted. slirp keeps a packet for
+/// one second while it waits for the guest's address, so a connection that is held open that long
+/// is delivered the moment the guest's network is up; a longer one only waits for TCP's
+/// retransmission.
+const SILENCE: Duration = Duration::from_millis(900);
 
-/// The same once the guest has refused a connection: its network is up, so silence means that
-/// sshd has accepted and is working on its banner.
-const SILENCE_AFTER_NETWORK: Duration = Duration::from_secs(10);
+/// How long sshd may then work on its banner. Giving up on it early would cost a busy guest
+/// another process, and since OpenSSH 9.8 every connection that ends before it is authenticated
+/// counts against all of ours (`PerSourcePenalties` in `sshd_config(5)`).
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the connection on which the banner arrived is kept for the first session. Below
 /// sshd's `LoginGraceTime` of 120 s.
@@ -55,28 +56,24 @@ impl Sshd {
     }
 
     /// Tries until sshd has sent its banner, then says so. The connection is kept: the first
-    /// session takes it over, which saves the guest a second sshd process.
-    pub(super) fn await_banner(&self, events: Sender<Event>) {
+    /// session takes it over, which saves the guest a second sshd process. `accepted` tells
+    /// whether the guest has accepted the connection that is being tried: slirp accepts it long
+    /// before.
+    pub(super) fn await_banner(
+        &self,
+        accepted: impl Fn() -> bool + Send + 'static,
+        events: Sender<Event>,
+    ) {
         let sshd = self.clone();
         thread::spawn(move || {
-            let mut network_seen = false;
-            loop {
-                let silence = if network_seen {
-                    SILENCE_AFTER_NETWORK
-                } else {
-                    SILENCE_BEFORE_NETWORK
-                };
-                match greet(sshd.address, silence) {
-                    Ok(greeted) => {
-                        *sshd.lock() = Some(greeted);
-                        let _ = events.send(Event::Banner);
-                        break;
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::ConnectionReset => network_seen = true,
-                    Err(_) => {}
+            let greeted = loop {
+                match greet(sshd.address, &accepted) {
+                    Ok(greeted) => break greeted,
+                    Err(_) => thread::sleep(RETRY),
                 }
-                thread::sleep(RETRY);
-            }
+            };
+            *sshd.lock() = Some(greeted);
+            let _ = events.send(Event::Banner);
             thread::sleep(KEEP);
             let mut greeted = sshd.lock();
             if greeted.as_ref().is_some_and(|g| g.since.elapsed() >= KEEP) {
@@ -134,17 +131,23 @@ impl Sshd {
 
 /// Connects and reads the identification string (RFC 4253, section 4.2): a line that starts with
 /// `SSH-`, at most 255 bytes.
-fn greet(address: SocketAddr, silence: Duration) -> io::Result<Greeted> {
-    let mut stream = TcpStream::connect_timeout(&address, silence)?;
-    stream.set_read_timeout(Some(silence))?;
+fn greet(address: SocketAddr, accepted: &impl Fn() -> bool) -> io::Result<Greeted> {
+    let mut stream = TcpStream::connect_timeout(&address, SILENCE)?;
+    stream.set_read_timeout(Some(SILENCE))?;
     let mut banner = Vec::with_capacity(256);
     let mut byte = [0];
+    let mut patient = false;
     while banner.len() < 255 {
-        if stream.read(&mut byte)? == 0 {
-            // slirp accepts first and closes when the guest refuses.
-            return Err(io::ErrorKind::ConnectionReset.into());
+        match stream.read(&mut byte) {
+            // slirp closes when the guest refuses.
+            Ok(0) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Ok(_) => banner.push(byte[0]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !patient && accepted() => {
+                patient = true;
+                stream.set_read_timeout(Some(PATIENCE))?;
+            }
+            Err(e) => return Err(e),
         }
-        banner.push(byte[0]);
         if byte[0] == b'\n' {
             break;
         }
@@ -193,7 +196,7 @@ mod tests {
         let socket = dir.path().join("ssh.sock");
         let sshd = Sshd::new(port);
         let (sender, events) = channel();
-        sshd.await_banner(sender);
+        sshd.await_banner(|| false, sender);
         assert!(matches!(events.recv().expect("event"), Event::Banner));
         sshd.serve(&socket).expect("serve");
 

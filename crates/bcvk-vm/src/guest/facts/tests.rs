@@ -45,6 +45,7 @@ fn an_empty_image_has_nothing() {
             systemd_version: None,
             sshd: Sshd::Absent,
             has_ssh_host_keys: false,
+            sshd_penalises: false,
             network: Network::None,
             networkd_installed: false,
             networkd_configured: false,

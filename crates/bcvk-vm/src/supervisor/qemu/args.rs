@@ -13,6 +13,9 @@ use crate::supervisor::control;
 /// virtiofs tag of the guest's root.
 pub(crate) const ROOT_TAG: &str = "rootfs";
 
+/// sshd's port in the guest.
+pub(in crate::supervisor) const GUEST_SSH_PORT: u16 = 22;
+
 /// Everything a QEMU of ours is made of.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Machine<'a> {
@@ -156,7 +159,7 @@ fn cpu(arch: Arch, accel: Accelerator) -> &'static str {
 fn user_network(ssh_port: u16, ports: &[GuestPort]) -> String {
     use std::fmt::Write;
 
-    let mut network = format!("user,id=net,hostfwd=tcp:127.0.0.1:{ssh_port}-:22");
+    let mut network = format!("user,id=net,hostfwd=tcp:127.0.0.1:{ssh_port}-:{GUEST_SSH_PORT}");
     for port in ports {
         // Writing into a String cannot fail.
         let _ = write!(

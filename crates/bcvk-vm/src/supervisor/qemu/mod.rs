@@ -6,7 +6,7 @@ pub(super) mod monitor;
 
 use std::ffi::OsString;
 
-pub(super) use args::{Machine, ROOT_TAG, args};
+pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, args};
 
 use crate::spec::VmSpec;
 

@@ -1,0 +1,131 @@
+//! What a guest wrote, as a terminal may show it.
+
+use std::mem;
+
+/// `line` without control characters: what a guest wrote must not steer the user's terminal.
+#[must_use]
+pub fn printable(line: &str) -> String {
+    let mut escape = Escape::default();
+    line.chars().filter_map(|c| escape.step(c)).collect()
+}
+
+/// The same for a stream that comes in pieces: lines stay lines, and a sequence or character may
+/// begin in one piece and end in the next.
+#[derive(Debug, Default)]
+pub struct PrintableStream {
+    escape: Escape,
+    /// The first bytes of a character whose last have not come yet.
+    begun: Vec<u8>,
+}
+
+impl PrintableStream {
+    /// What may be shown of the next piece.
+    pub fn feed(&mut self, bytes: &[u8]) -> String {
+        let mut all = mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let mut text = String::with_capacity(all.len());
+        let mut chunks = all.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            for c in chunk.valid().chars() {
+                self.push(c, &mut text);
+            }
+            let rest = chunk.invalid();
+            let may_go_on = str::from_utf8(rest).is_err_and(|e| e.error_len().is_none());
+            if chunks.peek().is_none() && may_go_on {
+                self.begun = rest.to_vec();
+            } else if !rest.is_empty() {
+                self.push(char::REPLACEMENT_CHARACTER, &mut text);
+            }
+        }
+        text
+    }
+
+    fn push(&mut self, c: char, text: &mut String) {
+        if c == '\n' {
+            self.escape = Escape::None;
+            text.push(c);
+        } else {
+            text.extend(self.escape.step(c));
+        }
+    }
+}
+
+/// Where in an escape sequence the text is (ECMA-48, 5.3, 5.4 and 5.6).
+#[derive(Debug, Default, Clone, Copy)]
+enum Escape {
+    #[default]
+    None,
+    /// After ESC.
+    Begun,
+    /// After CSI: parameters and intermediates until one final byte.
+    Control,
+    /// After OSC, which terminals also let BEL end: a title, a colour, whatever a guest puts there.
+    Command,
+}
+
+impl Escape {
+    fn step(&mut self, c: char) -> Option<char> {
+        match (mem::take(self), c) {
+            (Self::Begun, '[') | (Self::Control, '\u{20}'..='\u{3f}') => *self = Self::Control,
+            // `\` is the rest of ST, which ends a command.
+            (Self::Control, '\u{40}'..='\u{7e}') | (Self::Begun, '\\') => {}
+            (_, '\u{1b}') => *self = Self::Begun,
+            (Self::Command, '\u{7}' | '\u{9c}') => {}
+            (Self::Begun, ']') | (Self::Command, _) => *self = Self::Command,
+            (_, '\t') => return Some(' '),
+            (_, c) => return (!c.is_control()).then_some(c),
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CASES: [(&str, &str); 9] = [
+        ("plain", "plain"),
+        ("\u{1b}[1;31mFAILED\u{1b}[0m unit", "FAILED unit"),
+        ("\u{1b}]0;title\u{7}x", "x"),
+        ("\u{1b}]104\u{1b}\\x", "x"),
+        ("\u{1b}]8;;never ended", ""),
+        ("a\rb\tc\u{9b}31m", "ab c31m"),
+        ("\u{1b}[", ""),
+        ("\u{1b}cx", "cx"),
+        ("größe ✓", "größe ✓"),
+    ];
+
+    #[test]
+    fn a_guest_cannot_steer_the_terminal() {
+        for (raw, clean) in CASES {
+            assert_eq!(printable(raw), clean, "{raw:?}");
+        }
+        assert_eq!(printable("two\nlines"), "twolines");
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_lines() {
+        let raw: String = CASES.iter().map(|(raw, _)| format!("{raw}\r\n")).collect();
+        let clean: String = CASES
+            .iter()
+            .map(|(_, clean)| format!("{clean}\n"))
+            .collect();
+        for size in 1..=raw.len() {
+            let mut stream = PrintableStream::default();
+            let shown: String = raw
+                .as_bytes()
+                .chunks(size)
+                .map(|b| stream.feed(b))
+                .collect();
+            assert_eq!(shown, clean, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_marked() {
+        let mut stream = PrintableStream::default();
+        assert_eq!(stream.feed(b"a\xffb\xe2\x9c"), "a\u{fffd}b");
+        assert_eq!(stream.feed(b"\x93\xe2"), "✓");
+        assert_eq!(stream.feed(b"x"), "\u{fffd}x");
+    }
+}
