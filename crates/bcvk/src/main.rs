@@ -12,7 +12,8 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let ui = ui::Ui::new(cli.quiet, cli.verbose);
     ui.start_logging();
-    match commands::run(cli.command, &ui) {
+    let result = commands::apply_defaults(cli).and_then(|cli| commands::run(cli.command, &ui));
+    match result {
         Ok(code) => code,
         Err(error) => ui.report(&error),
     }

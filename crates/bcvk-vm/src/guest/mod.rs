@@ -12,7 +12,7 @@ use std::path::Path;
 use base64ct::{Base64, Encoding};
 
 use crate::guest::facts::{GuestFacts, Network, Sshd};
-use crate::spec::{Console, EnvVar, Share, SshAccess, VmSpec};
+use crate::spec::{Console, EnvVar, Share, VmSpec};
 
 /// An entry of the archive that is appended to the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,21 +127,23 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
 /// The SMBIOS type 11 string that carries the keys: a `tmpfiles.d(5)` snippet as the credential
 /// `tmpfiles.extra` (`systemd.system-credentials(7)`).
 #[must_use]
-pub fn oem_string(ssh: &SshAccess, facts: &GuestFacts) -> String {
+pub fn oem_string(spec: &VmSpec, facts: &GuestFacts) -> String {
     let mut snippet = String::new();
     // Writing into a String cannot fail.
-    let _ = write!(
-        snippet,
-        "d /root/.ssh 0700 root root -\n\
-         f+~ /root/.ssh/authorized_keys 0600 root root - {}\n",
-        base64(ssh.authorized_key.as_bytes()),
-    );
-    if !facts.has_ssh_host_keys {
+    if let Some(ssh) = &spec.ssh {
+        let _ = write!(
+            snippet,
+            "d /root/.ssh 0700 root root -\n\
+             f+~ /root/.ssh/authorized_keys 0600 root root - {}\n",
+            base64(ssh.authorized_key.as_bytes()),
+        );
+    }
+    if !facts.has_ssh_host_keys && facts.sshd != Sshd::Absent {
         // Made on the host, where it takes no time.
         let _ = writeln!(
             snippet,
             "f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {}",
-            base64(ssh.host_key.as_bytes()),
+            base64(spec.host_key.as_bytes()),
         );
     }
     format!(
@@ -379,7 +381,13 @@ mod tests {
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         let spec = crate::spec::tests::example();
-        let oem = oem_string(spec.ssh.as_ref().expect("ssh"), &facts);
+        let facts = GuestFacts {
+            sshd: Sshd::BinaryOnly {
+                path: "/usr/sbin/sshd".into(),
+            },
+            ..facts
+        };
+        let oem = oem_string(&spec, &facts);
         let encoded = oem
             .strip_prefix("io.systemd.credential.binary:tmpfiles.extra=")
             .expect("a credential");

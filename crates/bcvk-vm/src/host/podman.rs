@@ -351,6 +351,17 @@ impl Podman {
             .spawn()
     }
 
+    /// Starts to wait for a container to have ended in podman's eyes too; a container that is gone
+    /// ends it as well.
+    pub fn await_end(&self, id: &str) -> io::Result<Child> {
+        self.command()
+            .args(["wait", "--", id])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    }
+
     /// Shuts a VM down as `podman stop` does.
     pub fn stop(&self, id: &str) -> Result<(), HostError> {
         self.expect(Operation::Stop, &["stop", "--", id])

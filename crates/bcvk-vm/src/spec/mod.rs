@@ -10,6 +10,7 @@ mod itype;
 mod karg;
 mod memory;
 mod name;
+mod public;
 mod publish;
 mod share;
 mod timeout;
@@ -71,6 +72,9 @@ pub struct VmSpec {
     pub env: Vec<EnvVar>,
     /// How the guest lets the user in.
     pub ssh: Option<SshAccess>,
+    /// SSH host key for guests that have none, in OpenSSH's private key format: sshd does not
+    /// start without one, whoever uses it.
+    pub host_key: String,
     /// What keeps the VM alive.
     pub lifetime: Lifetime,
     /// What the container's standard streams carry.
@@ -146,16 +150,11 @@ pub struct GuestPort {
     pub protocol: Protocol,
 }
 
-/// Keys that make the guest reachable.
-///
-/// The private half of the user's key never crosses; the guest's host key has to, because the
-/// guest needs it.
+/// What makes the guest reachable. The private half of the user's key never crosses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshAccess {
     /// `authorized_keys` line for the guest's root.
     pub authorized_key: String,
-    /// Host key for guests that have none, in OpenSSH's private key format.
-    pub host_key: String,
 }
 
 /// What ends a VM besides its own power-off and `podman stop`.
@@ -250,8 +249,8 @@ pub(crate) mod tests {
             }],
             ssh: Some(SshAccess {
                 authorized_key: "ssh-ed25519 AAAA bcvk".into(),
-                host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
             }),
+            host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
             lifetime: Lifetime::Cli,
             console: Console::Log,
         }

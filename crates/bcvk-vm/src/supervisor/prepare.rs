@@ -187,10 +187,7 @@ fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
 }
 
 fn oem_strings(spec: &VmSpec, facts: &GuestFacts) -> io::Result<OwnedFd> {
-    let text = spec
-        .ssh
-        .as_ref()
-        .map_or_else(|| "bcvk".to_owned(), |ssh| guest::oem_string(ssh, facts));
+    let text = guest::oem_string(spec, facts);
     Ok(memory_file(c"oem-strings", text.as_bytes())?.into())
 }
 

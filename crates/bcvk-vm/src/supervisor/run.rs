@@ -43,7 +43,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 
 /// How long sshd's banner may come after the system is up. An emulated guest is busy then.
-const BANNER_GRACE: Duration = Duration::from_secs(30);
+const BANNER_GRACE: Duration = Duration::from_secs(90);
 
 /// Exit code of the container: the VM ended before it was ready.
 const EXIT_NOT_READY: u8 = 126;

@@ -1,17 +1,29 @@
 //! The command line: clap structures and their help. Pure: parsing validates values and touches
 //! nothing.
 
+mod completions;
+mod defaults;
+mod images;
+mod inspect;
 mod internal;
+mod logs;
 mod manage;
 mod run;
 mod ssh;
+mod wait;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use completions::{Completions, visible};
+pub(crate) use defaults::{Defaults, SettingError};
+pub(crate) use images::{Images, ImagesList, ImagesVerb};
+pub(crate) use inspect::Inspect;
 pub(crate) use internal::Internal;
+pub(crate) use logs::Logs;
 pub(crate) use manage::{Ps, Rm, RmAll, SshConfig, Stop};
 pub(crate) use run::{Run, RunSsh, VmOptions};
 pub(crate) use ssh::Ssh;
+pub(crate) use wait::{Until, Wait};
 
 /// Boot bootc container images as ephemeral VMs
 #[derive(Debug, Parser)]
@@ -34,6 +46,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Manage ephemeral VMs for bootc container images
     Ephemeral(Ephemeral),
+    /// Images that can boot
+    Images(Images),
+    Completions(Completions),
     /// What bcvk runs of itself: in containers and for ssh
     #[command(hide = true, subcommand)]
     Internal(Internal),
@@ -58,6 +73,9 @@ pub(crate) enum Verb {
     Rm(Rm),
     RmAll(RmAll),
     SshConfig(SshConfig),
+    Logs(Logs),
+    Inspect(Inspect),
+    Wait(Wait),
 }
 
 #[cfg(test)]

@@ -1,12 +1,20 @@
 //! One file per verb: arguments → spec → call → print.
 
+mod completions;
+mod config;
+mod find;
+mod guest;
+mod images;
+mod inspect;
 mod internal;
+mod logs;
 mod manage;
 mod plan;
 mod ps;
 mod run;
 mod run_ssh;
 mod ssh;
+mod wait;
 
 use std::env;
 use std::path::Path;
@@ -15,6 +23,8 @@ use std::process::ExitCode;
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Tool, VmDirs, find_tool, sweep};
 
+pub(crate) use config::apply_defaults;
+
 use crate::cli::{Command, Verb};
 use crate::ui::Ui;
 
@@ -22,6 +32,8 @@ use crate::ui::Ui;
 pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
     let verb = match command {
         Command::Internal(internal) => return internal::run(internal),
+        Command::Images(args) => return images::images(&args, ui),
+        Command::Completions(args) => return Ok(completions::completions(&args)),
         Command::Ephemeral(ephemeral) => ephemeral.verb,
     };
     match verb {
@@ -33,6 +45,9 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
         Verb::Rm(args) => manage::rm(&args),
         Verb::RmAll(args) => manage::rm_all(&args, ui),
         Verb::SshConfig(args) => ssh::ssh_config(&args),
+        Verb::Logs(args) => logs::logs(&args, ui),
+        Verb::Inspect(args) => inspect::inspect(&args, ui),
+        Verb::Wait(args) => wait::wait(&args, ui),
     }
 }
 

@@ -58,12 +58,12 @@ pub(super) fn plan(
         Some(name) => name.clone(),
         None => random_name()?,
     };
-    let (key, ssh) = if options.no_ssh_keygen {
-        (None, None)
+    let key = if options.no_ssh_keygen {
+        None
     } else {
-        let (key, access) = keys(&name)?;
-        (Some(key), Some(access))
+        Some(new_key(&format!("bcvk {name}"))?)
     };
+    let host_key = new_key(name.as_str())?;
     let spec = VmSpec {
         version: SPEC_VERSION,
         name,
@@ -84,7 +84,10 @@ pub(super) fn plan(
             })
             .collect(),
         env,
-        ssh,
+        ssh: key.as_ref().map(|key| SshAccess {
+            authorized_key: key.public().to_owned(),
+        }),
+        host_key: host_key.private().to_owned(),
         lifetime: manner.lifetime,
         console: if manner.interactive {
             Console::Interactive
@@ -179,20 +182,11 @@ fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> 
         .collect())
 }
 
-fn keys(name: &VmName) -> Result<(KeyPair, SshAccess), HostError> {
-    let make = |comment: &str| {
-        KeyPair::generate(comment).map_err(|e| HostError::Io {
-            action: "make SSH keys".to_owned(),
-            source: std::io::Error::other(e),
-        })
-    };
-    let user = make(&format!("bcvk {name}"))?;
-    let host = make(name.as_str())?;
-    let access = SshAccess {
-        authorized_key: user.public().to_owned(),
-        host_key: host.private().to_owned(),
-    };
-    Ok((user, access))
+fn new_key(comment: &str) -> Result<KeyPair, HostError> {
+    KeyPair::generate(comment).map_err(|e| HostError::Io {
+        action: "make SSH keys".to_owned(),
+        source: std::io::Error::other(e),
+    })
 }
 
 fn random_name() -> Result<VmName, HostError> {

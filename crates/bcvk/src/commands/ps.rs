@@ -67,8 +67,8 @@ pub(super) fn ps(args: &Ps) -> Result<ExitCode, HostError> {
 fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
     let spec = dir.and_then(|dir| dir.read_spec().ok());
     let status = dir.and_then(|dir| StatusReader::new(dir.path()).read().ok().flatten());
-    let vm_state = vm_state(vm, status.as_ref());
     let running = vm.is_running();
+    let vm_state = vm_state(running, status.as_ref());
     Row {
         id: vm.id.clone(),
         names: vm.names.clone(),
@@ -88,8 +88,8 @@ fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
     }
 }
 
-fn vm_state(vm: &Container, status: Option<&Status>) -> &'static str {
-    if !vm.is_running() {
+pub(super) fn vm_state(running: bool, status: Option<&Status>) -> &'static str {
+    if !running {
         return "exited";
     }
     match status.map(|status| status.phase) {

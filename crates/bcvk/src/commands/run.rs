@@ -113,10 +113,7 @@ fn attached(
         Ok(status) => {
             ui.warnings(&status);
             if !at_console {
-                ui.notice(&format!(
-                    "ready; `bcvk ephemeral ssh {}` logs in, Ctrl-C shuts down",
-                    started.name()
-                ));
+                ui.notice(&ready_notice(args, started));
             }
             watcher.wait(Target::End, None, &mut |_| {})
         }
@@ -136,6 +133,15 @@ fn attached(
             started.end()?;
             Err(error)
         }
+    }
+}
+
+fn ready_notice(args: &Run, started: &Started) -> String {
+    if args.vm.no_ssh_keygen {
+        "ready; Ctrl-C shuts down".to_owned()
+    } else {
+        let name = started.name();
+        format!("ready; `bcvk ephemeral ssh {name}` logs in, Ctrl-C shuts down")
     }
 }
 

@@ -120,7 +120,7 @@ fn await_session(watcher: &mut Watcher, ssh: u32) -> Result<ExitStatus, HostErro
     }
 }
 
-fn end_process(pid: u32) {
+pub(super) fn end_process(pid: u32) {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);

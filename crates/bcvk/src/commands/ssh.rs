@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, Watcher, find_tool};
-use bcvk_vm::spec::VmSpec;
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::{Phase, StatusReader};
 use clap::CommandFactory;
 
-use super::vm_dirs;
+use super::find::{self, Found};
 use crate::cli::{Cli, Ssh, SshConfig};
 use crate::ui::Ui;
 
@@ -27,7 +26,7 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
         return Ok(print_help());
     };
     let program = find_tool(Tool::Ssh)?;
-    let (dir, spec) = find(&words.name)?;
+    let Found { dir, spec, .. } = find::running(&words.name)?;
     if spec.ssh.is_none() {
         return Err(HostError::NoSsh { name: words.name });
     }
@@ -44,7 +43,7 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
 }
 
 pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
-    let (dir, spec) = find(&args.name)?;
+    let Found { dir, spec, .. } = find::running(&args.name)?;
     if spec.ssh.is_none() {
         return Err(HostError::NoSsh {
             name: args.name.clone(),
@@ -55,30 +54,7 @@ pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The running VM with this name or container ID. Its directory tells, so podman need not be asked.
-fn find(name: &str) -> Result<(VmDir, VmSpec), HostError> {
-    let dirs = vm_dirs()?;
-    let all = dirs.list().map_err(HostError::io("list VMs"))?;
-    let mut stopped = false;
-    for dir in all {
-        let Ok(spec) = dir.read_spec() else { continue };
-        let is_id = name.len() >= 4 && dir.container_id().is_some_and(|id| id.starts_with(name));
-        if spec.name.as_str() == name || is_id {
-            if dir.supervisor_lives() {
-                return Ok((dir, spec));
-            }
-            stopped = true;
-        }
-    }
-    let name = name.to_owned();
-    if stopped {
-        Err(HostError::NotRunning { name })
-    } else {
-        Err(HostError::NoSuchVm { name })
-    }
-}
-
-fn await_ready(dir: &VmDir, ui: &Ui) -> Result<(), HostError> {
+pub(super) fn await_ready(dir: &VmDir, ui: &Ui) -> Result<(), HostError> {
     let now = StatusReader::new(dir.path())
         .read()
         .map_err(HostError::io("read the VM's status"))?;

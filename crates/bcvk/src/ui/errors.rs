@@ -65,7 +65,16 @@ impl fmt::Display for Report {
 fn causes(error: &HostError) -> Vec<String> {
     let texts: Vec<String> = match error {
         HostError::Vm(failure) => failure.causes.clone(),
-        HostError::Podman { stderr, .. } => stderr.lines().map(str::to_owned).collect(),
+        HostError::EndedBefore {
+            failure: Some(failure),
+            ..
+        } => std::iter::once(&failure.message)
+            .chain(&failure.causes)
+            .cloned()
+            .collect(),
+        HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
+            stderr.lines().map(str::to_owned).collect()
+        }
         other => {
             let mut causes = Vec::new();
             let mut source = other.source();
@@ -85,7 +94,11 @@ fn causes(error: &HostError) -> Vec<String> {
 
 fn details(error: &HostError) -> Vec<(&'static str, Vec<String>)> {
     let (units, console): (&[String], &[String]) = match error {
-        HostError::Vm(failure) => (&failure.failed_units, &failure.console_tail),
+        HostError::Vm(failure)
+        | HostError::EndedBefore {
+            failure: Some(failure),
+            ..
+        } => (&failure.failed_units, &failure.console_tail),
         HostError::SupervisorVanished { console_tail }
         | HostError::ReadyTimeout { console_tail, .. } => (&[], console_tail),
         _ => (&[], &[]),
@@ -107,8 +120,9 @@ pub(crate) fn interrupted(signal: i32) -> u8 {
 
 fn code(error: &HostError) -> u8 {
     match error {
-        HostError::Spec(_) | HostError::SshNeeded => code::USAGE,
-        HostError::ReadyTimeout { .. } => code::TIMEOUT,
+        HostError::Spec(_) | HostError::SshNeeded | HostError::Setting { .. } => code::USAGE,
+        HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
+        HostError::EndedBefore { .. } => code::NOT_READY,
         HostError::Interrupted { signal } => interrupted(*signal),
         HostError::Vm(failure) => match failure.kind {
             FailureKind::Image | FailureKind::Host => code::HOST,
@@ -120,6 +134,8 @@ fn code(error: &HostError) -> u8 {
         | HostError::NotRunning { .. }
         | HostError::StillRunning { .. }
         | HostError::NoSsh { .. }
+        | HostError::UnitNotActive { .. }
+        | HostError::InGuest { .. }
         | HostError::NeedsForce => code::FAILED,
         _ => code::HOST,
     }
@@ -177,6 +193,23 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::ReadyTimeout { .. } => {
             "--timeout gives it longer; --console shows the boot".to_owned()
         }
+        HostError::WaitTimeout { name, .. } => {
+            format!("--timeout waits longer; `bcvk ephemeral logs {name}` shows its console")
+        }
+        HostError::EndedBefore { name, failure, .. } => {
+            let hint = failure.as_deref().and_then(|f| f.hint.as_deref());
+            hint.map_or_else(
+                || format!("`bcvk ephemeral logs {name}` shows its console, if it was kept"),
+                printable,
+            )
+        }
+        HostError::UnitNotActive { name, unit, .. } => {
+            format!("`bcvk ephemeral ssh {name} systemctl status {unit}` says more")
+        }
+        HostError::InGuest { name, .. } => {
+            format!("`bcvk ephemeral ssh {name}` may say more; `logs {name}` shows its console")
+        }
+        HostError::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
         HostError::Podman { stderr, .. } if stderr.contains("network not found") => {
             "`podman network ls` lists the networks there are".to_owned()
         }

@@ -1,6 +1,7 @@
 //! What the user sees: results on stdout, everything else on stderr.
 
 mod errors;
+mod guest;
 mod progress;
 
 use std::ffi::OsString;
@@ -12,8 +13,10 @@ use bcvk_vm::host::{HostError, Launch};
 use bcvk_vm::status::{Status, printable};
 use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
+use serde::Serialize;
 
 pub(crate) use errors::interrupted;
+pub(crate) use guest::GuestOutput;
 pub(crate) use progress::Progress;
 
 /// How much is said, and where.
@@ -51,6 +54,15 @@ impl Ui {
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn result(&self, text: &str) {
         print(&format!("{text}\n"));
+    }
+
+    /// A result for programs.
+    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
+    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), HostError> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|e| HostError::io("print JSON")(e.into()))?;
+        print(&format!("{}\n", without_c1(&text)));
+        Ok(())
     }
 
     /// Something worth knowing that is not what was asked for.
@@ -150,6 +162,51 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     text
 }
 
+/// JSON in which the control characters that it may have as they are (U+007F to U+009F) are
+/// escaped: some of what it tells is a guest's, and a terminal obeys them.
+fn without_c1(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Bytes as podman shows them: `1.3 GB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let tenths = |unit: u64| (bytes + unit / 20) / (unit / 10);
+    for (unit, name) in [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")] {
+        let tenths = tenths(unit);
+        if tenths >= 10 {
+            return format!("{}.{} {name}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// How long ago something was, in one unit.
+pub(crate) fn age(seconds: u64) -> String {
+    const DAY: u64 = 24 * 3600;
+    for (unit, name) in [
+        (365 * DAY, "year"),
+        (30 * DAY, "month"),
+        (7 * DAY, "week"),
+        (DAY, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ] {
+        match seconds / unit {
+            0 => {}
+            1 => return format!("1 {name} ago"),
+            n => return format!("{n} {name}s ago"),
+        }
+    }
+    "less than a minute ago".to_owned()
+}
+
 /// Whole seconds as `42s`, `3m 5s`, `2h 7m`.
 pub(crate) fn duration(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -168,6 +225,34 @@ mod tests {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (185, "3m 5s"), (7620, "2h 7m")] {
             assert_eq!(duration(seconds), text);
         }
+    }
+
+    #[test]
+    fn sizes_and_ages_are_round() {
+        for (bytes, text) in [
+            (999, "999 B"),
+            (1_499, "1.5 kB"),
+            (999_950, "1.0 MB"),
+            (200_113_028, "200.1 MB"),
+            (1_260_000_000, "1.3 GB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        for (seconds, text) in [
+            (3, "less than a minute ago"),
+            (60, "1 minute ago"),
+            (7199, "1 hour ago"),
+            (15 * 86400, "2 weeks ago"),
+            (800 * 86400, "2 years ago"),
+        ] {
+            assert_eq!(age(seconds), text);
+        }
+    }
+
+    #[test]
+    fn json_has_no_control_characters() {
+        let json = serde_json::to_string("a\u{9b}b\u{1b}ä").expect("serialise");
+        assert_eq!(without_c1(&json), r#""a\u009bb\u001bä""#);
     }
 
     #[test]

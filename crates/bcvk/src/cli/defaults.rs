@@ -1,0 +1,422 @@
+//! Defaults of a VM's options that are not built in: from the environment and from `config.toml`.
+//! Pure: the caller reads both.
+//!
+//! There is no list of settings: every option of [`VmOptions`] with a value is one, named as the
+//! option is, and is checked by the option's own parser.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use bcvk_vm::spec::{EnvVar, ShareRequest};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Cli, Verb, VmOptions};
+
+/// The one table of `config.toml`: the command whose options it is about.
+const TABLE: &str = "ephemeral";
+
+/// Options that make no sense for more than one VM.
+const NOT_SETTINGS: [&str; 1] = ["name"];
+
+/// Values that stand in for options which the command line does not give.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    /// By the name of the option.
+    settings: BTreeMap<String, Setting>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    values: Vec<String>,
+    rank: Rank,
+}
+
+/// Where a value comes from; the highest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    BuiltIn,
+    ConfigFile,
+    Environment,
+    CommandLine,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SettingError {
+    /// File and line, or the variable.
+    pub(crate) place: String,
+    /// What is wrong there, and what would be right.
+    pub(crate) problem: String,
+}
+
+impl Defaults {
+    /// Reads `config.toml`; `path` is for errors.
+    pub(crate) fn from_config(path: &Path, text: &str) -> Result<Self, SettingError> {
+        let at = |offset: usize, problem: String| SettingError {
+            place: format!("{}, line {}", path.display(), line_of(text, offset)),
+            problem,
+        };
+        let document = DeTable::parse(text).map_err(|e| {
+            let offset = e.span().map_or(0, |span| span.start);
+            at(offset, e.message().to_owned())
+        })?;
+        let mut defaults = Self::default();
+        for (key, value) in document.get_ref() {
+            let name = key.get_ref();
+            let table = value.get_ref().as_table().filter(|_| name == TABLE);
+            let Some(table) = table else {
+                let problem = format!("'{name}' is not known here: options stand under [{TABLE}]");
+                return Err(at(key.span().start, problem));
+            };
+            for (key, value) in table {
+                let name = key.get_ref();
+                let option = find(name).map_err(|problem| at(key.span().start, problem))?;
+                let values = values(&option, value)
+                    .and_then(|values| check_all(name, values))
+                    .map_err(|problem| at(value.span().start, format!("{name}: {problem}")))?;
+                defaults.set(name, values, Rank::ConfigFile);
+            }
+        }
+        Ok(defaults)
+    }
+
+    /// Adds what the environment says. A variable that is empty says nothing.
+    pub(crate) fn add_environment(
+        &mut self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), SettingError> {
+        for option in settable() {
+            let Some(name) = option.get_long() else {
+                continue;
+            };
+            let variable = variable(name);
+            let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            let values = if takes_many(&option) {
+                shlex::split(&value).ok_or_else(|| "a quote in it is not closed".to_owned())
+            } else {
+                Ok(vec![value])
+            };
+            let values = values
+                .and_then(|values| check_all(name, values))
+                .map_err(|problem| SettingError {
+                    place: format!("environment variable {variable}"),
+                    problem,
+                })?;
+            self.set(name, values, Rank::Environment);
+        }
+        Ok(())
+    }
+
+    /// Parses a command line over these defaults. Ends the process where clap does.
+    pub(crate) fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Cli {
+        self.try_parse(args).unwrap_or_else(|e| e.exit())
+    }
+
+    fn try_parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let with_defaults = |verb: Command| {
+            verb.mut_args(|arg| {
+                let setting = arg.get_long().and_then(|name| self.settings.get(name));
+                match setting {
+                    Some(setting) => arg.default_values(setting.values.clone()),
+                    None => arg,
+                }
+            })
+        };
+        let command = Cli::command().mut_subcommand("ephemeral", |ephemeral| {
+            ephemeral
+                .mut_subcommand("run", with_defaults)
+                .mut_subcommand("run-ssh", with_defaults)
+        });
+        let matches = command.try_get_matches_from(args)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        let verb = matches.subcommand().and_then(|(_, m)| m.subcommand());
+        if let (Some(vm), Some((_, matches))) = (cli.vm_options(), verb) {
+            self.settle_size(vm, matches);
+        }
+        Ok(cli)
+    }
+
+    /// An instance type overrides memory and processors, but not those of a higher rank.
+    fn settle_size(&self, vm: &mut VmOptions, matches: &ArgMatches) {
+        let Some(itype) = vm.itype else { return };
+        let rank = |name: &str| match matches.value_source(name) {
+            Some(ValueSource::CommandLine) => Rank::CommandLine,
+            _ => self.settings.get(name).map_or(Rank::BuiltIn, |s| s.rank),
+        };
+        let [own, memory, vcpus] = ["itype", "memory", "vcpus"].map(rank);
+        if memory <= own && vcpus <= own {
+            return;
+        }
+        if memory <= own {
+            vm.memory = itype.memory();
+        }
+        if vcpus <= own {
+            vm.vcpus = Some(itype.vcpus());
+        }
+        vm.itype = None;
+    }
+
+    fn set(&mut self, name: &str, values: Vec<String>, rank: Rank) {
+        self.settings
+            .insert(name.to_owned(), Setting { values, rank });
+    }
+}
+
+impl Cli {
+    /// The options of the VM that this command line is about to start.
+    pub(crate) fn vm_options(&mut self) -> Option<&mut VmOptions> {
+        match &mut self.command {
+            super::Command::Ephemeral(ephemeral) => match &mut ephemeral.verb {
+                Verb::Run(run) => Some(&mut run.vm),
+                Verb::RunSsh(run) => Some(&mut run.vm),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// `--ro-bind` is `BCVK_RO_BIND`.
+fn variable(name: &str) -> String {
+    format!("BCVK_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The options that can be settings. Switches cannot: the command line could not take one back.
+fn settable() -> impl Iterator<Item = Arg> {
+    options()
+        .get_arguments()
+        .filter(|arg| arg.get_action().takes_values())
+        .filter(|arg| {
+            arg.get_long()
+                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
+        })
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn options() -> Command {
+    VmOptions::augment_args(Command::new("bcvk")).no_binary_name(true)
+}
+
+fn takes_many(option: &Arg) -> bool {
+    matches!(option.get_action(), ArgAction::Append)
+}
+
+fn find(name: &str) -> Result<Arg, String> {
+    settable()
+        .find(|option| option.get_long() == Some(name))
+        .ok_or_else(|| {
+            let known: Vec<String> = settable()
+                .filter_map(|option| option.get_long().map(str::to_owned))
+                .collect();
+            let known = known.join(", ");
+            if options()
+                .get_arguments()
+                .any(|a| a.get_long() == Some(name))
+            {
+                format!("'{name}' can only be given on the command line; here can be {known}")
+            } else {
+                format!("there is no option '{name}'; known are {known}")
+            }
+        })
+}
+
+/// The words that the command line would have for a value of the file's.
+fn values(option: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, String> {
+    match value.get_ref() {
+        DeValue::Array(items) if takes_many(option) => {
+            items.iter().map(|item| word(item.get_ref())).collect()
+        }
+        DeValue::Array(_) => Err("one value is wanted, not a list".to_owned()),
+        one => Ok(vec![word(one)?]),
+    }
+}
+
+fn word(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map(|number| number.to_string())
+            .map_err(|e| e.to_string()),
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        other => Err(format!(
+            "a text or a number is wanted, not a {}",
+            other.type_str()
+        )),
+    }
+}
+
+fn check_all(name: &str, values: Vec<String>) -> Result<Vec<String>, String> {
+    for value in &values {
+        check(name, value)?;
+    }
+    Ok(values)
+}
+
+/// Asks the option's own parser. What it would only find out later is looked at here as well.
+fn check(name: &str, value: &str) -> Result<(), String> {
+    match options().try_get_matches_from([format!("--{name}={value}")]) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::ValueValidation | ErrorKind::InvalidValue
+            ) =>
+        {
+            return Err(reason(&e));
+        }
+        // That one option needs or excludes another is for the whole command line to tell.
+        _ => {}
+    }
+    match name {
+        "bind" | "ro-bind" => ShareRequest::parse_in(value, Path::new("/")).map(drop),
+        "env" => EnvVar::parse(value, |_| None).map(drop),
+        _ => Ok(()),
+    }
+    .map_err(|e| e.to_string())
+}
+
+/// What a parser said, without what clap says around it.
+fn reason(error: &clap::Error) -> String {
+    if let Some(source) = std::error::Error::source(error) {
+        return source.to_string();
+    }
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().iter().take(offset);
+    before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Defaults, SettingError> {
+        Defaults::from_config(Path::new("config.toml"), text)
+    }
+
+    /// What a VM would be started with.
+    fn settled(text: &str, env: &[(&str, &str)], args: &[&str]) -> VmOptions {
+        let mut defaults = config(text).expect("a configuration");
+        let lookup = |name: &str| {
+            let found = env.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        defaults.add_environment(lookup).expect("an environment");
+        let words = ["bcvk", "ephemeral", "run", "image"].iter().chain(args);
+        let mut cli = defaults
+            .try_parse(words.map(OsString::from))
+            .expect("a command line");
+        std::mem::replace(cli.vm_options().expect("run"), empty())
+    }
+
+    fn empty() -> VmOptions {
+        VmOptions::from_arg_matches(&options().get_matches_from(Vec::<OsString>::new()))
+            .expect("no option is required")
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_environment_than_the_file() {
+        let file = "[ephemeral]\nmemory = \"1G\"\nvcpus = 3\nkarg = [\"quiet\", \"a=b c\"]\n"
+            .replace("a=b c", "a=\\\"b c\\\"");
+        let env = [
+            ("BCVK_MEMORY", "2G"),
+            ("BCVK_TIMEOUT", "7s"),
+            ("BCVK_VCPUS", ""),
+        ];
+        let vm = settled(&file, &env, &[]);
+        assert_eq!(vm.memory.mib(), 2048);
+        assert_eq!(vm.vcpus, Some(3), "an empty variable says nothing");
+        assert_eq!(vm.timeout.to_string(), "7s");
+        let kargs: Vec<_> = vm.karg.iter().map(bcvk_vm::spec::Karg::as_str).collect();
+        assert_eq!(kargs, ["quiet", "a=\"b c\""]);
+
+        let vm = settled(&file, &env, &["--memory=512M", "--karg=rw"]);
+        assert_eq!(vm.memory.mib(), 512);
+        assert_eq!(vm.karg.len(), 1, "a list is replaced, not added to");
+        assert_eq!(settled("", &[], &[]).memory.mib(), 4096);
+    }
+
+    #[test]
+    fn lists_in_the_environment_are_words_of_a_shell() {
+        let vm = settled("", &[("BCVK_BIND", "/a:b '/c d'")], &[]);
+        assert_eq!(vm.bind, ["/a:b", "/c d"]);
+    }
+
+    #[test]
+    fn an_instance_type_gives_way_to_what_was_asked_for_more_closely() {
+        let file = "[ephemeral]\nitype = \"u1.large\"\nmemory = \"1G\"\n";
+        let size = |env: &[(&str, &str)], args: &[&str]| {
+            let vm = settled(file, env, args);
+            (vm.itype.map(|t| t.name()), vm.memory.mib(), vm.vcpus)
+        };
+        assert_eq!(size(&[], &[]).0, Some("u1.large"));
+        assert_eq!(size(&[], &["--memory=2G"]), (None, 2048, Some(2)));
+        assert_eq!(size(&[], &["--vcpus=7"]), (None, 8192, Some(7)));
+        assert_eq!(size(&[("BCVK_MEMORY", "3G")], &[]), (None, 3072, Some(2)));
+        let args = ["--itype=u1.small", "--memory=9G"];
+        assert_eq!(size(&[], &args).0, Some("u1.small"));
+    }
+
+    #[test]
+    fn every_setting_can_be_one() {
+        for option in settable() {
+            let name = option.get_long().expect("a long name");
+            assert!(find(name).is_ok());
+        }
+        assert_eq!(variable("ro-bind"), "BCVK_RO_BIND");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let said: Vec<String> = [
+            "[ephemeral]\n\nmemory = \"banana\"\n",
+            "[ephemeral]\nvcpus = 0\n",
+            "[ephemeral]\nmemory = true\n",
+            "[ephemeral]\nmemory = [\"1G\"]\n",
+            "[ephemeral]\nkarg = [\"quiet\",\n  \"a b\"]\n",
+            "[ephemeral]\nbind = \"\"\n",
+            "[ephemeral]\nconsole = true\n",
+            "[ephemeral]\nname = \"vm\"\n",
+            "[ephemeral]\nmemroy = \"1G\"\n",
+            "memory = \"1G\"\n",
+            "[libvirt]\n",
+            "[ephemeral\n",
+            "[ephemeral]\nmemory = \"1G\"\nmemory = \"2G\"\n",
+        ]
+        .iter()
+        .map(|text| {
+            let error = config(text).expect_err(text);
+            format!("{}: {}", error.place, error.problem)
+        })
+        .collect();
+        insta::assert_snapshot!(said.join("\n"));
+
+        let mut defaults = Defaults::default();
+        let wrong = |variable: &str, value: &str| {
+            let (variable, value) = (variable.to_owned(), value.to_owned());
+            move |name: &str| (name == variable).then(|| value.clone())
+        };
+        let error = defaults.add_environment(wrong("BCVK_ACCEL", "magic"));
+        assert_eq!(
+            error.expect_err("wrong").place,
+            "environment variable BCVK_ACCEL"
+        );
+        let error = defaults.add_environment(wrong("BCVK_KARG", "'a"));
+        assert_eq!(
+            error.expect_err("wrong").problem,
+            "a quote in it is not closed"
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! `wait`.
+
+use std::str::FromStr;
+
+use bcvk_vm::spec::Timeout;
+use clap::Args;
+
+/// Wait until an ephemeral VM is ready, has stopped, or runs a unit
+///
+/// Exits with 0 when that is so, with 124 when it is not in time, and with 126 when the VM ended
+/// before.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral wait testvm
+  bcvk ephemeral wait --for stopped --timeout 1h testvm
+  bcvk ephemeral wait --for unit=nginx.service testvm")]
+pub(crate) struct Wait {
+    /// Name or container ID
+    pub(crate) name: String,
+
+    /// What to wait for: ready, stopped, or unit=UNIT
+    #[arg(long = "for", value_name = "WHAT", default_value = "ready")]
+    pub(crate) until: Until,
+
+    /// How long to wait at most
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub(crate) timeout: Timeout,
+}
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// sshd answers.
+    Ready,
+    /// The VM and its container have ended.
+    Stopped,
+    /// A unit of the guest's is active.
+    Unit(String),
+}
+
+/// A value of `--for` that means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UntilError {
+    #[error("'{0}' is nothing to wait for: give ready, stopped, or unit=UNIT")]
+    Unknown(String),
+    #[error("'{0}' is not a unit: give one name such as nginx.service")]
+    Unit(String),
+}
+
+impl FromStr for Until {
+    type Err = UntilError;
+
+    fn from_str(value: &str) -> Result<Self, UntilError> {
+        match value {
+            "ready" => Ok(Self::Ready),
+            "stopped" => Ok(Self::Stopped),
+            _ => match value.strip_prefix("unit=") {
+                Some(unit) if is_unit(unit) => Ok(Self::Unit(unit.to_owned())),
+                Some(unit) => Err(UntilError::Unit(unit.to_owned())),
+                None => Err(UntilError::Unknown(value.to_owned())),
+            },
+        }
+    }
+}
+
+/// The characters of `systemd.unit(5)`, so no pattern that could stand for several units.
+fn is_unit(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_wait_for() {
+        let unit = |name: &str| Ok(Until::Unit(name.to_owned()));
+        for (value, expected) in [
+            ("ready", Ok(Until::Ready)),
+            ("stopped", Ok(Until::Stopped)),
+            ("unit=nginx.service", unit("nginx.service")),
+            ("unit=getty@tty1", unit("getty@tty1")),
+            (
+                "unit=dev-disk\\x2dby.device",
+                unit("dev-disk\\x2dby.device"),
+            ),
+            ("up", Err(UntilError::Unknown("up".into()))),
+            ("unit=", Err(UntilError::Unit(String::new()))),
+            ("unit=*.service", Err(UntilError::Unit("*.service".into()))),
+            ("unit=a b", Err(UntilError::Unit("a b".into()))),
+            ("unit=--all", Err(UntilError::Unit("--all".into()))),
+        ] {
+            assert_eq!(value.parse::<Until>(), expected, "{value}");
+        }
+    }
+}

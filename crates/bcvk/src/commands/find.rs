@@ -1,0 +1,61 @@
+//! Which VM a name means. Its directory tells, so podman is asked only about one that has ended.
+
+use bcvk_vm::host::{HostError, VmDir};
+use bcvk_vm::spec::VmSpec;
+
+use super::{Context, vm_dirs};
+
+/// A VM that has a directory.
+pub(super) struct Found {
+    pub(super) dir: VmDir,
+    pub(super) spec: VmSpec,
+    /// Whether its supervisor lives.
+    pub(super) running: bool,
+}
+
+/// The running VM with this name or container ID.
+pub(super) fn running(name: &str) -> Result<Found, HostError> {
+    let found = look(name)?.ok_or_else(|| none(name))?;
+    if found.running {
+        Ok(found)
+    } else {
+        Err(HostError::NotRunning {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// The VM with this name or container ID, which may have ended and been kept.
+pub(super) fn any(name: &str) -> Result<Found, HostError> {
+    let mut found = look(name)?;
+    if found.as_ref().is_some_and(|vm| !vm.running) {
+        // The directory of one whose container is gone goes now.
+        Context::open()?;
+        found = look(name)?;
+    }
+    found.ok_or_else(|| none(name))
+}
+
+/// Names are unique among containers, but a directory may outlive its container for a while.
+fn look(name: &str) -> Result<Option<Found>, HostError> {
+    let mut ended = None;
+    for dir in vm_dirs()?.list().map_err(HostError::io("list VMs"))? {
+        let Ok(spec) = dir.read_spec() else { continue };
+        let is_id = name.len() >= 4 && dir.container_id().is_some_and(|id| id.starts_with(name));
+        if spec.name.as_str() == name || is_id {
+            let running = dir.supervisor_lives();
+            let found = Found { dir, spec, running };
+            if running {
+                return Ok(Some(found));
+            }
+            ended = Some(found);
+        }
+    }
+    Ok(ended)
+}
+
+fn none(name: &str) -> HostError {
+    HostError::NoSuchVm {
+        name: name.to_owned(),
+    }
+}

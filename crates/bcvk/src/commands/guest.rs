@@ -1,0 +1,148 @@
+//! Commands in a guest whose output bcvk reads.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bcvk_vm::host::{HostError, Tool, WatchEvent, Watcher, find_tool};
+use bcvk_vm::ssh::client;
+
+use super::find::Found;
+use super::run_ssh::end_process;
+
+/// How long ssh may take to notice that its VM is gone.
+const SSH_GRACE: Duration = Duration::from_secs(3);
+
+/// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
+const SSH_LOST: i32 = 255;
+
+/// What is read of a command's stderr: enough for an error.
+const MAX_STDERR_BYTES: u64 = 4096;
+
+/// A command that runs in a guest, over SSH and without a terminal.
+#[derive(Debug)]
+pub(super) struct GuestCommand<W> {
+    ssh: u32,
+    stdout: JoinHandle<W>,
+    stderr: JoinHandle<Vec<u8>>,
+}
+
+/// How a command in a guest ended, or why it is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With this exit code.
+    Exited(i32),
+    /// The connection was lost, or never came about, while the VM ran.
+    Lost,
+    /// The VM ended.
+    VmEnded,
+    /// The user sent a signal.
+    Signal(i32),
+    /// It was still running at the deadline.
+    Deadline,
+}
+
+impl<W: Write + Send + 'static> GuestCommand<W> {
+    /// Starts `words` in a VM that is ready; what they write goes to `out`.
+    pub(super) fn start(
+        vm: &Found,
+        words: &[&str],
+        mut out: W,
+        watcher: &Watcher,
+    ) -> Result<Self, HostError> {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        let options = ["-T".to_owned()];
+        let name = vm.spec.name.as_str();
+        let mut child = client::command(&find_tool(Tool::Ssh)?, &vm.dir, name, &options, &words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(HostError::io("run ssh"))?;
+        let ssh = child.id();
+        let pipes = (child.stdout.take(), child.stderr.take());
+        let (Some(mut stdout), Some(stderr)) = pipes else {
+            unreachable!("both are piped");
+        };
+        watcher.watch_session(child);
+        Ok(Self {
+            ssh,
+            stdout: thread::spawn(move || {
+                // A reader that has gone away ends the command, by its next write.
+                let _ = io::copy(&mut stdout, &mut out);
+                out
+            }),
+            stderr: thread::spawn(move || {
+                let mut text = Vec::new();
+                let mut stderr = stderr.take(MAX_STDERR_BYTES);
+                let _ = stderr.read_to_end(&mut text);
+                // What does not fit must not block it.
+                let _ = io::copy(&mut stderr.into_inner(), &mut io::sink());
+                text
+            }),
+        })
+    }
+
+    /// Waits for its end; returns its output and what it said on stderr. Where the connection is
+    /// lost, `grace` is how long the VM may take to end because of which it was.
+    pub(super) fn wait(
+        self,
+        watcher: &mut Watcher,
+        deadline: Option<Instant>,
+        grace: Duration,
+    ) -> (End, W, String) {
+        let end = self.await_end(watcher, deadline, grace);
+        // Those that have ended already are what was wanted.
+        end_process(self.ssh);
+        let stdout = self.stdout.join();
+        let stderr = self.stderr.join().unwrap_or_default();
+        let Ok(stdout) = stdout else {
+            unreachable!("copying does not panic");
+        };
+        (
+            end,
+            stdout,
+            String::from_utf8_lossy(&stderr).trim().to_owned(),
+        )
+    }
+
+    fn await_end(&self, watcher: &mut Watcher, deadline: Option<Instant>, grace: Duration) -> End {
+        let mut vm_ended = false;
+        let mut until = deadline;
+        loop {
+            match watcher.next(until) {
+                Some(WatchEvent::Session(status)) => {
+                    let code = status.code();
+                    let code = code.unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+                    return match code {
+                        SSH_LOST if vm_ended || ends_within(watcher, grace) => End::VmEnded,
+                        SSH_LOST => End::Lost,
+                        code => End::Exited(code),
+                    };
+                }
+                Some(WatchEvent::SupervisorEnded) => {
+                    vm_ended = true;
+                    until = Some(Instant::now() + SSH_GRACE);
+                }
+                Some(WatchEvent::Signal(signal)) => return End::Signal(signal),
+                Some(WatchEvent::Status(_)) => {}
+                None if vm_ended => return End::VmEnded,
+                None => return End::Deadline,
+            }
+        }
+    }
+}
+
+/// ssh sees the end of a guest's sshd before the VM has ended.
+fn ends_within(watcher: &mut Watcher, grace: Duration) -> bool {
+    let deadline = Instant::now() + grace;
+    loop {
+        match watcher.next(Some(deadline)) {
+            Some(WatchEvent::SupervisorEnded) => return true,
+            Some(WatchEvent::Signal(_)) | None => return false,
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `bcvk images`.
+
+use std::process::ExitCode;
+
+use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::{BootableImage, HostError, Tool, find_tool};
+use bcvk_vm::status::Timestamp;
+
+use crate::cli::{Images, ImagesList, ImagesVerb};
+use crate::ui::{self, Ui};
+
+/// Hexadecimal digits of an ID that podman shows.
+const SHORT_ID: usize = 12;
+
+pub(super) fn images(images: &Images, ui: &Ui) -> Result<ExitCode, HostError> {
+    match &images.verb {
+        ImagesVerb::List(args) => list(args, ui),
+    }
+}
+
+fn list(args: &ImagesList, ui: &Ui) -> Result<ExitCode, HostError> {
+    let podman = Podman::new(find_tool(Tool::Podman)?);
+    let images = BootableImage::list(&podman)?;
+    if args.json {
+        ui.json(&images)?;
+    } else {
+        let now = i64::try_from(Timestamp::now().0 / 1_000_000).unwrap_or(i64::MAX);
+        ui::print(&ui::table(
+            &["NAME", "IMAGE ID", "SIZE", "CREATED"],
+            images.iter().flat_map(|image| rows(image, now)),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One for each name.
+fn rows(image: &BootableImage, now: i64) -> Vec<Vec<String>> {
+    let row = |name: &str| {
+        vec![
+            name.to_owned(),
+            image.id.chars().take(SHORT_ID).collect(),
+            ui::size(image.size),
+            ui::age(u64::try_from(now - image.created).unwrap_or(0)),
+        ]
+    };
+    if image.names.is_empty() {
+        vec![row("<none>")]
+    } else {
+        image.names.iter().map(|name| row(name)).collect()
+    }
+}

@@ -1,0 +1,175 @@
+//! `bcvk ephemeral inspect`.
+
+use std::process::ExitCode;
+
+use bcvk_vm::host::HostError;
+use bcvk_vm::status::{Phase, Status, StatusReader, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::find::{self, Found};
+use super::ps::vm_state;
+use crate::cli::Inspect;
+use crate::ui::Ui;
+
+/// All about one VM. The keys are documented in bcvk-ephemeral-inspect(8).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description {
+    id: Option<String>,
+    name: String,
+    image: Image,
+    state: &'static str,
+    spec: Value,
+    status: Option<Status>,
+    timings: Timings,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Image {
+    id: String,
+    name: String,
+}
+
+/// Seconds that each phase took; `None` for one that is not over or that nothing told of.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Timings {
+    preparing: Option<f64>,
+    qemu: Option<f64>,
+    kernel: Option<f64>,
+    initrd: Option<f64>,
+    userspace: Option<f64>,
+    /// From the supervisor's first word until ready.
+    boot: Option<f64>,
+    /// From ready until the VM was to stop or ended, or until now.
+    ready: Option<f64>,
+    stopping: Option<f64>,
+    /// From the supervisor's first word until its last, or until now.
+    total: Option<f64>,
+}
+
+pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
+    let Found { dir, spec, running } = find::any(&args.name)?;
+    let status = StatusReader::new(dir.path())
+        .read()
+        .map_err(HostError::io("read the VM's status"))?;
+    let now = running.then(Timestamp::now);
+    ui.json(&Description {
+        id: dir.container_id(),
+        name: spec.name.to_string(),
+        image: Image {
+            id: spec.image.id.clone(),
+            name: spec.image.reference.clone(),
+        },
+        state: vm_state(running, status.as_ref()),
+        spec: spec
+            .public()
+            .map_err(|e| HostError::io("describe the VM")(e.into()))?,
+        timings: status
+            .as_ref()
+            .map(|status| timings(status, now))
+            .unwrap_or_default(),
+        status,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `now` is `None` for a VM that has ended.
+fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
+    let began = |phase| status.began(phase);
+    let after = |phase: Phase| {
+        let later = status.history.iter().filter(|e| e.phase > phase);
+        later.map(|e| e.at).min()
+    };
+    let span = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.seconds_since(from?));
+    let took = |phase| span(began(phase), after(phase));
+    Timings {
+        preparing: took(Phase::Preparing),
+        qemu: took(Phase::Qemu),
+        kernel: took(Phase::Kernel),
+        initrd: took(Phase::Initrd),
+        userspace: took(Phase::Userspace),
+        boot: span(began(Phase::Preparing), began(Phase::Ready)),
+        ready: span(began(Phase::Ready), after(Phase::Ready).or(now)),
+        stopping: took(Phase::Stopping),
+        total: span(began(Phase::Preparing), began(Phase::Exited).or(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bcvk_vm::status::Event;
+
+    use super::*;
+
+    fn status(history: &[(Phase, u64)]) -> Status {
+        let history: Vec<Event> = history
+            .iter()
+            .map(|(phase, seconds)| Event {
+                phase: *phase,
+                at: Timestamp(seconds * 1_000_000),
+            })
+            .collect();
+        Status {
+            phase: history[history.len() - 1].phase,
+            since: history[history.len() - 1].at,
+            history,
+            failure: None,
+            warnings: vec![],
+        }
+    }
+
+    #[test]
+    fn phases_add_up() {
+        use Phase::{Exited, Initrd, Kernel, Preparing, Qemu, Ready, Stopping, Userspace};
+        let boot = [
+            (Preparing, 100),
+            (Qemu, 101),
+            (Kernel, 103),
+            (Initrd, 106),
+            (Userspace, 110),
+            (Ready, 115),
+        ];
+        let ready = timings(&status(&boot), Some(Timestamp(118_000_000)));
+        let expected = Timings {
+            preparing: Some(1.0),
+            qemu: Some(2.0),
+            kernel: Some(3.0),
+            initrd: Some(4.0),
+            userspace: Some(5.0),
+            boot: Some(15.0),
+            ready: Some(3.0),
+            stopping: None,
+            total: Some(18.0),
+        };
+        assert_eq!(ready, expected);
+
+        let mut all = boot.to_vec();
+        all.extend([(Stopping, 120), (Exited, 122)]);
+        let expected = Timings {
+            ready: Some(5.0),
+            stopping: Some(2.0),
+            total: Some(22.0),
+            ..expected
+        };
+        assert_eq!(timings(&status(&all), None), expected);
+    }
+
+    #[test]
+    fn what_nothing_told_of_is_not_made_up() {
+        use Phase::{Kernel, Preparing, Qemu, Ready};
+        let killed = timings(&status(&[(Preparing, 1), (Qemu, 2), (Kernel, 3)]), None);
+        let expected = Timings {
+            preparing: Some(1.0),
+            qemu: Some(1.0),
+            ..Timings::default()
+        };
+        assert_eq!(killed, expected);
+        // An initramfs without the control port's driver.
+        let told = status(&[(Preparing, 1), (Qemu, 2), (Kernel, 3), (Ready, 9)]);
+        let told = timings(&told, Some(Timestamp(9_000_000)));
+        assert_eq!((told.kernel, told.initrd), (Some(6.0), None));
+    }
+}

@@ -1,0 +1,93 @@
+//! `bcvk ephemeral logs`.
+
+use std::io::{self, Read};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bcvk_vm::host::{ConsoleLog, HostError, SignalSource, WatchEvent, Watcher};
+
+use super::find::{self, Found};
+use super::guest::{End, GuestCommand};
+use super::ssh::await_ready;
+use crate::cli::Logs;
+use crate::ui::{self, GuestOutput, Ui};
+
+/// How often a console that is followed is looked at. A person watches it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a guest that has ended its sessions may take to power off: what `podman stop` allows.
+const POWER_OFF: Duration = Duration::from_secs(30);
+
+pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
+    if args.journal {
+        journal(args, ui)
+    } else {
+        console(args)
+    }
+}
+
+fn console(args: &Logs) -> Result<ExitCode, HostError> {
+    let vm = find::any(&args.name)?;
+    let mut log = ConsoleLog::of(&vm.dir);
+    let mut out = GuestOutput::new();
+    if args.follow && vm.running {
+        return follow(&vm, &mut log, &mut out);
+    }
+    let length = log.length().map_err(HostError::io("read the console"))?;
+    // A reader that has gone away (`logs … | head`) is no error.
+    let _ = io::copy(&mut log.take(length), &mut out);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn follow(vm: &Found, log: &mut ConsoleLog, out: &mut GuestOutput) -> Result<ExitCode, HostError> {
+    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut ended = false;
+    loop {
+        if io::copy(log, out).is_err() || ended {
+            return Ok(ExitCode::SUCCESS);
+        }
+        match watcher.next(Some(Instant::now() + LOOK)) {
+            // The console's last words are in the log by now.
+            Some(WatchEvent::SupervisorEnded) => ended = true,
+            Some(WatchEvent::Signal(signal)) => {
+                return Ok(ExitCode::from(ui::interrupted(signal)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
+    let vm = find::running(&args.name)?;
+    if vm.spec.ssh.is_none() {
+        return Err(HostError::NoSsh {
+            name: args.name.clone(),
+        });
+    }
+    await_ready(&vm.dir, ui)?;
+    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut words = vec!["journalctl", "-b", "-o", "short-monotonic", "--no-pager"];
+    if args.follow {
+        // Without the second, following shows the last ten lines alone.
+        words.extend(["--follow", "--no-tail"]);
+    }
+    let command = GuestCommand::start(&vm, &words, GuestOutput::new(), &watcher)?;
+    let (end, _, stderr) = command.wait(&mut watcher, None, POWER_OFF);
+    match end {
+        End::Exited(0) => Ok(ExitCode::SUCCESS),
+        End::VmEnded if args.follow => Ok(ExitCode::SUCCESS),
+        End::VmEnded => Err(HostError::EndedBefore {
+            name: args.name.clone(),
+            awaited: "all of its journal was read".to_owned(),
+            failure: watcher.failure().map(Box::new),
+        }),
+        End::Signal(signal) => Ok(ExitCode::from(ui::interrupted(signal))),
+        End::Exited(_) | End::Lost | End::Deadline => Err(HostError::InGuest {
+            name: args.name.clone(),
+            action: "read the journal",
+            stderr,
+        }),
+    }
+}

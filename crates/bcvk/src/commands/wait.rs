@@ -1,0 +1,208 @@
+//! `bcvk ephemeral wait`.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, WatchEvent, Watcher, find_tool};
+use bcvk_vm::status::{Phase, StatusReader};
+
+use super::find::{self, Found};
+use super::guest::{End, GuestCommand};
+use super::run_ssh::end_process;
+use crate::cli::{Until, Wait};
+use crate::ui::Ui;
+
+/// How long the supervisor may take to say why its VM has ended.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// How long a container that podman calls running may be without its supervisor's lock, and how
+/// often to look. It takes milliseconds, and there is nothing there to wait on before.
+const BEGIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Exit code of [`SCRIPT`] for a unit that will not become active by itself.
+const NOT_ACTIVE: i32 = 3;
+/// Exit code of `timeout(1)`.
+const TIMED_OUT: i32 = 124;
+
+/// Waits in the guest for the unit `$1`. No program of systemd's does: `systemctl start` waits for
+/// a job, but makes one where there is none, and so starts what the boot would not; `is-active` has
+/// no `--wait` in 252 or 257. So this looks, often enough for a person and seldom enough for an
+/// emulated processor. Failed units that systemd will restart are `activating`.
+const SCRIPT: &str = r#"
+while :; do
+    case "$(systemctl show --property=LoadState,ActiveState -- "$1" | tr '\n' ' ')" in
+    *ActiveState=active* | *ActiveState=reloading*) exit 0 ;;
+    *ActiveState=failed*) echo failed; exit 3 ;;
+    *LoadState=not-found*) echo 'not there'; exit 3 ;;
+    *LoadState=masked*) echo masked; exit 3 ;;
+    *LoadState=bad-setting* | *LoadState=error*) echo 'not valid'; exit 3 ;;
+    esac
+    sleep 0.2
+done
+"#;
+
+/// One wait: for what, and until when.
+struct Waiting<'a> {
+    args: &'a Wait,
+    deadline: Instant,
+}
+
+pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
+    let waiting = Waiting {
+        args,
+        deadline: Instant::now() + args.timeout.duration(),
+    };
+    let mut vm = find::any(&args.name)?;
+    if !vm.running {
+        vm.running = begins(&vm.dir)?;
+    }
+    match &args.until {
+        Until::Stopped => waiting.stopped(&vm)?,
+        Until::Ready => {
+            waiting.ready(&vm, ui)?;
+        }
+        Until::Unit(unit) => {
+            if vm.spec.ssh.is_none() {
+                return Err(HostError::NoSsh {
+                    name: args.name.clone(),
+                });
+            }
+            let mut watcher = waiting.ready(&vm, ui)?;
+            waiting.unit(&vm, unit, &mut watcher)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a VM without a supervisor gets one: `podman start` returns before that has begun.
+fn begins(dir: &VmDir) -> Result<bool, HostError> {
+    let podman = Podman::new(find_tool(Tool::Podman)?);
+    let Some(id) = dir.container_id() else {
+        return Ok(false);
+    };
+    let deadline = Instant::now() + BEGIN;
+    while podman.find(&id)?.is_some_and(|c| c.is_running()) && Instant::now() < deadline {
+        if dir.supervisor_lives() {
+            return Ok(true);
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(dir.supervisor_lives())
+}
+
+impl Waiting<'_> {
+    /// Waits until the VM is ready.
+    fn ready(&self, vm: &Found, ui: &Ui) -> Result<Watcher, HostError> {
+        if !vm.running {
+            return Err(self.ended_before(vm, "it was ready"));
+        }
+        let mut watcher = watch(vm)?;
+        let mut progress = ui.progress(true);
+        let ready = watcher.wait(
+            Target::Phase(Phase::Ready),
+            Some(self.left()),
+            &mut |status| progress.show(status),
+        );
+        progress.finish();
+        match ready {
+            Ok(_) => Ok(watcher),
+            Err(HostError::ReadyTimeout { phase, .. }) => {
+                Err(self.timeout(format!("being ready (it is at: {phase})")))
+            }
+            Err(HostError::Vm(failure)) => Err(HostError::EndedBefore {
+                name: self.args.name.clone(),
+                awaited: "it was ready".to_owned(),
+                failure: Some(failure),
+            }),
+            Err(HostError::SupervisorVanished { .. }) => Err(self.ended_before(vm, "it was ready")),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Waits until the VM and its container have ended, however they do.
+    fn stopped(&self, vm: &Found) -> Result<(), HostError> {
+        let id = vm.dir.container_id();
+        let mut watcher = watch(vm)?;
+        let ended = watcher.wait(Target::End, Some(self.left()), &mut |_| {});
+        match ended {
+            Err(HostError::Interrupted { signal }) => {
+                return Err(HostError::Interrupted { signal });
+            }
+            Err(HostError::ReadyTimeout { .. }) => return Err(self.timeout("its end".to_owned())),
+            _ => {}
+        }
+        let Some(id) = id else { return Ok(()) };
+        // podman learns of it a little later; until then, it would not remove the container.
+        let podman = Podman::new(find_tool(Tool::Podman)?);
+        let gone = podman
+            .await_end(&id)
+            .map_err(HostError::io("run podman wait"))?;
+        let pid = gone.id();
+        watcher.watch_session(gone);
+        let result = loop {
+            match watcher.next(Some(self.deadline)) {
+                Some(WatchEvent::Session(_)) => return Ok(()),
+                Some(WatchEvent::Signal(signal)) => break HostError::Interrupted { signal },
+                None => break self.timeout("its container's end".to_owned()),
+                Some(_) => {}
+            }
+        };
+        end_process(pid);
+        Err(result)
+    }
+
+    /// Waits until a unit in a VM that is ready is active.
+    fn unit(&self, vm: &Found, unit: &str, watcher: &mut Watcher) -> Result<(), HostError> {
+        let awaited = || format!("unit {unit}");
+        // Bounded in the guest too, so that nothing stays there when this is interrupted.
+        let seconds = format!("{:.3}", self.left().as_secs_f64().max(0.001));
+        let words = ["timeout", &seconds, "sh", "-c", SCRIPT, "sh", unit];
+        let command = GuestCommand::start(vm, &words, Vec::new(), watcher)?;
+        let (end, stdout, stderr) = command.wait(watcher, Some(self.deadline), LAST_WORD);
+        match end {
+            End::Exited(0) => Ok(()),
+            End::Exited(NOT_ACTIVE) => Err(HostError::UnitNotActive {
+                name: self.args.name.clone(),
+                unit: unit.to_owned(),
+                state: String::from_utf8_lossy(&stdout).trim().to_owned(),
+            }),
+            End::Exited(TIMED_OUT) | End::Deadline => Err(self.timeout(awaited())),
+            End::VmEnded => Err(self.ended_before(vm, &format!("unit {unit} was active"))),
+            End::Signal(signal) => Err(HostError::Interrupted { signal }),
+            End::Exited(_) | End::Lost => Err(HostError::InGuest {
+                name: self.args.name.clone(),
+                action: "ask for the unit",
+                stderr,
+            }),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn timeout(&self, awaited: String) -> HostError {
+        HostError::WaitTimeout {
+            name: self.args.name.clone(),
+            awaited,
+            timeout: self.args.timeout,
+        }
+    }
+
+    fn ended_before(&self, vm: &Found, awaited: &str) -> HostError {
+        let status = StatusReader::new(vm.dir.path()).read().ok().flatten();
+        HostError::EndedBefore {
+            name: self.args.name.clone(),
+            awaited: awaited.to_owned(),
+            failure: status.and_then(|status| status.failure).map(Box::new),
+        }
+    }
+}
+
+fn watch(vm: &Found) -> Result<Watcher, HostError> {
+    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))
+}
