@@ -86,10 +86,10 @@ pub enum HostError {
         awaited: String,
         failure: Option<Box<Failure>>,
     },
-    #[error("waited {timeout} for VM {name} in vain: {awaited} is still to come")]
+    #[error("VM {name} {state} after {timeout}")]
     WaitTimeout {
         name: String,
-        awaited: String,
+        state: String,
         timeout: Timeout,
     },
     #[error("unit {unit} in VM {name} will not become active: it is {state}")]
@@ -110,6 +110,11 @@ pub enum HostError {
     Detached,
     #[error("interrupted")]
     Interrupted { signal: i32 },
+    #[error("{option}: {source}")]
+    Option {
+        option: &'static str,
+        source: SpecError,
+    },
     #[error(transparent)]
     Spec(#[from] SpecError),
 }

@@ -22,6 +22,15 @@ pub struct StatusWriter {
 }
 
 impl StatusWriter {
+    /// Removes what an earlier start of the same container has left in `dir`. To be called before
+    /// the supervisor takes its lock: whoever finds that held must not read of an earlier boot.
+    pub fn forget(dir: &Path) -> io::Result<()> {
+        match fs::remove_file(dir.join(STATUS)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts a history in `dir`, dropping that of an earlier start of the same container.
     pub fn create(dir: &Path) -> io::Result<Self> {
         let events = OpenOptions::new()

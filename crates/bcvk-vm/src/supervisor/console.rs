@@ -87,6 +87,11 @@ struct Log {
 
 impl Log {
     fn create(path: &Path) -> io::Result<Self> {
+        // That of an earlier start of the same container.
+        match fs::remove_file(path.with_extension("log.1")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,

@@ -3,7 +3,7 @@
 //! One message a line, `WORD` or `WORD REST`. The guest is not trusted: lines are bounded, unknown
 //! words are ignored, and nothing said here can do more than describe or end this VM.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -14,8 +14,8 @@ use crate::status::printable;
 /// Name of the virtio-serial port, under `/dev/virtio-ports/` in the guest.
 pub(crate) const PORT: &str = "org.bcvk.control";
 
-/// Longest line that is read; longer ones end the conversation.
-const MAX_LINE_BYTES: u64 = 4096;
+/// Longest line that is kept; the rest of a longer one is passed over.
+const MAX_LINE_BYTES: usize = 4096;
 
 /// What the guest can say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Message {
     }
 }
 
-/// Reads messages until QEMU closes the port or the guest breaks the rules.
+/// Reads messages until QEMU closes the port.
 pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
     thread::spawn(move || {
         let mut port = BufReader::new(port);
@@ -57,18 +57,27 @@ pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
                 return;
             }
         }
-        // Keep draining: a guest that writes into a full port would block.
-        let _ = io::copy(&mut port, &mut io::sink());
     });
 }
 
+/// The next line, without its end; `None` when there is no more.
 fn read_line(port: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
-    port.take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-    if line.last() == Some(&b'\n') {
-        Ok(Some(String::from_utf8_lossy(&line).into_owned()))
-    } else {
-        Ok(None)
+    loop {
+        let buffer = port.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(None);
+        }
+        let (part, used, ended) = match buffer.iter().position(|&byte| byte == b'\n') {
+            Some(end) => (&buffer[..end], end + 1, true),
+            None => (buffer, buffer.len(), false),
+        };
+        let room = MAX_LINE_BYTES - line.len();
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        port.consume(used);
+        if ended {
+            return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+        }
     }
 }
 
@@ -88,8 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_read_to_its_end() {
-        let mut endless = BufReader::new(io::repeat(b'x'));
-        assert_eq!(read_line(&mut endless).expect("read"), None);
+    fn a_long_line_is_cut_and_the_next_one_is_whole() {
+        let text = format!("{}\ninitrd\nunfinished", "x".repeat(3 * MAX_LINE_BYTES));
+        let mut port = BufReader::new(text.as_bytes());
+        let cut = read_line(&mut port).expect("read").expect("a line");
+        assert_eq!(cut.len(), MAX_LINE_BYTES);
+        let next = read_line(&mut port).expect("read").expect("a line");
+        assert_eq!(next, "initrd");
+        assert_eq!(read_line(&mut port).expect("read"), None);
     }
 }

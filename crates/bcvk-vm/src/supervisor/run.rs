@@ -93,7 +93,9 @@ struct Running {
 impl Supervisor {
     fn start() -> io::Result<Self> {
         let dir = VmDir::at(CONTAINER_VM_DIR);
-        let locks = [dir.hold()?, dir.lock_as_supervisor()?];
+        let hold = dir.hold()?;
+        StatusWriter::forget(dir.path())?;
+        let locks = [hold, dir.lock_as_supervisor()?];
         let spec = dir.read_spec()?;
         spec.validate().map_err(io::Error::other)?;
         let status = StatusWriter::create(dir.path())?;

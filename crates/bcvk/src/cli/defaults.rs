@@ -62,8 +62,14 @@ impl Defaults {
             problem,
         };
         let document = DeTable::parse(text).map_err(|e| {
-            let offset = e.span().map_or(0, |span| span.start);
-            at(offset, e.message().to_owned())
+            let span = e.span().unwrap_or_default();
+            let what = text.get(span.clone()).unwrap_or_default().trim();
+            let problem = if what.is_empty() || what.contains('\n') {
+                e.message().to_owned()
+            } else {
+                format!("{} at '{what}'", e.message())
+            };
+            at(span.start, problem)
         })?;
         let mut defaults = Self::default();
         for (key, value) in document.get_ref() {
@@ -76,10 +82,14 @@ impl Defaults {
             for (key, value) in table {
                 let name = key.get_ref();
                 let option = find(name).map_err(|problem| at(key.span().start, problem))?;
-                let values = values(&option, value)
-                    .and_then(|values| check_all(name, values))
-                    .map_err(|problem| at(value.span().start, format!("{name}: {problem}")))?;
-                defaults.set(name, values, Rank::ConfigFile);
+                let mut words = Vec::new();
+                for value in values(&option, value) {
+                    let word = word(value.get_ref())
+                        .and_then(|word| check(name, &word).map(|()| word))
+                        .map_err(|problem| at(value.span().start, format!("{name}: {problem}")))?;
+                    words.push(word);
+                }
+                defaults.set(name, words, Rank::ConfigFile);
             }
         }
         Ok(defaults)
@@ -229,15 +239,14 @@ fn find(name: &str) -> Result<Arg, String> {
         })
 }
 
-/// The words that the command line would have for a value of the file's.
-fn values(option: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, String> {
-    match value.get_ref() {
-        DeValue::Array(items) if takes_many(option) => {
-            items.iter().map(|item| word(item.get_ref())).collect()
-        }
-        DeValue::Array(_) => Err("one value is wanted, not a list".to_owned()),
-        one => Ok(vec![word(one)?]),
-    }
+/// The values that each are one word for the command line.
+fn values<'v, 'i>(
+    option: &Arg,
+    value: &'v Spanned<DeValue<'i>>,
+) -> impl Iterator<Item = &'v Spanned<DeValue<'i>>> {
+    let items = value.get_ref().as_array().filter(|_| takes_many(option));
+    let one = items.is_none().then_some(value);
+    items.into_iter().flatten().chain(one)
 }
 
 fn word(value: &DeValue<'_>) -> Result<String, String> {
@@ -248,7 +257,7 @@ fn word(value: &DeValue<'_>) -> Result<String, String> {
             .map_err(|e| e.to_string()),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         other => Err(format!(
-            "a text or a number is wanted, not a {}",
+            "one text or number is wanted here, not a value of type {}",
             other.type_str()
         )),
     }
@@ -398,7 +407,9 @@ mod tests {
         .iter()
         .map(|text| {
             let error = config(text).expect_err(text);
-            format!("{}: {}", error.place, error.problem)
+            // Without the list of what is known, which grows with the options.
+            let problem = error.problem.split("; ").next().unwrap_or_default();
+            format!("{}: {problem}", error.place)
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"));

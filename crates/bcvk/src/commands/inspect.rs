@@ -83,7 +83,10 @@ fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
         let later = status.history.iter().filter(|e| e.phase > phase);
         later.map(|e| e.at).min()
     };
-    let span = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.seconds_since(from?));
+    let span = |from: Option<Timestamp>, to: Option<Timestamp>| {
+        // Time stamps are microseconds; a binary fraction would show more.
+        Some((to?.seconds_since(from?) * 1e6).round() / 1e6)
+    };
     let took = |phase| span(began(phase), after(phase));
     Timings {
         preparing: took(Phase::Preparing),

@@ -140,7 +140,9 @@ fn shares(options: &VmOptions) -> Result<Vec<Share>, HostError> {
     requests
         .enumerate()
         .map(|(index, (request, read_only))| {
-            share(index, &ShareRequest::parse_in(request, &cwd)?, read_only)
+            let option = if read_only { "--ro-bind" } else { "--bind" };
+            let request = ShareRequest::parse_in(request, &cwd).map_err(in_option(option))?;
+            share(index, &request, read_only)
         })
         .collect()
 }
@@ -162,12 +164,17 @@ fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share,
     })
 }
 
-fn environment(words: &[String]) -> Result<Vec<EnvVar>, SpecError> {
+fn environment(words: &[String]) -> Result<Vec<EnvVar>, HostError> {
     let mut env = Vec::new();
     for word in words {
-        env.extend(EnvVar::parse(word, |name| env::var(name).ok())?);
+        let var = EnvVar::parse(word, |name| env::var(name).ok()).map_err(in_option("--env"))?;
+        env.extend(var);
     }
     Ok(env)
+}
+
+fn in_option(option: &'static str) -> impl FnOnce(SpecError) -> HostError {
+    move |source| HostError::Option { option, source }
 }
 
 fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> {

@@ -100,7 +100,8 @@ impl Waiting<'_> {
             return Err(self.ended_before(vm, "it was ready"));
         }
         let mut watcher = watch(vm)?;
-        let mut progress = ui.progress(true);
+        // What is ready already has no progress to show.
+        let mut progress = ui.progress(!is_ready(&vm.dir));
         let ready = watcher.wait(
             Target::Phase(Phase::Ready),
             Some(self.left()),
@@ -110,7 +111,7 @@ impl Waiting<'_> {
         match ready {
             Ok(_) => Ok(watcher),
             Err(HostError::ReadyTimeout { phase, .. }) => {
-                Err(self.timeout(format!("being ready (it is at: {phase})")))
+                Err(self.timeout(format!("was not ready, but still at: {phase},")))
             }
             Err(HostError::Vm(failure)) => Err(HostError::EndedBefore {
                 name: self.args.name.clone(),
@@ -131,7 +132,9 @@ impl Waiting<'_> {
             Err(HostError::Interrupted { signal }) => {
                 return Err(HostError::Interrupted { signal });
             }
-            Err(HostError::ReadyTimeout { .. }) => return Err(self.timeout("its end".to_owned())),
+            Err(HostError::ReadyTimeout { .. }) => {
+                return Err(self.timeout("had not ended".to_owned()));
+            }
             _ => {}
         }
         let Some(id) = id else { return Ok(()) };
@@ -146,7 +149,7 @@ impl Waiting<'_> {
             match watcher.next(Some(self.deadline)) {
                 Some(WatchEvent::Session(_)) => return Ok(()),
                 Some(WatchEvent::Signal(signal)) => break HostError::Interrupted { signal },
-                None => break self.timeout("its container's end".to_owned()),
+                None => break self.timeout("had a container that had not ended".to_owned()),
                 Some(_) => {}
             }
         };
@@ -156,7 +159,6 @@ impl Waiting<'_> {
 
     /// Waits until a unit in a VM that is ready is active.
     fn unit(&self, vm: &Found, unit: &str, watcher: &mut Watcher) -> Result<(), HostError> {
-        let awaited = || format!("unit {unit}");
         // Bounded in the guest too, so that nothing stays there when this is interrupted.
         let seconds = format!("{:.3}", self.left().as_secs_f64().max(0.001));
         let words = ["timeout", &seconds, "sh", "-c", SCRIPT, "sh", unit];
@@ -169,7 +171,9 @@ impl Waiting<'_> {
                 unit: unit.to_owned(),
                 state: String::from_utf8_lossy(&stdout).trim().to_owned(),
             }),
-            End::Exited(TIMED_OUT) | End::Deadline => Err(self.timeout(awaited())),
+            End::Exited(TIMED_OUT) | End::Deadline => {
+                Err(self.timeout(format!("had unit {unit} not active")))
+            }
             End::VmEnded => Err(self.ended_before(vm, &format!("unit {unit} was active"))),
             End::Signal(signal) => Err(HostError::Interrupted { signal }),
             End::Exited(_) | End::Lost => Err(HostError::InGuest {
@@ -184,10 +188,10 @@ impl Waiting<'_> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    fn timeout(&self, awaited: String) -> HostError {
+    fn timeout(&self, state: String) -> HostError {
         HostError::WaitTimeout {
             name: self.args.name.clone(),
-            awaited,
+            state,
             timeout: self.args.timeout,
         }
     }
@@ -200,6 +204,11 @@ impl Waiting<'_> {
             failure: status.and_then(|status| status.failure).map(Box::new),
         }
     }
+}
+
+fn is_ready(dir: &VmDir) -> bool {
+    let status = StatusReader::new(dir.path()).read().ok().flatten();
+    status.is_some_and(|status| status.phase == Phase::Ready)
 }
 
 fn watch(vm: &Found) -> Result<Watcher, HostError> {

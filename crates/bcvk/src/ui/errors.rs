@@ -120,7 +120,10 @@ pub(crate) fn interrupted(signal: i32) -> u8 {
 
 fn code(error: &HostError) -> u8 {
     match error {
-        HostError::Spec(_) | HostError::SshNeeded | HostError::Setting { .. } => code::USAGE,
+        HostError::Spec(_)
+        | HostError::Option { .. }
+        | HostError::SshNeeded
+        | HostError::Setting { .. } => code::USAGE,
         HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
         HostError::EndedBefore { .. } => code::NOT_READY,
         HostError::Interrupted { signal } => interrupted(*signal),

@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn sizes_and_ages_are_round() {
         for (bytes, text) in [
-            (999, "999 B"),
+            (940, "940 B"),
             (1_499, "1.5 kB"),
             (999_950, "1.0 MB"),
             (200_113_028, "200.1 MB"),
