@@ -327,8 +327,11 @@ impl Supervisor {
                 }
                 self.expect_failure("the guest could not start its services", REPORT_GRACE);
             }
+            // A unit that systemd is about to start again has not failed yet.
             Message::Reported => {
-                if let Some((failure, _)) = self.pending_failure.take() {
+                if !self.failed_units.is_empty()
+                    && let Some((failure, _)) = self.pending_failure.take()
+                {
                     self.guest_failed(failure);
                 }
             }

@@ -72,6 +72,8 @@ fn causes(error: &HostError) -> Vec<String> {
             .chain(&failure.causes)
             .cloned()
             .collect(),
+        // Its message has said it.
+        HostError::Option { .. } => Vec::new(),
         HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
             stderr.lines().map(str::to_owned).collect()
         }
