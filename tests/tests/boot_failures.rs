@@ -60,19 +60,46 @@ fn powering_off_before_being_ready_is_shown() {
     sandbox.finish();
 }
 
-/// A reboot is no way to be ready either: an ephemeral VM would come up as somebody else.
+/// What the guest's systemd knows is passed on, and ssh is not waited for in vain.
 #[test]
-fn a_failed_unit_that_ssh_needs_is_named() {
+fn an_sshd_that_cannot_start_is_named() {
     let sandbox = Sandbox::new();
-    let _ = run_ssh(
-        &sandbox,
-        &[
-            "--karg=systemd.mask=ssh.service",
-            "--karg=systemd.mask=ssh.socket",
-            "--timeout=100s",
-        ],
-    )
-    .expect_no_stderr("panicked");
+    let image = sandbox.build_image("FROM BASE\nRUN echo Nonsense yes >/etc/ssh/sshd_config\n");
+    let output = sandbox
+        .bcvk([
+            "run-ssh",
+            "--name",
+            &sandbox.name("vm"),
+            "--timeout=4m",
+            &image,
+            "true",
+        ])
+        .limit(limit::BOOT)
+        .run();
+    sandbox.remove_image(&image);
+    let _ = output
+        .expect_error(126, &["failed units", "ssh", "hint: "])
+        .expect_within(SOON);
+    sandbox.finish();
+}
+
+/// As on desktop images: installed, but not for everyone to use.
+#[test]
+fn an_sshd_that_is_disabled_is_started() {
+    let sandbox = Sandbox::new();
+    let image = sandbox.build_image("FROM BASE\nRUN systemctl disable ssh.service ssh.socket\n");
+    let output = sandbox
+        .bcvk([
+            "run-ssh",
+            "--name",
+            &sandbox.name("vm"),
+            &image,
+            "systemctl --failed --no-legend",
+        ])
+        .limit(limit::BOOT)
+        .run();
+    sandbox.remove_image(&image);
+    let _ = output.expect_success().expect_empty_stdout();
     sandbox.finish();
 }
 

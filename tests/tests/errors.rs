@@ -134,7 +134,7 @@ fn an_image_that_is_not_here_is_an_error_of_podmans() {
         let _ = sandbox
             .bcvk(["run-ssh", "--pull=never", missing, "true"])
             .run()
-            .expect_error(125, &[missing, "does not exist", "hint: ", "podman pull"])
+            .expect_error(125, &[missing, "does not exist", "hint: ", "podman build"])
             .expect_within(AT_ONCE);
     });
     // podman tries for a while.
@@ -169,7 +169,10 @@ fn images_that_cannot_boot_are_refused_at_once() {
             images::nosshd(),
             &["sshd", "hint: ", "openssh-server", "--no-ssh-keygen"],
         ),
-        (images::scratch(), &["not an operating system", "hint: "]),
+        (
+            images::scratch(),
+            &["could not start", "hint: ", "operating system"],
+        ),
     ] {
         for (verb, more) in [
             ("run-ssh", &[][..]),

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::limit;
 use crate::process::Process;
 use crate::sandbox::Sandbox;
 use crate::wait::within;
@@ -27,9 +29,9 @@ pub(crate) fn await_nothing_left(sandbox: &Sandbox, limit: Duration) -> Vec<Stri
 
 fn leftovers(sandbox: &Sandbox) -> Vec<String> {
     let mut left: Vec<String> = Vec::new();
-    left.extend(processes(sandbox).iter().map(Process::describe));
+    left.extend(processes(sandbox.prefix()).iter().map(Process::describe));
     left.extend(
-        vm_dirs(sandbox)
+        vm_dirs(sandbox, sandbox.prefix())
             .iter()
             .map(|dir| format!("VM directory {}", dir.display())),
     );
@@ -42,47 +44,73 @@ fn leftovers(sandbox: &Sandbox) -> Vec<String> {
     left.extend(
         containers
             .iter()
-            .filter(|c| c.is_own(sandbox))
+            .filter(|c| c.name.starts_with(sandbox.prefix()))
             .map(|c| format!("container {} ({})", c.name, c.state)),
     );
-    left.extend(mounts(sandbox, containers.is_empty()));
+    left.extend(leftover_mounts(sandbox, containers.is_empty()));
     left
 }
 
-/// Removes what [`leftovers`] would name, so that one failure does not become another's.
+/// Removes what the sandbox's test has left, so that one failure does not become another's.
 pub(crate) fn clean_up(sandbox: &Sandbox) {
+    remove_belongings(sandbox, sandbox.prefix());
+}
+
+/// Removes what tests have left that did not live to do it themselves: nextest kills those that
+/// hang, and users interrupt the rest.
+pub(crate) fn clean_up_after_the_dead(sandbox: &Sandbox) {
+    let uid = |path: &Path| fs::metadata(path).map(|meta| meta.uid());
+    let own = uid(&sandbox.bin()).ok();
+    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix("bcvk-test-")
+            .and_then(|rest| rest.split('-').next());
+        let Some(pid) = pid else { continue };
+        let same_user = uid(&entry.path().join("bin")).ok() == own;
+        if same_user && !Path::new("/proc").join(pid).exists() {
+            remove_belongings(sandbox, &format!("bcvk-test-{pid}-"));
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     let mut ids: BTreeSet<String> = containers(sandbox)
         .into_iter()
-        .filter(|c| c.is_own(sandbox))
+        .filter(|c| c.name.starts_with(prefix))
         .map(|c| c.id)
         .collect();
-    let mut last = Vec::new();
-    for process in processes(sandbox) {
-        match container_of(&process) {
-            // conmon sees to it that podman learns of the container's end.
-            Some(id) => {
-                ids.insert(id);
-                last.push(process);
-            }
-            None => process.signal(Signal::KILL),
+    for process in processes(prefix) {
+        if let Some(id) = container_of(&process) {
+            ids.insert(id);
+        }
+        // Killed half-way, podman and those that work for it leave a container that is neither
+        // here nor gone.
+        if !process.is_podmans() {
+            process.signal(Signal::KILL);
         }
     }
     for id in ids {
+        // What cannot be removed is no reason to stop here: the test has failed already.
         let _ = sandbox
             .podman(["rm", "--force", "--time=0", "--ignore", &id])
             .run();
     }
-    for process in last {
-        process.signal(Signal::KILL);
+    let ended = within(limit::GONE, || processes(prefix).is_empty().then_some(()));
+    if ended.is_none() {
+        for process in processes(prefix) {
+            process.signal(Signal::KILL);
+        }
     }
-    for dir in vm_dirs(sandbox) {
+    for dir in vm_dirs(sandbox, prefix) {
         let _ = fs::remove_dir_all(dir);
     }
 }
 
-fn processes(sandbox: &Sandbox) -> Vec<Process> {
-    let marker = sandbox.path().to_string_lossy().into_owned();
-    let guest = format!("guest={}", sandbox.prefix());
+fn processes(prefix: &str) -> Vec<Process> {
+    let marker = format!("/tmp/{prefix}");
+    let guest = format!("guest={prefix}");
     Process::all()
         .into_iter()
         .filter(|p| p.pid != rustix::process::getpid())
@@ -105,15 +133,14 @@ fn container_of(process: &Process) -> Option<String> {
     process.args.get(flag + 1).cloned()
 }
 
-fn vm_dirs(sandbox: &Sandbox) -> Vec<PathBuf> {
+fn vm_dirs(sandbox: &Sandbox, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(sandbox.vm_dirs()) else {
         return Vec::new();
     };
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|dir| {
-            fs::read_to_string(dir.join("spec.json"))
-                .is_ok_and(|spec| spec.contains(sandbox.prefix()))
+            fs::read_to_string(dir.join("spec.json")).is_ok_and(|spec| spec.contains(prefix))
         })
         .collect()
 }
@@ -130,12 +157,6 @@ struct Container {
     id: String,
     name: String,
     state: String,
-}
-
-impl Container {
-    fn is_own(&self, sandbox: &Sandbox) -> bool {
-        self.name.starts_with(sandbox.prefix())
-    }
 }
 
 /// Of every test.
@@ -162,27 +183,13 @@ fn containers(sandbox: &Sandbox) -> Vec<Container> {
 }
 
 /// Mounts do not say whose they are. Where no container is left of any test, before and after the
-/// look, none may be left either.
-fn mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
+/// look, none may be left either but those that were there before the test.
+fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
     if !no_containers {
         return Vec::new();
     }
-    let table = if sandbox.is_root() {
-        fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
-    } else {
-        // Rootless mounts are in podman's own namespace.
-        let cat = sandbox
-            .podman(["unshare", "cat", "/proc/self/mountinfo"])
-            .run();
-        cat.expect_success().stdout()
-    };
-    let left: Vec<String> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| {
-            point.contains("/overlay-containers/")
-                || (point.contains("/overlay/") && point.ends_with("/merged"))
-        })
+    let left: Vec<String> = mounts(sandbox)
+        .difference(sandbox.mounts_before())
         .map(|point| format!("mount {point}"))
         .collect();
     if left.is_empty() || containers(sandbox).is_empty() {
@@ -190,4 +197,24 @@ fn mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
     } else {
         Vec::new()
     }
+}
+
+/// Where podman has mounted images and containers.
+pub(crate) fn mounts(sandbox: &Sandbox) -> BTreeSet<String> {
+    let table = if sandbox.is_root() {
+        fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
+    } else {
+        // Rootless mounts are in podman's own namespace.
+        let cat = sandbox.podman(["unshare", "cat", "/proc/self/mountinfo"]);
+        cat.run().expect_success().stdout()
+    };
+    table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| {
+            point.contains("/overlay-containers/")
+                || (point.contains("/overlay/") && point.ends_with("/merged"))
+        })
+        .map(str::to_owned)
+        .collect()
 }

@@ -78,7 +78,7 @@ impl Output {
             .expect_code(code)
             .expect_empty_stdout()
             .expect_stderr("error: ")
-            .expect_no_stderr("panicked")
+            .expect_no_stderr("panicked at")
             .expect_no_stderr("Os {")
             .expect_no_stderr("internal supervise");
         for word in words {

@@ -67,6 +67,21 @@ impl Process {
             .any(|window| window == text.as_bytes())
     }
 
+    /// Whether it is podman, or works for it.
+    pub(crate) fn is_podmans(&self) -> bool {
+        let program = self.args[0].rsplit('/').next().unwrap_or_default();
+        [
+            "podman",
+            "conmon",
+            "runc",
+            "crun",
+            "netavark",
+            "slirp4netns",
+            "pasta",
+        ]
+        .contains(&program)
+    }
+
     /// The first words of its command line.
     pub(crate) fn describe(&self) -> String {
         let line: String = self.args.join(" ").chars().take(160).collect();

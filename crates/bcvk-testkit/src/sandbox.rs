@@ -1,5 +1,6 @@
 //! A test's own corner of the machine.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,7 @@ use crate::cmd::Cmd;
 use crate::guard;
 use crate::rootless::RootlessUser;
 use crate::vm::Vm;
-use crate::{binary, limit};
+use crate::{binary, images, limit};
 
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -26,6 +27,7 @@ pub struct Sandbox {
     prefix: String,
     bcvk: PathBuf,
     rootless: Option<RootlessUser>,
+    mounts_before: BTreeSet<String>,
     finished: bool,
 }
 
@@ -68,6 +70,7 @@ impl Sandbox {
             prefix,
             bcvk: binary::bcvk(),
             rootless,
+            mounts_before: BTreeSet::new(),
             finished: false,
         };
         for part in ["bin", "home", "tmp"] {
@@ -80,6 +83,8 @@ impl Sandbox {
             fs::copy(&sandbox.bcvk, &copy).expect("copy bcvk for the rootless user");
             sandbox.bcvk = copy;
         }
+        guard::clean_up_after_the_dead(&sandbox);
+        sandbox.mounts_before = guard::mounts(&sandbox);
         sandbox
     }
 
@@ -130,7 +135,10 @@ impl Sandbox {
             .env("TMPDIR", self.tmp())
             .env("LC_ALL", "C.UTF-8")
             .env("SHELL", "/bin/sh")
-            .env("TERM", "xterm");
+            .env("TERM", "xterm")
+            // Two tests run at a time, and emulated processors that wait for each other waste
+            // those of the host.
+            .env("BCVK_VCPUS", "1");
         for name in ["CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"] {
             if let Some(value) = env::var_os(name) {
                 cmd = cmd.env(name, value);
@@ -158,6 +166,37 @@ impl Sandbox {
             .run()
             .expect_success();
         Vm::new(self, name, output.text())
+    }
+
+    /// Builds an image from this Containerfile, in which `BASE` is the trixie image, and returns
+    /// its name. `RUN` has neither a container runtime nor a network.
+    #[track_caller]
+    #[must_use]
+    pub fn build_image(&self, containerfile: &str) -> String {
+        let file = self.dir.path().join("Containerfile");
+        fs::write(&file, containerfile.replace("BASE", images::trixie())).expect("write");
+        let image = format!("localhost/{}image", self.prefix);
+        let _ = self
+            .podman([
+                "build",
+                "--quiet",
+                "--isolation=chroot",
+                "--network=host",
+                "--pull=never",
+            ])
+            .args(["--layers=false", "--tag", &image, "--file"])
+            .arg(&file)
+            .arg(self.make_dir("build-context"))
+            .limit(limit::BOOT)
+            .run()
+            .expect_success();
+        image
+    }
+
+    /// Removes what [`Sandbox::build_image`] has built.
+    #[track_caller]
+    pub fn remove_image(&self, image: &str) {
+        let _ = self.podman(["rmi", image]).run().expect_success();
     }
 
     /// Puts `bcvk` on the `PATH` of this sandbox's commands, for command lines as users type them.
@@ -192,6 +231,10 @@ impl Sandbox {
 
     pub(crate) fn is_root(&self) -> bool {
         self.rootless.is_none() && rustix::process::geteuid().is_root()
+    }
+
+    pub(crate) fn mounts_before(&self) -> &BTreeSet<String> {
+        &self.mounts_before
     }
 
     pub(crate) fn prefix(&self) -> &str {

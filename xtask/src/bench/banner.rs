@@ -1,4 +1,10 @@
-//! Waiting for the first SSH banner, with the care that bcvk's supervisor takes.
+//! Waiting for the first SSH banner without getting in sshd's way.
+//!
+//! QEMU's user network accepts a forwarded connection at once and goes on opening it towards the
+//! guest for 75 s, also after its client has left. Whatever was tried before the guest had a
+//! network arrives at its sshd in one burst, which counts (`MaxStartups`, `PerSourcePenalties`) and
+//! may be answered by refusing everybody for half a minute. So the network is waited for on a port
+//! that nobody listens on, where a refusal costs the guest nothing.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,44 +15,70 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::process::Running;
 
+/// The guest's port that nobody listens on: tcpmux, which no system has had for decades.
+pub(super) const NOBODY: u16 = 1;
+
 /// Pause after a refused attempt.
 const RETRY: Duration = Duration::from_millis(30);
 
-/// slirp holds a connection for a guest without network this long; after that a new one is faster
-/// than TCP's retransmission.
-const SILENCE_BEFORE_NETWORK: Duration = Duration::from_millis(900);
+/// The user network keeps a packet for a second while it asks for the guest's address. A
+/// connection of that age gets through the moment the guest answers; an older one only when TCP
+/// repeats itself.
+const FRESH: Duration = Duration::from_millis(900);
 
-/// Once the guest has refused a connection its network is up, and silence means that sshd works on
-/// its banner: cutting it off would make it start again.
-const SILENCE_AFTER_NETWORK: Duration = Duration::from_secs(10);
+/// Attempts at [`NOBODY`] for one at sshd, for guests whose firewall lets nobody's port be silent.
+const NOBODY_PER_SSHD: u32 = 10;
+
+/// How long an sshd that has accepted may work on its banner. Cut off, it would have to start again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a silent connection looks whether it should give up.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
-/// A port of the loopback that is free now.
-pub(super) fn free_port() -> Result<u16> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
-    Ok(port.map_err(Error::io("find a free port"))?.port())
+/// Ports of the loopback that lead into the guest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    pub(super) sshd: u16,
+    /// To [`NOBODY`].
+    pub(super) nobody: u16,
 }
 
-/// Returns when sshd behind `port` has sent its identification string.
-pub(super) fn wait(port: u16, qemu: &mut Running, limit: Duration) -> Result<()> {
+impl Ports {
+    /// Two that are free now.
+    pub(super) fn free() -> Result<Self> {
+        let action = || Error::io("find a free port");
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let (sshd, nobody) = (bind().map_err(action())?, bind().map_err(action())?);
+        Ok(Self {
+            sshd: sshd.local_addr().map_err(action())?.port(),
+            nobody: nobody.local_addr().map_err(action())?.port(),
+        })
+    }
+}
+
+/// Returns when sshd has sent its identification string.
+pub(super) fn wait(ports: Ports, qemu: &mut Running, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit;
-    let mut silence = SILENCE_BEFORE_NETWORK;
+    let mut network = false;
+    let mut attempts = 0;
     while Instant::now() < deadline {
         interrupt::check()?;
         qemu.check_alive()?;
-        match greet((Ipv4Addr::LOCALHOST, port).into(), silence) {
+        attempts += 1;
+        let (port, patience) = match network {
+            true => (ports.sshd, PATIENCE),
+            false if attempts % NOBODY_PER_SSHD == 0 => (ports.sshd, FRESH),
+            false => (ports.nobody, FRESH),
+        };
+        match greet((Ipv4Addr::LOCALHOST, port).into(), patience) {
             Ok(()) => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
-                silence = SILENCE_AFTER_NETWORK;
-            }
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => network = true,
             Err(_) => {}
         }
         thread::sleep(RETRY);
     }
     Err(Error::other(format!(
-        "the VM started by hand did not answer within {} s",
+        "the VM made by hand did not answer within {} s",
         limit.as_secs()
     )))
 }
@@ -88,26 +120,48 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn refused_connections_are_tried_again_and_silent_ones_are_kept() {
+    /// As the user network does for a guest that refuses.
+    fn refuse(listener: &TcpListener) {
+        drop(listener.accept().expect("accept"));
+    }
+
+    fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let port = listener.local_addr().expect("address").port();
+        (listener, port)
+    }
+
+    fn sleeper() -> Running {
+        Running::start(Command::new("sleep").arg("60")).expect("start")
+    }
+
+    #[test]
+    fn sshd_is_left_alone_until_the_network_answers_and_then_given_time() {
+        let ((sshd, sshd_port), (nobody, nobody_port)) = (listener(), listener());
         let guest = thread::spawn(move || {
-            drop(listener.accept().expect("accept"));
-            let (mut stream, _) = listener.accept().expect("accept");
-            thread::sleep(SILENCE_BEFORE_NETWORK + LOOK_UP);
+            // One that stays silent as a guest without network does, and one that is refused.
+            let silent = nobody.accept().expect("accept");
+            refuse(&nobody);
+            refuse(&sshd);
+            let (mut stream, _) = sshd.accept().expect("accept");
+            thread::sleep(FRESH + LOOK_UP);
             stream.write_all(b"SSH-2.0-test\r\n").expect("banner");
+            drop(silent);
         });
-        let mut qemu = Running::start(Command::new("sleep").arg("60")).expect("start");
-        wait(port, &mut qemu, Duration::from_secs(10)).expect("banner");
-        guest.join().expect("two connections were enough");
+        let ports = Ports {
+            sshd: sshd_port,
+            nobody: nobody_port,
+        };
+        wait(ports, &mut sleeper(), Duration::from_secs(10)).expect("banner");
+        guest.join().expect("two connections to each were enough");
     }
 
     #[test]
     fn a_dead_qemu_is_not_waited_for() {
         let mut qemu = Running::start(&mut Command::new("false")).expect("start");
         qemu.wait(Duration::from_secs(5)).expect("ends");
-        let error = wait(1, &mut qemu, Duration::from_secs(60)).expect_err("dead");
+        let ports = Ports::free().expect("ports");
+        let error = wait(ports, &mut qemu, Duration::from_secs(60)).expect_err("dead");
         assert!(error.to_string().contains("false ended"), "{error}");
     }
 }

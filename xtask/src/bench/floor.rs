@@ -1,5 +1,6 @@
 //! The floor: a virtiofsd and a QEMU as somebody who knows both would start them by hand.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,12 +8,13 @@ use std::time::{Duration, Instant};
 use bcvk_vm::spec::Accelerator;
 use tempfile::TempDir;
 
+use super::banner::{self, NOBODY, Ports};
 use super::bed::{Bed, MEMORY_MIB, SHORT};
+use super::guest;
 use super::metrics::{Metric, Samples};
 use super::server::Cache;
-use super::{banner, guest};
 use crate::error::{Error, Result};
-use crate::process::{Running, run};
+use crate::process::{Running, run, scratch, text, writer};
 
 /// Boots the image under `root=`; everything writable is in the guest's memory.
 const KERNEL_ARGUMENTS: &str =
@@ -21,10 +23,12 @@ const KERNEL_ARGUMENTS: &str =
 /// A VM started by hand. Dropping it ends it.
 pub(super) struct HandMade {
     qemu: Running,
+    /// What QEMU says on stderr.
+    words: File,
     /// They end when QEMU does, and are ended if not.
     _servers: Vec<Running>,
     dir: TempDir,
-    port: u16,
+    ports: Ports,
     key: PathBuf,
     ssh: PathBuf,
     /// From the start of the file server to sshd's banner.
@@ -47,7 +51,7 @@ impl HandMade {
     /// once sshd has sent its banner.
     pub(super) fn boot(bed: &Bed, data: Option<&Path>) -> Result<Self> {
         let dir = TempDir::new_in(bed.work.path()).map_err(Error::io("make a directory"))?;
-        let port = banner::free_port()?;
+        let ports = Ports::free()?;
         let (root, share) = (dir.path().join("root.sock"), dir.path().join("data.sock"));
 
         let started = Instant::now();
@@ -62,17 +66,20 @@ impl HandMade {
             sockets.push((super::read::TAG, share.as_path()));
         }
         let console = dir.path().join("console.log");
-        let qemu = Running::start(&mut qemu(bed, &sockets, port, &console))?;
+        let words = scratch()?;
+        let mut command = qemu(bed, &sockets, ports, &console);
+        command.stdin(Stdio::null()).stderr(writer(&words)?);
         let mut vm = Self {
-            qemu,
+            qemu: Running::start(&mut command)?,
+            words,
             _servers: servers,
-            port,
+            ports,
             key: bed.keys.user.clone(),
             ssh: bed.ssh.clone(),
             to_banner: Duration::ZERO,
             dir,
         };
-        banner::wait(port, &mut vm.qemu, bed.limit).map_err(|e| vm.explain(e))?;
+        banner::wait(ports, &mut vm.qemu, bed.limit).map_err(|e| vm.explain(e))?;
         vm.to_banner = started.elapsed();
         Ok(vm)
     }
@@ -93,7 +100,7 @@ impl HandMade {
     pub(super) fn ssh(&self) -> Command {
         let mut command = Command::new(&self.ssh);
         command.args(["-F", "none", "-i"]).arg(&self.key);
-        command.args(["-p", &self.port.to_string()]);
+        command.args(["-p", &self.ports.sshd.to_string()]);
         for option in [
             "IdentitiesOnly=yes",
             "PreferredAuthentications=publickey",
@@ -108,21 +115,24 @@ impl HandMade {
         command
     }
 
-    /// The guest's last words usually say more than the time-out does.
+    /// The guest's and QEMU's last words usually say more than the time-out does.
     fn explain(&self, error: Error) -> Error {
         if matches!(error, Error::Interrupted) {
             return error;
         }
-        let log = std::fs::read(self.dir.path().join("console.log")).unwrap_or_default();
+        let log = fs::read(self.dir.path().join("console.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().rev().take(15).collect();
         let tail = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
-        Error::other(format!("{error}; its console ended with:\n{tail}"))
+        Error::other(format!(
+            "{error}; QEMU said: {}; the console ended with:\n{tail}",
+            text(&self.words).trim()
+        ))
     }
 }
 
 /// Plain, but with every option that a VM on virtiofs needs.
-fn qemu(bed: &Bed, sockets: &[(&str, &Path)], port: u16, console: &Path) -> Command {
+fn qemu(bed: &Bed, sockets: &[(&str, &Path)], ports: Ports, console: &Path) -> Command {
     let accel = match bed.accel {
         Accelerator::Kvm => "kvm",
         Accelerator::Tcg => "tcg",
@@ -145,7 +155,10 @@ fn qemu(bed: &Bed, sockets: &[(&str, &Path)], port: u16, console: &Path) -> Comm
         .arg("-serial")
         .arg(with_path("file:", console))
         .arg("-netdev")
-        .arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"))
+        .arg(format!(
+            "user,id=net,hostfwd=tcp:127.0.0.1:{}-:22,hostfwd=tcp:127.0.0.1:{}-:{NOBODY}",
+            ports.sshd, ports.nobody
+        ))
         .args(["-device", "virtio-net-pci,netdev=net"]);
     for (tag, socket) in sockets {
         qemu.arg("-chardev")
@@ -155,7 +168,6 @@ fn qemu(bed: &Bed, sockets: &[(&str, &Path)], port: u16, console: &Path) -> Comm
                 "vhost-user-fs-pci,chardev={tag},tag={tag},queue-size=1024"
             ));
     }
-    qemu.stdin(Stdio::null());
     qemu
 }
 

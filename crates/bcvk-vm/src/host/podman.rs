@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -393,11 +395,21 @@ impl Podman {
     }
 
     /// Ends and removes a VM at once. One that is gone already is no error.
+    ///
+    /// podman can refuse while it is itself cleaning up after a container that has just ended, so
+    /// a refusal counts only if it lasts.
     pub fn remove(&self, id: &str) -> Result<(), HostError> {
-        self.expect(
-            Operation::Remove,
-            &["rm", "--force", "--ignore", "--time=0", "--", id],
-        )
+        const ATTEMPTS: u32 = 20;
+        const PAUSE: Duration = Duration::from_millis(50);
+
+        let args = ["rm", "--force", "--ignore", "--time=0", "--", id];
+        for _ in 1..ATTEMPTS {
+            if self.expect(Operation::Remove, &args).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(PAUSE);
+        }
+        self.expect(Operation::Remove, &args)
     }
 
     fn expect(&self, action: Operation, args: &[&str]) -> Result<(), HostError> {

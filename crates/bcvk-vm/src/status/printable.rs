@@ -68,9 +68,10 @@ impl Escape {
         match (mem::take(self), c) {
             (Self::Begun, '[') | (Self::Control, '\u{20}'..='\u{3f}') => *self = Self::Control,
             // `\` is the rest of ST, which ends a command.
-            (Self::Control, '\u{40}'..='\u{7e}') | (Self::Begun, '\\') => {}
+            (Self::Control, '\u{40}'..='\u{7e}')
+            | (Self::Begun, '\\')
+            | (Self::Command, '\u{7}' | '\u{9c}') => {}
             (_, '\u{1b}') => *self = Self::Begun,
-            (Self::Command, '\u{7}' | '\u{9c}') => {}
             (Self::Begun, ']') | (Self::Command, _) => *self = Self::Command,
             (_, '\t') => return Some(' '),
             (_, c) => return (!c.is_control()).then_some(c),

@@ -309,6 +309,8 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bcvk_vm::spec::InstanceType;
+
     use super::*;
 
     fn config(text: &str) -> Result<Defaults, SettingError> {
@@ -368,7 +370,7 @@ mod tests {
         let file = "[ephemeral]\nitype = \"u1.large\"\nmemory = \"1G\"\n";
         let size = |env: &[(&str, &str)], args: &[&str]| {
             let vm = settled(file, env, args);
-            (vm.itype.map(|t| t.name()), vm.memory.mib(), vm.vcpus)
+            (vm.itype.map(InstanceType::name), vm.memory.mib(), vm.vcpus)
         };
         assert_eq!(size(&[], &[]).0, Some("u1.large"));
         assert_eq!(size(&[], &["--memory=2G"]), (None, 2048, Some(2)));

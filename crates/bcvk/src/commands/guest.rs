@@ -1,7 +1,7 @@
 //! Commands in a guest whose output bcvk reads.
 
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         let options = ["-T".to_owned()];
         let name = vm.spec.name.as_str();
         let mut child = client::command(&find_tool(Tool::Ssh)?, &vm.dir, name, &options, &words)
+            // A Ctrl-C is for bcvk, which then ends ssh.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -93,9 +95,10 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         deadline: Option<Instant>,
         grace: Duration,
     ) -> (End, W, String) {
-        let end = self.await_end(watcher, deadline, grace);
-        // Those that have ended already are what was wanted.
-        end_process(self.ssh);
+        let end = match await_end(self.ssh, watcher, deadline) {
+            End::Exited(SSH_LOST) => explain(watcher, grace),
+            end => end,
+        };
         let stdout = self.stdout.join();
         let stderr = self.stderr.join().unwrap_or_default();
         let Ok(stdout) = stdout else {
@@ -107,42 +110,43 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
             String::from_utf8_lossy(&stderr).trim().to_owned(),
         )
     }
+}
 
-    fn await_end(&self, watcher: &mut Watcher, deadline: Option<Instant>, grace: Duration) -> End {
-        let mut vm_ended = false;
-        let mut until = deadline;
-        loop {
-            match watcher.next(until) {
-                Some(WatchEvent::Session(status)) => {
-                    let code = status.code();
-                    let code = code.unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-                    return match code {
-                        SSH_LOST if vm_ended || ends_within(watcher, grace) => End::VmEnded,
-                        SSH_LOST => End::Lost,
-                        code => End::Exited(code),
-                    };
-                }
-                Some(WatchEvent::SupervisorEnded) => {
-                    vm_ended = true;
-                    until = Some(Instant::now() + SSH_GRACE);
-                }
-                Some(WatchEvent::Signal(signal)) => return End::Signal(signal),
-                Some(WatchEvent::Status(_)) => {}
-                None if vm_ended => return End::VmEnded,
-                None => return End::Deadline,
+/// Waits for the end of `ssh`, and sees to it where nothing else does.
+fn await_end(ssh: u32, watcher: &mut Watcher, deadline: Option<Instant>) -> End {
+    let mut vm_ended = false;
+    let mut until = deadline;
+    loop {
+        let end = match watcher.next(until) {
+            Some(WatchEvent::Session(_)) if vm_ended => return End::VmEnded,
+            Some(WatchEvent::Session(status)) => {
+                let signal = || 128 + status.signal().unwrap_or_default();
+                return End::Exited(status.code().unwrap_or_else(signal));
             }
-        }
+            Some(WatchEvent::SupervisorEnded) => {
+                vm_ended = true;
+                until = Some(Instant::now() + SSH_GRACE);
+                continue;
+            }
+            Some(WatchEvent::Status(_)) => continue,
+            Some(WatchEvent::Signal(signal)) => End::Signal(signal),
+            None if vm_ended => End::VmEnded,
+            None => End::Deadline,
+        };
+        end_process(ssh);
+        return end;
     }
 }
 
-/// ssh sees the end of a guest's sshd before the VM has ended.
-fn ends_within(watcher: &mut Watcher, grace: Duration) -> bool {
+/// Why a connection was lost: ssh sees the end of a guest's sshd before that of the VM comes.
+fn explain(watcher: &mut Watcher, grace: Duration) -> End {
     let deadline = Instant::now() + grace;
     loop {
         match watcher.next(Some(deadline)) {
-            Some(WatchEvent::SupervisorEnded) => return true,
-            Some(WatchEvent::Signal(_)) | None => return false,
+            Some(WatchEvent::SupervisorEnded) => return End::VmEnded,
+            Some(WatchEvent::Signal(signal)) => return End::Signal(signal),
             Some(_) => {}
+            None => return End::Lost,
         }
     }
 }
