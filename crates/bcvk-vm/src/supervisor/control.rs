@@ -68,12 +68,12 @@ fn read_line(port: &mut impl BufRead) -> io::Result<Option<String>> {
         if buffer.is_empty() {
             return Ok(None);
         }
-        let (part, used, ended) = match buffer.iter().position(|&byte| byte == b'\n') {
+        let (text, used, ended) = match buffer.iter().position(|&byte| byte == b'\n') {
             Some(end) => (&buffer[..end], end + 1, true),
             None => (buffer, buffer.len(), false),
         };
         let room = MAX_LINE_BYTES - line.len();
-        line.extend_from_slice(&part[..part.len().min(room)]);
+        line.extend_from_slice(&text[..text.len().min(room)]);
         port.consume(used);
         if ended {
             return Ok(Some(String::from_utf8_lossy(&line).into_owned()));

@@ -23,7 +23,7 @@ use super::control::{self, Message};
 use super::prepare::{self, Prepared, fd_path};
 use super::qemu::monitor::Monitor;
 use super::qemu::{self, Machine};
-use super::sshd::{self, Sshd};
+use super::sshd::{Ports, Sshd};
 use super::tail::Tail;
 use super::virtiofs::ServeOptions;
 use crate::host::VmDir;
@@ -196,7 +196,7 @@ impl Supervisor {
         let (console, qemu_console) = UnixStream::pair()?;
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
-        let ssh_port = sshd::free_port()?;
+        let ports = Ports::free()?;
         let args = qemu::args(&Machine {
             spec: &self.spec,
             kernel: fd_path(&prepared.kernel),
@@ -206,7 +206,7 @@ impl Supervisor {
             oem_strings: fd_path(&prepared.oem_strings),
             root_socket: sockets[0].clone(),
             share_sockets: sockets[1..].to_vec(),
-            ssh_port,
+            ports,
             console_fd: qemu_console.as_raw_fd(),
             control_fd: qemu_control.as_raw_fd(),
             monitor_fd: qemu_monitor.as_raw_fd(),
@@ -237,7 +237,7 @@ impl Supervisor {
         control::follow(control, self.sender.clone());
         let monitor = Monitor::follow(&monitor, self.sender.clone())?;
         if prepared.sshd {
-            let sshd = Sshd::new(ssh_port);
+            let sshd = Sshd::new(ports);
             sshd.serve(&self.dir.ssh_socket())?;
             let asked = monitor.clone();
             let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);

@@ -17,16 +17,19 @@ use super::Event;
 /// Pause after a refused attempt.
 const RETRY: Duration = Duration::from_millis(30);
 
-/// How long an attempt may stay silent that the guest has not accepted. slirp keeps a packet for
-/// one second while it waits for the guest's address, so a connection that is held open that long
-/// is delivered the moment the guest's network is up; a longer one only waits for TCP's
-/// retransmission.
+/// How long an attempt may stay silent that the guest has neither refused nor accepted. slirp
+/// keeps a packet for one second while it waits for the guest's address, so a connection that is
+/// held open that long is delivered the moment the guest's network is up; a longer one only waits
+/// for TCP's retransmission.
 const SILENCE: Duration = Duration::from_millis(900);
 
-/// How long sshd may then work on its banner. Giving up on it early would cost a busy guest
-/// another process, and since OpenSSH 9.8 every connection that ends before it is authenticated
-/// counts against all of ours (`PerSourcePenalties` in `sshd_config(5)`).
+/// How long sshd may work on its banner once it has accepted. Giving up on it early would cost a
+/// busy guest another process.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often sshd is tried while nothing has answered a knock: a firewall in the guest may drop
+/// what it should refuse.
+const WITHOUT_ANSWER: Duration = Duration::from_secs(15);
 
 /// How long the connection on which the banner arrived is kept for the first session. Below
 /// sshd's `LoginGraceTime` of 120 s.
@@ -43,14 +46,16 @@ struct Greeted {
 #[derive(Clone)]
 pub(super) struct Sshd {
     address: SocketAddr,
+    knock: SocketAddr,
     greeted: Arc<Mutex<Option<Greeted>>>,
 }
 
 impl Sshd {
-    /// The sshd that QEMU forwards `port` of the container's loopback to.
-    pub(super) fn new(port: u16) -> Self {
+    /// The sshd that QEMU forwards a port of the container's loopback to.
+    pub(super) fn new(ports: Ports) -> Self {
         Self {
-            address: (Ipv4Addr::LOCALHOST, port).into(),
+            address: (Ipv4Addr::LOCALHOST, ports.ssh).into(),
+            knock: (Ipv4Addr::LOCALHOST, ports.knock).into(),
             greeted: Arc::default(),
         }
     }
@@ -66,9 +71,13 @@ impl Sshd {
     ) {
         let sshd = self.clone();
         thread::spawn(move || {
+            await_network(sshd.knock, WITHOUT_ANSWER);
             let greeted = loop {
                 match greet(sshd.address, &accepted) {
                     Ok(greeted) => break greeted,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        await_network(sshd.knock, WITHOUT_ANSWER);
+                    }
                     Err(_) => thread::sleep(RETRY),
                 }
             };
@@ -129,6 +138,29 @@ impl Sshd {
     }
 }
 
+/// Knocks at a port of the guest where nobody listens until the guest refuses, but not longer than
+/// `limit`.
+///
+/// slirp goes on trying connections that were given up here, and delivers them all when the
+/// guest's network comes up. sshd would have to deal with each (and since OpenSSH 9.8 would count
+/// each against the address that all sessions come from); a closed port costs the guest nothing.
+fn await_network(knock: SocketAddr, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        let answer = TcpStream::connect_timeout(&knock, SILENCE).and_then(|mut stream| {
+            stream.set_read_timeout(Some(SILENCE))?;
+            stream.read(&mut [0])
+        });
+        match answer {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            // Refused by the guest, or by a QEMU that does not listen yet.
+            Ok(_) => return,
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return,
+            Err(_) => thread::sleep(RETRY),
+        }
+    }
+}
+
 /// Connects and reads the identification string (RFC 4253, section 4.2): a line that starts with
 /// `SSH-`, at most 255 bytes.
 fn greet(address: SocketAddr, accepted: &impl Fn() -> bool) -> io::Result<Greeted> {
@@ -163,12 +195,34 @@ fn greet(address: SocketAddr, accepted: &impl Fn() -> bool) -> io::Result<Greete
     }
 }
 
-/// A free port of the container's loopback; the usual one unless the network is shared with
-/// somebody who has it, so that QEMU's argument list stays the same from run to run.
-pub(super) fn free_port() -> io::Result<u16> {
-    const USUAL: u16 = 2222;
-    let bind = |port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    Ok(bind(USUAL).or_else(|_| bind(0))?.local_addr()?.port())
+/// Ports of the container's loopback that QEMU forwards into the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ports {
+    /// To sshd.
+    pub(super) ssh: u16,
+    /// To a port on which nothing listens.
+    pub(super) knock: u16,
+}
+
+impl Ports {
+    /// The usual ones, so that QEMU's argument list stays the same from run to run.
+    pub(super) const USUAL: Self = Self {
+        ssh: 2222,
+        knock: 2223,
+    };
+
+    /// Free ports: the usual ones, unless the network is shared with somebody who has them.
+    pub(super) fn free() -> io::Result<Self> {
+        let bind = |port| {
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                .or_else(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        };
+        let (ssh, knock) = (bind(Self::USUAL.ssh)?, bind(Self::USUAL.knock)?);
+        Ok(Self {
+            ssh: ssh.local_addr()?.port(),
+            knock: knock.local_addr()?.port(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +248,10 @@ mod tests {
 
         let dir = tempfile::tempdir().expect("temporary directory");
         let socket = dir.path().join("ssh.sock");
-        let sshd = Sshd::new(port);
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let knock = closed.local_addr().expect("address").port();
+        thread::spawn(move || drop(closed.accept()));
+        let sshd = Sshd::new(Ports { ssh: port, knock });
         let (sender, events) = channel();
         sshd.await_banner(|| false, sender);
         assert!(matches!(events.recv().expect("event"), Event::Banner));

@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 
 use crate::spec::{Accelerator, Arch, GuestPort, VmSpec};
 use crate::supervisor::control;
+use crate::supervisor::sshd::Ports;
 
 /// virtiofs tag of the guest's root.
 pub(crate) const ROOT_TAG: &str = "rootfs";
 
 /// sshd's port in the guest.
 pub(in crate::supervisor) const GUEST_SSH_PORT: u16 = 22;
+
+/// A port of the guest on which nothing listens: tcpmux (RFC 1078), which nobody runs.
+const GUEST_CLOSED_PORT: u16 = 1;
 
 /// Everything a QEMU of ours is made of.
 #[derive(Debug)]
@@ -31,8 +35,8 @@ pub(in crate::supervisor) struct Machine<'a> {
     pub(in crate::supervisor) root_socket: PathBuf,
     /// One for each of `spec.shares`.
     pub(in crate::supervisor) share_sockets: Vec<PathBuf>,
-    /// Port of the container's loopback that leads to the guest's sshd.
-    pub(in crate::supervisor) ssh_port: u16,
+    /// Ports of the container's loopback that lead to the guest's sshd and to a closed port.
+    pub(in crate::supervisor) ports: Ports,
     pub(in crate::supervisor) console_fd: i32,
     pub(in crate::supervisor) control_fd: i32,
     pub(in crate::supervisor) monitor_fd: i32,
@@ -104,7 +108,7 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     ));
     args.device(&format!("virtio-rng-pci,{}", at(slot::RNG)));
 
-    args.opt("-netdev", &user_network(machine.ssh_port, &spec.ports));
+    args.opt("-netdev", &user_network(machine.ports, &spec.ports));
     // Without an option ROM: nobody boots from the network here.
     args.device(&format!(
         "virtio-net-pci,netdev=net,romfile=,{}",
@@ -130,9 +134,7 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
 /// Left out are controllers and clocks that no virtio guest uses but every kernel probes.
 fn machine_type(arch: Arch) -> &'static str {
     match arch {
-        Arch::X86_64 => {
-            "q35,memory-backend=memory,graphics=off,usb=off,vmport=off,smbus=off,sata=off,hpet=off"
-        }
+        Arch::X86_64 => "q35,memory-backend=memory,usb=off,vmport=off,smbus=off,sata=off,hpet=off",
         Arch::Aarch64 => "virt,memory-backend=memory,gic-version=max",
     }
 }
@@ -156,11 +158,14 @@ fn cpu(arch: Arch, accel: Accelerator) -> &'static str {
 
 /// QEMU's user network: the guest reaches what the container reaches; into the guest lead sshd's
 /// port, from the container's loopback only, and the published ones.
-fn user_network(ssh_port: u16, ports: &[GuestPort]) -> String {
+fn user_network(own: Ports, published: &[GuestPort]) -> String {
     use std::fmt::Write;
 
-    let mut network = format!("user,id=net,hostfwd=tcp:127.0.0.1:{ssh_port}-:{GUEST_SSH_PORT}");
-    for port in ports {
+    let mut network = format!(
+        "user,id=net,hostfwd=tcp:127.0.0.1:{}-:{GUEST_SSH_PORT},hostfwd=tcp:127.0.0.1:{}-:{GUEST_CLOSED_PORT}",
+        own.ssh, own.knock
+    );
+    for port in published {
         // Writing into a String cannot fail.
         let _ = write!(
             network,

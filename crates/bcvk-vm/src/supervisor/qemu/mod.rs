@@ -9,6 +9,7 @@ use std::ffi::OsString;
 pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, args};
 
 use crate::spec::VmSpec;
+use crate::supervisor::sshd::Ports;
 
 /// The argument list for `spec`, with placeholders for what only a running supervisor knows.
 #[must_use]
@@ -26,7 +27,7 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
             .iter()
             .map(|share| format!("SOCKET-OF-{}", share.tag).into())
             .collect(),
-        ssh_port: 2222,
+        ports: Ports::USUAL,
         console_fd: 3,
         control_fd: 4,
         monitor_fd: 5,
