@@ -42,6 +42,10 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 /// How long the failed units' report may follow the news of a failure.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a service that failed may take to come up after all: systemd starts it again, five times
+/// by default.
+const RESTART_GRACE: Duration = Duration::from_secs(20);
+
 /// How long sshd's banner may come after the system is up. An emulated guest is busy then.
 const BANNER_GRACE: Duration = Duration::from_secs(90);
 
@@ -74,6 +78,10 @@ struct Supervisor {
     running: Option<Running>,
     /// Reports of failed units that have come so far.
     failed_units: Vec<String>,
+    /// Whether the boot has ended in emergency mode.
+    emergency: bool,
+    /// Whether the failed units have been named.
+    reported: bool,
     /// A guest's failure whose report may still be coming, and until when.
     pending_failure: Option<(Failure, Instant)>,
     /// When a guest that was asked to power off is ended.
@@ -109,6 +117,8 @@ impl Supervisor {
             children: Children::default(),
             running: None,
             failed_units: Vec::new(),
+            emergency: false,
+            reported: false,
             pending_failure: None,
             shutdown_deadline: None,
             shutdown_reason: None,
@@ -296,7 +306,9 @@ impl Supervisor {
                 self.fail_now(failure);
             }
             Event::Console(Sign::Emergency) => {
+                self.emergency = true;
                 self.expect_failure("the guest's boot ended in emergency mode", REPORT_GRACE);
+                self.fail_if_all_is_said();
             }
             Event::Control(message) => self.guest_says(message),
             Event::Banner => self.record(|status| status.enter(Phase::Ready)),
@@ -325,25 +337,36 @@ impl Supervisor {
                 if self.failed_units.len() < MAX_REPORTS {
                     self.failed_units.push(unit);
                 }
-                self.expect_failure("the guest could not start its services", REPORT_GRACE);
+                self.expect_failure("the guest could not start its services", RESTART_GRACE);
             }
-            // A unit that systemd is about to start again has not failed yet.
             Message::Reported => {
-                if !self.failed_units.is_empty()
-                    && let Some((failure, _)) = self.pending_failure.take()
-                {
-                    self.guest_failed(failure);
-                }
+                self.reported = true;
+                self.fail_if_all_is_said();
             }
         }
     }
 
-    /// A sign of failure has come; within `grace` either what it is about is reported, or sshd
-    /// answers after all. A guest that was ready has a user who sees for themselves.
+    /// A sign of failure has come; within `grace` either more is said about it, or sshd answers
+    /// after all. A guest that was ready has a user who sees for themselves.
     fn expect_failure(&mut self, message: &str, grace: Duration) {
-        if self.pending_failure.is_none() && !self.status.status().was_ready() {
-            let failure = self.guest_failure(message, vec![]);
-            self.pending_failure = Some((failure, Instant::now() + grace));
+        if self.status.status().was_ready() {
+            return;
+        }
+        let until = Instant::now() + grace;
+        let until = self
+            .pending_failure
+            .as_ref()
+            .map_or(until, |(_, at)| until.min(*at));
+        self.pending_failure = Some((self.guest_failure(message, vec![]), until));
+    }
+
+    /// In emergency mode nothing more will start: once the failed units are known, that is all.
+    fn fail_if_all_is_said(&mut self) {
+        if self.emergency
+            && self.reported
+            && let Some((failure, _)) = self.pending_failure.take()
+        {
+            self.guest_failed(failure);
         }
     }
 

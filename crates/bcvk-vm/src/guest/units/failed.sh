@@ -10,7 +10,12 @@ until [ -e /dev/vport0p1 ] || [ -e /dev/vport1p1 ] || [ "$tries" -ge 40 ]; do
     sleep 0.05
 done
 
-systemctl list-units --state=failed --plain --no-legend --no-pager | while read -r unit _; do
+# A unit with OnFailure= that systemd is about to start again is not in the state failed; systemd
+# names it here.
+{
+    [ -z "${MONITOR_UNIT:-}" ] || echo "$MONITOR_UNIT"
+    systemctl list-units --state=failed --plain --no-legend --no-pager
+} | while read -r unit _; do
     reason=$(journalctl -b -u "$unit" -o cat --no-pager -n 5 2>/dev/null | tr '\n' '|')
     tell failed "$unit: ${reason%|}"
 done
