@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::vmdir::VmDir;
@@ -121,10 +121,11 @@ fn identity(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.ino())
 }
 
-/// Shows the console as it grows, until dropped.
+/// Shows the console as it grows, until dropped; what has come by then is shown.
 #[derive(Debug)]
 pub struct ConsoleFollower {
     stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// How often the log is looked at. A person watches it.
@@ -136,21 +137,30 @@ impl ConsoleFollower {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let mut log = ConsoleLog::of(dir);
-        thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                if io::copy(&mut log, &mut out).is_err() {
+        let thread = thread::spawn(move || {
+            loop {
+                // Before the look: what came until then is part of it.
+                let last = stopped.load(Ordering::Relaxed);
+                if io::copy(&mut log, &mut out).is_err() || last {
                     return;
                 }
                 thread::sleep(LOOK);
             }
         });
-        Self { stop }
+        Self {
+            stop,
+            thread: Some(thread),
+        }
     }
 }
 
 impl Drop for ConsoleFollower {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported there.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::Event;
 use super::tail::Tail;
@@ -15,6 +16,11 @@ use crate::status::printable;
 /// Size at which `console.log` becomes `console.log.1` and starts anew: a guest must not fill the
 /// host's memory through its console.
 const MAX_LOG_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Pause between two looks at the console. QEMU writes an emulated serial port byte by byte; taken
+/// one by one, each would wake the supervisor and podman's log writer, on processors that the guest
+/// needs. Nobody types so fast that it is noticed.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Longest line that is looked at; the rest of a longer one is a line of its own.
 const MAX_LINE_BYTES: usize = 1024;
@@ -30,15 +36,35 @@ pub(super) enum Sign {
     Emergency,
 }
 
+/// The console and the thread that reads it.
+#[derive(Debug)]
+pub(super) struct Console {
+    /// Its last lines.
+    pub(super) tail: Tail,
+    reader: JoinHandle<()>,
+}
+
+impl Console {
+    /// Waits until all that QEMU wrote has been read. To be called when QEMU has ended.
+    pub(super) fn drain(self) {
+        // A panic there has been reported there.
+        let _ = self.reader.join();
+    }
+}
+
 /// Reads QEMU's end of the console until QEMU closes it.
-pub(super) fn follow(console: UnixStream, log: &Path, events: Sender<Event>) -> io::Result<Tail> {
+pub(super) fn follow(
+    console: UnixStream,
+    log: &Path,
+    events: Sender<Event>,
+) -> io::Result<Console> {
     let tail = Tail::default();
     let mut log = Log::create(log)?;
     let lines = tail.clone();
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         let mut console = console;
         let mut scanner = Scanner::default();
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; 64 * 1024];
         loop {
             let n = match console.read(&mut buffer) {
                 Ok(0) => break,
@@ -54,9 +80,10 @@ pub(super) fn follow(console: UnixStream, log: &Path, events: Sender<Event>) -> 
                     return;
                 }
             }
+            thread::sleep(PAUSE);
         }
     });
-    Ok(tail)
+    Ok(Console { tail, reader })
 }
 
 /// Passes the container's standard input to the guest's console.

@@ -24,7 +24,6 @@ use super::prepare::{self, Prepared, fd_path};
 use super::qemu::monitor::Monitor;
 use super::qemu::{self, Machine};
 use super::sshd::{Ports, Sshd};
-use super::tail::Tail;
 use super::virtiofs::ServeOptions;
 use crate::host::VmDir;
 use crate::spec::{
@@ -95,7 +94,7 @@ struct Supervisor {
 struct Running {
     qemu: Pid,
     monitor: Monitor,
-    tail: Tail,
+    console: console::Console,
 }
 
 impl Supervisor {
@@ -132,6 +131,9 @@ impl Supervisor {
             self.record(|status| status.fail(failure));
         } else {
             self.watch();
+        }
+        if let Some(running) = self.running.take() {
+            running.console.drain();
         }
         let failure = self.status.status().failure.clone();
         let was_ready = self.status.status().was_ready();
@@ -243,7 +245,7 @@ impl Supervisor {
         if self.spec.console == Console::Interactive {
             console::feed_stdin(console.try_clone()?);
         }
-        let tail = console::follow(console, &self.dir.console_log(), self.sender.clone())?;
+        let console = console::follow(console, &self.dir.console_log(), self.sender.clone())?;
         control::follow(control, self.sender.clone());
         let monitor = Monitor::follow(&monitor, self.sender.clone())?;
         if prepared.sshd {
@@ -256,7 +258,7 @@ impl Supervisor {
         self.running = Some(Running {
             qemu: pid_of(pid),
             monitor,
-            tail,
+            console,
         });
         Ok(())
     }
@@ -454,7 +456,7 @@ impl Supervisor {
     fn fail_now(&mut self, mut failure: Failure) {
         failure.failed_units.clone_from(&self.failed_units);
         if let Some(running) = &self.running {
-            failure.console_tail = running.tail.lines();
+            failure.console_tail = running.console.tail.lines();
         }
         self.record(|status| status.fail(failure));
         self.end_qemu();
@@ -481,7 +483,7 @@ impl Supervisor {
             console_tail: self
                 .running
                 .as_ref()
-                .map(|running| running.tail.lines())
+                .map(|running| running.console.tail.lines())
                 .unwrap_or_default(),
         }
     }
