@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Output, Sandbox, images, limit};
+use bcvk_testkit::{Checks, Output, Sandbox, images, limit, until};
 
 /// Less than the time-out of readiness, and than a patient user's.
 const SOON: Duration = Duration::from_secs(120);
@@ -154,8 +154,16 @@ fn a_background_vm_that_fails_tells_whoever_asks_for_it() {
         .expect_within(SOON)
         .expect_stderr("error: ")
         .expect_empty_stdout();
-    let row = sandbox.bcvk(["ps", "-a"]).run().expect_success();
-    let _ = row.expect_stdout("exited (");
+    until("the container has exited", limit::GONE, || {
+        vm.inspect("{{.State.Status}}") == "exited"
+    });
+    let output = sandbox.bcvk(["ps", "-a"]).run().expect_success();
+    let stdout = output.stdout();
+    let line = stdout.lines().find(|line| line.starts_with(vm.name()));
+    assert!(
+        line.is_some_and(|line| line.contains("exited (")),
+        "{output}"
+    );
     assert!(vm.logs().contains("Kernel panic"));
     vm.discard();
     sandbox.finish();

@@ -46,7 +46,9 @@ fn the_command_line_counts_more_than_the_environment_than_the_file() {
             .bcvk([verb, "--dry-run"])
             .args(args)
             .arg("localhost/any")
-            .env("XDG_CONFIG_HOME", &config);
+            .env("XDG_CONFIG_HOME", &config)
+            // The sandbox's own says one; an empty one says nothing.
+            .env("BCVK_VCPUS", "");
         for (name, value) in env {
             command = command.env(name, value);
         }
