@@ -100,13 +100,13 @@ fn the_command_line_counts_more_than_the_environment_than_the_file() {
         fs::create_dir_all(home.join(".config/bcvk")).expect("make a directory");
         fs::write(
             home.join(".config/bcvk/config.toml"),
-            "ephemeral.vcpus = 5\n",
+            "ephemeral.memory = 5120\n",
         )
         .expect("write");
         let command = sandbox
             .bcvk(["run", "--dry-run", "localhost/any"])
             .env("HOME", &home);
-        let _ = tools.only(command).run().expect_stdout("cpus=5");
+        let _ = tools.only(command).run().expect_stdout("size=5120M");
     });
     checks.finish();
     sandbox.finish();

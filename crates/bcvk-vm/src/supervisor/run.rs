@@ -38,6 +38,10 @@ const SOCKETS: &str = "/dev/shm/bcvk";
 /// ([`crate::host::podman::STOP_TIMEOUT_SECONDS`]), so that the end is ours and has a reason.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
+/// Pause between two presses of the power button. The first is lost on a guest whose logind does not
+/// listen yet, and one that is shutting down ignores the rest.
+const PRESS_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long the failed units' report may follow the news of a failure.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 
@@ -85,6 +89,8 @@ struct Supervisor {
     pending_failure: Option<(Failure, Instant)>,
     /// When a guest that was asked to power off is ended.
     shutdown_deadline: Option<Instant>,
+    /// When the power button is pressed again.
+    next_press: Option<Instant>,
     /// What QEMU said about the end of the guest.
     shutdown_reason: Option<qmp::ShutdownCause>,
     _locks: [crate::host::VmLock; 2],
@@ -120,6 +126,7 @@ impl Supervisor {
             reported: false,
             pending_failure: None,
             shutdown_deadline: None,
+            next_press: None,
             shutdown_reason: None,
             _locks: locks,
         })
@@ -266,10 +273,11 @@ impl Supervisor {
     /// Reacts to events until QEMU has ended.
     fn watch(&mut self) {
         loop {
-            let deadline = match (self.shutdown_deadline, &self.pending_failure) {
-                (Some(a), Some((_, b))) => Some(a.min(*b)),
-                (a, b) => a.or(b.as_ref().map(|(_, until)| *until)),
-            };
+            let pending = self.pending_failure.as_ref().map(|(_, until)| *until);
+            let deadline = [self.shutdown_deadline, self.next_press, pending]
+                .into_iter()
+                .flatten()
+                .min();
             let event = match deadline {
                 None => self
                     .events
@@ -433,6 +441,9 @@ impl Supervisor {
         {
             self.guest_failed(failure);
         }
+        if self.next_press.is_some_and(|at| at <= now) {
+            self.press_power_button();
+        }
         if self.shutdown_deadline.is_some_and(|at| at <= now) {
             tracing::warn!("the guest did not power off in time");
             self.end_qemu();
@@ -446,8 +457,14 @@ impl Supervisor {
         }
         self.record(|status| status.enter(Phase::Stopping));
         self.shutdown_deadline = Some(Instant::now() + SHUTDOWN_GRACE);
+        self.press_power_button();
+    }
+
+    fn press_power_button(&mut self) {
         let pressed = self.running.as_ref().map(|r| r.monitor.power_down());
-        if !matches!(pressed, Some(Ok(()))) {
+        if matches!(pressed, Some(Ok(()))) {
+            self.next_press = Some(Instant::now() + PRESS_AGAIN);
+        } else {
             self.end_qemu();
         }
     }
@@ -464,6 +481,7 @@ impl Supervisor {
 
     /// Ends QEMU at once. Its memory is its own, so there is nothing to save.
     fn end_qemu(&mut self) {
+        self.next_press = None;
         self.shutdown_deadline
             .get_or_insert(Instant::now() + SHUTDOWN_GRACE);
         if let Some(running) = &self.running {
