@@ -14,6 +14,7 @@ mod ps;
 mod run;
 mod run_ssh;
 mod ssh;
+mod start;
 mod wait;
 
 use std::env;

@@ -2,35 +2,26 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::{
-    ConsoleFollower, HostError, SignalSource, Started, Target, WatchEvent, Watcher,
-};
+use bcvk_vm::host::{ConsoleFollower, HostError, Started, Target, WatchEvent, Watcher};
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::status::Phase;
 
-use super::Context;
-use super::plan::{Manner, plan};
+use super::plan::Manner;
+use super::start::start;
 use crate::cli::Run;
 use crate::ui::{self, Ui};
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
-    let context = Context::open()?;
     let manner = Manner {
         interactive: args.interactive,
         tty: args.tty,
         remove: args.rm,
         lifetime: Lifetime::Detached,
     };
-    let launch = plan(&args.image, &args.vm, manner, &context, ui)?;
-    if args.vm.dry_run {
-        ui.print_plan(&context.podman, &launch);
+    let Some((mut started, mut watcher)) = start(&args.image, &args.vm, manner, ui)? else {
         return Ok(ExitCode::SUCCESS);
-    }
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    let mut started = launch.start(&context.podman, &context.dirs)?;
-    let result = watch(&started, signals)
-        .and_then(|mut watcher| accompany(args, &mut watcher, &started, ui));
-    match result {
+    };
+    match accompany(args, &mut watcher, &started, ui) {
         Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Ended) => {
             started.finish()?;
@@ -63,14 +54,6 @@ enum Outcome {
     Ended,
     /// Powered off because of a signal.
     ShutDown { signal: i32 },
-}
-
-fn watch(started: &Started, signals: SignalSource) -> Result<Watcher, HostError> {
-    let watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
-    watcher
-        .watch_container()
-        .map_err(HostError::io("watch the VM's container"))?;
-    Ok(watcher)
 }
 
 fn accompany(

@@ -5,14 +5,14 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{
-    ConsoleFollower, HostError, SignalSource, Started, Target, Tool, WatchEvent, Watcher, find_tool,
+    ConsoleFollower, HostError, Started, Target, Tool, WatchEvent, Watcher, find_tool,
 };
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::Phase;
 
-use super::Context;
-use super::plan::{Manner, plan};
+use super::plan::Manner;
+use super::start::start;
 use crate::cli::RunSsh;
 use crate::ui::Ui;
 
@@ -30,21 +30,16 @@ pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
         return Err(HostError::SshNeeded);
     }
     find_tool(Tool::Ssh)?;
-    let context = Context::open()?;
     let manner = Manner {
         interactive: false,
         tty: false,
         remove: true,
         lifetime: Lifetime::Cli,
     };
-    let launch = plan(&args.image, &args.vm, manner, &context, ui)?;
-    if args.vm.dry_run {
-        ui.print_plan(&context.podman, &launch);
+    let Some((mut started, mut watcher)) = start(&args.image, &args.vm, manner, ui)? else {
         return Ok(ExitCode::SUCCESS);
-    }
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    let mut started = launch.start(&context.podman, &context.dirs)?;
-    let result = session(args, &started, signals, ui);
+    };
+    let result = session(args, &mut watcher, &started, ui);
     let removed = started.discard();
     let code = result?;
     removed?;
@@ -53,14 +48,10 @@ pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
 
 fn session(
     args: &RunSsh,
+    watcher: &mut Watcher,
     started: &Started,
-    signals: SignalSource,
     ui: &Ui,
 ) -> Result<ExitCode, HostError> {
-    let mut watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
-    watcher
-        .watch_container()
-        .map_err(HostError::io("watch the VM's container"))?;
     let mut progress = ui.progress(!args.vm.console);
     let console = args
         .vm
@@ -90,8 +81,8 @@ fn session(
     .map_err(HostError::io("run ssh"))?;
     let pid = ssh.id();
     watcher.watch_session(ssh);
-    let status = await_session(&mut watcher, pid)?;
-    exit_code(status, &mut watcher)
+    let status = await_session(watcher, pid)?;
+    exit_code(status, watcher)
 }
 
 /// Waits for ssh, and sees that it ends when the user or the VM does.
