@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Event;
 use super::tail::Tail;
+use crate::guest::rooted::if_exists;
 use crate::status::printable;
 
 /// Size at which `console.log` becomes `console.log.1` and starts anew: a guest must not fill the
@@ -115,10 +116,7 @@ struct Log {
 impl Log {
     fn create(path: &Path) -> io::Result<Self> {
         // That of an earlier start of the same container.
-        match fs::remove_file(path.with_extension("log.1")) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
+        if_exists(fs::remove_file(path.with_extension("log.1")))?;
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Event;
+use crate::guest::rooted::if_exists;
 
 /// Pause after a refused attempt.
 const RETRY: Duration = Duration::from_millis(30);
@@ -93,10 +94,7 @@ impl Sshd {
 
     /// Accepts sessions at `socket` (mode 0600) for as long as the supervisor lives.
     pub(super) fn serve(&self, socket: &Path) -> io::Result<()> {
-        match std::fs::remove_file(socket) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
+        if_exists(std::fs::remove_file(socket))?;
         let listener = UnixListener::bind(socket)?;
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
         let sshd = self.clone();
