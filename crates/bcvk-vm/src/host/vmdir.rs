@@ -157,10 +157,23 @@ impl VmDir {
         self.path.join("console.log")
     }
 
-    /// What was on the console before that; there is one when the console has said much.
+    /// The guest's journal as text, where it takes the console's place.
     #[must_use]
-    pub fn earlier_console_log(&self) -> PathBuf {
-        self.path.join("console.log.1")
+    pub fn journal_log(&self) -> PathBuf {
+        self.path.join("journal.log")
+    }
+
+    /// The configuration for Ignition.
+    #[must_use]
+    pub fn ignition_config(&self) -> PathBuf {
+        self.path.join("ignition.json")
+    }
+
+    /// FIFOs that carry standard output and standard error of `--execute` to the CLI. There are
+    /// none if the container's own streams do.
+    #[must_use]
+    pub fn command_streams(&self) -> [PathBuf; 2] {
+        ["stdout", "stderr"].map(|name| self.path.join(name))
     }
 
     /// Where podman writes the container's ID (`--cidfile`).
@@ -246,15 +259,22 @@ impl VmDir {
     }
 
     /// Removes the directory unless a process uses it; says whether it is gone.
+    ///
+    /// Several processes may do so at once: the command that ends a VM, podman's hook and whoever
+    /// sweeps. One that comes when another has removed the lock file makes a new one, and the
+    /// other then finds the directory not empty: somebody will succeed.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
-        match self.try_lock("lock", true) {
-            Ok(Some(_lock)) => {
-                fs::remove_dir_all(&self.path)?;
-                Ok(true)
+        loop {
+            let removed = match self.try_lock("lock", true) {
+                Ok(Some(_lock)) => fs::remove_dir_all(&self.path).map(|()| true),
+                Ok(None) => Ok(false),
+                Err(e) => Err(e),
+            };
+            match removed {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                other => return other,
             }
-            Ok(None) => Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(e) => Err(e),
         }
     }
 
@@ -335,6 +355,21 @@ mod tests {
         assert_eq!(dirs.unused().expect("unused"), std::slice::from_ref(&dir));
         assert!(dir.remove_if_unused().expect("free"));
         assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn many_may_remove_a_directory_at_once() {
+        let (_tmp, dirs) = dirs();
+        for _ in 0..300 {
+            let (dir, held) = dirs.create().expect("create");
+            drop(held);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| dir.remove_if_unused().expect("no error"));
+                }
+            });
+            assert!(!dir.path().exists());
+        }
     }
 
     #[test]
