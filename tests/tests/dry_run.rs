@@ -54,6 +54,29 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
     sandbox.finish();
 }
 
+/// The shell is in the container that the VM would be in, with the VM's things.
+#[test]
+fn debug_opens_a_shell_instead_of_a_vm() {
+    let sandbox = Sandbox::new();
+    let output = sandbox
+        .bcvk(["run", "--debug", "--name", &sandbox.name("vm")])
+        .arg(images::trixie())
+        .stdin(
+            "ls /run/bcvk-image/usr/lib/os-release; grep -c systemd /run/bcvk/spec.json; \
+             /run/bcvk-exe --version; exit 6\n",
+        )
+        .run()
+        .expect_code(6);
+    let stdout = output.stdout();
+    assert!(
+        stdout.starts_with("/run/bcvk-image/usr/lib/os-release\n"),
+        "{output}"
+    );
+    assert!(stdout.contains("bcvk "), "{output}");
+    sandbox.expect_nothing_left();
+    sandbox.finish();
+}
+
 #[test]
 fn every_verb_explains_itself() {
     let sandbox = Sandbox::new();

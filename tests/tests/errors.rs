@@ -29,6 +29,15 @@ fn wrong_values_are_usage_errors() {
         ("--pull", "sometimes", &["sometimes", "never"]),
         ("--bind", "", &["--bind"]),
         ("--env", "=x", &["=x"]),
+        ("--mount-disk-file", "", &["names no file"]),
+        ("--mount-disk-file", "a.img:a:vmdk", &["vmdk", "qcow2"]),
+        ("--mount-disk-file", "a.img:bcvk-swap", &["bcvk-swap"]),
+        ("--add-swap", "much", &["much", "512M"]),
+        ("--output", "syslog", &["syslog", "journal"]),
+        ("--log-dir", "logs", &["logs", "STREAMS=DIR"]),
+        ("--log-dir", "syslog=logs", &["syslog", "journal"]),
+        ("--virtio-serial-out", "file", &["NAME:FILE"]),
+        ("--virtio-serial-out", "org.bcvk.x:file", &["org.bcvk.x"]),
     ] {
         for verb in ["run", "run-ssh"] {
             checks.check(&format!("{verb} {option}={value}"), || {
@@ -53,6 +62,180 @@ fn wrong_values_are_usage_errors() {
     }
     checks.finish();
     sandbox.finish();
+}
+
+/// Files of the user's that cannot be what they were given for: known before anything is started,
+/// and nothing is made.
+#[test]
+fn files_that_will_not_do_are_usage_errors() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("files");
+    let at = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
+    let mut qcow2 = b"QFI\xfb\0\0\0\x03".to_vec();
+    qcow2.resize(512, 0);
+    std::fs::write(at("qcow2"), &qcow2).expect("write");
+    qcow2[8..16].copy_from_slice(&512_u64.to_be_bytes());
+    std::fs::write(at("backed.qcow2"), &qcow2).expect("write");
+    std::fs::write(at("text"), "variant: fcos\n").expect("write");
+    std::fs::create_dir(at("empty")).expect("make a directory");
+    let before = listing(&dir);
+    let mut checks = Checks::new();
+    for (options, words) in [
+        (
+            vec![format!("--mount-disk-file={}", at("empty"))],
+            &["empty", "only regular files"][..],
+        ),
+        (
+            vec!["--mount-disk-file=/dev/null".to_owned()],
+            &["/dev/null", "only regular files", "hint: "],
+        ),
+        (
+            vec![format!("--mount-disk-file={}", at("none/disk.img"))],
+            &["none/disk.img", "No such file"],
+        ),
+        (
+            vec![format!("--mount-disk-file={}", at("qcow2"))],
+            &["looks like qcow2", "hint: ", ":qcow2"],
+        ),
+        (
+            vec![format!("--mount-disk-file={}:a:qcow2", at("text"))],
+            &["is not a qcow2 file", "hint: "],
+        ),
+        (
+            vec![format!("--mount-disk-file={}", at("backed.qcow2"))],
+            &["in another file", "hint: ", "qemu-img convert"],
+        ),
+        (
+            vec![
+                format!("--mount-disk-file={}", at("new1.img")),
+                format!("--mount-disk-file={}", at("new2.img")),
+            ],
+            &["new1.img", "new2.img", "output", "FILE:NAME"],
+        ),
+        (
+            vec![format!("--systemd-units={}", at("empty"))],
+            &["no systemd units", "hint: "],
+        ),
+        (
+            vec![format!("--systemd-units={}", at("none"))],
+            &["none", "No such file"],
+        ),
+        (
+            vec![format!("--ignition={}", at("text"))],
+            &["not a configuration for Ignition", "hint: ", "butane"],
+        ),
+        (
+            vec![format!("--log-dir=journal={}", at("text"))],
+            &["cannot go to", "not a directory"],
+        ),
+        (
+            vec!["--virtio-serial-out=a:/dev/null".to_owned()],
+            &["/dev/null", "regular file"],
+        ),
+        (
+            vec![
+                format!("--virtio-serial-out=a:{}", at("new")),
+                format!("--virtio-serial-out=a:{}", at("new2")),
+            ],
+            &["'a'", "name of its own"],
+        ),
+    ] {
+        checks.check(&format!("{options:?}"), || {
+            let _ = sandbox
+                .bcvk(["run"])
+                .args(&options)
+                .arg(images::trixie())
+                .run()
+                .expect_error(2, words)
+                .expect_within(AT_ONCE);
+        });
+    }
+    checks.check("nothing was made", || assert_eq!(listing(&dir), before));
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Options that exclude each other.
+#[test]
+fn options_that_cannot_be_had_together_are_usage_errors() {
+    let sandbox = Sandbox::new();
+    let mut checks = Checks::new();
+    for (args, words) in [
+        (
+            &["run-ssh", "--execute=true"][..],
+            &["--execute", "hint: ", "run-ssh IMAGE -- CMD"][..],
+        ),
+        (&["run", "-it", "--execute=true"], &["--execute"]),
+        (
+            &["run", "-d", "--execute=true", "--output=journal"],
+            &["--output journal", "--log-dir"],
+        ),
+        (&["run", "--console", "--output=journal"], &["--console"]),
+        (&["run", "-d", "--debug"], &["--debug"]),
+    ] {
+        checks.check(&format!("{args:?}"), || {
+            let _ = sandbox
+                .bcvk(args)
+                .arg(images::trixie())
+                .run()
+                .expect_error(2, words)
+                .expect_within(AT_ONCE);
+        });
+    }
+    checks.finish();
+    sandbox.finish();
+}
+
+/// What was made for a VM goes away with one that never came about.
+#[test]
+fn an_image_that_cannot_boot_leaves_no_files() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.make_dir("files");
+    let config = sandbox.path().join("config.ign");
+    std::fs::write(&config, r#"{"ignition": {"version": "3.4.0"}}"#).expect("write");
+    let mut checks = Checks::new();
+    for verb in [&["run"][..], &["run", "-d"], &["run-ssh"]] {
+        for (image, option, words) in [
+            (images::nokernel(), None, &["no kernel", "hint: "][..]),
+            (
+                images::trixie(),
+                Some(format!("--ignition={}", config.display())),
+                &["has no Ignition", "hint: "],
+            ),
+        ] {
+            checks.check(&format!("{verb:?} {image}"), || {
+                let _ = sandbox
+                    .bcvk(verb)
+                    .arg(format!("--mount-disk-file={}/new.img", dir.display()))
+                    .arg(format!("--mount-disk-file={}/new.qcow2:b", dir.display()))
+                    .arg(format!("--log-dir=console={}/a/b", dir.display()))
+                    .arg(format!("--virtio-serial-out=a:{}/out", dir.display()))
+                    .args(option)
+                    .arg(image)
+                    .run()
+                    .expect_error(125, words)
+                    .expect_within(AT_ONCE);
+                assert_eq!(listing(&dir), "");
+            });
+        }
+    }
+    checks.finish();
+    sandbox.finish();
+}
+
+fn listing(dir: &std::path::Path) -> String {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .expect("read a directory")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into()
+        })
+        .collect();
+    names.sort();
+    names.join(" ")
 }
 
 /// Options that are fine in themselves, but not here.

@@ -69,6 +69,8 @@ pub struct GuestFacts {
     pub cloud_init_enabled: bool,
     /// Whether Ignition is part of it, as in CoreOS.
     pub ignition: bool,
+    /// Its configuration of container storage (containers-storage.conf(5)).
+    pub storage_conf: Option<String>,
 }
 
 /// What root's home directory, `/root`, is in an image.
@@ -117,6 +119,7 @@ impl GuestFacts {
             selinux_enforcing: selinux_enforcing(root)?,
             cloud_init_enabled: cloud_init_enabled(root, &units)?,
             ignition: ignition(root)?,
+            storage_conf: storage_conf(root)?,
         })
     }
 }
@@ -219,6 +222,19 @@ fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
     }
     let generator = "/usr/lib/systemd/system-generators/cloud-init-generator";
     Ok(any_exists(root, &[generator])? && units::find(root, "cloud-init.target")?.name().is_some())
+}
+
+/// The host's own, or that of the distribution's packages.
+fn storage_conf(root: &Rooted) -> io::Result<Option<String>> {
+    for path in [
+        "/etc/containers/storage.conf",
+        "/usr/share/containers/storage.conf",
+    ] {
+        if let Some(text) = if_exists(root.read_text(path))? {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
 }
 
 fn ignition(root: &Rooted) -> io::Result<bool> {

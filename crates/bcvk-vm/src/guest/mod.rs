@@ -4,7 +4,9 @@
 //! initramfs. Only what is secret comes as an SMBIOS credential, which systemd reads since 252.
 
 pub mod facts;
+pub(crate) mod port;
 pub mod rooted;
+mod storage;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +14,7 @@ use std::path::Path;
 use base64ct::{Base64, Encoding};
 
 use crate::guest::facts::{GuestFacts, Network, Sshd};
-use crate::spec::{Console, EnvVar, Share, VmSpec};
+use crate::spec::{Console, EnvVar, SWAP_NAME, Share, UnitContent, VmSpec};
 
 /// An entry of the archive that is appended to the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,13 +103,39 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     if spec.ssh.is_some() {
         add_sshd(&mut tree, facts);
     }
-    tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
-    tree.run_wants("multi-user.target", "bcvk-up.service");
+    if spec.execute.is_empty() {
+        tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
+        tree.run_wants("multi-user.target", "bcvk-up.service");
+    }
     add_network(&mut tree, facts);
     for share in &spec.shares {
         let unit = format!("{}.mount", unit_name(&share.guest_path));
         tree.run_unit(&unit, &share_mount(share));
         tree.run_wants("local-fs.target", &unit);
+    }
+    if spec.swap.is_some() {
+        add_swap(&mut tree);
+    }
+    if spec.host_storage {
+        tree.file(
+            "usr/lib/bcvk/etc/containers/storage.conf",
+            &storage::with_host_store(facts.storage_conf.as_deref()),
+        );
+    }
+    for unit in &spec.units {
+        let path = format!("systemd/system/{}", unit.path);
+        match &unit.content {
+            UnitContent::File(text) => tree.run_file(&path, text),
+            UnitContent::Link(target) => {
+                tree.link(format!("usr/lib/bcvk/run/{path}"), target.clone());
+            }
+        }
+    }
+    if spec.wants_journal() {
+        add_journal(&mut tree);
+    }
+    if !spec.execute.is_empty() {
+        add_commands(&mut tree, &spec.execute);
     }
     if spec.console == Console::Interactive {
         tree.run_file(
@@ -206,6 +234,56 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
         );
         tree.run_wants("multi-user.target", "bcvk-network.service");
     }
+}
+
+/// systemd finds the device by its serial number, and swaps on it once udev has seen it.
+fn add_swap(tree: &mut Tree) {
+    let device = format!("/dev/disk/by-id/virtio-{SWAP_NAME}");
+    let unit = format!("{}.swap", unit_name(Path::new(&device)));
+    tree.run_unit(
+        &unit,
+        &include_str!("units/bcvk.swap").replace("@WHAT@", &device),
+    );
+    tree.run_wants("swap.target", &unit);
+}
+
+fn add_journal(tree: &mut Tree) {
+    let unit = |dir: &str, port: u8| {
+        include_str!("units/bcvk-journal.service")
+            .replace("@DIR@", dir)
+            .replace("@PORT@", &port.to_string())
+    };
+    tree.file("usr/lib/bcvk/journal", include_str!("units/journal.sh"));
+    tree.initrd_unit(
+        "bcvk-journal.service",
+        &unit("/usr/lib/bcvk", port::INITRD_JOURNAL),
+    );
+    tree.link(
+        "etc/systemd/system/sysinit.target.wants/bcvk-journal.service".to_owned(),
+        "../bcvk-journal.service".to_owned(),
+    );
+    tree.run_file("bcvk/journal", include_str!("units/journal.sh"));
+    // Another name: the one of the initramfs is left running while the system takes over.
+    tree.run_unit(
+        "bcvk-system-journal.service",
+        &unit("/run/bcvk", port::JOURNAL),
+    );
+    tree.run_wants("sysinit.target", "bcvk-system-journal.service");
+}
+
+fn add_commands(tree: &mut Tree, commands: &[String]) {
+    tree.run_file("bcvk/execute", include_str!("units/execute.sh"));
+    for (index, command) in commands.iter().enumerate() {
+        // The shell sorts them as text.
+        tree.run_file(&format!("bcvk/commands/{index:03}"), command);
+    }
+    tree.run_unit(
+        "bcvk-execute.service",
+        &include_str!("units/bcvk-execute.service")
+            .replace("@STDOUT@", &port::STDOUT.to_string())
+            .replace("@STDERR@", &port::STDERR.to_string()),
+    );
+    tree.run_wants("multi-user.target", "bcvk-execute.service");
 }
 
 fn share_mount(share: &Share) -> String {
@@ -369,6 +447,10 @@ mod tests {
                     "@WHERE@",
                     "@OPTIONS@",
                     "@SSHD@",
+                    "@WHAT@",
+                    "@PORT@",
+                    "@STDOUT@",
+                    "@STDERR@",
                 ];
                 assert!(!left.iter().any(|p| text.contains(p)), "{}", entry.path);
             }

@@ -1,10 +1,10 @@
-//! The guest's console as the host shows it.
+//! The guest's console and journal as the host shows them.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -37,21 +37,31 @@ pub(super) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     all[all.len().saturating_sub(lines)..].to_vec()
 }
 
-/// Reads a console from the oldest byte that was kept to the newest. The end is that of now: a
-/// later read may find more, also in a file that the supervisor has begun since.
+/// Reads a log from the oldest byte that was kept to the newest. The end is that of now: a later
+/// read may find more, also in a file that the supervisor has begun since.
 #[derive(Debug)]
-pub struct ConsoleLog {
-    dir: VmDir,
+pub struct GuestLog {
+    path: PathBuf,
     /// Oldest first; the last one may grow.
     files: VecDeque<File>,
 }
 
-impl ConsoleLog {
+impl GuestLog {
     /// The console of the VM in `dir`, which need not have said anything yet.
     #[must_use]
-    pub fn of(dir: &VmDir) -> Self {
+    pub fn console(dir: &VmDir) -> Self {
+        Self::at(dir.console_log())
+    }
+
+    /// The journal of the VM in `dir` as text, if the VM keeps one on the host.
+    #[must_use]
+    pub fn journal(dir: &VmDir) -> Self {
+        Self::at(dir.journal_log())
+    }
+
+    fn at(path: PathBuf) -> Self {
         Self {
-            dir: dir.clone(),
+            path,
             files: VecDeque::new(),
         }
     }
@@ -71,14 +81,14 @@ impl ConsoleLog {
     /// Whether there is a file after the last one known.
     fn find_newer(&mut self) -> io::Result<bool> {
         let last = self.files.back().map(identity).transpose()?;
-        let Some(newest) = open(&self.dir.console_log())? else {
+        let Some(newest) = open(&self.path)? else {
             return Ok(false);
         };
         let id = identity(&newest)?;
         if last == Some(id) {
             return Ok(false);
         }
-        if let Some(earlier) = open(&self.dir.earlier_console_log())? {
+        if let Some(earlier) = open(&earlier(&self.path))? {
             let earlier_id = identity(&earlier)?;
             // It is the newest itself where the supervisor has just renamed that.
             if last != Some(earlier_id) && earlier_id != id {
@@ -90,7 +100,7 @@ impl ConsoleLog {
     }
 }
 
-impl Read for ConsoleLog {
+impl Read for GuestLog {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(file) = self.files.front_mut() {
@@ -121,9 +131,14 @@ fn identity(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.ino())
 }
 
-/// Shows the console as it grows, until dropped; what has come by then is shown.
+/// Where the predecessor of the log at `path` is; there is one when the guest has said much.
+pub(crate) fn earlier(path: &Path) -> PathBuf {
+    path.with_extension("log.1")
+}
+
+/// Shows a log as it grows, until dropped; what has come by then is shown.
 #[derive(Debug)]
-pub struct ConsoleFollower {
+pub struct LogFollower {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -131,12 +146,11 @@ pub struct ConsoleFollower {
 /// How often the log is looked at. A person watches it.
 const LOOK: Duration = Duration::from_millis(50);
 
-impl ConsoleFollower {
-    /// Copies the console of the VM in `dir` to `out`, from its first byte on.
-    pub fn start(dir: &VmDir, mut out: impl Write + Send + 'static) -> Self {
+impl LogFollower {
+    /// Copies `log` to `out`, from its first byte on.
+    pub fn start(mut log: GuestLog, mut out: impl Write + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let mut log = ConsoleLog::of(dir);
         let thread = thread::spawn(move || {
             loop {
                 // Before the look: what came until then is part of it.
@@ -154,7 +168,7 @@ impl ConsoleFollower {
     }
 }
 
-impl Drop for ConsoleFollower {
+impl Drop for LogFollower {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -170,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    fn read(log: &mut ConsoleLog) -> String {
+    fn read(log: &mut GuestLog) -> String {
         let mut text = String::new();
         log.read_to_string(&mut text).expect("read");
         text
@@ -180,7 +194,8 @@ mod tests {
     fn nothing_is_lost_or_read_twice_when_the_log_is_begun_anew() {
         let tmp = tempfile::tempdir().expect("temporary directory");
         let dir = VmDir::at(tmp.path());
-        let (now, earlier) = (dir.console_log(), dir.earlier_console_log());
+        let now = dir.console_log();
+        let earlier = earlier(&now);
         let add = |text: &str| {
             let mut file = File::options()
                 .append(true)
@@ -189,7 +204,7 @@ mod tests {
                 .expect("open");
             file.write_all(text.as_bytes()).expect("write");
         };
-        let mut log = ConsoleLog::of(&dir);
+        let mut log = GuestLog::console(&dir);
         assert_eq!(read(&mut log), "");
         add("one ");
         assert_eq!(read(&mut log), "one ");
@@ -205,7 +220,7 @@ mod tests {
         }
         assert_eq!(read(&mut log), "four five ");
 
-        let mut again = ConsoleLog::of(&dir);
+        let mut again = GuestLog::console(&dir);
         assert_eq!(again.length().expect("length"), 10);
         assert_eq!(read(&mut again), "four five ");
     }

@@ -46,6 +46,42 @@ pub enum HostError {
     },
     #[error("cannot share {}: it is not a directory", .0.display())]
     ShareNotDirectory(PathBuf),
+    #[error("{} cannot be a disk of the VM", path.display())]
+    Disk {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} cannot be a disk of the VM: only regular files can", .0.display())]
+    DiskNotRegular(PathBuf),
+    #[error("{} looks like qcow2, but would be read as raw", file.display())]
+    DiskLooksQcow2 { file: PathBuf, name: String },
+    #[error("{} is not a qcow2 file", .0.display())]
+    DiskNotQcow2(PathBuf),
+    #[error("{} cannot be a disk of the VM: a part of it is in another file, which the VM would not see", .0.display())]
+    DiskHasBacking(PathBuf),
+    #[error("the systemd units in {} cannot be read", dir.display())]
+    Units {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} has no systemd units", .0.display())]
+    NoUnits(PathBuf),
+    #[error("{} is not a configuration for Ignition", path.display())]
+    Ignition {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the VM's output cannot go to {}", path.display())]
+    OutputFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("run-ssh runs its command over SSH, not with --execute")]
+    ExecuteOverSsh,
     #[error("a container named {name} already exists")]
     NameTaken { name: String },
     #[error("there is no VM named {name}")]
@@ -138,6 +174,8 @@ pub enum Operation {
     List,
     /// `podman images`
     ListImages,
+    /// `podman info`
+    FindStorage,
     /// `podman stop`
     Stop,
     /// `podman rm`
@@ -151,6 +189,7 @@ impl std::fmt::Display for Operation {
             Self::Start => "start the VM's container",
             Self::List => "list containers",
             Self::ListImages => "list images",
+            Self::FindStorage => "say where its storage is",
             Self::Stop => "stop the VM",
             Self::Remove => "remove the VM",
         })

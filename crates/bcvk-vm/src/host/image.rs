@@ -43,6 +43,8 @@ pub struct ImageInfo {
     pub arch: Arch,
     /// Whether it says that it is a bootc image.
     pub bootable: bool,
+    /// Its size in bytes, all layers together.
+    pub bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +52,8 @@ pub struct ImageInfo {
 struct Inspected {
     id: String,
     architecture: String,
+    #[serde(default)]
+    size: u64,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
 }
@@ -125,6 +129,7 @@ impl ImageInfo {
             },
             arch,
             bootable: says_bootable(&labels),
+            bytes: found.size,
         }))
     }
 }

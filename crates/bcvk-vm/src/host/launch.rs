@@ -3,16 +3,21 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 use super::accel::kvm_needs_groups;
+use super::console::GuestLog;
+use super::disk::{NewDisk, make_disk};
+use super::made::Made;
 use super::podman::{ContainerPlan, Podman, run_args, stderr_of};
 use super::vmdir::{VmDir, VmDirs, VmLock};
 use crate::host::{HostError, Operation};
-use crate::spec::{Accelerator, Lifetime, PortForward, VmSpec};
+use crate::spec::{Accelerator, Lifetime, PortForward, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
+use crate::status::{Phase, StatusReader};
 
 /// Everything that is decided before the first effect.
 #[derive(Debug)]
@@ -35,6 +40,10 @@ pub struct Launch {
     pub publish: Vec<(PortForward, u16)>,
     /// The key that lets the user in; its public half is in the spec.
     pub key: Option<KeyPair>,
+    /// Disk images that do not exist yet.
+    pub new_disks: Vec<NewDisk>,
+    /// The user's configuration for Ignition.
+    pub ignition: Option<Vec<u8>>,
 }
 
 /// A container that podman has started.
@@ -47,22 +56,14 @@ pub struct Started {
     remove: bool,
     hold: Option<VmLock>,
     cli_lock: Option<VmLock>,
+    /// Files and directories of the user's that did not exist before.
+    made: Made,
 }
 
 impl Launch {
     /// Makes the VM directory and starts the container. On any failure both are gone again.
     pub fn start(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
-        let (dir, hold) = dirs
-            .create()
-            .map_err(HostError::io("make the VM directory"))?;
-        let mut started = Started {
-            name: self.spec.name.to_string(),
-            podman: podman.clone(),
-            remove: true,
-            hold: Some(hold),
-            cli_lock: None,
-            dir,
-        };
+        let mut started = self.make_dir(podman, dirs)?;
         match self.start_in(&mut started) {
             Ok(()) => {
                 started.remove = self.remove;
@@ -76,22 +77,65 @@ impl Launch {
         }
     }
 
+    /// Makes all that [`Launch::start`] makes, but leaves the container to the user, who gets a
+    /// shell in it instead of the supervisor. Returns its exit status once it has ended; nothing
+    /// is left then.
+    pub fn debug(&self, podman: &Podman, dirs: &VmDirs) -> Result<ExitStatus, HostError> {
+        let mut started = self.make_dir(podman, dirs)?;
+        let result = self.make_files(&mut started).and_then(|()| {
+            let args = run_args(&ContainerPlan {
+                debug: true,
+                ..self.plan_in(&started.dir, None)
+            });
+            let status = podman.interact(&args);
+            status.map_err(HostError::io("run podman"))
+        });
+        let removed = started.discard();
+        let status = result?;
+        removed?;
+        Ok(status)
+    }
+
+    fn make_dir(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
+        let (dir, hold) = dirs
+            .create()
+            .map_err(HostError::io("make the VM directory"))?;
+        Ok(Started {
+            name: self.spec.name.to_string(),
+            podman: podman.clone(),
+            remove: true,
+            hold: Some(hold),
+            cli_lock: None,
+            made: Made::default(),
+            dir,
+        })
+    }
+
+    fn make_files(&self, started: &mut Started) -> Result<(), HostError> {
+        for disk in &self.new_disks {
+            started.made.file(&disk.path);
+            make_disk(disk)?;
+        }
+        if let Some(logs) = &self.spec.logs {
+            started.made.make_dir(&logs.host)?;
+        }
+        for port in &self.spec.serial_ports {
+            started.made.make_file(&port.host)?;
+        }
+        self.fill(&started.dir)
+            .map_err(HostError::io("write the VM directory"))
+    }
+
     fn start_in(&self, started: &mut Started) -> Result<(), HostError> {
+        self.make_files(started)?;
         let dir = &started.dir;
         if self.spec.lifetime == Lifetime::Cli {
             let lock = dir.lock_as_cli();
             started.cli_lock = Some(lock.map_err(HostError::io("lock the VM directory"))?);
         }
-        self.fill(dir)
-            .map_err(HostError::io("write the VM directory"))?;
-
         let hooks_dir = dir.path().join("hooks");
-        let args = run_args(&ContainerPlan {
-            vm_dir: dir.path(),
-            vm_id: dir.id(),
-            hooks_dir: self.remove.then_some(hooks_dir.as_path()),
-            ..self.plan()
-        });
+        let hooks_dir = self.remove.then_some(hooks_dir.as_path());
+        let args = run_args(&self.plan_in(dir, hooks_dir));
         let output = started
             .podman
             .output(&args)
@@ -115,6 +159,15 @@ impl Launch {
         })
     }
 
+    fn plan_in<'a>(&'a self, dir: &'a VmDir, hooks_dir: Option<&'a Path>) -> ContainerPlan<'a> {
+        ContainerPlan {
+            vm_dir: dir.path(),
+            vm_id: dir.id(),
+            hooks_dir,
+            ..self.plan()
+        }
+    }
+
     fn plan(&self) -> ContainerPlan<'_> {
         let kvm = self.spec.accel == Accelerator::Kvm;
         ContainerPlan {
@@ -126,6 +179,7 @@ impl Launch {
             remove: self.remove,
             interactive: self.interactive,
             tty: self.tty,
+            debug: false,
             labels: &self.labels,
             network: self.network.as_deref(),
             publish: &self.publish,
@@ -140,6 +194,14 @@ impl Launch {
             dir.write_private("ssh_key", key.private().as_bytes())?;
             let config = client::config(&self.spec.name, dir, &self.exe);
             dir.write_private("ssh_config", config.as_bytes())?;
+        }
+        if let Some(config) = &self.ignition {
+            dir.write_private("ignition.json", config)?;
+        }
+        if self.spec.lifetime == Lifetime::Cli && !self.spec.execute.is_empty() {
+            for fifo in dir.command_streams() {
+                mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+            }
         }
         if self.remove {
             let hooks = dir.path().join("hooks");
@@ -183,6 +245,15 @@ impl Started {
             .map_err(HostError::io("run podman attach"))
     }
 
+    /// What the guest says.
+    #[must_use]
+    pub fn log(&self, stream: Stream) -> GuestLog {
+        match stream {
+            Stream::Console => GuestLog::console(&self.dir),
+            Stream::Journal => GuestLog::journal(&self.dir),
+        }
+    }
+
     /// Asks the supervisor to shut the guest down, without waiting for it.
     pub fn ask_to_stop(&self) -> Result<(), HostError> {
         self.kill("TERM")
@@ -206,12 +277,21 @@ impl Started {
             Some(id) => self.podman.remove(&id),
             None => Ok(()),
         };
+        if !self.ran() {
+            self.made.undo();
+        }
         self.hold = None;
         self.cli_lock = None;
         self.dir
             .remove_if_unused()
             .map_err(HostError::io("remove the VM directory"))?;
         removed
+    }
+
+    /// Whether there ever was a guest that could have used what was made for it.
+    fn ran(&self) -> bool {
+        let status = StatusReader::new(self.dir.path()).read().ok().flatten();
+        status.is_some_and(|status| status.began(Phase::Qemu).is_some())
     }
 
     /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,

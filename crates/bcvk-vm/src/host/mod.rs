@@ -1,24 +1,35 @@
 //! What happens where the user is: finding tools, asking podman, keeping VM directories.
 
 mod accel;
+mod command;
 mod console;
+mod disk;
 mod error;
+mod ignition;
 mod image;
 mod images;
 mod launch;
+mod made;
 pub mod podman;
 mod proxy;
 mod tools;
+mod units;
 mod vmdir;
 mod watch;
 
 pub use accel::{AccelChoice, AccelRequest, choose_accelerator};
-pub use console::{ConsoleFollower, ConsoleLog};
+pub use command::CommandOutput;
+pub(crate) use console::earlier;
+pub use console::{GuestLog, LogFollower};
+pub use disk::{NewDisk, ResolvedDisk, resolve_disk};
 pub use error::{HostError, Operation};
+pub use ignition::read_ignition;
 pub use image::{ImageInfo, PullPolicy};
 pub use images::BootableImage;
 pub use launch::{Launch, Started, sweep};
+pub use made::{output_directory, output_file};
 pub use proxy::proxy;
 pub use tools::{Tool, find_tool, host_memory};
+pub use units::read_units;
 pub use vmdir::{VmDir, VmDirs, VmLock};
 pub use watch::{SignalSource, Target, WatchEvent, Watcher};

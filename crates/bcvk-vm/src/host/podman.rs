@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::host::{HostError, Operation};
-use crate::spec::{CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, PortForward, Share, VmSpec};
+use crate::spec::{
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_LOGS, CONTAINER_VM_DIR, PortForward, Share, VmSpec,
+};
 
 /// Marks containers that are bcvk's VMs; the key is the one that the existing bcvk uses.
 pub const LABEL: &str = "bcvk.ephemeral";
@@ -41,6 +43,8 @@ pub struct ContainerPlan<'a> {
     pub interactive: bool,
     /// Whether the container gets a terminal.
     pub tty: bool,
+    /// Whether a shell takes the supervisor's place, with the user at it.
+    pub debug: bool,
     /// The user's `--label`s.
     pub labels: &'a [String],
     /// The user's `--network`.
@@ -68,7 +72,9 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.pair("--hooks-dir", dir);
     }
     args.flag("run");
-    args.flag("--detach");
+    if !plan.debug {
+        args.flag("--detach");
+    }
     args.pair("--name", plan.spec.name.as_str());
     args.pair("--cidfile", plan.vm_dir.join("container-id"));
     args.pair("--pidfile", plan.vm_dir.join("pid"));
@@ -139,10 +145,27 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
             bind(&share.host, &share.container_path(), share.read_only),
         );
     }
-    args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
-    args.flag(&plan.spec.image.id);
-    args.flag("internal");
-    args.flag("supervise");
+    for disk in &plan.spec.disks {
+        args.pair("--mount", bind(&disk.host, &disk.container_path(), false));
+    }
+    for port in &plan.spec.serial_ports {
+        args.pair("--mount", bind(&port.host, &port.container_path(), false));
+    }
+    if let Some(logs) = &plan.spec.logs {
+        args.pair(
+            "--mount",
+            bind(&logs.host, Path::new(CONTAINER_LOGS), false),
+        );
+    }
+    if plan.debug {
+        args.pair("--entrypoint", "[\"/usr/bin/bash\"]");
+        args.flag(&plan.spec.image.id);
+    } else {
+        args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
+        args.flag(&plan.spec.image.id);
+        args.flag("internal");
+        args.flag("supervise");
+    }
     args.0
 }
 
@@ -346,6 +369,30 @@ impl Podman {
             .map_err(|e| failed(format!("unexpected answer: {e}")))
     }
 
+    /// Where images are kept (`podman info`, `graphRoot`).
+    pub fn storage(&self) -> Result<PathBuf, HostError> {
+        let output = self
+            .output(["info", "--format={{.Store.GraphRoot}}"])
+            .map_err(HostError::io("run podman"))?;
+        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status.success() && path.starts_with('/') {
+            Ok(path.into())
+        } else {
+            Err(HostError::Podman {
+                action: Operation::FindStorage,
+                stderr: stderr_of(&output),
+            })
+        }
+    }
+
+    /// Runs podman with the user's own standard streams, to its end.
+    pub fn interact<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> io::Result<ExitStatus> {
+        Command::new(&self.program).args(args).status()
+    }
+
     /// Connects the terminal with a VM's console until either ends.
     pub fn attach(&self, id: &str) -> io::Result<Child> {
         Command::new(&self.program)
@@ -457,6 +504,7 @@ mod tests {
             remove: true,
             interactive: false,
             tty: false,
+            debug: false,
             labels: &["team=os".to_owned()],
             network: Some("none"),
             publish: &[(forward, 20_000)],

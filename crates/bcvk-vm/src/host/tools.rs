@@ -17,6 +17,8 @@ pub enum Tool {
     Ssh,
     /// QEMU's system emulator for an architecture.
     Qemu(Arch),
+    /// Makes disk images.
+    QemuImg,
 }
 
 impl Tool {
@@ -27,6 +29,7 @@ impl Tool {
             Self::Podman => "podman",
             Self::Ssh => "ssh",
             Self::Qemu(arch) => arch.qemu_binary(),
+            Self::QemuImg => "qemu-img",
         }
     }
 }

@@ -122,6 +122,104 @@ pub enum SpecError {
         /// The later one's place in the guest.
         guest_path: PathBuf,
     },
+    /// A disk without a file.
+    #[error("'{value}' names no file: give FILE, FILE:NAME or FILE:NAME:FORMAT")]
+    DiskFileEmpty {
+        /// As given.
+        value: String,
+    },
+    /// A name that is no serial number.
+    #[error("'{name}' is too long to name a disk: give at most {most} characters")]
+    DiskName {
+        /// The part that should be a name.
+        name: String,
+        /// How long it may be, in bytes.
+        most: usize,
+    },
+    /// A name that would hide a device of bcvk's.
+    #[error("the disk name '{name}' is bcvk's own, for --add-swap: give it another one")]
+    DiskNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Not a format that a disk can have.
+    #[error("'{format}' in '{value}' is not a disk format: known are raw and qcow2")]
+    DiskFormat {
+        /// As given.
+        value: String,
+        /// The part that should be a format.
+        format: String,
+    },
+    /// Two disks of one name.
+    #[error("the disks '{}' and '{}' would both be named {name}: give each a name, as in FILE:NAME", first.display(), second.display())]
+    DiskClash {
+        /// The file given first.
+        first: PathBuf,
+        /// The file given later.
+        second: PathBuf,
+        /// What both would be named.
+        name: String,
+    },
+    /// More disks than a VM has places for.
+    #[error("{given} disks are too many: a VM can have {most}")]
+    TooManyDisks {
+        /// How many were given.
+        given: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    /// Not a size for a swap device.
+    #[error(
+        "'{value}' is not a size for a swap device: give whole MiB with a unit, such as 512M or 2G"
+    )]
+    SwapSize {
+        /// As given.
+        value: String,
+    },
+    /// Neither the console nor the journal.
+    #[error("'{0}' is not a stream of a VM's: known are console and journal")]
+    Stream(String),
+    /// Two streams where there is place for one.
+    #[error(
+        "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"
+    )]
+    JournalOverCommand,
+    /// Logs without a list of streams or without a directory.
+    #[error(
+        "'{value}' is not STREAMS=DIR: give streams and a directory, such as journal,console=logs"
+    )]
+    LogDirSyntax {
+        /// As given.
+        value: String,
+    },
+    /// A virtio-serial port of another form than NAME:FILE.
+    #[error(
+        "'{value}' is not NAME:FILE: give the port's name (letters, digits, '_', '.' and '-') and the file that its output goes to"
+    )]
+    SerialPortSyntax {
+        /// As given.
+        value: String,
+    },
+    /// A port with a name of bcvk's own.
+    #[error("the port name '{name}' is bcvk's own: give it one that does not begin with org.bcvk.")]
+    SerialPortReserved {
+        /// The name.
+        name: String,
+    },
+    /// Two ports of one name.
+    #[error("two virtio-serial ports are named '{name}': give each a name of its own")]
+    SerialPortClash {
+        /// The name.
+        name: String,
+    },
+    /// More ports than a VM has places for.
+    #[error("{given} virtio-serial ports are too many: a VM can have {most}")]
+    TooManySerialPorts {
+        /// How many were given.
+        given: usize,
+        /// How many there can be.
+        most: usize,
+    },
     /// A published port of another form than podman's.
     #[error(
         "'{value}' is not a port to publish: give [IP:]HOST:GUEST[/tcp|udp], such as 8080:80 or 127.0.0.1:8080:80 (IPv6 addresses in brackets)"

@@ -62,6 +62,16 @@ impl FromStr for MemorySize {
     type Err = SpecError;
 
     fn from_str(value: &str) -> Result<Self, SpecError> {
+        Self::parse_at_least(value, Self::MIN)
+    }
+}
+
+impl MemorySize {
+    /// Reads a size that is `least` or more.
+    ///
+    /// # Errors
+    /// The `Memory…` variants of [`SpecError`].
+    pub(super) fn parse_at_least(value: &str, least: Self) -> Result<Self, SpecError> {
         let given = || value.to_owned();
         let syntax = || SpecError::MemorySyntax { value: given() };
 
@@ -99,7 +109,7 @@ impl FromStr for MemorySize {
             .and_then(|n| n.checked_add(fraction))
             .and_then(|n| n.checked_mul(unit))
             .ok_or_else(too_large)?;
-        if scaled < u128::from(Self::MIN.bytes()) * scale {
+        if scaled < u128::from(least.bytes()) * scale {
             return Err(SpecError::MemoryTooSmall { value: given() });
         }
         if scaled % (MIB * scale) != 0 {

@@ -4,6 +4,7 @@
 //! rediscovers nothing, so what is not in here cannot change how a VM boots.
 
 mod arch;
+mod disk;
 mod env;
 mod error;
 mod itype;
@@ -13,13 +14,17 @@ mod name;
 mod public;
 mod publish;
 mod share;
+mod stream;
+mod swap;
 mod timeout;
+mod unit;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use arch::Arch;
+pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
 pub use env::EnvVar;
 pub use error::SpecError;
 pub use itype::InstanceType;
@@ -28,7 +33,10 @@ pub use memory::MemorySize;
 pub use name::VmName;
 pub use publish::{PortForward, Protocol};
 pub use share::{ShareRequest, ShareTarget};
+pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
+pub use swap::SwapSize;
 pub use timeout::Timeout;
+pub use unit::{UnitContent, UnitFile};
 
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
@@ -41,6 +49,17 @@ pub const CONTAINER_IMAGE: &str = "/run/bcvk-image";
 pub const CONTAINER_EXE: &str = "/run/bcvk-exe";
 /// Directory under which the sources of binds are seen inside the container.
 pub const CONTAINER_SHARES: &str = "/run/bcvk-shares";
+/// Directory under which disk images are seen inside the container.
+pub const CONTAINER_DISKS: &str = "/run/bcvk-disks";
+/// Where the directory for logs is seen inside the container.
+pub const CONTAINER_LOGS: &str = "/run/bcvk-logs";
+/// Directory under which the files behind virtio-serial ports are seen inside the container.
+pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
+
+/// virtiofs tag and mount point of the host's container storage, as the existing bcvk has them.
+pub const STORAGE_TAG: &str = "mount_hoststorage";
+/// See [`STORAGE_TAG`].
+pub const STORAGE_GUEST_PATH: &str = "/run/virtiofs-mnt-hoststorage";
 
 /// One VM, complete: the host resolves it, the supervisor obeys it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +85,19 @@ pub struct VmSpec {
     pub kargs: Vec<Karg>,
     /// Host directories that the guest sees.
     pub shares: Vec<Share>,
+    /// Whether the guest's podman is to use the share [`STORAGE_TAG`] as an image store.
+    pub host_storage: bool,
+    /// Disk images that the guest sees as block devices.
+    pub disks: Vec<Disk>,
+    /// Size of a swap device for the guest.
+    pub swap: Option<SwapSize>,
+    /// systemd units that are added to the guest.
+    pub units: Vec<UnitFile>,
+    /// Whether the VM directory has a configuration for Ignition.
+    pub ignition: bool,
+    /// Shell commands to run once the system is up, one after the other, until one fails. The
+    /// guest powers off afterwards.
+    pub execute: Vec<String>,
     /// Ports forwarded from the container's network into the guest.
     pub ports: Vec<GuestPort>,
     /// Environment for the guest's services and sessions.
@@ -77,8 +109,14 @@ pub struct VmSpec {
     pub host_key: String,
     /// What keeps the VM alive.
     pub lifetime: Lifetime,
-    /// What the container's standard streams carry.
+    /// Whether the container's standard input reaches the guest's console.
     pub console: Console,
+    /// Which of the guest's streams the container's standard output carries.
+    pub output: Stream,
+    /// Streams that are kept in a directory of the user's.
+    pub logs: Option<KeptLogs>,
+    /// virtio-serial ports whose output is kept in files of the user's.
+    pub serial_ports: Vec<SerialPort>,
 }
 
 /// Which image a VM was made from.
@@ -167,13 +205,13 @@ pub enum Lifetime {
     Cli,
 }
 
-/// What the supervisor does with its standard streams.
+/// What the supervisor does with its standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Console {
-    /// Copy the guest's console to standard output (and so to `podman logs`).
+    /// Nothing.
     Log,
-    /// Besides, pass standard input to the guest's console.
+    /// Pass it to the guest's console.
     Interactive,
 }
 
@@ -181,7 +219,8 @@ impl VmSpec {
     /// Checks what every supervisor relies on.
     ///
     /// # Errors
-    /// [`SpecError`] when the version is another one, or two shares have one tag or mount point.
+    /// [`SpecError`] when the version is another one, or two shares, disks or ports are in one
+    /// place.
     pub fn validate(&self) -> Result<(), SpecError> {
         if self.version != SPEC_VERSION {
             return Err(SpecError::Version {
@@ -189,7 +228,16 @@ impl VmSpec {
                 known: SPEC_VERSION,
             });
         }
-        check_shares(&self.shares)
+        check_shares(&self.shares)?;
+        check_disks(&self.disks)?;
+        check_serial_ports(&self.serial_ports)
+    }
+
+    /// Whether the guest is to send its journal.
+    #[must_use]
+    pub fn wants_journal(&self) -> bool {
+        let kept = self.logs.as_ref();
+        self.output == Stream::Journal || kept.is_some_and(|logs| logs.keeps(Stream::Journal))
     }
 }
 
@@ -238,6 +286,19 @@ pub(crate) mod tests {
                 guest_path: "/run/virtiofs-mnt-project".into(),
                 read_only: true,
             }],
+            host_storage: false,
+            disks: vec![Disk {
+                host: "/home/user/my, disk.img".into(),
+                name: "data".into(),
+                format: DiskFormat::Raw,
+            }],
+            swap: Some("512M".parse().expect("swap")),
+            units: vec![UnitFile {
+                path: "hello.service".into(),
+                content: UnitContent::File("[Service]\n".into()),
+            }],
+            ignition: true,
+            execute: vec!["systemctl is-system-running".into()],
             ports: vec![GuestPort {
                 container: 20_000,
                 guest: 80,
@@ -253,6 +314,15 @@ pub(crate) mod tests {
             host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
             lifetime: Lifetime::Cli,
             console: Console::Log,
+            output: Stream::Console,
+            logs: Some(KeptLogs {
+                streams: vec![Stream::Console, Stream::Journal],
+                host: "/home/user/logs".into(),
+            }),
+            serial_ports: vec![SerialPort {
+                name: "results".into(),
+                host: "/home/user/results.txt".into(),
+            }],
         }
     }
 

@@ -64,6 +64,9 @@ pub struct Status {
     /// Why the VM ended, where it was not asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Exit code of the commands that the VM was to execute, once they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed: Option<u8>,
     /// Things worth telling the user that are no failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -47,6 +47,7 @@ impl StatusWriter {
                 since: now,
                 history: Vec::new(),
                 failure: None,
+                executed: None,
                 warnings: Vec::new(),
             },
         };
@@ -84,6 +85,12 @@ impl StatusWriter {
         if self.status.failure.is_none() {
             self.status.failure = Some(failure);
         }
+        self.replace()
+    }
+
+    /// Records how the commands to execute have ended.
+    pub fn executed(&mut self, code: u8) -> io::Result<()> {
+        self.status.executed = Some(code);
         self.replace()
     }
 

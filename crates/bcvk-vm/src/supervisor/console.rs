@@ -1,22 +1,15 @@
 //! The guest's serial console: kept, shown, and watched for the kernel's last words.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Event;
+use super::ports::{Out, Outs};
 use super::tail::Tail;
-use crate::guest::rooted::if_exists;
 use crate::status::printable;
-
-/// Size at which `console.log` becomes `console.log.1` and starts anew: a guest must not fill the
-/// host's memory through its console.
-const MAX_LOG_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Pause between two looks at the console. QEMU writes an emulated serial port byte by byte; taken
 /// one by one, each would wake the supervisor and podman's log writer, on processors that the guest
@@ -53,17 +46,12 @@ impl Console {
     }
 }
 
-/// Reads QEMU's end of the console until QEMU closes it.
-pub(super) fn follow(
-    console: UnixStream,
-    log: &Path,
-    events: Sender<Event>,
-) -> io::Result<Console> {
+/// Reads QEMU's end of the console until QEMU closes it; what comes goes to `outs` too.
+pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Event>) -> Console {
     let tail = Tail::default();
-    let mut log = Log::create(log)?;
     let lines = tail.clone();
     let reader = thread::spawn(move || {
-        let mut console = console;
+        let mut outs = Outs::open(outs);
         let mut scanner = Scanner::default();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -73,9 +61,7 @@ pub(super) fn follow(
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            // Neither a full disk nor a closed stdout may stop the guest's console.
-            let _ = log.write(&buffer[..n]);
-            let _ = write_stdout(&buffer[..n]);
+            outs.write(&buffer[..n]);
             for sign in scanner.feed(&buffer[..n], &lines) {
                 if events.send(Event::Console(sign)).is_err() {
                     return;
@@ -84,7 +70,7 @@ pub(super) fn follow(
             thread::sleep(PAUSE);
         }
     });
-    Ok(Console { tail, reader })
+    Console { tail, reader }
 }
 
 /// Passes the container's standard input to the guest's console.
@@ -98,50 +84,6 @@ pub(super) fn feed_stdin(mut console: UnixStream) {
             }
         }
     });
-}
-
-fn write_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()
-}
-
-/// `console.log` with one predecessor.
-struct Log {
-    path: PathBuf,
-    file: File,
-    written: u64,
-}
-
-impl Log {
-    fn create(path: &Path) -> io::Result<Self> {
-        // That of an earlier start of the same container.
-        if_exists(fs::remove_file(path.with_extension("log.1")))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: open(path)?,
-            written: 0,
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.written + bytes.len() as u64 > MAX_LOG_BYTES {
-            fs::rename(&self.path, self.path.with_extension("log.1"))?;
-            self.file = open(&self.path)?;
-            self.written = 0;
-        }
-        self.written += bytes.len() as u64;
-        self.file.write_all(bytes)
-    }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
 }
 
 /// Splits the stream into lines and finds what matters in them.
@@ -249,21 +191,5 @@ mod tests {
         let lines = tail.lines();
         assert_eq!(lines[..2], ["one", "two"]);
         assert_eq!(lines[2].len(), MAX_LINE_BYTES);
-    }
-
-    #[test]
-    fn the_log_has_a_bound() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let path = dir.path().join("console.log");
-        let mut log = Log::create(&path).expect("create");
-        let block = vec![b'x'; 1024 * 1024];
-        for _ in 0..20 {
-            log.write(&block).expect("write");
-        }
-        let total: u64 = fs::read_dir(dir.path())
-            .expect("read")
-            .map(|e| e.and_then(|e| e.metadata()).expect("metadata").len())
-            .sum();
-        assert!(total <= 2 * MAX_LOG_BYTES, "{total}");
     }
 }

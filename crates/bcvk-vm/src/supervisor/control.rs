@@ -26,6 +26,8 @@ pub(super) enum Message {
     Userspace,
     /// The system is up: all that starts with it has started.
     Up,
+    /// The commands to execute have ended, with this exit code.
+    Executed(u8),
     /// A unit has failed; the rest of the line names it and says why.
     Failed(String),
     /// All failed units have been said.
@@ -39,6 +41,7 @@ impl Message {
             "initrd" => Some(Self::Initrd),
             "userspace" => Some(Self::Userspace),
             "up" => Some(Self::Up),
+            "executed" => rest.parse().ok().map(Self::Executed),
             "failed" => Some(Self::Failed(printable(rest))),
             "reported" => Some(Self::Reported),
             _ => None,
@@ -92,6 +95,8 @@ mod tests {
             Message::parse("failed ssh.service: \u{1b}[31mbad\u{1b}[0m key"),
             Some(Message::Failed("ssh.service: bad key".into()))
         );
+        assert_eq!(Message::parse("executed 7"), Some(Message::Executed(7)));
+        assert_eq!(Message::parse("executed 256"), None);
         assert_eq!(Message::parse("rm -rf /"), None);
         assert_eq!(Message::parse(""), None);
     }

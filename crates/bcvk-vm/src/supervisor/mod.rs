@@ -9,10 +9,14 @@ mod boot;
 mod children;
 mod console;
 mod control;
+mod journal;
+mod keep;
+mod ports;
 mod prepare;
 mod qemu;
 mod run;
 mod sshd;
+mod swap;
 mod tail;
 pub mod virtiofs;
 
@@ -43,6 +47,8 @@ enum Event {
     Qmp(Box<qmp::Event>),
     /// sshd sent its banner.
     Banner,
+    /// Something worth telling the user has happened.
+    Warning(String),
     /// Nobody holds the CLI's lock any more.
     CliGone,
 }

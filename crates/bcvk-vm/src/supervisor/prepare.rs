@@ -15,7 +15,8 @@ use super::boot::{cmdline, kargs, uki};
 use crate::guest::facts::{GuestFacts, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
-use crate::spec::{CONTAINER_IMAGE, Karg, VmSpec};
+use crate::host::VmDir;
+use crate::spec::{CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec};
 use crate::status::{Failure, FailureKind, Phase};
 
 /// What a VM boots from. The descriptors are files in memory: they need no directory, and nothing
@@ -26,6 +27,8 @@ pub(super) struct Prepared {
     pub(super) initrd: OwnedFd,
     pub(super) memory: OwnedFd,
     pub(super) oem_strings: OwnedFd,
+    /// Ignition's configuration.
+    pub(super) ignition: Option<OwnedFd>,
     pub(super) cmdline: String,
     /// Whether an sshd will answer.
     pub(super) sshd: bool,
@@ -51,7 +54,14 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
             ..image(format!("image {reference} has no systemd to boot with"))
         });
     }
-    if spec.ssh.is_some() && facts.sshd == Sshd::Absent {
+    if spec.ignition && !facts.ignition {
+        return Err(Failure {
+            hint: Some("leave --ignition out: nothing in the image would read it".to_owned()),
+            ..image(format!("image {reference} has no Ignition"))
+        });
+    }
+    // Commands to execute need no login.
+    if spec.ssh.is_some() && spec.execute.is_empty() && facts.sshd == Sshd::Absent {
         return Err(Failure {
             hint: Some(
                 "install openssh-server in the image, or boot it with `bcvk ephemeral run \
@@ -85,8 +95,9 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         kernel: files.kernel.into(),
         memory: guest_memory(spec).map_err(in_memory)?,
         oem_strings: oem_strings(spec, &facts).map_err(in_memory)?,
+        ignition: ignition(spec).map_err(in_memory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
-        sshd: spec.ssh.is_some(),
+        sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
         warnings: warnings(&facts),
     })
 }
@@ -189,6 +200,14 @@ fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
 fn oem_strings(spec: &VmSpec, facts: &GuestFacts) -> io::Result<OwnedFd> {
     let text = guest::oem_string(spec, facts);
     Ok(memory_file(c"oem-strings", text.as_bytes())?.into())
+}
+
+fn ignition(spec: &VmSpec) -> io::Result<Option<OwnedFd>> {
+    if !spec.ignition {
+        return Ok(None);
+    }
+    let config = std::fs::read(VmDir::at(CONTAINER_VM_DIR).ignition_config())?;
+    Ok(Some(memory_file(c"ignition", &config)?.into()))
 }
 
 fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {

@@ -1,6 +1,6 @@
 //! The life of one VM: prepare, start, watch, end.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use qapi::qmp;
@@ -20,10 +20,12 @@ use super::Event;
 use super::children::{self, Children, Role};
 use super::console::{self, Sign};
 use super::control::{self, Message};
+use super::ports;
 use super::prepare::{self, Prepared, fd_path};
 use super::qemu::monitor::Monitor;
 use super::qemu::{self, Machine};
 use super::sshd::{Ports, Sshd};
+use super::swap;
 use super::virtiofs::ServeOptions;
 use crate::host::VmDir;
 use crate::spec::{
@@ -56,6 +58,8 @@ const BANNER_GRACE: Duration = Duration::from_secs(90);
 const EXIT_NOT_READY: u8 = 126;
 /// Exit code of the container: the host's side could not do its part.
 const EXIT_HOST: u8 = 125;
+/// Exit code of the container: it was stopped before its command had ended, as shells count that.
+const EXIT_STOPPED: u8 = 143;
 /// Exit code of the container: the guest failed after it had been ready.
 const EXIT_FAILED: u8 = 1;
 
@@ -101,6 +105,8 @@ struct Running {
     qemu: Pid,
     monitor: Monitor,
     console: console::Console,
+    /// What carries the output of the VM's other ports.
+    carriers: Vec<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -141,12 +147,17 @@ impl Supervisor {
         }
         if let Some(running) = self.running.take() {
             running.console.drain();
+            for carrier in running.carriers {
+                // A panic there has been reported there.
+                let _ = carrier.join();
+            }
         }
         let failure = self.status.status().failure.clone();
         let was_ready = self.status.status().was_ready();
         self.record(|status| status.enter(Phase::Exited));
         match failure {
-            None => 0,
+            None if self.spec.execute.is_empty() => 0,
+            None => self.status.status().executed.unwrap_or(EXIT_STOPPED),
             Some(failure) if failure.kind != FailureKind::Guest => EXIT_HOST,
             Some(_) if was_ready => EXIT_FAILED,
             Some(_) => EXIT_NOT_READY,
@@ -216,6 +227,8 @@ impl Supervisor {
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
         let ports = Ports::free()?;
+        let disks = self.open_disks()?;
+        let (carriers, qemu_ports) = self.open_ports()?;
         let args = qemu::args(&Machine {
             spec: &self.spec,
             kernel: fd_path(&prepared.kernel),
@@ -225,6 +238,9 @@ impl Supervisor {
             oem_strings: fd_path(&prepared.oem_strings),
             root_socket: sockets[0].clone(),
             share_sockets: sockets[1..].to_vec(),
+            ignition: prepared.ignition.as_ref().map(fd_path),
+            disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
+            port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
             ports,
             console_fd: qemu_console.as_raw_fd(),
             control_fd: qemu_control.as_raw_fd(),
@@ -236,23 +252,24 @@ impl Supervisor {
             .arg(&self.spec.qemu)
             .args(&args)
             .stdin(Stdio::null());
-        let pid = self.children.spawn(
-            Role::Qemu,
-            &mut command,
-            &[
-                qemu_console.as_fd(),
-                qemu_control.as_fd(),
-                qemu_monitor.as_fd(),
-                prepared.kernel.as_fd(),
-                prepared.initrd.as_fd(),
-                prepared.memory.as_fd(),
-                prepared.oem_strings.as_fd(),
-            ],
-        )?;
+        let mut inherited = vec![
+            qemu_console.as_fd(),
+            qemu_control.as_fd(),
+            qemu_monitor.as_fd(),
+            prepared.kernel.as_fd(),
+            prepared.initrd.as_fd(),
+            prepared.memory.as_fd(),
+            prepared.oem_strings.as_fd(),
+        ];
+        inherited.extend(prepared.ignition.as_ref().map(AsFd::as_fd));
+        inherited.extend(disks.iter().map(AsFd::as_fd));
+        inherited.extend(qemu_ports.iter().map(AsFd::as_fd));
+        let pid = self.children.spawn(Role::Qemu, &mut command, &inherited)?;
         if self.spec.console == Console::Interactive {
             console::feed_stdin(console.try_clone()?);
         }
-        let console = console::follow(console, &self.dir.console_log(), self.sender.clone())?;
+        let outs = ports::console_outs(&self.spec, &self.dir, &self.sender)?;
+        let console = console::follow(console, outs, self.sender.clone());
         control::follow(control, self.sender.clone());
         let monitor = Monitor::follow(&monitor, self.sender.clone())?;
         if prepared.sshd {
@@ -266,8 +283,39 @@ impl Supervisor {
             qemu: pid_of(pid),
             monitor,
             console,
+            carriers,
         });
         Ok(())
+    }
+
+    /// Opens the disks' files, and makes the swap device's.
+    fn open_disks(&self) -> io::Result<Vec<File>> {
+        let mut files = Vec::new();
+        for disk in &self.spec.disks {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(disk.container_path());
+            files.push(file.map_err(|e| {
+                let text = format!("{}: {e}", disk.host.display());
+                io::Error::new(e.kind(), text)
+            })?);
+        }
+        files.extend(self.spec.swap.map(swap::make).transpose()?);
+        Ok(files)
+    }
+
+    /// Starts to carry what comes through the VM's ports; returns QEMU's ends too.
+    fn open_ports(&self) -> io::Result<(Vec<JoinHandle<()>>, Vec<UnixStream>)> {
+        let mut carriers = Vec::new();
+        let mut qemus = Vec::new();
+        for port in ports::ports(&self.spec) {
+            let (ours, qemu) = UnixStream::pair()?;
+            let places = ports::outs(&port, &self.spec, &self.dir, &self.sender)?;
+            carriers.push(ports::carry(ours, places));
+            qemus.push(qemu);
+        }
+        Ok((carriers, qemus))
     }
 
     /// Reacts to events until QEMU has ended.
@@ -321,7 +369,11 @@ impl Supervisor {
                 self.fail_if_all_is_said();
             }
             Event::Control(message) => self.guest_says(message),
-            Event::Banner => self.record(|status| status.enter(Phase::Ready)),
+            Event::Banner if self.spec.execute.is_empty() => {
+                self.record(|status| status.enter(Phase::Ready));
+            }
+            Event::Banner => {}
+            Event::Warning(text) => self.record(|status| status.warn(text)),
             Event::Qmp(event) => {
                 if let qmp::Event::SHUTDOWN { data, .. } = *event {
                     self.shutdown_reason = Some(data.reason);
@@ -335,7 +387,11 @@ impl Supervisor {
         match message {
             Message::Initrd => self.record(|status| status.enter(Phase::Initrd)),
             Message::Userspace => self.record(|status| status.enter(Phase::Userspace)),
-            Message::Up if self.spec.ssh.is_none() => {
+            Message::Executed(code) => {
+                self.record(|status| status.executed(code));
+                self.shut_down();
+            }
+            Message::Up if self.spec.ssh.is_none() || !self.spec.execute.is_empty() => {
                 self.record(|status| status.enter(Phase::Ready));
             }
             Message::Up => self.expect_failure(
@@ -424,9 +480,11 @@ impl Supervisor {
                 kind: FailureKind::Host,
                 ..self.guest_failure("QEMU ended unexpectedly", how)
             }
-        } else if self.status.status().was_ready() {
+        } else if self.status.status().was_ready() && self.spec.execute.is_empty() {
             // The guest powered itself off: a user's `poweroff`.
             return;
+        } else if self.status.status().was_ready() {
+            self.guest_failure("the guest powered off before its command had ended", vec![])
         } else {
             self.guest_failure("the guest powered off before it was ready", vec![])
         };

@@ -88,4 +88,29 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn manual_pages_have_every_option() {
+        let command = Cli::command();
+        let ephemeral = command.find_subcommand("ephemeral").expect("a verb");
+        for (verb, page) in [
+            (
+                "run",
+                include_str!("../../../../docs/man/bcvk-ephemeral-run.8.md"),
+            ),
+            (
+                "run-ssh",
+                include_str!("../../../../docs/man/bcvk-ephemeral-run-ssh.8.md"),
+            ),
+        ] {
+            let verb = ephemeral.find_subcommand(verb).expect("a verb");
+            let options = verb.get_arguments().filter(|arg| !arg.is_hide_set());
+            for name in options.filter_map(clap::Arg::get_long) {
+                assert!(
+                    page.contains(&format!("**--{name}**")),
+                    "--{name} of {verb}"
+                );
+            }
+        }
+    }
 }

@@ -1,7 +1,12 @@
 //! `run` and `run-ssh`.
 
+use std::path::PathBuf;
+
 use bcvk_vm::host::{AccelRequest, PullPolicy};
-use bcvk_vm::spec::{InstanceType, Karg, MemorySize, PortForward, Timeout, VmName};
+use bcvk_vm::spec::{
+    DiskRequest, InstanceType, Karg, LogDir, MemorySize, PortForward, SerialPort, Stream, SwapSize,
+    Timeout, VmName,
+};
 use clap::Args;
 
 /// What a VM is like: options of `run` and `run-ssh`.
@@ -31,6 +36,30 @@ pub(crate) struct VmOptions {
     /// Share a host directory read-only
     #[arg(long, value_name = "HOST[:NAME]")]
     pub(crate) ro_bind: Vec<String>,
+
+    /// Let podman in the VM use the host's images, read-only
+    #[arg(long)]
+    pub(crate) bind_storage_ro: bool,
+
+    /// Give the VM a disk, at /dev/disk/by-id/virtio-NAME; a file that is missing is made, sparse
+    #[arg(long, value_name = "FILE[:NAME[:FORMAT]]")]
+    pub(crate) mount_disk_file: Vec<DiskRequest>,
+
+    /// Give the VM a swap device
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) add_swap: Option<SwapSize>,
+
+    /// Add the systemd units in DIR, or in DIR/system
+    #[arg(long, value_name = "DIR")]
+    pub(crate) systemd_units: Option<PathBuf>,
+
+    /// Give the VM a configuration for Ignition
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ignition: Option<PathBuf>,
+
+    /// Run a command in the VM once its system is up, then power it off
+    #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
+    pub(crate) execute: Vec<String>,
 
     /// Add a kernel argument
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
@@ -65,6 +94,18 @@ pub(crate) struct VmOptions {
     #[arg(long)]
     pub(crate) console: bool,
 
+    /// Show the VM's console or its journal
+    #[arg(long, value_name = "STREAM", conflicts_with = "console")]
+    pub(crate) output: Option<Stream>,
+
+    /// Keep the VM's journal, console, or both, in a directory
+    #[arg(long, value_name = "STREAMS=DIR")]
+    pub(crate) log_dir: Option<LogDir>,
+
+    /// Keep what the VM writes to /dev/virtio-ports/NAME
+    #[arg(long, value_name = "NAME:FILE")]
+    pub(crate) virtio_serial_out: Vec<SerialPort>,
+
     /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
     #[arg(long, default_value = "auto", value_name = "WHICH")]
     pub(crate) accel: AccelRequest,
@@ -77,9 +118,20 @@ pub(crate) struct VmOptions {
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub(crate) timeout: Timeout,
 
+    /// Open a shell in the VM's container instead of starting the VM
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) debug: bool,
+
     /// Print the podman and QEMU command lines and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+impl VmOptions {
+    /// The stream of the VM's that is to be shown.
+    pub(crate) fn shown(&self) -> Option<Stream> {
+        self.console.then_some(Stream::Console).or(self.output)
+    }
 }
 
 /// Run a bootc container image as an ephemeral VM
@@ -89,13 +141,14 @@ pub(crate) struct VmOptions {
 #[command(after_help = "\
 Examples:
   bcvk ephemeral run -d --rm --name testvm localhost/mybootc
-  bcvk ephemeral run --console localhost/mybootc")]
+  bcvk ephemeral run --console localhost/mybootc
+  bcvk ephemeral run --rm --execute 'systemctl --failed' localhost/mybootc")]
 pub(crate) struct Run {
     /// Container image to boot
     pub(crate) image: String,
 
     /// Run in the background and print the container ID
-    #[arg(short, long, conflicts_with_all = ["tty", "interactive", "console"])]
+    #[arg(short, long, conflicts_with_all = ["tty", "interactive", "console", "debug"])]
     pub(crate) detach: bool,
 
     /// Remove the container when the VM ends
@@ -103,11 +156,11 @@ pub(crate) struct Run {
     pub(crate) rm: bool,
 
     /// Give the console a terminal
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "execute")]
     pub(crate) tty: bool,
 
     /// Type into the VM's console
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "execute")]
     pub(crate) interactive: bool,
 
     #[command(flatten)]

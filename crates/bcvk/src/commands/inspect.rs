@@ -120,6 +120,7 @@ mod tests {
             since: history[history.len() - 1].at,
             history,
             failure: None,
+            executed: None,
             warnings: vec![],
         }
     }

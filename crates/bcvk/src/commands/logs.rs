@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{ConsoleLog, HostError, SignalSource, WatchEvent, Watcher};
+use bcvk_vm::host::{GuestLog, HostError, SignalSource, WatchEvent, Watcher};
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
@@ -28,7 +28,7 @@ pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
 
 fn console(args: &Logs) -> Result<ExitCode, HostError> {
     let vm = find::any(&args.name)?;
-    let mut log = ConsoleLog::of(&vm.dir);
+    let mut log = GuestLog::console(&vm.dir);
     let mut out = GuestOutput::new();
     if args.follow && vm.running {
         return follow(&vm, &mut log, &mut out);
@@ -39,7 +39,7 @@ fn console(args: &Logs) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn follow(vm: &Found, log: &mut ConsoleLog, out: &mut GuestOutput) -> Result<ExitCode, HostError> {
+fn follow(vm: &Found, log: &mut GuestLog, out: &mut GuestOutput) -> Result<ExitCode, HostError> {
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
     let mut ended = false;

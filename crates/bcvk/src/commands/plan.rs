@@ -2,14 +2,17 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{
-    HostError, ImageInfo, Launch, Tool, choose_accelerator, find_tool, host_memory,
+    HostError, ImageInfo, Launch, ResolvedDisk, Tool, choose_accelerator, find_tool, host_memory,
+    output_directory, output_file, read_ignition, read_units, resolve_disk,
 };
 use bcvk_vm::spec::{
-    Console, EnvVar, GuestPort, Lifetime, MemorySize, PortForward, SPEC_VERSION, Share,
-    ShareRequest, SpecError, SshAccess, VmName, VmSpec, check_shares,
+    Console, EnvVar, GuestPort, KeptLogs, Lifetime, MemorySize, PortForward, SPEC_VERSION,
+    STORAGE_GUEST_PATH, STORAGE_TAG, SerialPort, Share, ShareRequest, SpecError, SshAccess, Stream,
+    VmName, VmSpec, check_disks, check_serial_ports, check_shares,
 };
 use bcvk_vm::ssh::KeyPair;
 
@@ -38,8 +41,20 @@ pub(super) fn plan(
     context: &Context,
     ui: &Ui,
 ) -> Result<Launch, HostError> {
-    let shares = shares(options)?;
+    let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
+    let shares = shares(options, &cwd, &context.podman)?;
     check_shares(&shares)?;
+    let serial_ports = serial_ports(options, &cwd)?;
+    check_serial_ports(&serial_ports)?;
+    let logs = logs(options, &cwd)?;
+    let units = options.systemd_units.as_deref().map(read_units);
+    let units = units.transpose()?.unwrap_or_default();
+    let ignition = options.ignition.as_deref().map(read_ignition);
+    let ignition = ignition.transpose()?;
+    let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
+    if commands_alone && options.output == Some(Stream::Journal) {
+        return Err(SpecError::JournalOverCommand.into());
+    }
     let publish = published(options)?;
     let env = environment(&options.env)?;
     let (vcpus, memory) = size(options);
@@ -50,6 +65,7 @@ pub(super) fn plan(
             "image {image} does not say that it is bootable (label containers.bootc)"
         ));
     }
+    let disks = disks(options, &cwd, info.bytes)?;
     let accel = choose_accelerator(options.accel, info.arch)?;
     if let Some(notice) = &accel.notice {
         ui.notice(notice);
@@ -75,6 +91,12 @@ pub(super) fn plan(
         qemu: find_tool(Tool::Qemu(info.arch))?,
         kargs: options.karg.clone(),
         shares,
+        host_storage: options.bind_storage_ro,
+        disks: disks.iter().map(|resolved| resolved.disk.clone()).collect(),
+        swap: options.add_swap,
+        units,
+        ignition: ignition.is_some(),
+        execute: options.execute.clone(),
         ports: publish
             .iter()
             .map(|(forward, container)| GuestPort {
@@ -94,6 +116,9 @@ pub(super) fn plan(
         } else {
             Console::Log
         },
+        output: options.output.unwrap_or_default(),
+        logs,
+        serial_ports,
     };
     Ok(Launch {
         spec,
@@ -105,6 +130,8 @@ pub(super) fn plan(
         network: options.network.clone(),
         publish,
         key,
+        new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
+        ignition,
     })
 }
 
@@ -130,21 +157,67 @@ fn check_memory(asked: MemorySize) -> Result<(), HostError> {
     }
 }
 
-fn shares(options: &VmOptions) -> Result<Vec<Share>, HostError> {
-    let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
+fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, HostError> {
     let requests = options
         .bind
         .iter()
         .map(|request| (request, false))
         .chain(options.ro_bind.iter().map(|request| (request, true)));
-    requests
+    let mut shares = requests
         .enumerate()
         .map(|(index, (request, read_only))| {
             let option = if read_only { "--ro-bind" } else { "--bind" };
-            let request = ShareRequest::parse_in(request, &cwd).map_err(in_option(option))?;
+            let request = ShareRequest::parse_in(request, cwd).map_err(in_option(option))?;
             share(index, &request, read_only)
         })
+        .collect::<Result<Vec<Share>, HostError>>()?;
+    if options.bind_storage_ro {
+        shares.push(Share {
+            tag: STORAGE_TAG.to_owned(),
+            host: podman.storage()?,
+            guest_path: STORAGE_GUEST_PATH.into(),
+            read_only: true,
+        });
+    }
+    Ok(shares)
+}
+
+fn disks(
+    options: &VmOptions,
+    cwd: &Path,
+    image_bytes: u64,
+) -> Result<Vec<ResolvedDisk>, HostError> {
+    let disks = options
+        .mount_disk_file
+        .iter()
+        .map(|request| resolve_disk(request, cwd, image_bytes))
+        .collect::<Result<Vec<_>, _>>()?;
+    let of_vm: Vec<_> = disks.iter().map(|resolved| resolved.disk.clone()).collect();
+    check_disks(&of_vm)?;
+    Ok(disks)
+}
+
+fn serial_ports(options: &VmOptions, cwd: &Path) -> Result<Vec<SerialPort>, HostError> {
+    options
+        .virtio_serial_out
+        .iter()
+        .map(|port| {
+            Ok(SerialPort {
+                name: port.name.clone(),
+                host: output_file(&port.host, cwd)?,
+            })
+        })
         .collect()
+}
+
+fn logs(options: &VmOptions, cwd: &Path) -> Result<Option<KeptLogs>, HostError> {
+    let Some(logs) = &options.log_dir else {
+        return Ok(None);
+    };
+    Ok(Some(KeptLogs {
+        streams: logs.streams.clone(),
+        host: output_directory(&logs.dir, cwd)?,
+    }))
 }
 
 fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share, HostError> {

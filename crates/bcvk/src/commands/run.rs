@@ -1,13 +1,14 @@
 //! `bcvk ephemeral run`.
 
+use std::io;
 use std::process::ExitCode;
 
-use bcvk_vm::host::{ConsoleFollower, HostError, Started, Target, WatchEvent, Watcher};
+use bcvk_vm::host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::status::Phase;
 
 use super::plan::Manner;
-use super::start::start;
+use super::start::{Begun, start};
 use crate::cli::Run;
 use crate::ui::{self, Ui};
 
@@ -16,16 +17,22 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         interactive: args.interactive,
         tty: args.tty,
         remove: args.rm,
-        lifetime: Lifetime::Detached,
+        // A command's VM is of no use without the one who waits for its output.
+        lifetime: if args.detach || args.vm.execute.is_empty() {
+            Lifetime::Detached
+        } else {
+            Lifetime::Cli
+        },
     };
-    let Some((mut started, mut watcher)) = start(&args.image, &args.vm, manner, ui)? else {
-        return Ok(ExitCode::SUCCESS);
+    let (mut started, mut watcher) = match start(&args.image, &args.vm, manner, ui)? {
+        Begun::Vm(started, watcher) => (started, watcher),
+        Begun::Done(code) => return Ok(code),
     };
     match accompany(args, &mut watcher, &started, ui) {
         Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
-        Ok(Outcome::Ended) => {
+        Ok(Outcome::Ended { code }) => {
             started.finish()?;
-            Ok(ExitCode::SUCCESS)
+            Ok(ExitCode::from(code))
         }
         Ok(Outcome::ShutDown { signal }) => {
             started.finish()?;
@@ -50,8 +57,8 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
 enum Outcome {
     /// Running.
     Left,
-    /// Powered off by itself.
-    Ended,
+    /// Powered off by itself, or after its commands; with the exit code of those.
+    Ended { code: u8 },
     /// Powered off because of a signal.
     ShutDown { signal: i32 },
 }
@@ -67,7 +74,7 @@ fn accompany(
     }
     // What cannot even come so far is an error of this command, and leaves nothing.
     let status = watcher.wait(Target::Phase(Phase::Qemu), None, &mut |_| {})?;
-    ui.warnings(&status);
+    ui.warnings(&status.warnings);
     ui.result(&started.dir.container_id().unwrap_or_default());
     Ok(Outcome::Left)
 }
@@ -83,19 +90,31 @@ fn attached(
     if at_console {
         watcher.watch_session(started.attach()?);
     }
-    let _console = (args.vm.console && !at_console)
-        .then(|| ConsoleFollower::start(&started.dir, std::io::stdout()));
-    let mut progress = ui.progress(!args.vm.console && !at_console);
+    let executes = !args.vm.execute.is_empty();
+    let shown = args.vm.shown().filter(|_| !at_console);
+    let _log = shown.map(|stream| {
+        let log = started.log(stream);
+        if executes {
+            // Standard output is the command's.
+            LogFollower::start(log, io::stderr())
+        } else {
+            LogFollower::start(log, io::stdout())
+        }
+    });
+    let output = executes.then(|| CommandOutput::start(&started.dir, io::stdout(), io::stderr()));
+    let mut progress = ui.progress(shown.is_none() && !at_console);
     let ready = watcher.wait(
         Target::Phase(Phase::Ready),
         Some(args.vm.timeout.duration()),
         &mut |status| progress.show(status),
     );
     progress.finish();
+    let mut told = 0;
     let ended = match ready {
         Ok(status) => {
-            ui.warnings(&status);
-            if !at_console {
+            told = status.warnings.len();
+            ui.warnings(&status.warnings);
+            if !at_console && !executes {
                 ui.notice(&ready_notice(args, started));
             }
             watcher.wait(Target::End, None, &mut |_| {})
@@ -106,7 +125,14 @@ fn attached(
         Err(error) => Err(error),
     };
     match ended {
-        Ok(_) => Ok(Outcome::Ended),
+        Ok(status) => {
+            if let Some(output) = output {
+                output.finish();
+            }
+            ui.warnings(status.warnings.get(told..).unwrap_or_default());
+            let code = status.executed.unwrap_or_default();
+            Ok(Outcome::Ended { code })
+        }
         Err(HostError::Interrupted { signal }) => {
             shut_down(watcher, started)?;
             Ok(Outcome::ShutDown { signal })

@@ -5,14 +5,14 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{
-    ConsoleFollower, HostError, Started, Target, Tool, WatchEvent, Watcher, find_tool,
+    HostError, LogFollower, Started, Target, Tool, WatchEvent, Watcher, find_tool,
 };
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::Phase;
 
 use super::plan::Manner;
-use super::start::start;
+use super::start::{Begun, start};
 use crate::cli::RunSsh;
 use crate::ui::Ui;
 
@@ -29,6 +29,9 @@ pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
     if args.vm.no_ssh_keygen {
         return Err(HostError::SshNeeded);
     }
+    if !args.vm.execute.is_empty() {
+        return Err(HostError::ExecuteOverSsh);
+    }
     find_tool(Tool::Ssh)?;
     let manner = Manner {
         interactive: false,
@@ -36,8 +39,9 @@ pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
         remove: true,
         lifetime: Lifetime::Cli,
     };
-    let Some((mut started, mut watcher)) = start(&args.image, &args.vm, manner, ui)? else {
-        return Ok(ExitCode::SUCCESS);
+    let (mut started, mut watcher) = match start(&args.image, &args.vm, manner, ui)? {
+        Begun::Vm(started, watcher) => (started, watcher),
+        Begun::Done(code) => return Ok(code),
     };
     let result = session(args, &mut watcher, &started, ui);
     let removed = started.discard();
@@ -52,19 +56,17 @@ fn session(
     started: &Started,
     ui: &Ui,
 ) -> Result<ExitCode, HostError> {
-    let mut progress = ui.progress(!args.vm.console);
-    let console = args
-        .vm
-        .console
-        .then(|| ConsoleFollower::start(&started.dir, std::io::stderr()));
+    let shown = args.vm.shown();
+    let mut progress = ui.progress(shown.is_none());
+    let log = shown.map(|stream| LogFollower::start(started.log(stream), std::io::stderr()));
     let ready = watcher.wait(
         Target::Phase(Phase::Ready),
         Some(args.vm.timeout.duration()),
         &mut |status| progress.show(status),
     );
     progress.finish();
-    drop(console);
-    ui.warnings(&ready?);
+    drop(log);
+    ui.warnings(&ready?.warnings);
 
     let mut options = Vec::new();
     if args.tty {

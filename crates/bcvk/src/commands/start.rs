@@ -1,5 +1,9 @@
 //! What `run` and `run-ssh` do in the same way: plan, start, watch.
 
+use std::io::{self, IsTerminal};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitCode;
+
 use bcvk_vm::host::{HostError, SignalSource, Started, Watcher};
 
 use super::Context;
@@ -7,7 +11,15 @@ use super::plan::{Manner, plan};
 use crate::cli::VmOptions;
 use crate::ui::Ui;
 
-/// Starts a VM of `image` and watches it; `None` when only its command lines were to be printed.
+/// What has come of a command line.
+pub(super) enum Begun {
+    /// A VM.
+    Vm(Started, Watcher),
+    /// All that was asked for, with this result.
+    Done(ExitCode),
+}
+
+/// Starts a VM of `image` and watches it, unless something else was asked for.
 ///
 /// Signals are taken over before anything is made, so that none can keep it from being undone.
 pub(super) fn start(
@@ -15,17 +27,28 @@ pub(super) fn start(
     options: &VmOptions,
     manner: Manner,
     ui: &Ui,
-) -> Result<Option<(Started, Watcher)>, HostError> {
+) -> Result<Begun, HostError> {
     let context = Context::open()?;
-    let launch = plan(image, options, manner, &context, ui)?;
+    let mut launch = plan(image, options, manner, &context, ui)?;
     if options.dry_run {
         ui.print_plan(&context.podman, &launch);
-        return Ok(None);
+        return Ok(Begun::Done(ExitCode::SUCCESS));
+    }
+    if options.debug {
+        launch.interactive = true;
+        launch.tty = io::stdin().is_terminal();
+        launch.remove = true;
+        let status = launch.debug(&context.podman, &context.dirs)?;
+        let signal = || 128 + status.signal().unwrap_or_default();
+        let code = status.code().unwrap_or_else(signal);
+        return Ok(Begun::Done(ExitCode::from(
+            u8::try_from(code).unwrap_or(u8::MAX),
+        )));
     }
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut started = launch.start(&context.podman, &context.dirs)?;
     match watch(&started, signals) {
-        Ok(watcher) => Ok(Some((started, watcher))),
+        Ok(watcher) => Ok(Begun::Vm(started, watcher)),
         Err(error) => {
             started.discard()?;
             Err(error)

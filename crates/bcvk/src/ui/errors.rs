@@ -125,6 +125,16 @@ fn code(error: &HostError) -> u8 {
         HostError::Spec(_)
         | HostError::Option { .. }
         | HostError::SshNeeded
+        | HostError::ExecuteOverSsh
+        | HostError::DiskNotRegular(_)
+        | HostError::DiskLooksQcow2 { .. }
+        | HostError::DiskNotQcow2(_)
+        | HostError::DiskHasBacking(_)
+        | HostError::Disk { .. }
+        | HostError::Units { .. }
+        | HostError::NoUnits(_)
+        | HostError::Ignition { .. }
+        | HostError::OutputFile { .. }
         | HostError::Setting { .. } => code::USAGE,
         HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
         HostError::EndedBefore { .. } => code::NOT_READY,
@@ -193,6 +203,11 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::NoSsh { .. } => {
             "it was started with --no-ssh-keygen; start it without, or use its console".to_owned()
         }
+        HostError::ExecuteOverSsh => {
+            "give the command after the image: run-ssh IMAGE -- CMD; or use `bcvk ephemeral run \
+             --execute`"
+                .to_owned()
+        }
         HostError::SshNeeded => "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned(),
         HostError::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
         HostError::ReadyTimeout { .. } => {
@@ -219,6 +234,39 @@ fn hint(error: &HostError) -> Option<String> {
             "`podman network ls` lists the networks there are".to_owned()
         }
         HostError::Vm(failure) => return vm_hint(failure),
+        other => return file_hint(other),
+    })
+}
+
+/// What to do about a file of the user's that cannot be what it was given for.
+fn file_hint(error: &HostError) -> Option<String> {
+    Some(match error {
+        HostError::DiskNotRegular(_) => {
+            "copy the device into a file, or let the VM have the files on it with --bind".to_owned()
+        }
+        HostError::DiskLooksQcow2 { file, name } => format!(
+            "give its format: {0}:{name}:qcow2 (or {0}:{name}:raw, if the VM is to see the file as it is)",
+            file.display()
+        ),
+        HostError::DiskNotQcow2(file) => format!(
+            "`qemu-img info {}` says what it is; without `:qcow2` it is read as raw",
+            file.display()
+        ),
+        HostError::DiskHasBacking(file) => format!(
+            "make it whole: `qemu-img convert -O qcow2 {} WHOLE.qcow2`",
+            file.display()
+        ),
+        HostError::NoUnits(_) => {
+            "units are files such as NAME.service, in the directory itself or in its subdirectory \
+             system"
+                .to_owned()
+        }
+        HostError::Ignition { path, .. } => {
+            format!(
+                "`butane --strict {} >config.ign` makes one of Butane's YAML",
+                path.display()
+            )
+        }
         _ => return None,
     })
 }
@@ -238,6 +286,7 @@ fn build(reference: &str) -> String {
 fn package(tool: Tool) -> String {
     match tool {
         Tool::Podman => install("podman", "podman"),
+        Tool::QemuImg => install("qemu-utils", "qemu-img"),
         Tool::Ssh => install("openssh-client", "openssh-clients"),
         Tool::Qemu(Arch::X86_64) => install("qemu-system-x86", "qemu-kvm"),
         Tool::Qemu(Arch::Aarch64) => install("qemu-system-arm", "qemu-kvm"),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Launch};
-use bcvk_vm::status::{Status, printable};
+use bcvk_vm::status::printable;
 use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -73,8 +73,8 @@ impl Ui {
     }
 
     /// What the VM's supervisor found worth knowing.
-    pub(crate) fn warnings(&self, status: &Status) {
-        for warning in &status.warnings {
+    pub(crate) fn warnings(&self, warnings: &[String]) {
+        for warning in warnings {
             self.notice(&printable(warning));
         }
     }

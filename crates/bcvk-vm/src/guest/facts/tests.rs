@@ -59,6 +59,7 @@ fn an_empty_image_has_nothing() {
             selinux_enforcing: false,
             cloud_init_enabled: false,
             ignition: false,
+            storage_conf: None,
         }
     );
 }

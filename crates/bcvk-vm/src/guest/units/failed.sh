@@ -2,13 +2,7 @@
 # Runs in the initramfs and in the real root, so it uses what every systemd has.
 . "$1/port"
 
-# Nothing else may have asked for the driver yet, and loading it takes a moment.
-modprobe virtio_console 2>/dev/null
-tries=0
-until [ -e /dev/vport0p1 ] || [ -e /dev/vport1p1 ] || [ "$tries" -ge 40 ]; do
-    tries=$((tries + 1))
-    sleep 0.05
-done
+await_port 1
 
 # A unit with OnFailure= that systemd is about to start again is not in the state failed; systemd
 # names it here.

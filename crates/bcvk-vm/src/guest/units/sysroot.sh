@@ -67,6 +67,9 @@ if [ -d "$root/tmp" ] && [ ! -L "$root/tmp" ]; then
 fi
 
 cp -a /usr/lib/bcvk/run/. /run/
+if [ -d /usr/lib/bcvk/etc ]; then
+    cp -a /usr/lib/bcvk/etc/. "$root/etc/"
+fi
 if [ -e /usr/lib/bcvk/environment ]; then
     cat /usr/lib/bcvk/environment >>"$root/etc/environment"
 fi

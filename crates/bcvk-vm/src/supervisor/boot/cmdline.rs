@@ -42,6 +42,11 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         // explanation/kernel-command-line: `ds=`).
         arguments.push("ds=none".to_owned());
     }
+    if spec.ignition {
+        // Runs in the first boot only, which this always is (Ignition, docs/supported-platforms.md).
+        arguments.push("ignition.firstboot".to_owned());
+        arguments.push("ignition.platform.id=qemu".to_owned());
+    }
     if !facts.has_hostname {
         arguments.push(format!("systemd.hostname={}", hostname(spec.name.as_str())));
     }
@@ -73,7 +78,7 @@ mod tests {
         assert_eq!(
             build(&crate::spec::tests::example(), &facts, &kargs),
             "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 selinux=0 systemd.gpt_auto=0 \
-             systemd.hostname=testvm quiet"
+             ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm quiet"
         );
     }
 

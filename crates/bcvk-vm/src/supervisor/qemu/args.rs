@@ -7,8 +7,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{Accelerator, Arch, GuestPort, VmSpec};
+use crate::guest::port;
+use crate::spec::{Accelerator, Arch, DiskFormat, GuestPort, SWAP_NAME, VmSpec};
 use crate::supervisor::control;
+use crate::supervisor::ports::ports;
 use crate::supervisor::sshd::Ports;
 
 /// virtiofs tag of the guest's root.
@@ -32,6 +34,13 @@ pub(in crate::supervisor) struct Machine<'a> {
     /// File with the SMBIOS type 11 string; a file, because its content is secret and arguments
     /// are not.
     pub(in crate::supervisor) oem_strings: PathBuf,
+    /// File that Ignition finds its configuration in.
+    pub(in crate::supervisor) ignition: Option<PathBuf>,
+    /// Open files of `spec.disks`, then that of the swap device. Descriptors, because QEMU has no
+    /// right to open what belongs to somebody else.
+    pub(in crate::supervisor) disk_fds: Vec<i32>,
+    /// Sockets of the VM's further virtio-serial ports.
+    pub(in crate::supervisor) port_fds: Vec<i32>,
     pub(in crate::supervisor) root_socket: PathBuf,
     /// One for each of `spec.shares`.
     pub(in crate::supervisor) share_sockets: Vec<PathBuf>,
@@ -42,12 +51,14 @@ pub(in crate::supervisor) struct Machine<'a> {
     pub(in crate::supervisor) monitor_fd: i32,
 }
 
-/// Device numbers on the root bus. Shares follow [`slot::FIRST_SHARE`].
+/// Device numbers on the root bus. Disks are from [`slot::FIRST_DISK`] on, shares from
+/// [`slot::FIRST_SHARE`].
 mod slot {
     pub(super) const NET: u8 = 0x2;
     pub(super) const SERIAL: u8 = 0x3;
     pub(super) const RNG: u8 = 0x4;
     pub(super) const ROOT: u8 = 0x5;
+    pub(super) const FIRST_DISK: u8 = 0x6;
     pub(super) const FIRST_SHARE: u8 = 0x8;
     /// Functions of one slot; the last slot before the chipset's own is 0x1e.
     pub(super) const FUNCTIONS: u8 = 8;
@@ -103,10 +114,15 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         &format!("socket,id=control,fd={}", machine.control_fd),
     );
     args.device(&format!(
-        "virtserialport,bus=serial.0,nr=1,chardev=control,name={}",
+        "virtserialport,bus=serial.0,nr={},chardev=control,name={}",
+        port::CONTROL,
         control::PORT
     ));
+    add_ports(&mut args, machine);
     args.device(&format!("virtio-rng-pci,{}", at(slot::RNG)));
+    if let Some(config) = &machine.ignition {
+        args.path_opt("-fw_cfg", "name=opt/com.coreos/config,file=", config);
+    }
 
     args.opt("-netdev", &user_network(machine.ports, &spec.ports));
     // Without an option ROM: nobody boots from the network here.
@@ -114,6 +130,8 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         "virtio-net-pci,netdev=net,romfile=,{}",
         at(slot::NET)
     ));
+
+    add_disks(&mut args, machine);
 
     args.path_opt("-chardev", "socket,id=root,path=", &machine.root_socket);
     args.device(&format!(
@@ -125,10 +143,50 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         args.device(&format!(
             "vhost-user-fs-pci,chardev=share{index},tag={},queue-size=1024,{}",
             comma(&share.tag),
-            share_address(index)
+            function_of(slot::FIRST_SHARE, index)
         ));
     }
     args.0
+}
+
+fn add_ports(args: &mut Args, machine: &Machine<'_>) {
+    for (port, fd) in ports(machine.spec).iter().zip(&machine.port_fds) {
+        let number = port.number;
+        args.opt("-chardev", &format!("socket,id=port{number},fd={fd}"));
+        args.device(&format!(
+            "virtserialport,bus=serial.0,nr={number},chardev=port{number},name={}",
+            comma(&port.name)
+        ));
+    }
+}
+
+fn add_disks(args: &mut Args, machine: &Machine<'_>) {
+    let spec = machine.spec;
+    let user_disks = spec.disks.iter().map(|d| (d.name.as_str(), d.format));
+    let swap = spec.swap.map(|_| (SWAP_NAME, DiskFormat::Raw));
+    let disks = user_disks.chain(swap).zip(&machine.disk_fds);
+    for (index, ((name, format), fd)) in disks.enumerate() {
+        args.opt("-add-fd", &format!("fd={fd},set={}", index + 1));
+        args.opt(
+            "-blockdev",
+            &format!(
+                "driver=file,node-name=file{index},filename=/dev/fdset/{},discard=unmap",
+                index + 1
+            ),
+        );
+        args.opt(
+            "-blockdev",
+            &format!(
+                "driver={format},node-name=disk{index},file=file{index},discard=unmap,\
+                 detect-zeroes=unmap"
+            ),
+        );
+        args.device(&format!(
+            "virtio-blk-pci,drive=disk{index},serial={},{}",
+            comma(name),
+            function_of(slot::FIRST_DISK, index)
+        ));
+    }
 }
 
 /// Left out are controllers and clocks that no virtio guest uses but every kernel probes.
@@ -180,10 +238,11 @@ fn at(slot: u8) -> String {
     format!("bus=pcie.0,addr={slot:#x}")
 }
 
-/// Shares are packed eight to a slot, so that more fit than there are slots.
-fn share_address(index: usize) -> String {
+/// The address of the device with this `index` among those that begin at slot `first`. They are
+/// packed eight to a slot, so that more fit than there are slots.
+fn function_of(first: u8, index: usize) -> String {
     let functions = usize::from(slot::FUNCTIONS);
-    let slot = usize::from(slot::FIRST_SHARE) + index / functions;
+    let slot = usize::from(first) + index / functions;
     let function = index % functions;
     let multifunction = if function == 0 {
         ",multifunction=on"

@@ -21,6 +21,9 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
         cmdline: "KERNEL-ARGUMENTS".to_owned(),
         memory: "MEMORY".into(),
         oem_strings: "CREDENTIALS".into(),
+        ignition: spec.ignition.then(|| "IGNITION-CONFIG".into()),
+        disk_fds: (10..20).collect(),
+        port_fds: (30..60).collect(),
         root_socket: "ROOT-SOCKET".into(),
         share_sockets: spec
             .shares
@@ -85,6 +88,7 @@ mod tests {
         addresses.sort_unstable();
         addresses.dedup();
         assert_eq!(addresses.len(), count);
-        assert_eq!(count, 24);
+        // Four of the machine, a disk, the swap device.
+        assert_eq!(count, 26);
     }
 }

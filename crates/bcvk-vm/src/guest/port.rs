@@ -1,0 +1,15 @@
+//! Numbers of the virtio-serial ports through which the guest speaks: the guest's scripts know
+//! ports by number, because udev's names for them come late.
+
+/// The control port.
+pub(crate) const CONTROL: u8 = 1;
+/// Standard output of the commands to execute.
+pub(crate) const STDOUT: u8 = 2;
+/// Their standard error.
+pub(crate) const STDERR: u8 = 3;
+/// The initramfs's journal.
+pub(crate) const INITRD_JOURNAL: u8 = 4;
+/// The system's journal.
+pub(crate) const JOURNAL: u8 = 5;
+/// The first of the user's own.
+pub(crate) const FIRST_OF_USER: u8 = 8;
