@@ -61,6 +61,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
     });
     check_services(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
+    check_private_key(&mut checks, &vm);
     checks.check("the image's own content is in /etc and /var", || {
         vm.sh("grep -q trixie /etc/os-release && test -L /var/lib/dpkg");
         assert_eq!(vm.sh("readlink -f /root"), "/var/roothome");
@@ -117,6 +118,7 @@ fn a_bookworm_guest_boots_too() {
     });
     check_services(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
+    check_private_key(&mut checks, &vm);
     checks.check("the image's own content is in /etc and /var", || {
         vm.sh("grep -q bookworm /etc/os-release && test -f /var/lib/dpkg/status");
     });
@@ -193,6 +195,27 @@ fn check_file_systems(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("sshd accepts nothing but the key", || {
         let auth = vm.sh("stat -L -c '%a %U' /root/.ssh /root/.ssh/authorized_keys");
         assert_eq!(auth, "700 root\n600 root");
+    });
+}
+
+/// The host key comes with the initramfs, through `systemd-tmpfiles`.
+fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
+    // As sshd reads it, and in the base64 of tmpfiles.d(5).
+    const KEY: &str = "OPENSSH PRIVATE KEY|LS0tLS1CRUdJTiBPUEVOU1NI";
+    let search = format!("grep -rlsE '{KEY}' /run /etc /tmp /var/log /proc/cmdline");
+    checks.check("root finds the private host key", || {
+        let found = vm.run_sh(&search).stdout();
+        for place in ["/etc/ssh/ssh_host_", "/run/tmpfiles.d/00-bcvk-keys.conf"] {
+            assert!(found.contains(place), "{place} in {found}");
+        }
+    });
+    checks.check("nobody else does, and the journal has no key", || {
+        let found = vm.run_sh(&format!("runuser -u daemon -- {search}"));
+        // 2: there was something that daemon must not read.
+        let _ = found.expect_code(2).expect_empty_stdout();
+        vm.sh(&format!(
+            "! journalctl --boot --output=cat | grep -E '{KEY}'"
+        ));
     });
 }
 

@@ -25,7 +25,6 @@ pub(super) struct Prepared {
     pub(super) kernel: OwnedFd,
     pub(super) initrd: OwnedFd,
     pub(super) memory: OwnedFd,
-    pub(super) oem_strings: OwnedFd,
     pub(super) cmdline: String,
     /// Whether an sshd will answer.
     pub(super) sshd: bool,
@@ -84,7 +83,6 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         initrd: append(files.initrd, &entries).map_err(in_memory)?,
         kernel: files.kernel.into(),
         memory: guest_memory(spec).map_err(in_memory)?,
-        oem_strings: oem_strings(spec, &facts).map_err(in_memory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
         sshd: spec.ssh.is_some(),
         warnings: warnings(&facts),
@@ -164,6 +162,7 @@ fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
     for entry in entries {
         match &entry.content {
             Content::File(text) => archive.file(&entry.path, 0o644, text.as_bytes())?,
+            Content::Secret(text) => archive.file(&entry.path, 0o600, text.as_bytes())?,
             Content::Link(target) => archive.symlink(&entry.path, target)?,
         }
     }
@@ -184,11 +183,6 @@ fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
     let file = memory_file(c"guest-memory", &[])?;
     ftruncate(&file, spec.memory.bytes())?;
     Ok(file.into())
-}
-
-fn oem_strings(spec: &VmSpec, facts: &GuestFacts) -> io::Result<OwnedFd> {
-    let text = guest::oem_string(spec, facts);
-    Ok(memory_file(c"oem-strings", text.as_bytes())?.into())
 }
 
 fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {

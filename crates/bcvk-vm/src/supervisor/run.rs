@@ -222,7 +222,6 @@ impl Supervisor {
             initrd: fd_path(&prepared.initrd),
             cmdline: prepared.cmdline.clone(),
             memory: fd_path(&prepared.memory),
-            oem_strings: fd_path(&prepared.oem_strings),
             root_socket: sockets[0].clone(),
             share_sockets: sockets[1..].to_vec(),
             ports,
@@ -246,7 +245,6 @@ impl Supervisor {
                 prepared.kernel.as_fd(),
                 prepared.initrd.as_fd(),
                 prepared.memory.as_fd(),
-                prepared.oem_strings.as_fd(),
             ],
         )?;
         if self.spec.console == Console::Interactive {

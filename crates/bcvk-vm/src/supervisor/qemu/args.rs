@@ -29,9 +29,6 @@ pub(in crate::supervisor) struct Machine<'a> {
     pub(in crate::supervisor) cmdline: String,
     /// File that is the guest's memory; shared, so that file servers see it and it can be saved.
     pub(in crate::supervisor) memory: PathBuf,
-    /// File with the SMBIOS type 11 string; a file, because its content is secret and arguments
-    /// are not.
-    pub(in crate::supervisor) oem_strings: PathBuf,
     pub(in crate::supervisor) root_socket: PathBuf,
     /// One for each of `spec.shares`.
     pub(in crate::supervisor) share_sockets: Vec<PathBuf>,
@@ -84,7 +81,6 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.raw("-kernel", &machine.kernel);
     args.raw("-initrd", &machine.initrd);
     args.opt("-append", &machine.cmdline);
-    args.path_opt("-smbios", "type=11,path=", &machine.oem_strings);
 
     args.opt(
         "-chardev",

@@ -20,7 +20,6 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
         initrd: "INITRD".into(),
         cmdline: "KERNEL-ARGUMENTS".to_owned(),
         memory: "MEMORY".into(),
-        oem_strings: "CREDENTIALS".into(),
         root_socket: "ROOT-SOCKET".into(),
         share_sockets: spec
             .shares
