@@ -330,6 +330,53 @@ fn missing_programs_are_named_with_what_installs_them() {
 }
 
 #[test]
+fn an_image_for_another_processor_needs_the_qemu_for_it() {
+    let sandbox = Sandbox::new();
+    let (architecture, qemu, package) = match std::env::consts::ARCH {
+        "aarch64" => ("amd64", "qemu-system-x86_64", "qemu-system-x86"),
+        // qemu-system-arm, or qemu-system-aarch64-core.
+        _ => ("arm64", "qemu-system-aarch64", "qemu-system-a"),
+    };
+    let image = format!("localhost/{}", sandbox.name("other"));
+    let tar = sandbox.path().join("image.tar");
+    std::fs::write(&tar, [0; 1024]).expect("write an empty archive");
+    let _ = sandbox
+        .podman(["import", "--quiet", "--arch", architecture])
+        .args(["--change", "LABEL containers.bootc=1"])
+        .arg(&tar)
+        .arg(&image)
+        .run()
+        .expect_success();
+    let tools = FakeTools::new(&sandbox);
+    for program in ["podman", "ssh"] {
+        tools.link(program);
+    }
+    let mut checks = Checks::new();
+    for verb in ["run", "run-ssh"] {
+        checks.check(verb, || {
+            let _ = tools
+                .only(sandbox.bcvk([verb, "--name", &sandbox.name("vm"), &image]))
+                .run()
+                .expect_error(
+                    125,
+                    &[
+                        &format!("{qemu} is not installed"),
+                        "hint: ",
+                        &format!("install {package}"),
+                    ],
+                )
+                // It is not too slow, but not there.
+                .expect_no_stderr("emulated")
+                .expect_within(AT_ONCE);
+            sandbox.expect_nothing_left();
+        });
+    }
+    sandbox.remove_image(&image);
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
 fn what_podman_says_when_it_fails_is_passed_on() {
     let sandbox = Sandbox::new();
     let tools = FakeTools::new(&sandbox);

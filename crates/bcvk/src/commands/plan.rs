@@ -50,6 +50,7 @@ pub(super) fn plan(
             "image {image} does not say that it is bootable (label containers.bootc)"
         ));
     }
+    let qemu = find_tool(Tool::Qemu(info.arch))?;
     let accel = choose_accelerator(options.accel, info.arch)?;
     if let Some(notice) = &accel.notice {
         ui.notice(notice);
@@ -72,7 +73,7 @@ pub(super) fn plan(
         accel: accel.accel,
         vcpus,
         memory,
-        qemu: find_tool(Tool::Qemu(info.arch))?,
+        qemu,
         kargs: options.karg.clone(),
         shares,
         ports: publish

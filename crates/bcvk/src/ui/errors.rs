@@ -239,8 +239,15 @@ fn package(tool: Tool) -> String {
     match tool {
         Tool::Podman => install("podman", "podman"),
         Tool::Ssh => install("openssh-client", "openssh-clients"),
-        Tool::Qemu(Arch::X86_64) => install("qemu-system-x86", "qemu-kvm"),
-        Tool::Qemu(Arch::Aarch64) => install("qemu-system-arm", "qemu-kvm"),
+        // Fedora and its kin name only the QEMU of the machine's own architecture so.
+        Tool::Qemu(arch) => {
+            let (debian, fedora) = match arch {
+                Arch::X86_64 => ("qemu-system-x86", "qemu-system-x86-core"),
+                Arch::Aarch64 => ("qemu-system-arm", "qemu-system-aarch64-core"),
+            };
+            let native = Arch::host() == Some(arch);
+            install(debian, if native { "qemu-kvm" } else { fedora })
+        }
     }
 }
 

@@ -131,6 +131,7 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
 fn machine_type(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "q35,memory-backend=memory,usb=off,vmport=off,smbus=off,sata=off,hpet=off",
+        // Under KVM this is the host's (QEMU, docs/system/arm/virt: gic-version).
         Arch::Aarch64 => "virt,memory-backend=memory,gic-version=max",
     }
 }
@@ -148,7 +149,10 @@ fn cpu(arch: Arch, accel: Accelerator) -> &'static str {
         // With svm the guest would load kvm_amd and offer virtual machines that nobody could wait
         // for.
         (Accelerator::Tcg, Arch::X86_64) => "max,svm=off",
-        (Accelerator::Tcg, Arch::Aarch64) => "max",
+        // The architecture's own algorithm for signing pointers is slow to emulate, and every
+        // function call of a guest built for it uses it (QEMU, docs/system/arm/cpu-features:
+        // pauth-impdef).
+        (Accelerator::Tcg, Arch::Aarch64) => "max,pauth-impdef=on",
     }
 }
 

@@ -56,13 +56,21 @@ mod tests {
 
     #[test]
     fn aarch64_with_kvm() {
-        let spec = VmSpec {
+        insta::assert_snapshot!(lines(&aarch64(Accelerator::Kvm)));
+    }
+
+    #[test]
+    fn aarch64_emulated() {
+        insta::assert_snapshot!(lines(&aarch64(Accelerator::Tcg)));
+    }
+
+    fn aarch64(accel: Accelerator) -> VmSpec {
+        VmSpec {
             arch: Arch::Aarch64,
-            accel: Accelerator::Kvm,
+            accel,
             qemu: "/usr/bin/qemu-system-aarch64".into(),
             ..example()
-        };
-        insta::assert_snapshot!(lines(&spec));
+        }
     }
 
     #[test]
