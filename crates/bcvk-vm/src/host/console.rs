@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::vmdir::VmDir;
+use crate::missing::if_exists;
 use crate::status::printable;
 
 /// Bytes at the end of the log that are enough for the last lines.
@@ -71,14 +71,14 @@ impl ConsoleLog {
     /// Whether there is a file after the last one known.
     fn find_newer(&mut self) -> io::Result<bool> {
         let last = self.files.back().map(identity).transpose()?;
-        let Some(newest) = open(&self.dir.console_log())? else {
+        let Some(newest) = if_exists(File::open(self.dir.console_log()))? else {
             return Ok(false);
         };
         let id = identity(&newest)?;
         if last == Some(id) {
             return Ok(false);
         }
-        if let Some(earlier) = open(&self.dir.earlier_console_log())? {
+        if let Some(earlier) = if_exists(File::open(self.dir.earlier_console_log()))? {
             let earlier_id = identity(&earlier)?;
             // It is the newest itself where the supervisor has just renamed that.
             if last != Some(earlier_id) && earlier_id != id {
@@ -106,14 +106,6 @@ impl Read for ConsoleLog {
                 return Ok(0);
             }
         }
-    }
-}
-
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }
 

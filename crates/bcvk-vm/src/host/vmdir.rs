@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::missing::if_exists;
 use crate::spec::VmSpec;
 
 /// All VM directories of one user: `$XDG_RUNTIME_DIR/bcvk/vms`, or `/run/bcvk/vms` for root.
@@ -71,10 +72,9 @@ impl VmDirs {
             let path = self.root.join(id);
             DirBuilder::new().mode(0o700).create(&path)?;
             let dir = VmDir { path };
-            match dir.hold() {
-                // Another bcvk swept it before it was locked.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                held => return Ok((dir, held?)),
+            // Another bcvk may sweep it before it is locked.
+            if let Some(held) = if_exists(dir.hold())? {
+                return Ok((dir, held));
             }
         }
     }
@@ -247,14 +247,13 @@ impl VmDir {
 
     /// Removes the directory unless a process uses it; says whether it is gone.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
-        match self.try_lock("lock", true) {
-            Ok(Some(_lock)) => {
+        match if_exists(self.try_lock("lock", true))? {
+            Some(Some(_lock)) => {
                 fs::remove_dir_all(&self.path)?;
                 Ok(true)
             }
-            Ok(None) => Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(e) => Err(e),
+            Some(None) => Ok(false),
+            None => Ok(true),
         }
     }
 

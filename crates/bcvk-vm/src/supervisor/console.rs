@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Event;
 use super::tail::Tail;
-use crate::guest::rooted::if_exists;
+use crate::missing::if_exists;
 use crate::status::printable;
 
 /// Size at which `console.log` becomes `console.log.1` and starts anew: a guest must not fill the
