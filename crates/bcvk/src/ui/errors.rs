@@ -124,6 +124,8 @@ fn code(error: &HostError) -> u8 {
     match error {
         HostError::Spec(_)
         | HostError::Option { .. }
+        | HostError::ShareSource { .. }
+        | HostError::ShareNotDirectory(_)
         | HostError::SshNeeded
         | HostError::Setting { .. } => code::USAGE,
         HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
