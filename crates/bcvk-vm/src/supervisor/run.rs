@@ -49,6 +49,9 @@ const REPORT_GRACE: Duration = Duration::from_secs(5);
 /// by default.
 const RESTART_GRACE: Duration = Duration::from_secs(20);
 
+/// How long after a file server's end that of QEMU may come, which the server may have followed.
+const QEMU_FOLLOWS: Duration = Duration::from_millis(200);
+
 /// How long sshd's banner may come after the system is up. An emulated guest is busy then.
 const BANNER_GRACE: Duration = Duration::from_secs(90);
 
@@ -310,8 +313,9 @@ impl Supervisor {
             }
             Event::Console(Sign::FirstByte) => self.record(|status| status.enter(Phase::Kernel)),
             Event::Console(Sign::Panic(message)) => {
-                let failure = self.guest_failure("the guest's kernel panicked", vec![message]);
-                self.fail_now(failure);
+                let panic = self.guest_failure("the guest's kernel panicked", vec![message]);
+                let known = self.pending_failure.take().map(|(known, _)| known);
+                self.fail_now(cause(known, panic));
             }
             Event::Console(Sign::Emergency) => {
                 self.emergency = true;
@@ -360,12 +364,15 @@ impl Supervisor {
         if self.status.status().was_ready() {
             return;
         }
+        self.pend(self.guest_failure(message, vec![]), grace);
+    }
+
+    /// Ends the VM because of `failure`, or of one that is pending already, in `grace` at most.
+    fn pend(&mut self, failure: Failure, grace: Duration) {
+        let (known, at) = self.pending_failure.take().unzip();
         let until = Instant::now() + grace;
-        let until = self
-            .pending_failure
-            .as_ref()
-            .map_or(until, |(_, at)| until.min(*at));
-        self.pending_failure = Some((self.guest_failure(message, vec![]), until));
+        let until = at.map_or(until, |at| until.min(at));
+        self.pending_failure = Some((cause(known, failure), until));
     }
 
     /// In emergency mode nothing more will start: once the failed units are known, that is all.
@@ -404,8 +411,7 @@ impl Supervisor {
                     kind: FailureKind::Host,
                     ..self.guest_failure(&format!("{role} ended while the VM was running"), how)
                 };
-                // QEMU's own end may be what the server followed.
-                self.pending_failure = Some((failure, Instant::now() + Duration::from_millis(200)));
+                self.pend(failure, QEMU_FOLLOWS);
                 Continue(())
             }
             Role::FileServer { .. } => Continue(()),
@@ -512,6 +518,15 @@ impl Supervisor {
     }
 }
 
+/// Which of two failures is told: what the guest says after the host has failed follows from that,
+/// and of the guest's own words the later say more.
+fn cause(known: Option<Failure>, new: Failure) -> Failure {
+    match known {
+        Some(known) if known.kind != FailureKind::Guest => known,
+        _ => new,
+    }
+}
+
 fn share_options(share: &Share) -> ServeOptions {
     ServeOptions {
         dir: share.container_path(),
@@ -553,4 +568,33 @@ fn pid_of(pid: u32) -> Pid {
         .ok()
         .and_then(Pid::from_raw)
         .expect("the kernel's process IDs are positive and fit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_host_is_the_cause_of_the_guests() {
+        let failure = |kind: FailureKind| Failure {
+            kind,
+            phase: Phase::Userspace,
+            message: format!("{kind:?}"),
+            causes: vec![],
+            hint: None,
+            failed_units: vec![],
+            console_tail: vec![],
+        };
+        let (host, guest) = (FailureKind::Host, FailureKind::Guest);
+        for (known, new, told) in [
+            (None, host, host),
+            (None, guest, guest),
+            (Some(host), guest, host),
+            (Some(guest), host, host),
+            (Some(guest), guest, guest),
+        ] {
+            let told = failure(told);
+            assert_eq!(cause(known.map(failure), failure(new)), told, "{known:?}");
+        }
+    }
 }
