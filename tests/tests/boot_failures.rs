@@ -83,11 +83,16 @@ fn an_sshd_that_cannot_start_is_named() {
     sandbox.finish();
 }
 
-/// As on desktop images: installed, but not for everyone to use.
+/// As on desktop images: installed, but not for everyone to use. And as `bootc install` leaves a key
+/// for root: of two lines of tmpfiles.d for one file, systemd takes the first.
 #[test]
-fn an_sshd_that_is_disabled_is_started() {
+fn an_sshd_that_is_disabled_is_started_and_knows_our_key() {
     let sandbox = Sandbox::new();
-    let image = sandbox.build_image("FROM BASE\nRUN systemctl disable ssh.service ssh.socket\n");
+    let image = sandbox.build_image(
+        "FROM BASE\nRUN systemctl disable ssh.service ssh.socket && \
+         echo 'f~ /root/.ssh/authorized_keys 600 root root - c3NoLXJzYSBub25l' \
+         >/etc/tmpfiles.d/bootc-root-ssh.conf\n",
+    );
     let output = sandbox
         .bcvk([
             "run-ssh",

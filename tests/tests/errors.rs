@@ -239,6 +239,8 @@ fn listing(dir: &std::path::Path) -> String {
 }
 
 /// Options that are fine in themselves, but not here.
+/// Options that are fine in themselves, but not here or not together. A wrong value is a usage error
+/// also where only a look at the host can tell; 125 is for a host that cannot do what is asked.
 #[test]
 fn what_the_host_cannot_give_is_said_before_anything_starts() {
     let sandbox = Sandbox::new();
@@ -254,20 +256,26 @@ fn what_the_host_cannot_give_is_said_before_anything_starts() {
         ),
         (
             &["--bind=/nonexistent/dir"],
-            125,
+            2,
             &["/nonexistent/dir", "No such file", "hint: ", "mkdir -p"],
         ),
         (
             &["--ro-bind=/nonexistent/dir:x"],
-            125,
+            2,
             &["/nonexistent/dir", "hint: "],
         ),
-        (&["--bind", file], 125, &[file, "not a directory", "hint: "]),
+        (&["--bind", file], 2, &[file, "not a directory", "hint: "]),
         (
             &["--bind=/usr:a", "--ro-bind=/etc:a"],
             2,
             &["/usr", "/etc", "/run/virtiofs-mnt-a"],
         ),
+        (
+            &["--network=host", "--publish=8080:80"],
+            2,
+            &["--publish", "--network host"],
+        ),
+        (&["--env=LC_*"], 2, &["--env", "LC_*"]),
         (&["--network=no-such-network"], 125, &["no-such-network"]),
     ] {
         for verb in ["run", "run-ssh"] {
@@ -508,6 +516,53 @@ fn missing_programs_are_named_with_what_installs_them() {
             .run()
             .expect_error(125, &[&qemu, "/usr", "hint: "]);
     });
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn an_image_for_another_processor_needs_the_qemu_for_it() {
+    let sandbox = Sandbox::new();
+    let (architecture, qemu, package) = match std::env::consts::ARCH {
+        "aarch64" => ("amd64", "qemu-system-x86_64", "qemu-system-x86"),
+        // qemu-system-arm, or qemu-system-aarch64-core.
+        _ => ("arm64", "qemu-system-aarch64", "qemu-system-a"),
+    };
+    let image = format!("localhost/{}", sandbox.name("other"));
+    let tar = sandbox.path().join("image.tar");
+    std::fs::write(&tar, [0; 1024]).expect("write an empty archive");
+    let _ = sandbox
+        .podman(["import", "--quiet", "--arch", architecture])
+        .args(["--change", "LABEL containers.bootc=1"])
+        .arg(&tar)
+        .arg(&image)
+        .run()
+        .expect_success();
+    let tools = FakeTools::new(&sandbox);
+    for program in ["podman", "ssh"] {
+        tools.link(program);
+    }
+    let mut checks = Checks::new();
+    for verb in ["run", "run-ssh"] {
+        checks.check(verb, || {
+            let _ = tools
+                .only(sandbox.bcvk([verb, "--name", &sandbox.name("vm"), &image]))
+                .run()
+                .expect_error(
+                    125,
+                    &[
+                        &format!("{qemu} is not installed"),
+                        "hint: ",
+                        &format!("install {package}"),
+                    ],
+                )
+                // It is not too slow, but not there.
+                .expect_no_stderr("emulated")
+                .expect_within(AT_ONCE);
+            sandbox.expect_nothing_left();
+        });
+    }
+    sandbox.remove_image(&image);
     checks.finish();
     sandbox.finish();
 }

@@ -1,15 +1,17 @@
 //! What a guest is like: processors and memory as asked, kernel arguments, file systems, services.
 
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
+use std::time::Duration;
 
-use bcvk_testkit::{Checks, Sandbox, Vm, images, limit};
+use bcvk_testkit::{Checks, Sandbox, Vm, images, limit, until_some};
 
 /// Everything that one `run` can be asked for, on one VM.
 #[test]
 fn a_trixie_guest_is_as_it_was_asked_for() {
     let sandbox = Sandbox::new();
     let port = free_port();
+    let udp_port = free_udp_port();
     let vm = sandbox.boot(
         "vm",
         &[
@@ -24,6 +26,8 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
             "--label=bcvk-test.label=x=y",
             "--publish",
             &format!("127.0.0.1:{port}:22"),
+            "--publish",
+            &format!("127.0.0.1:{udp_port}:4711/udp"),
         ],
         images::trixie(),
     );
@@ -34,6 +38,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
         let banner = banner(port);
         assert!(banner.starts_with("SSH-2.0-"), "{banner}");
     });
+    check_udp(&mut checks, &vm, udp_port);
     checks.check("processors", || {
         assert_eq!(vm.sh("nproc"), "2");
     });
@@ -61,6 +66,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
     });
     check_services(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
+    check_private_key(&mut checks, &vm);
     checks.check("the image's own content is in /etc and /var", || {
         vm.sh("grep -q trixie /etc/os-release && test -L /var/lib/dpkg");
         assert_eq!(vm.sh("readlink -f /root"), "/var/roothome");
@@ -110,6 +116,7 @@ fn a_bookworm_guest_boots_too() {
         assert_eq!(vm.sh("nproc"), "2");
         assert_memory(&vm, 4096);
     });
+    check_wait_and_journal(&mut checks, &sandbox, &vm);
     checks.check("kernel arguments of the image", || {
         let cmdline = vm.sh("cat /proc/cmdline");
         assert!(cmdline.contains("bcvk_test.image=bookworm"), "{cmdline}");
@@ -117,6 +124,7 @@ fn a_bookworm_guest_boots_too() {
     });
     check_services(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
+    check_private_key(&mut checks, &vm);
     checks.check("the image's own content is in /etc and /var", || {
         vm.sh("grep -q bookworm /etc/os-release && test -f /var/lib/dpkg/status");
     });
@@ -196,6 +204,27 @@ fn check_file_systems(checks: &mut Checks, vm: &Vm<'_>) {
     });
 }
 
+/// The host key comes with the initramfs, through `systemd-tmpfiles`.
+fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
+    // As sshd reads it, and in the base64 of tmpfiles.d(5).
+    const KEY: &str = "OPENSSH PRIVATE KEY|LS0tLS1CRUdJTiBPUEVOU1NI";
+    let search = format!("grep -rlsE '{KEY}' /run /etc /tmp /var/log /proc/cmdline");
+    checks.check("root finds the private host key", || {
+        let found = vm.run_sh(&search).stdout();
+        for place in ["/etc/ssh/ssh_host_", "/run/tmpfiles.d/00-bcvk-keys.conf"] {
+            assert!(found.contains(place), "{place} in {found}");
+        }
+    });
+    checks.check("nobody else does, and the journal has no key", || {
+        let found = vm.run_sh(&format!("runuser -u daemon -- {search}"));
+        // 2: there was something that daemon must not read.
+        let _ = found.expect_code(2).expect_empty_stdout();
+        vm.sh(&format!(
+            "! journalctl --boot --output=cat | grep -E '{KEY}'"
+        ));
+    });
+}
+
 /// The kernel keeps some for itself.
 fn assert_memory(vm: &Vm<'_>, mib: u64) {
     let total = vm.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo");
@@ -209,6 +238,61 @@ fn assert_memory(vm: &Vm<'_>, mib: u64) {
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
+}
+
+fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a free port");
+    socket.local_addr().expect("its address").port()
+}
+
+fn check_udp(checks: &mut Checks, vm: &Vm<'_>, port: u16) {
+    checks.check("a published UDP port carries packets both ways", || {
+        // Perl, because every Debian has it.
+        vm.sh(
+            "systemd-run --quiet perl -MIO::Socket::INET -e '
+             my $socket = IO::Socket::INET->new(LocalPort => 4711, Proto => \"udp\") or die;
+             while (defined $socket->recv(my $packet, 100)) { $socket->send(\"guest: $packet\") }'",
+        );
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("bind");
+        socket.connect(("127.0.0.1", port)).expect("connect");
+        let patience = Some(Duration::from_secs(1));
+        socket.set_read_timeout(patience).expect("set a time-out");
+        // Packets may be lost, and the guest may not listen yet.
+        let answer = until_some("the guest answers", limit::QUICK, || {
+            socket.send(b"hello").ok()?;
+            let mut bytes = [0; 64];
+            let length = socket.recv(&mut bytes).ok()?;
+            Some(bytes[..length].to_vec())
+        });
+        assert_eq!(String::from_utf8_lossy(&answer), "guest: hello");
+    });
+}
+
+/// What these two ask of systemd in the guest, of the oldest one that there is.
+fn check_wait_and_journal(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    let wait = |unit: &str| {
+        sandbox
+            .bcvk(["wait", "--for", &format!("unit={unit}"), vm.name()])
+            .limit(limit::BOOT)
+            .run()
+    };
+    checks.check("wait for a unit", || {
+        vm.sh("systemd-run --unit=late --on-active=3 --service-type=exec sleep 1000");
+        let _ = wait("late").expect_success();
+        assert_eq!(vm.sh("systemctl is-active late"), "active");
+        let _ = wait("no-such.service").expect_error(1, &["no-such.service", "not there"]);
+        let _ = vm.run_sh("systemd-run --wait --unit=bad false");
+        let _ = wait("bad").expect_error(1, &["unit bad", "failed"]);
+        vm.sh("systemctl reset-failed bad");
+    });
+    checks.check("the journal", || {
+        vm.sh("systemd-cat -t bcvk-test echo a message");
+        let command = sandbox.bcvk(["logs", "--journal", vm.name()]);
+        let output = command.limit(limit::BOOT).run().expect_success();
+        let _ = output
+            .expect_stdout("Linux version")
+            .expect_stdout("a message");
+    });
 }
 
 /// What sshd says first. One connection, because it locks out whom it sees come and go.

@@ -3,9 +3,13 @@
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bcvk_testkit::{Checks, Sandbox, Signal, Vm, images, limit, until, until_some};
 use serde_json::Value;
+
+/// The pause that a person makes between two keys.
+const BETWEEN_KEYS: Duration = Duration::from_millis(200);
 
 /// What `ps --json` says about one VM.
 fn listed(sandbox: &Sandbox, vm: &Vm<'_>, args: &[&str]) -> Option<Value> {
@@ -252,6 +256,46 @@ fn a_guest_that_powers_off_ends_its_attached_run() {
     let output = run.wait(limit::SHUTDOWN).expect_code(0);
     // What nobody asked to see is not shown.
     assert!(output.stdout().is_empty(), "{output}");
+    sandbox.finish();
+}
+
+/// Through a real terminal, and so through podman's.
+#[test]
+fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.name("vm");
+    let mut run = sandbox
+        .bcvk(["run", "-it", "--rm", "--name", &name, images::trixie()])
+        .at_a_terminal()
+        .spawn();
+    // root is logged in.
+    run.await_stdout(":~# ", limit::BOOT);
+    run.type_in("tty; echo code=$((40 + 2))\r");
+    run.await_stdout("code=42", limit::QUICK);
+    run.await_stdout("/dev/ttyS0", limit::QUICK);
+    // Ctrl-C is for the guest.
+    run.type_in("sleep 600\r");
+    run.await_stdout("sleep 600", limit::QUICK);
+    run.type_in("\u{3}");
+    run.type_in("echo after=$((40 + 3))\r");
+    run.await_stdout("after=43", limit::QUICK);
+    // podman's keys to detach. It takes them for such only if it reads them one by one.
+    run.type_in("\u{10}");
+    std::thread::sleep(BETWEEN_KEYS);
+    run.type_in("\u{11}");
+    let _ = run.wait(limit::QUICK).expect_success();
+
+    let _ = sandbox
+        .bcvk(["ssh", &name, "true"])
+        .limit(limit::BOOT)
+        .run()
+        .expect_success();
+    let mut again = sandbox.podman(["attach", &name]).at_a_terminal().spawn();
+    // An attached terminal shows what comes, not what came.
+    again.type_in("\r");
+    again.await_stdout(":~# ", limit::QUICK);
+    again.type_in("systemctl poweroff\r");
+    let _ = again.wait(limit::SHUTDOWN).expect_success();
     sandbox.finish();
 }
 

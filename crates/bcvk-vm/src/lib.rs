@@ -9,9 +9,12 @@
 //! - [`ssh`]: keys and the client's configuration
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
+//! - [`missing`], [`shell`]: a helper each for files and command lines
 
 pub mod guest;
 pub mod host;
+pub mod missing;
+pub mod shell;
 pub mod spec;
 pub mod ssh;
 pub mod status;

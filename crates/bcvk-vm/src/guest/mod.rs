@@ -1,7 +1,7 @@
 //! What travels into the guest: units for its initramfs and its real root, and its keys.
 //!
-//! Units and scripts go the same way for every systemd: in a cpio archive after the image's
-//! initramfs. Only what is secret comes as an SMBIOS credential, which systemd reads since 252.
+//! All of it goes the same way for every systemd and every architecture: in a cpio archive after
+//! the image's initramfs.
 
 pub mod facts;
 pub(crate) mod port;
@@ -30,6 +30,8 @@ pub struct Entry {
 pub enum Content {
     /// A file, mode 0644.
     File(String),
+    /// A file that only root may read, mode 0600.
+    Secret(String),
     /// A symbolic link.
     Link(String),
 }
@@ -103,18 +105,25 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     if spec.ssh.is_some() {
         add_sshd(&mut tree, facts);
     }
+    add_keys(&mut tree, spec, facts);
     if spec.execute.is_empty() {
         tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
         tree.run_wants("multi-user.target", "bcvk-up.service");
     }
     add_network(&mut tree, facts);
+    add_options(&mut tree, spec, facts);
+    tree.0
+}
+
+/// What a VM has only because its user asked for it.
+fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     for share in &spec.shares {
         let unit = format!("{}.mount", unit_name(&share.guest_path));
         tree.run_unit(&unit, &share_mount(share));
         tree.run_wants("local-fs.target", &unit);
     }
     if spec.swap.is_some() {
-        add_swap(&mut tree);
+        add_swap(tree);
     }
     if spec.host_storage {
         tree.file(
@@ -132,10 +141,10 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
         }
     }
     if spec.wants_journal() {
-        add_journal(&mut tree);
+        add_journal(tree);
     }
     if !spec.execute.is_empty() {
-        add_commands(&mut tree, &spec.execute);
+        add_commands(tree, &spec.execute);
     }
     if spec.console == Console::Interactive {
         tree.run_file(
@@ -149,13 +158,11 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
             &format!("[Manager]\nDefaultEnvironment={}\n", manager_env(&spec.env)),
         );
     }
-    tree.0
 }
 
-/// The SMBIOS type 11 string that carries the keys: a `tmpfiles.d(5)` snippet as the credential
-/// `tmpfiles.extra` (`systemd.system-credentials(7)`).
-#[must_use]
-pub fn oem_string(spec: &VmSpec, facts: &GuestFacts) -> String {
+/// The keys, as a `tmpfiles.d(5)` snippet: systemd-tmpfiles follows the image's links to `/root`,
+/// and is done before sshd or what makes host keys starts.
+fn add_keys(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     let mut snippet = String::new();
     // Writing into a String cannot fail.
     if let Some(ssh) = &spec.ssh {
@@ -174,10 +181,11 @@ pub fn oem_string(spec: &VmSpec, facts: &GuestFacts) -> String {
             base64(spec.host_key.as_bytes()),
         );
     }
-    format!(
-        "io.systemd.credential.binary:tmpfiles.extra={}",
-        base64(snippet.as_bytes())
-    )
+    if !snippet.is_empty() {
+        // Of two lines for one path systemd takes the first, in the order of file names; an image
+        // that installs a key in this way too must not keep ours out.
+        tree.run_secret("tmpfiles.d/00-bcvk-keys.conf", &snippet);
+    }
 }
 
 fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
@@ -373,6 +381,13 @@ impl Tree {
         self.file(&format!("usr/lib/bcvk/run/{path}"), text);
     }
 
+    fn run_secret(&mut self, path: &str, text: &str) {
+        self.0.push(Entry {
+            path: format!("usr/lib/bcvk/run/{path}"),
+            content: Content::Secret(text.to_owned()),
+        });
+    }
+
     fn run_unit(&mut self, name: &str, text: &str) {
         self.run_file(&format!("systemd/system/{name}"), text);
     }
@@ -426,6 +441,7 @@ mod tests {
                 Content::File(text) if entry.path.contains("virtiofs") => format!(":\n{text}"),
                 Content::File(text) if text.contains("GREETING") => format!(":\n{text}"),
                 Content::File(_) => String::new(),
+                Content::Secret(_) => " (secret)".to_owned(),
             };
             let _ = writeln!(text, "{}{content}", entry.path);
         }
@@ -438,7 +454,7 @@ mod tests {
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         for entry in initramfs_entries(&crate::spec::tests::example(), &facts) {
-            if let Content::File(text) = entry.content {
+            if let Content::File(text) | Content::Secret(text) = entry.content {
                 let left = [
                     "@VAR@",
                     "@DIR@",
@@ -469,12 +485,21 @@ mod tests {
             },
             ..facts
         };
-        let oem = oem_string(&spec, &facts);
-        let encoded = oem
-            .strip_prefix("io.systemd.credential.binary:tmpfiles.extra=")
-            .expect("a credential");
-        let snippet = Base64::decode_vec(encoded).expect("base64");
-        insta::assert_snapshot!(String::from_utf8_lossy(&snippet));
+        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts)
+            .into_iter()
+            .filter(|entry| matches!(entry.content, Content::Secret(_)))
+            .collect();
+        let [
+            Entry {
+                path,
+                content: Content::Secret(snippet),
+            },
+        ] = &secrets[..]
+        else {
+            panic!("one file of secrets, not {secrets:?}");
+        };
+        assert_eq!(path, "usr/lib/bcvk/run/tmpfiles.d/00-bcvk-keys.conf");
+        insta::assert_snapshot!(snippet);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+pub use crate::missing::if_exists;
+
 /// How often a lookup is begun again when the kernel saw the tree change under a `..`
 /// (`EAGAIN` in openat2(2)).
 const ATTEMPTS: u32 = 32;
@@ -236,18 +238,6 @@ impl Rooted {
                 result => return result.map_err(|errno| named(errno, given)),
             }
         }
-    }
-}
-
-/// `None` instead of an error if there is no such path.
-///
-/// # Errors
-/// Every other error.
-pub fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }
 

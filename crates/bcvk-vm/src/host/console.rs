@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::vmdir::VmDir;
+use crate::missing::if_exists;
 use crate::status::printable;
 
 /// Bytes at the end of the log that are enough for the last lines.
@@ -81,14 +82,14 @@ impl GuestLog {
     /// Whether there is a file after the last one known.
     fn find_newer(&mut self) -> io::Result<bool> {
         let last = self.files.back().map(identity).transpose()?;
-        let Some(newest) = open(&self.path)? else {
+        let Some(newest) = if_exists(File::open(&self.path))? else {
             return Ok(false);
         };
         let id = identity(&newest)?;
         if last == Some(id) {
             return Ok(false);
         }
-        if let Some(earlier) = open(&earlier(&self.path))? {
+        if let Some(earlier) = if_exists(File::open(earlier(&self.path)))? {
             let earlier_id = identity(&earlier)?;
             // It is the newest itself where the supervisor has just renamed that.
             if last != Some(earlier_id) && earlier_id != id {
@@ -116,14 +117,6 @@ impl Read for GuestLog {
                 return Ok(0);
             }
         }
-    }
-}
-
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }
 

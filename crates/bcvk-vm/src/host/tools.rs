@@ -34,8 +34,8 @@ impl Tool {
     }
 }
 
-/// Finds `tool` in `PATH`, besides in `/usr/libexec`, where some distributions keep QEMU
-/// (`qemu-kvm` on CentOS and RHEL).
+/// Finds `tool` in `PATH`, besides in `/usr/libexec`, where some distributions keep the QEMU of the
+/// host's own architecture (`qemu-kvm` on CentOS and RHEL).
 ///
 /// # Errors
 /// [`HostError::ToolMissing`]; [`HostError::QemuOutsideUsr`] for a QEMU that the container could
@@ -45,7 +45,7 @@ pub fn find_tool(tool: Tool) -> Result<PathBuf, HostError> {
     let mut candidates: Vec<PathBuf> = env::split_paths(&path)
         .map(|dir| dir.join(tool.program()))
         .collect();
-    if matches!(tool, Tool::Qemu(_)) {
+    if matches!(tool, Tool::Qemu(arch) if Arch::host() == Some(arch)) {
         candidates.push(PathBuf::from("/usr/libexec/qemu-kvm"));
     }
     let found = candidates

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::missing::if_exists;
 use crate::spec::VmSpec;
 
 /// All VM directories of one user: `$XDG_RUNTIME_DIR/bcvk/vms`, or `/run/bcvk/vms` for root.
@@ -71,10 +72,9 @@ impl VmDirs {
             let path = self.root.join(id);
             DirBuilder::new().mode(0o700).create(&path)?;
             let dir = VmDir { path };
-            match dir.hold() {
-                // Another bcvk swept it before it was locked.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                held => return Ok((dir, held?)),
+            // Another bcvk may sweep it before it is locked.
+            if let Some(held) = if_exists(dir.hold())? {
+                return Ok((dir, held));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! How the host's `ssh` reaches a guest.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::process::Command;
 
 use crate::host::VmDir;
+use crate::shell;
 use crate::spec::VmName;
 
 /// The `ssh_config(5)` stanza for one VM.
@@ -14,7 +14,7 @@ use crate::spec::VmName;
 #[must_use]
 pub fn config(name: &VmName, dir: &VmDir, exe: &Path) -> String {
     let proxy = [exe, Path::new("internal"), Path::new("proxy"), dir.path()]
-        .map(|word| shell_quote(&word.to_string_lossy()))
+        .map(|word| shell::quote(&word.to_string_lossy()))
         .join(" ");
     format!(
         "Host {name}\n\
@@ -64,17 +64,11 @@ fn remote_command(words: &[String]) -> Option<String> {
         words => Some(
             words
                 .iter()
-                .map(|w| shell_quote(w))
+                .map(|w| shell::quote(w))
                 .collect::<Vec<_>>()
                 .join(" "),
         ),
     }
-}
-
-/// `word` as one word of a POSIX shell.
-fn shell_quote(word: &str) -> String {
-    // Only a NUL byte cannot be quoted, and no argument of a process has one.
-    shlex::try_quote(word).map_or_else(|_| String::new(), Cow::into_owned)
 }
 
 /// `%` starts a token in these options (`ssh_config(5)`, TOKENS).

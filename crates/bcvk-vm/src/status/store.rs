@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Event, Failure, Phase, Status, Timestamp};
+use crate::missing::if_exists;
 
 const STATUS: &str = "status.json";
 const EVENTS: &str = "events.jsonl";
@@ -25,10 +26,7 @@ impl StatusWriter {
     /// Removes what an earlier start of the same container has left in `dir`. To be called before
     /// the supervisor takes its lock: whoever finds that held must not read of an earlier boot.
     pub fn forget(dir: &Path) -> io::Result<()> {
-        match fs::remove_file(dir.join(STATUS)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        if_exists(fs::remove_file(dir.join(STATUS))).map(drop)
     }
 
     /// Starts a history in `dir`, dropping that of an earlier start of the same container.
@@ -124,10 +122,8 @@ impl StatusReader {
 
     /// The present state; `None` before the supervisor has written one.
     pub fn read(&self) -> io::Result<Option<Status>> {
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
+        let Some(file) = if_exists(File::open(&self.path))? else {
+            return Ok(None);
         };
         let mut text = Vec::new();
         file.take(MAX_STATUS_BYTES).read_to_end(&mut text)?;

@@ -1,10 +1,12 @@
 //! The guest's serial console: kept, shown, and watched for the kernel's last words.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::Event;
 use super::ports::{Out, Outs};
@@ -75,6 +77,9 @@ pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Eve
 
 /// Passes the container's standard input to the guest's console.
 pub(super) fn feed_stdin(mut console: UnixStream) {
+    if let Err(error) = pass_keys_on() {
+        tracing::warn!(%error, "the terminal cannot be handed to the guest");
+    }
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
         let mut buffer = [0; 1024];
@@ -84,6 +89,18 @@ pub(super) fn feed_stdin(mut console: UnixStream) {
             }
         }
     });
+}
+
+/// The guest has a terminal of its own on the console. That of the container, if it has one, must
+/// neither echo what is typed a second time nor make a signal for QEMU of Ctrl-C.
+fn pass_keys_on() -> io::Result<()> {
+    let terminal = io::stdin();
+    if terminal.is_terminal() {
+        let mut modes = tcgetattr(&terminal)?;
+        modes.make_raw();
+        tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+    }
+    Ok(())
 }
 
 /// Splits the stream into lines and finds what matters in them.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 
 use super::Event;
-use crate::guest::rooted::if_exists;
 use crate::host::earlier;
+use crate::missing::if_exists;
 
 /// Size at which a log of ours is put aside and begun anew; the VM directory is in memory.
 const MAX_LOG_BYTES: u64 = 8 << 20;

@@ -3,7 +3,7 @@
 //! All of it happens before the first child is started.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
-use super::boot::{cmdline, kargs, uki};
+use super::boot::{cmdline, kargs, uki, zboot};
 use crate::guest::facts::{GuestFacts, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
@@ -26,7 +26,6 @@ pub(super) struct Prepared {
     pub(super) kernel: OwnedFd,
     pub(super) initrd: OwnedFd,
     pub(super) memory: OwnedFd,
-    pub(super) oem_strings: OwnedFd,
     /// Ignition's configuration.
     pub(super) ignition: Option<OwnedFd>,
     pub(super) cmdline: String,
@@ -94,7 +93,6 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         initrd: append(files.initrd, &entries).map_err(in_memory)?,
         kernel: files.kernel.into(),
         memory: guest_memory(spec).map_err(in_memory)?,
-        oem_strings: oem_strings(spec, &facts).map_err(in_memory)?,
         ignition: ignition(spec).map_err(in_memory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
         sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
@@ -150,7 +148,7 @@ impl BootFiles {
             BootSource::Split {
                 kernel, initramfs, ..
             } => Ok(Self {
-                kernel: root.open(kernel).map_err(at(kernel))?,
+                kernel: unpacked(root.open(kernel).map_err(at(kernel))?).map_err(at(kernel))?,
                 initrd: Initrd::File(root.open(initramfs).map_err(at(initramfs))?),
                 cmdline: None,
             }),
@@ -159,13 +157,29 @@ impl BootFiles {
                 let uki =
                     uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
                 Ok(Self {
-                    kernel: memory_file(c"kernel", uki.linux).map_err(at(path))?,
+                    kernel: unpacked(memory_file(c"kernel", uki.linux).map_err(at(path))?)
+                        .map_err(at(path))?,
                     initrd: Initrd::Bytes(uki.initrd.to_vec()),
                     cmdline: Some(uki.cmdline.unwrap_or_default()),
                 })
             }
         }
     }
+}
+
+/// A kernel as QEMU boots it: itself, or what a zboot image has packed.
+fn unpacked(mut kernel: File) -> io::Result<File> {
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut kernel)
+        .take(zboot::HEADER as u64)
+        .read_to_end(&mut bytes)?;
+    if !zboot::is_zboot(&bytes) {
+        // QEMU opens it anew.
+        return Ok(kernel);
+    }
+    kernel.read_to_end(&mut bytes)?;
+    let kernel = zboot::unpack(&bytes).map_err(io::Error::other)?;
+    memory_file(c"kernel", &kernel)
 }
 
 /// The image's initramfs with ours behind it. The kernel unpacks archives one after the other, each
@@ -175,6 +189,7 @@ fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
     for entry in entries {
         match &entry.content {
             Content::File(text) => archive.file(&entry.path, 0o644, text.as_bytes())?,
+            Content::Secret(text) => archive.file(&entry.path, 0o600, text.as_bytes())?,
             Content::Link(target) => archive.symlink(&entry.path, target)?,
         }
     }
@@ -195,11 +210,6 @@ fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
     let file = memory_file(c"guest-memory", &[])?;
     ftruncate(&file, spec.memory.bytes())?;
     Ok(file.into())
-}
-
-fn oem_strings(spec: &VmSpec, facts: &GuestFacts) -> io::Result<OwnedFd> {
-    let text = guest::oem_string(spec, facts);
-    Ok(memory_file(c"oem-strings", text.as_bytes())?.into())
 }
 
 fn ignition(spec: &VmSpec) -> io::Result<Option<OwnedFd>> {

@@ -51,6 +51,9 @@ const REPORT_GRACE: Duration = Duration::from_secs(5);
 /// by default.
 const RESTART_GRACE: Duration = Duration::from_secs(20);
 
+/// How long after a file server's end that of QEMU may come, which the server may have followed.
+const QEMU_FOLLOWS: Duration = Duration::from_millis(200);
+
 /// How long sshd's banner may come after the system is up. An emulated guest is busy then.
 const BANNER_GRACE: Duration = Duration::from_secs(90);
 
@@ -235,7 +238,6 @@ impl Supervisor {
             initrd: fd_path(&prepared.initrd),
             cmdline: prepared.cmdline.clone(),
             memory: fd_path(&prepared.memory),
-            oem_strings: fd_path(&prepared.oem_strings),
             root_socket: sockets[0].clone(),
             share_sockets: sockets[1..].to_vec(),
             ignition: prepared.ignition.as_ref().map(fd_path),
@@ -259,7 +261,6 @@ impl Supervisor {
             prepared.kernel.as_fd(),
             prepared.initrd.as_fd(),
             prepared.memory.as_fd(),
-            prepared.oem_strings.as_fd(),
         ];
         inherited.extend(prepared.ignition.as_ref().map(AsFd::as_fd));
         inherited.extend(disks.iter().map(AsFd::as_fd));
@@ -360,8 +361,9 @@ impl Supervisor {
             }
             Event::Console(Sign::FirstByte) => self.record(|status| status.enter(Phase::Kernel)),
             Event::Console(Sign::Panic(message)) => {
-                let failure = self.guest_failure("the guest's kernel panicked", vec![message]);
-                self.fail_now(failure);
+                let panic = self.guest_failure("the guest's kernel panicked", vec![message]);
+                let known = self.pending_failure.take().map(|(known, _)| known);
+                self.fail_now(cause(known, panic));
             }
             Event::Console(Sign::Emergency) => {
                 self.emergency = true;
@@ -418,12 +420,15 @@ impl Supervisor {
         if self.status.status().was_ready() {
             return;
         }
+        self.pend(self.guest_failure(message, vec![]), grace);
+    }
+
+    /// Ends the VM because of `failure`, or of one that is pending already, in `grace` at most.
+    fn pend(&mut self, failure: Failure, grace: Duration) {
+        let (known, at) = self.pending_failure.take().unzip();
         let until = Instant::now() + grace;
-        let until = self
-            .pending_failure
-            .as_ref()
-            .map_or(until, |(_, at)| until.min(*at));
-        self.pending_failure = Some((self.guest_failure(message, vec![]), until));
+        let until = at.map_or(until, |at| until.min(at));
+        self.pending_failure = Some((cause(known, failure), until));
     }
 
     /// In emergency mode nothing more will start: once the failed units are known, that is all.
@@ -462,8 +467,7 @@ impl Supervisor {
                     kind: FailureKind::Host,
                     ..self.guest_failure(&format!("{role} ended while the VM was running"), how)
                 };
-                // QEMU's own end may be what the server followed.
-                self.pending_failure = Some((failure, Instant::now() + Duration::from_millis(200)));
+                self.pend(failure, QEMU_FOLLOWS);
                 Continue(())
             }
             Role::FileServer { .. } => Continue(()),
@@ -572,6 +576,15 @@ impl Supervisor {
     }
 }
 
+/// Which of two failures is told: what the guest says after the host has failed follows from that,
+/// and of the guest's own words the later say more.
+fn cause(known: Option<Failure>, new: Failure) -> Failure {
+    match known {
+        Some(known) if known.kind != FailureKind::Guest => known,
+        _ => new,
+    }
+}
+
 fn share_options(share: &Share) -> ServeOptions {
     ServeOptions {
         dir: share.container_path(),
@@ -613,4 +626,33 @@ fn pid_of(pid: u32) -> Pid {
         .ok()
         .and_then(Pid::from_raw)
         .expect("the kernel's process IDs are positive and fit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_host_is_the_cause_of_the_guests() {
+        let failure = |kind: FailureKind| Failure {
+            kind,
+            phase: Phase::Userspace,
+            message: format!("{kind:?}"),
+            causes: vec![],
+            hint: None,
+            failed_units: vec![],
+            console_tail: vec![],
+        };
+        let (host, guest) = (FailureKind::Host, FailureKind::Guest);
+        for (known, new, told) in [
+            (None, host, host),
+            (None, guest, guest),
+            (Some(host), guest, host),
+            (Some(guest), host, host),
+            (Some(guest), guest, guest),
+        ] {
+            let told = failure(told);
+            assert_eq!(cause(known.map(failure), failure(new)), told, "{known:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Event;
-use crate::guest::rooted::if_exists;
+use crate::missing::if_exists;
 
 /// Pause after a refused attempt.
 const RETRY: Duration = Duration::from_millis(30);

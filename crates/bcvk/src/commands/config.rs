@@ -2,10 +2,10 @@
 
 use std::env;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use bcvk_vm::host::HostError;
+use bcvk_vm::missing::if_exists;
 
 use crate::cli::{Cli, Defaults, SettingError};
 
@@ -26,10 +26,11 @@ pub(crate) fn apply_defaults(mut cli: Cli) -> Result<Cli, HostError> {
 }
 
 fn read(path: &PathBuf) -> Result<Defaults, HostError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Defaults::from_config(path, &text).map_err(wrong),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Defaults::default()),
-        Err(e) => Err(HostError::io(format!("read {}", path.display()))(e)),
+    let text = if_exists(fs::read_to_string(path))
+        .map_err(HostError::io(format!("read {}", path.display())))?;
+    match text {
+        Some(text) => Defaults::from_config(path, &text).map_err(wrong),
+        None => Ok(Defaults::default()),
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn plan(
         ));
     }
     let disks = disks(options, &cwd, info.bytes)?;
+    let qemu = find_tool(Tool::Qemu(info.arch))?;
     let accel = choose_accelerator(options.accel, info.arch)?;
     if let Some(notice) = &accel.notice {
         ui.notice(notice);
@@ -88,7 +89,7 @@ pub(super) fn plan(
         accel: accel.accel,
         vcpus,
         memory,
-        qemu: find_tool(Tool::Qemu(info.arch))?,
+        qemu,
         kargs: options.karg.clone(),
         shares,
         host_storage: options.bind_storage_ro,

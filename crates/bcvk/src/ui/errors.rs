@@ -124,6 +124,8 @@ fn code(error: &HostError) -> u8 {
     match error {
         HostError::Spec(_)
         | HostError::Option { .. }
+        | HostError::ShareSource { .. }
+        | HostError::ShareNotDirectory(_)
         | HostError::SshNeeded
         | HostError::ExecuteOverSsh
         | HostError::DiskNotRegular(_)
@@ -288,8 +290,15 @@ fn package(tool: Tool) -> String {
         Tool::Podman => install("podman", "podman"),
         Tool::QemuImg => install("qemu-utils", "qemu-img"),
         Tool::Ssh => install("openssh-client", "openssh-clients"),
-        Tool::Qemu(Arch::X86_64) => install("qemu-system-x86", "qemu-kvm"),
-        Tool::Qemu(Arch::Aarch64) => install("qemu-system-arm", "qemu-kvm"),
+        // Fedora and its kin name only the QEMU of the machine's own architecture so.
+        Tool::Qemu(arch) => {
+            let (debian, fedora) = match arch {
+                Arch::X86_64 => ("qemu-system-x86", "qemu-system-x86-core"),
+                Arch::Aarch64 => ("qemu-system-arm", "qemu-system-aarch64-core"),
+            };
+            let native = Arch::host() == Some(arch);
+            install(debian, if native { "qemu-kvm" } else { fedora })
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Launch};
+use bcvk_vm::shell;
 use bcvk_vm::status::printable;
 use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
@@ -108,7 +109,7 @@ impl Ui {
         let line = |program: OsString, args: Vec<OsString>| {
             let words: Vec<String> = std::iter::once(program)
                 .chain(args)
-                .map(|word| quote(&word.to_string_lossy()))
+                .map(|word| shell::quote(&word.to_string_lossy()))
                 .collect();
             format!("{}\n", words.join(" "))
         };
@@ -126,10 +127,6 @@ impl Ui {
         say(&report.to_string());
         ExitCode::from(report.code)
     }
-}
-
-fn quote(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
 }
 
 /// Prints a result. A reader that has gone away (`bcvk … | head`) is no error.

@@ -83,6 +83,21 @@ mod tests {
     }
 
     #[test]
+    fn aarch64_has_another_console() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = crate::guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let spec = VmSpec {
+            arch: Arch::Aarch64,
+            ..crate::spec::tests::example()
+        };
+        assert_eq!(
+            build(&spec, &facts, &[]),
+            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm quiet"
+        );
+    }
+
+    #[test]
     fn a_container_name_becomes_a_host_name() {
         assert_eq!(hostname("my_vm.1-"), "my-vm.1");
     }

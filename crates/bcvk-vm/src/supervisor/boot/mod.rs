@@ -5,3 +5,4 @@ pub(super) mod cpio;
 pub(super) mod kargs;
 pub(super) mod kernel;
 pub(super) mod uki;
+pub(super) mod zboot;

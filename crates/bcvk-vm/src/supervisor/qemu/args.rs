@@ -31,9 +31,6 @@ pub(in crate::supervisor) struct Machine<'a> {
     pub(in crate::supervisor) cmdline: String,
     /// File that is the guest's memory; shared, so that file servers see it and it can be saved.
     pub(in crate::supervisor) memory: PathBuf,
-    /// File with the SMBIOS type 11 string; a file, because its content is secret and arguments
-    /// are not.
-    pub(in crate::supervisor) oem_strings: PathBuf,
     /// File that Ignition finds its configuration in.
     pub(in crate::supervisor) ignition: Option<PathBuf>,
     /// Open files of `spec.disks`, then that of the swap device. Descriptors, because QEMU has no
@@ -95,7 +92,6 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.raw("-kernel", &machine.kernel);
     args.raw("-initrd", &machine.initrd);
     args.opt("-append", &machine.cmdline);
-    args.path_opt("-smbios", "type=11,path=", &machine.oem_strings);
 
     args.opt(
         "-chardev",
@@ -193,6 +189,7 @@ fn add_disks(args: &mut Args, machine: &Machine<'_>) {
 fn machine_type(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "q35,memory-backend=memory,usb=off,vmport=off,smbus=off,sata=off,hpet=off",
+        // Under KVM this is the host's (QEMU, docs/system/arm/virt: gic-version).
         Arch::Aarch64 => "virt,memory-backend=memory,gic-version=max",
     }
 }
@@ -210,7 +207,10 @@ fn cpu(arch: Arch, accel: Accelerator) -> &'static str {
         // With svm the guest would load kvm_amd and offer virtual machines that nobody could wait
         // for.
         (Accelerator::Tcg, Arch::X86_64) => "max,svm=off",
-        (Accelerator::Tcg, Arch::Aarch64) => "max",
+        // The architecture's own algorithm for signing pointers is slow to emulate, and every
+        // function call of a guest built for it uses it (QEMU, docs/system/arm/cpu-features:
+        // pauth-impdef).
+        (Accelerator::Tcg, Arch::Aarch64) => "max,pauth-impdef=on",
     }
 }
 

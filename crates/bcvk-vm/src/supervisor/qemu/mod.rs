@@ -20,7 +20,6 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
         initrd: "INITRD".into(),
         cmdline: "KERNEL-ARGUMENTS".to_owned(),
         memory: "MEMORY".into(),
-        oem_strings: "CREDENTIALS".into(),
         ignition: spec.ignition.then(|| "IGNITION-CONFIG".into()),
         disk_fds: (10..20).collect(),
         port_fds: (30..60).collect(),
@@ -60,13 +59,21 @@ mod tests {
 
     #[test]
     fn aarch64_with_kvm() {
-        let spec = VmSpec {
+        insta::assert_snapshot!(lines(&aarch64(Accelerator::Kvm)));
+    }
+
+    #[test]
+    fn aarch64_emulated() {
+        insta::assert_snapshot!(lines(&aarch64(Accelerator::Tcg)));
+    }
+
+    fn aarch64(accel: Accelerator) -> VmSpec {
+        VmSpec {
             arch: Arch::Aarch64,
-            accel: Accelerator::Kvm,
+            accel,
             qemu: "/usr/bin/qemu-system-aarch64".into(),
             ..example()
-        };
-        insta::assert_snapshot!(lines(&spec));
+        }
     }
 
     #[test]
