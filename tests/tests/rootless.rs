@@ -30,6 +30,34 @@ fn run_ssh_and_a_share() {
 }
 
 #[test]
+fn a_command_with_a_disk_and_logs() {
+    let Some(sandbox) = Sandbox::rootless() else {
+        return;
+    };
+    let dir = sandbox.make_dir("given");
+    let output = sandbox
+        .bcvk(["run", "--rm", "--name", &sandbox.name("vm")])
+        .arg(format!("--mount-disk-file={}/disk.img:d", dir.display()))
+        .arg(format!("--log-dir=journal,console={}/logs", dir.display()))
+        .args(["--add-swap=64M", "--publish=127.0.0.1::22"])
+        .arg("--execute=echo disk >/dev/disk/by-id/virtio-d && tail -n 1 /proc/swaps; exit 5")
+        .arg(images::trixie())
+        .limit(limit::BOOT)
+        .run()
+        .expect_code(5);
+    assert!(output.stdout().contains("partition"), "{output}");
+    let owner = fs::metadata(&dir).expect("metadata").uid();
+    for file in ["disk.img", "logs/console.txt", "logs/journal.json"] {
+        let meta = fs::metadata(dir.join(file)).expect(file);
+        assert_eq!(meta.uid(), owner, "{file}");
+        assert!(meta.len() > 0, "{file}");
+    }
+    let disk = fs::read(dir.join("disk.img")).expect("read");
+    assert!(disk.starts_with(b"disk\n"));
+    sandbox.finish();
+}
+
+#[test]
 fn a_background_vm() {
     let Some(sandbox) = Sandbox::rootless() else {
         return;
