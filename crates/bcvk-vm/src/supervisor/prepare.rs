@@ -3,7 +3,7 @@
 //! All of it happens before the first child is started.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
-use super::boot::{cmdline, kargs, uki};
+use super::boot::modules::{self, Module};
+use super::boot::{bootconfig, cmdline, kargs, uki};
 use crate::guest::facts::{GuestFacts, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
@@ -76,12 +77,20 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         Some(ref text) => Karg::split(text).map_err(unusable_kargs(reference))?,
         None => kargs::read(&root, spec.arch).map_err(unusable_kargs(reference))?,
     };
+    let modules = match &files.release {
+        Some(release) => modules::read(&root, release).map_err(|e| Failure {
+            causes: chain(&e),
+            hint: e.hint(),
+            ..image(format!("image {reference} cannot boot"))
+        })?,
+        None => Vec::new(),
+    };
     let spec = &with_mount_points(spec, &root)
         .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
     let entries = guest::initramfs_entries(spec, &facts);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     Ok(Prepared {
-        initrd: append(files.initrd, &entries).map_err(in_memory)?,
+        initrd: append(files.initrd, &entries, &modules).map_err(in_memory)?,
         kernel: files.kernel.into(),
         memory: guest_memory(spec).map_err(in_memory)?,
         oem_strings: oem_strings(spec, &facts).map_err(in_memory)?,
@@ -122,6 +131,8 @@ struct BootFiles {
     kernel: File,
     initrd: Initrd,
     cmdline: Option<String>,
+    /// The kernel's release, if it is known.
+    release: Option<String>,
 }
 
 enum Initrd {
@@ -137,13 +148,16 @@ impl BootFiles {
         };
         match source {
             BootSource::Split {
-                kernel, initramfs, ..
+                kernel,
+                initramfs,
+                version,
             } => Ok(Self {
                 kernel: root.open(kernel).map_err(at(kernel))?,
                 initrd: Initrd::File(root.open(initramfs).map_err(at(initramfs))?),
                 cmdline: None,
+                release: Some(version.clone()),
             }),
-            BootSource::Uki { path, .. } => {
+            BootSource::Uki { path, version } => {
                 let bytes = root.read(path).map_err(at(path))?;
                 let uki =
                     uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -151,6 +165,7 @@ impl BootFiles {
                     kernel: memory_file(c"kernel", uki.linux).map_err(at(path))?,
                     initrd: Initrd::Bytes(uki.initrd.to_vec()),
                     cmdline: Some(uki.cmdline.unwrap_or_default()),
+                    release: version.clone().or(uki.uname),
                 })
             }
         }
@@ -159,7 +174,7 @@ impl BootFiles {
 
 /// The image's initramfs with ours behind it. The kernel unpacks archives one after the other, each
 /// at a 4-byte boundary (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
-fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
+fn append(initrd: Initrd, entries: &[guest::Entry], modules: &[Module]) -> io::Result<OwnedFd> {
     let mut archive = Archive::new();
     for entry in entries {
         match &entry.content {
@@ -167,17 +182,31 @@ fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
             Content::Link(target) => archive.symlink(&entry.path, target)?,
         }
     }
+    modules::add(&mut archive, modules)?;
+    let archive = archive.finish()?;
     let mut file = memory_file(c"initrd", &[])?;
-    let length = match initrd {
-        Initrd::File(mut image) => io::copy(&mut image, &mut file)?,
-        Initrd::Bytes(bytes) => {
-            file.write_all(&bytes)?;
-            bytes.len() as u64
-        }
-    };
-    file.write_all(padding(length))?;
-    file.write_all(&archive.finish()?)?;
+    match initrd {
+        Initrd::File(image) => insert(image, &archive, &mut file)?,
+        Initrd::Bytes(bytes) => insert(Cursor::new(bytes), &archive, &mut file)?,
+    }
     Ok(file.into())
+}
+
+/// Writes the initramfs `image` to `file`, with `archive` at its end: before its boot configuration,
+/// if it has one.
+fn insert(mut image: impl Read + Seek, archive: &[u8], file: &mut File) -> io::Result<()> {
+    let total = image.seek(SeekFrom::End(0))?;
+    let start_of_end = total.saturating_sub(bootconfig::END as u64);
+    image.seek(SeekFrom::Start(start_of_end))?;
+    let mut end = Vec::new();
+    image.read_to_end(&mut end)?;
+    let length = total - bootconfig::length(&end, total);
+    image.rewind()?;
+    io::copy(&mut image.by_ref().take(length), file)?;
+    file.write_all(padding(length))?;
+    file.write_all(archive)?;
+    io::copy(&mut image, file)?;
+    Ok(())
 }
 
 fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
@@ -244,4 +273,28 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
         source = error.source();
     }
     causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_archive_is_the_end_of_the_initramfs_but_for_its_boot_configuration() {
+        let config = b"a=1\n\x04\0\0\0\xbd\0\0\0#BOOTCONFIG\n";
+        for (image, expected) in [
+            (b"image".to_vec(), b"image\0\0\0OURS".to_vec()),
+            (
+                [b"image".as_slice(), config].concat(),
+                [b"image\0\0\0OURS".as_slice(), config].concat(),
+            ),
+        ] {
+            let mut file = memory_file(c"test", &[]).expect("a file");
+            insert(Cursor::new(image), b"OURS", &mut file).expect("written");
+            file.rewind().expect("a file");
+            let mut written = Vec::new();
+            file.read_to_end(&mut written).expect("read");
+            assert_eq!(written, expected);
+        }
+    }
 }

@@ -32,8 +32,8 @@ have_overlay() {
     done </proc/filesystems
     return 1
 }
-# An initramfs may lack the module that the image has.
-have_overlay || modprobe overlay || modprobe -d "$root" overlay
+# Loaded already, unless the image has no list of its modules.
+have_overlay || modprobe overlay
 
 overlay etc 0755
 
