@@ -193,6 +193,14 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
             include_str!("units/bcvk.network"),
         );
     }
+    if facts.network == Network::NetworkManager {
+        // For images that tell it to leave alone what they have no profile for; any other profile
+        // comes before this one.
+        tree.run_file(
+            "NetworkManager/system-connections/bcvk.nmconnection",
+            include_str!("units/bcvk.nmconnection"),
+        );
+    }
     if facts.network != Network::None {
         return;
     }
@@ -200,6 +208,10 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
         tree.run_wants_image("multi-user.target", "systemd-networkd.service");
     } else {
         tree.run_file("bcvk/network", include_str!("units/network.sh"));
+        tree.run_file(
+            "systemd/resolved.conf.d/bcvk.conf",
+            "[Resolve]\nDNS=10.0.2.3\n",
+        );
         tree.run_unit(
             "bcvk-network.service",
             include_str!("units/bcvk-network.service"),

@@ -67,6 +67,10 @@ if [ -d "$root/tmp" ] && [ ! -L "$root/tmp" ]; then
 fi
 
 cp -a /usr/lib/bcvk/run/. /run/
+# NetworkManager takes no profile that others could read.
+if [ -d /run/NetworkManager ]; then
+    chmod 0600 /run/NetworkManager/system-connections/*
+fi
 if [ -e /usr/lib/bcvk/environment ]; then
     cat /usr/lib/bcvk/environment >>"$root/etc/environment"
 fi
