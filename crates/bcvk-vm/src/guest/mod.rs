@@ -74,6 +74,9 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     tree.file("usr/lib/bcvk/sysroot", include_str!("units/sysroot.sh"));
     tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
     tree.file("usr/lib/bcvk/port", include_str!("units/port.sh"));
+    if let Some(home) = &facts.root_home {
+        tree.file("usr/lib/bcvk/home", &format!("{}\n", home.display()));
+    }
     if !spec.env.is_empty() {
         tree.file("usr/lib/bcvk/environment", &environment(&spec.env));
     }

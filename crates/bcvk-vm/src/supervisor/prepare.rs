@@ -13,7 +13,7 @@ use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
 use super::boot::modules::{self, Module};
 use super::boot::{bootconfig, cmdline, kargs, uki};
-use crate::guest::facts::{GuestFacts, Sshd};
+use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::spec::{CONTAINER_IMAGE, Karg, VmSpec};
@@ -43,27 +43,7 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         .map_err(|e| host("cannot open the image", &[&e]))?;
     let facts = GuestFacts::read(&root).map_err(|e| host("cannot look into the image", &[&e]))?;
     let reference = &spec.image.reference;
-    if !facts.systemd {
-        return Err(Failure {
-            hint: Some(
-                "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc"
-                    .to_owned(),
-            ),
-            ..image(format!("image {reference} has no systemd to boot with"))
-        });
-    }
-    if spec.ssh.is_some() && facts.sshd == Sshd::Absent {
-        return Err(Failure {
-            hint: Some(
-                "install openssh-server in the image, or boot it with `bcvk ephemeral run \
-                 --no-ssh-keygen --console`"
-                    .to_owned(),
-            ),
-            ..image(format!(
-                "image {reference} has no sshd, so nobody could log in"
-            ))
-        });
-    }
+    check(spec, &facts)?;
     let source = discover(&root, spec.arch).map_err(|e| Failure {
         causes: chain(&e),
         hint: e.hint(),
@@ -98,6 +78,46 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         sshd: spec.ssh.is_some(),
         warnings: warnings(&facts),
     })
+}
+
+/// Whether the image has what nothing else can stand in for.
+fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Failure> {
+    let lacks = |what: &str, hint: &str| {
+        Err(Failure {
+            hint: Some(hint.to_owned()),
+            ..image(format!("image {} has no {what}", spec.image.reference))
+        })
+    };
+    if !facts.systemd {
+        return lacks(
+            "systemd to boot with",
+            "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc",
+        );
+    }
+    if spec.ssh.is_none() {
+        return Ok(());
+    }
+    if facts.sshd == Sshd::Absent {
+        return lacks(
+            "sshd, so nobody could log in",
+            "install openssh-server in the image, or boot it with `bcvk ephemeral run \
+             --no-ssh-keygen --console`",
+        );
+    }
+    if facts.root_home.is_none() {
+        return lacks(
+            "directory /root, so there is no place for the key to log in with",
+            "make one in the image's build: RUN mkdir -m 0700 /root",
+        );
+    }
+    if facts.network == Network::None && !facts.networkd_installed && !facts.iproute2 {
+        return lacks(
+            "means to configure its network, so nobody could log in",
+            "install systemd-networkd, NetworkManager or iproute2 in the image, or boot it with \
+             `bcvk ephemeral run --no-ssh-keygen --console`",
+        );
+    }
+    Ok(())
 }
 
 /// systemd mounts on real paths only, and images are full of links such as `/srv → var/srv`.

@@ -52,12 +52,13 @@ else
     fi
 fi
 
-# A symlink leads into /var, which is writable already; its target may not exist yet.
-if [ -L "$root/root" ]; then
-    home=$(readlink "$root/root")
-    mkdir -p -m 0700 "$root/${home#/}"
-elif [ -d "$root/root" ]; then
-    overlay root 0700
+# What /root leads to: in /var it is writable already, but may not exist yet.
+if [ -e /usr/lib/bcvk/home ]; then
+    read -r home </usr/lib/bcvk/home
+    case $home in
+        /var/* | /etc/*) mkdir -p -m 0700 "$root$home" ;;
+        *) overlay "${home#/}" 0700 ;;
+    esac
 fi
 
 # systemd before 256 does not mount a tmpfs on /tmp by default everywhere, and on a read-only root
