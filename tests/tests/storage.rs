@@ -7,13 +7,16 @@ fn podman_in_the_guest_runs_images_of_the_host() {
     let sandbox = Sandbox::new();
     let vm = sandbox.boot("vm", &["--rm", "--bind-storage-ro"], images::full());
     let mut checks = Checks::new();
-    checks.check("the host's images are there, as those of somebody else", || {
-        let listed = vm.sh(
-            "podman images --format '{{.Repository}}:{{.Tag}} {{.ReadOnly}}' | grep bcvk-test",
-        );
-        let wanted = format!("{} true", images::trixie());
-        assert!(listed.lines().any(|line| line == wanted), "{listed}");
-    });
+    checks.check(
+        "the host's images are there, as those of somebody else",
+        || {
+            let listed = vm.sh(
+                "podman images --format '{{.Repository}}:{{.Tag}} {{.ReadOnly}}' | grep bcvk-test",
+            );
+            let wanted = format!("{} true", images::trixie());
+            assert!(listed.lines().any(|line| line == wanted), "{listed}");
+        },
+    );
     checks.check("a container of one", || {
         let image = images::nosshd();
         let found = vm.sh(&format!(

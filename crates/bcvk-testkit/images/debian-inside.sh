@@ -5,7 +5,9 @@ suite=$1
 
 # --- Kernel and initramfs where bootc keeps them; /boot stays empty, as in real images.
 kver=$(basename /usr/lib/modules/*)
-mv "/boot/vmlinuz-$kver" "/usr/lib/modules/$kver/vmlinuz"
+# Newer kernel packages have it there themselves, and a link in /boot.
+[ "/boot/vmlinuz-$kver" -ef "/usr/lib/modules/$kver/vmlinuz" ] ||
+    mv "/boot/vmlinuz-$kver" "/usr/lib/modules/$kver/vmlinuz"
 find /boot /vmlinuz* /initrd.img* -mindepth 0 \( -type f -o -type l \) -delete 2>/dev/null || true
 # dracut must not describe the machine that built the image, and virtiofs is what bcvk boots from.
 dracut --quiet --force --no-hostonly --no-hostonly-cmdline --zstd \
@@ -55,7 +57,7 @@ sed -i '/^force-unsafe-io$/d' /etc/dpkg/dpkg.cfg.d/99mmdebstrap
 rm -rf /var/log/* /var/cache/apt/*.bin /var/lib/apt/lists/* /var/cache/ldconfig /var/lib/dpkg/*-old /var/cache/debconf/*-old
 
 # bookworm keeps Debian's own /var and /root: the path for images that ignore bootc's linter.
-[ "$suite" = trixie ] || exit 0
+[ "$suite" != bookworm ] || exit 0
 
 # --- A nearly empty /var. The package database is part of the image, so it lives in /usr;
 # the link (and tmpfiles.d, for a machine whose /var starts empty) keeps dpkg and apt working.

@@ -1,7 +1,10 @@
 #!/bin/bash
-# Bootstraps a Debian suite into a bootc-like test image: localhost/bcvk-test:SUITE.
+# Bootstraps a Debian suite into a bootc-like test image: localhost/bcvk-test:TAG.
 #
-#   debian.sh trixie|bookworm
+#   debian.sh trixie|bookworm|testing|full
+#
+# testing is the newest that Debian has and that is known to install (unstable is not, every day);
+# full is trixie with what tests derive odd images from.
 #
 # Distribution packages are the only source, so that tests need no container
 # registry. A second run with an unchanged recipe only compares a label.
@@ -11,10 +14,11 @@ here=$(dirname "$(readlink -f "$0")")
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$here/lib.sh"
 
-suite=${1:-}
-case $suite in
-    trixie | bookworm) ;;
-    *) die "usage: ${0##*/} trixie|bookworm" ;;
+tag=${1:-}
+case $tag in
+    trixie | bookworm | testing) suite=$tag ;;
+    full) suite=trixie ;;
+    *) die "usage: ${0##*/} trixie|bookworm|testing|full" ;;
 esac
 
 packages=(
@@ -22,27 +26,33 @@ packages=(
     linux-image-cloud-amd64 dracut zstd
     openssh-server iproute2 procps
 )
+if [ "$tag" = full ]; then
+    packages+=(podman network-manager cloud-init systemd-ukify systemd-boot-efi cpio)
+fi
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-recipe=$(digest_of "$suite" "$here/debian.sh" "$here/debian-inside.sh")
-if is_current "$suite" "$recipe"; then
+recipe=$(digest_of "$tag" "$here/debian.sh" "$here/debian-inside.sh")
+if is_current "$tag" "$recipe"; then
     exit 0
 fi
 
-# Debian's keyring carries each suite's keys in files of their own too: without
-# the one for this suite, mmdebstrap would fail with a bare GPG error.
-if ! compgen -G "/usr/share/keyrings/debian-archive-$suite-*" >/dev/null; then
+# Debian's keyring carries each release's keys in files of their own too: without the one for this
+# release, mmdebstrap would fail with a bare GPG error. testing is signed with the releases' keys.
+if [ "$suite" != testing ] &&
+    ! compgen -G "/usr/share/keyrings/debian-archive-$suite-*" >/dev/null; then
     die "the Debian keyring on this machine is too old for $suite:" \
         "install a newer debian-archive-keyring (bookworm-updates has one)"
 fi
 
-say "building from Debian packages of $suite (about a minute)" "$suite"
+say "building from Debian packages of $suite (about a minute)" "$tag"
 
 # mmdebstrap does not read the host's apt configuration, and its proxy may be there.
 if [ -z "${http_proxy:-}" ]; then
     eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
     if [ -n "${http_proxy:-}" ]; then export http_proxy; fi
 fi
+# Nor may a mirror that was frozen on purpose be too old for it: testing's lists expire in a week.
+eval "$(apt-config shell check_valid_until Acquire::Check-Valid-Until)"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -50,6 +60,7 @@ trap 'rm -f "$log"' EXIT
 # dracut's kernel hook would make a second initramfs in /boot that nobody boots; a stub, since
 # dracut's own package script calls it by name.
 mmdebstrap --variant=minbase --keyring="$keyring" \
+    --aptopt="Acquire::Check-Valid-Until \"${check_valid_until:-true}\"" \
     --include="$(IFS=,; echo "${packages[*]}")" \
     --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/etc/kernel/postinst.d/dracut' \
@@ -64,10 +75,10 @@ mmdebstrap --variant=minbase --keyring="$keyring" \
         --change "LABEL bcvk.test.recipe=$recipe" \
         --change 'CMD ["/sbin/init"]' \
         --change 'STOPSIGNAL SIGRTMIN+3' \
-        - "$repository:$suite" >/dev/null || {
+        - "$repository:$tag" >/dev/null || {
     tail -n 30 "$log" >&2
     die "bootstrapping $suite failed; the end of mmdebstrap's output is above"
 }
 
 drop_replaced
-say "done in ${SECONDS}s" "$suite"
+say "done in ${SECONDS}s" "$tag"

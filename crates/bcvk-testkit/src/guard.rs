@@ -106,6 +106,10 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     for dir in vm_dirs(sandbox, prefix) {
         let _ = fs::remove_dir_all(dir);
     }
+    // Of `Sandbox::build_image`; there may be none.
+    let _ = sandbox
+        .podman(["rmi", "--force", &format!("localhost/{prefix}image")])
+        .run();
 }
 
 fn processes(prefix: &str) -> Vec<Process> {

@@ -15,6 +15,12 @@ pub fn bookworm() -> &'static str {
     required("localhost/bcvk-test:bookworm")
 }
 
+/// trixie with more packages, among them podman.
+#[must_use]
+pub fn full() -> &'static str {
+    required("localhost/bcvk-test:full")
+}
+
 /// trixie without a kernel.
 #[must_use]
 pub fn nokernel() -> &'static str {

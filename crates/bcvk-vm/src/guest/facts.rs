@@ -20,14 +20,6 @@ pub use var::VarContent;
 use crate::guest::rooted::{Rooted, if_exists};
 use units::Units;
 
-/// Where libraries of systemd's own are: Debian's multiarch directories among them.
-const SYSTEMD_LIBRARIES: [&str; 4] = [
-    "/usr/lib/systemd",
-    "/usr/lib64/systemd",
-    "/usr/lib/x86_64-linux-gnu/systemd",
-    "/usr/lib/aarch64-linux-gnu/systemd",
-];
-
 /// Facts about an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
@@ -35,13 +27,8 @@ const SYSTEMD_LIBRARIES: [&str; 4] = [
     reason = "facts are independent of each other, and most are either so or not"
 )]
 pub struct GuestFacts {
-    /// The operating system's name for people, such as `Debian GNU/Linux 13 (trixie)`
-    /// (`PRETTY_NAME` of os-release(5)).
-    pub os_release: Option<String>,
     /// Whether systemd is there to be the guest's init.
     pub systemd: bool,
-    /// systemd's version, such as 257, if a library's name tells it.
-    pub systemd_version: Option<u32>,
     /// The SSH server.
     pub sshd: Sshd,
     /// Whether there is an SSH host key already; sshd does not start without one.
@@ -53,14 +40,14 @@ pub struct GuestFacts {
     pub network: Network,
     /// Whether systemd-networkd is there, enabled or not.
     pub networkd_installed: bool,
-    /// Whether systemd-networkd, if it ran, would configure an Ethernet device.
-    pub networkd_configured: bool,
     /// Whether there is the `ip` command.
     pub iproute2: bool,
     /// What is in `/var`.
     pub var: VarContent,
-    /// What `/root` is.
-    pub root_home: RootHome,
+    /// Where root's home directory `/root` really is: bootc's is `/var/roothome`. It need not exist
+    /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none, and
+    /// none can be made.
+    pub root_home: Option<PathBuf>,
     /// Whether `/etc/hostname` names the host.
     pub has_hostname: bool,
     /// Whether SELinux would enforce its policy (selinux_config(5)).
@@ -73,18 +60,6 @@ pub struct GuestFacts {
     pub storage_conf: Option<String>,
 }
 
-/// What root's home directory, `/root`, is in an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RootHome {
-    /// A directory.
-    Directory,
-    /// A symlink to this path, as it is written in it (bootc's is `var/roothome`).
-    Symlink(PathBuf),
-    /// Not there, or nothing that could be a home.
-    Missing,
-}
-
 impl GuestFacts {
     /// Reads the facts of the image whose tree `root` is.
     ///
@@ -93,9 +68,7 @@ impl GuestFacts {
     pub fn read(root: &Rooted) -> io::Result<Self> {
         let units = Units::read(root)?;
         Ok(Self {
-            os_release: os_release(root)?,
             systemd: any_exists(root, &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"])?,
-            systemd_version: systemd_version(root)?,
             sshd: sshd::read(root, &units)?,
             has_ssh_host_keys: sshd::has_host_keys(root)?,
             sshd_penalises: any_exists(
@@ -108,7 +81,6 @@ impl GuestFacts {
             )?,
             network: network::read(root, &units)?,
             networkd_installed: network::networkd_installed(root)?,
-            networkd_configured: network::networkd_configured(root)?,
             iproute2: any_exists(
                 root,
                 &["/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"],
@@ -161,36 +133,27 @@ fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     Some(unquoted.unwrap_or(value))
 }
 
-fn os_release(root: &Rooted) -> io::Result<Option<String>> {
-    let mut release = text(root, "/etc/os-release")?;
-    if release.is_empty() {
-        release = text(root, "/usr/lib/os-release")?;
-    }
-    let name = assigned(&release, "PRETTY_NAME").filter(|name| !name.is_empty());
-    Ok(name.map(str::to_owned))
-}
+fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
+    /// As many symlinks as the kernel would follow (path_resolution(7)).
+    const LINKS: u32 = 40;
 
-fn systemd_version(root: &Rooted) -> io::Result<Option<u32>> {
-    for directory in SYSTEMD_LIBRARIES {
-        for name in names(root, directory)? {
-            // libsystemd-shared-257.so, libsystemd-shared-257.5-2.fc42.so
-            if let Some(rest) = name.strip_prefix("libsystemd-shared-") {
-                let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
-                if let Some(version) = digits.and_then(|d| d.parse().ok()) {
-                    return Ok(Some(version));
-                }
-            }
+    let mut path = PathBuf::from("/root");
+    for _ in 0..LINKS {
+        let Some(found) = if_exists(root.symlink_metadata(&path))? else {
+            // What the link leads to may be made when the guest boots.
+            let path = root.resolve(&path)?;
+            let volatile = ["/var", "/etc"].iter().any(|dir| path.starts_with(dir));
+            return Ok(Some(path).filter(|_| volatile));
+        };
+        if !found.is_symlink() {
+            let path = root.resolve(&path)?;
+            return Ok(Some(path).filter(|_| found.is_dir()));
         }
+        let target = root.read_link(&path)?;
+        path.pop();
+        path.push(target);
     }
     Ok(None)
-}
-
-fn root_home(root: &Rooted) -> io::Result<RootHome> {
-    Ok(match if_exists(root.symlink_metadata("/root"))? {
-        Some(m) if m.is_symlink() => RootHome::Symlink(root.read_link("/root")?),
-        Some(m) if m.is_dir() => RootHome::Directory,
-        _ => RootHome::Missing,
-    })
 }
 
 fn has_hostname(root: &Rooted) -> io::Result<bool> {

@@ -78,6 +78,9 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     tree.file("usr/lib/bcvk/sysroot", include_str!("units/sysroot.sh"));
     tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
     tree.file("usr/lib/bcvk/port", include_str!("units/port.sh"));
+    if let Some(home) = &facts.root_home {
+        tree.file("usr/lib/bcvk/home", &format!("{}\n", home.display()));
+    }
     if !spec.env.is_empty() {
         tree.file("usr/lib/bcvk/environment", &environment(&spec.env));
     }
@@ -229,6 +232,14 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
             include_str!("units/bcvk.network"),
         );
     }
+    if facts.network == Network::NetworkManager {
+        // For images that tell it to leave alone what they have no profile for; any other profile
+        // comes before this one.
+        tree.run_file(
+            "NetworkManager/system-connections/bcvk.nmconnection",
+            include_str!("units/bcvk.nmconnection"),
+        );
+    }
     if facts.network != Network::None {
         return;
     }
@@ -236,6 +247,10 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
         tree.run_wants_image("multi-user.target", "systemd-networkd.service");
     } else {
         tree.run_file("bcvk/network", include_str!("units/network.sh"));
+        tree.run_file(
+            "systemd/resolved.conf.d/bcvk.conf",
+            "[Resolve]\nDNS=10.0.2.3\n",
+        );
         tree.run_unit(
             "bcvk-network.service",
             include_str!("units/bcvk-network.service"),

@@ -3,7 +3,7 @@
 //! All of it happens before the first child is started.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,9 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
-use super::boot::{cmdline, kargs, uki, zboot};
-use crate::guest::facts::{GuestFacts, Sshd};
+use super::boot::modules::{self, Module};
+use super::boot::{bootconfig, cmdline, kargs, uki, zboot};
+use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::host::VmDir;
@@ -44,34 +45,7 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         .map_err(|e| host("cannot open the image", &[&e]))?;
     let facts = GuestFacts::read(&root).map_err(|e| host("cannot look into the image", &[&e]))?;
     let reference = &spec.image.reference;
-    if !facts.systemd {
-        return Err(Failure {
-            hint: Some(
-                "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc"
-                    .to_owned(),
-            ),
-            ..image(format!("image {reference} has no systemd to boot with"))
-        });
-    }
-    if spec.ignition && !facts.ignition {
-        return Err(Failure {
-            hint: Some("leave --ignition out: nothing in the image would read it".to_owned()),
-            ..image(format!("image {reference} has no Ignition"))
-        });
-    }
-    // Commands to execute need no login.
-    if spec.ssh.is_some() && spec.execute.is_empty() && facts.sshd == Sshd::Absent {
-        return Err(Failure {
-            hint: Some(
-                "install openssh-server in the image, or boot it with `bcvk ephemeral run \
-                 --no-ssh-keygen --console`"
-                    .to_owned(),
-            ),
-            ..image(format!(
-                "image {reference} has no sshd, so nobody could log in"
-            ))
-        });
-    }
+    check(spec, &facts)?;
     let source = discover(&root, spec.arch).map_err(|e| Failure {
         causes: chain(&e),
         hint: e.hint(),
@@ -85,12 +59,20 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         Some(ref text) => Karg::split(text).map_err(unusable_kargs(reference))?,
         None => kargs::read(&root, spec.arch).map_err(unusable_kargs(reference))?,
     };
+    let modules = match &files.release {
+        Some(release) => modules::read(&root, release).map_err(|e| Failure {
+            causes: chain(&e),
+            hint: e.hint(),
+            ..image(format!("image {reference} cannot boot"))
+        })?,
+        None => Vec::new(),
+    };
     let spec = &with_mount_points(spec, &root)
         .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
     let entries = guest::initramfs_entries(spec, &facts);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     Ok(Prepared {
-        initrd: append(files.initrd, &entries).map_err(in_memory)?,
+        initrd: append(files.initrd, &entries, &modules).map_err(in_memory)?,
         kernel: files.kernel.into(),
         memory: guest_memory(spec).map_err(in_memory)?,
         ignition: ignition(spec).map_err(in_memory)?,
@@ -98,6 +80,53 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
         warnings: warnings(&facts),
     })
+}
+
+/// Whether the image has what nothing else can stand in for.
+fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Failure> {
+    let lacks = |what: &str, hint: &str| {
+        Err(Failure {
+            hint: Some(hint.to_owned()),
+            ..image(format!("image {} has no {what}", spec.image.reference))
+        })
+    };
+    if !facts.systemd {
+        return lacks(
+            "systemd to boot with",
+            "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc",
+        );
+    }
+    if spec.ignition && !facts.ignition {
+        return lacks(
+            "Ignition",
+            "leave --ignition out: nothing in the image would read the configuration",
+        );
+    }
+    // Commands to execute need no login.
+    if spec.ssh.is_none() || !spec.execute.is_empty() {
+        return Ok(());
+    }
+    if facts.sshd == Sshd::Absent {
+        return lacks(
+            "sshd, so nobody could log in",
+            "install openssh-server in the image, or boot it with `bcvk ephemeral run \
+             --no-ssh-keygen --console`",
+        );
+    }
+    if facts.root_home.is_none() {
+        return lacks(
+            "directory /root, so there is no place for the key to log in with",
+            "make one in the image's build: RUN mkdir -m 0700 /root",
+        );
+    }
+    if facts.network == Network::None && !facts.networkd_installed && !facts.iproute2 {
+        return lacks(
+            "means to configure its network, so nobody could log in",
+            "install systemd-networkd, NetworkManager or iproute2 in the image, or boot it with \
+             `bcvk ephemeral run --no-ssh-keygen --console`",
+        );
+    }
+    Ok(())
 }
 
 /// systemd mounts on real paths only, and images are full of links such as `/srv → var/srv`.
@@ -131,6 +160,8 @@ struct BootFiles {
     kernel: File,
     initrd: Initrd,
     cmdline: Option<String>,
+    /// The kernel's release, if it is known.
+    release: Option<String>,
 }
 
 enum Initrd {
@@ -146,13 +177,16 @@ impl BootFiles {
         };
         match source {
             BootSource::Split {
-                kernel, initramfs, ..
+                kernel,
+                initramfs,
+                version,
             } => Ok(Self {
                 kernel: unpacked(root.open(kernel).map_err(at(kernel))?).map_err(at(kernel))?,
                 initrd: Initrd::File(root.open(initramfs).map_err(at(initramfs))?),
                 cmdline: None,
+                release: Some(version.clone()),
             }),
-            BootSource::Uki { path, .. } => {
+            BootSource::Uki { path, version } => {
                 let bytes = root.read(path).map_err(at(path))?;
                 let uki =
                     uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -161,6 +195,7 @@ impl BootFiles {
                         .map_err(at(path))?,
                     initrd: Initrd::Bytes(uki.initrd.to_vec()),
                     cmdline: Some(uki.cmdline.unwrap_or_default()),
+                    release: version.clone().or(uki.uname),
                 })
             }
         }
@@ -184,7 +219,7 @@ fn unpacked(mut kernel: File) -> io::Result<File> {
 
 /// The image's initramfs with ours behind it. The kernel unpacks archives one after the other, each
 /// at a 4-byte boundary (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
-fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
+fn append(initrd: Initrd, entries: &[guest::Entry], modules: &[Module]) -> io::Result<OwnedFd> {
     let mut archive = Archive::new();
     for entry in entries {
         match &entry.content {
@@ -193,17 +228,31 @@ fn append(initrd: Initrd, entries: &[guest::Entry]) -> io::Result<OwnedFd> {
             Content::Link(target) => archive.symlink(&entry.path, target)?,
         }
     }
+    modules::add(&mut archive, modules)?;
+    let archive = archive.finish()?;
     let mut file = memory_file(c"initrd", &[])?;
-    let length = match initrd {
-        Initrd::File(mut image) => io::copy(&mut image, &mut file)?,
-        Initrd::Bytes(bytes) => {
-            file.write_all(&bytes)?;
-            bytes.len() as u64
-        }
-    };
-    file.write_all(padding(length))?;
-    file.write_all(&archive.finish()?)?;
+    match initrd {
+        Initrd::File(image) => insert(image, &archive, &mut file)?,
+        Initrd::Bytes(bytes) => insert(Cursor::new(bytes), &archive, &mut file)?,
+    }
     Ok(file.into())
+}
+
+/// Writes the initramfs `image` to `file`, with `archive` at its end: before its boot configuration,
+/// if it has one.
+fn insert(mut image: impl Read + Seek, archive: &[u8], file: &mut File) -> io::Result<()> {
+    let total = image.seek(SeekFrom::End(0))?;
+    let start_of_end = total.saturating_sub(bootconfig::END as u64);
+    image.seek(SeekFrom::Start(start_of_end))?;
+    let mut end = Vec::new();
+    image.read_to_end(&mut end)?;
+    let length = total - bootconfig::length(&end, total);
+    image.rewind()?;
+    io::copy(&mut image.by_ref().take(length), file)?;
+    file.write_all(padding(length))?;
+    file.write_all(archive)?;
+    io::copy(&mut image, file)?;
+    Ok(())
 }
 
 fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
@@ -273,4 +322,28 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
         source = error.source();
     }
     causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_archive_is_the_end_of_the_initramfs_but_for_its_boot_configuration() {
+        let config = b"a=1\n\x04\0\0\0\xbd\0\0\0#BOOTCONFIG\n";
+        for (image, expected) in [
+            (b"image".to_vec(), b"image\0\0\0OURS".to_vec()),
+            (
+                [b"image".as_slice(), config].concat(),
+                [b"image\0\0\0OURS".as_slice(), config].concat(),
+            ),
+        ] {
+            let mut file = memory_file(c"test", &[]).expect("a file");
+            insert(Cursor::new(image), b"OURS", &mut file).expect("written");
+            file.rewind().expect("a file");
+            let mut written = Vec::new();
+            file.read_to_end(&mut written).expect("read");
+            assert_eq!(written, expected);
+        }
+    }
 }

@@ -65,22 +65,3 @@ pub(super) fn networkd_installed(root: &Rooted) -> io::Result<bool> {
     ];
     any_exists(root, &programs)
 }
-
-/// Whether there is a `.network` file (systemd.network(5)) for Ethernet devices. Those that systemd
-/// brings along, all named `80-…`, are for containers, tunnels and Wi-Fi.
-pub(super) fn networkd_configured(root: &Rooted) -> io::Result<bool> {
-    for (directory, own) in [
-        ("/etc/systemd/network", true),
-        ("/usr/local/lib/systemd/network", true),
-        ("/usr/lib/systemd/network", false),
-    ] {
-        let files = names(root, directory)?;
-        if files
-            .iter()
-            .any(|f| f.ends_with(".network") && (own || !f.starts_with("80-")))
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}

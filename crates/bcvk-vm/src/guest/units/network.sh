@@ -13,5 +13,10 @@ name=${device##*/}
 ip link set "$name" up
 ip address add 10.0.2.15/24 dev "$name"
 ip route add default via 10.0.2.2
-# Where nothing configures the network, nothing has said where names are resolved either.
-[ -s /etc/resolv.conf ] || echo 'nameserver 10.0.2.3' >/etc/resolv.conf
+# Where nothing configures the network, nothing has said where names are resolved either. What is
+# empty may be a link to a file of systemd-resolved's, which makes it when it starts and has its name
+# server from bcvk's resolved.conf.d.
+if [ ! -s /etc/resolv.conf ] && ! systemctl --quiet is-enabled systemd-resolved.service; then
+    rm -f /etc/resolv.conf
+    echo 'nameserver 10.0.2.3' >/etc/resolv.conf
+fi

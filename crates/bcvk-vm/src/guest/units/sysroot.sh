@@ -32,8 +32,8 @@ have_overlay() {
     done </proc/filesystems
     return 1
 }
-# An initramfs may lack the module that the image has.
-have_overlay || modprobe overlay || modprobe -d "$root" overlay
+# Loaded already, unless the image has no list of its modules.
+have_overlay || modprobe overlay
 
 overlay etc 0755
 
@@ -52,12 +52,13 @@ else
     fi
 fi
 
-# A symlink leads into /var, which is writable already; its target may not exist yet.
-if [ -L "$root/root" ]; then
-    home=$(readlink "$root/root")
-    mkdir -p -m 0700 "$root/${home#/}"
-elif [ -d "$root/root" ]; then
-    overlay root 0700
+# What /root leads to: in /var it is writable already, but may not exist yet.
+if [ -e /usr/lib/bcvk/home ]; then
+    read -r home </usr/lib/bcvk/home
+    case $home in
+        /var/* | /etc/*) mkdir -p -m 0700 "$root$home" ;;
+        *) overlay "${home#/}" 0700 ;;
+    esac
 fi
 
 # systemd before 256 does not mount a tmpfs on /tmp by default everywhere, and on a read-only root
@@ -69,6 +70,10 @@ fi
 cp -a /usr/lib/bcvk/run/. /run/
 if [ -d /usr/lib/bcvk/etc ]; then
     cp -a /usr/lib/bcvk/etc/. "$root/etc/"
+fi
+# NetworkManager takes no profile that others could read.
+if [ -d /run/NetworkManager ]; then
+    chmod 0600 /run/NetworkManager/system-connections/*
 fi
 if [ -e /usr/lib/bcvk/environment ]; then
     cat /usr/lib/bcvk/environment >>"$root/etc/environment"

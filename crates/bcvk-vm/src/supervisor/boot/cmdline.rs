@@ -37,10 +37,15 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
     arguments.push("selinux=0".to_owned());
     // Looks for partitions on disks that a VM does not have.
     arguments.push("systemd.gpt_auto=0".to_owned());
-    if facts.cloud_init_enabled {
-        // There is no data source here, and looking for one stalls the boot (cloud-init,
-        // explanation/kernel-command-line: `ds=`).
-        arguments.push("ds=none".to_owned());
+    let says = |name: &str| {
+        let mut kargs = from_image.iter().chain(&spec.kargs);
+        kargs.any(|karg| karg.name() == name)
+    };
+    if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
+        // There is no data source here. `ds=none` would spare the search for one, but not the
+        // rest: minutes under emulation, new host keys for an sshd that is about to start, and
+        // distributions' units that leave making keys to it.
+        arguments.push("cloud-init=disabled".to_owned());
     }
     if spec.ignition {
         // Runs in the first boot only, which this always is (Ignition, docs/supported-platforms.md).
@@ -95,6 +100,26 @@ mod tests {
             build(&spec, &facts, &[]),
             "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm quiet"
         );
+    }
+
+    #[test]
+    fn cloud_init_is_off_unless_somebody_gives_it_a_source() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = crate::guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts {
+            cloud_init_enabled: true,
+            ..GuestFacts::read(&root).expect("facts of an empty tree")
+        };
+        for (image, user, off) in [
+            ("", "", true),
+            ("", "ds=nocloud;s=http://10.0.2.2/", false),
+            ("cloud-init=enabled", "", false),
+        ] {
+            let mut spec = crate::spec::tests::example();
+            spec.kargs = Karg::split(user).expect("kargs");
+            let line = build(&spec, &facts, &Karg::split(image).expect("kargs"));
+            assert_eq!(line.contains("cloud-init=disabled"), off, "{line}");
+        }
     }
 
     #[test]

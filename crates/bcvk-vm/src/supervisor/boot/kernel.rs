@@ -15,7 +15,7 @@ use crate::spec::Arch;
 const UKI_DIRECTORIES: [&str; 2] = ["/boot/EFI/Linux", "/boot/EFI/Linux/bootc"];
 
 /// Where every kernel has a directory named after its release.
-const MODULES: &str = "/usr/lib/modules";
+pub(super) const MODULES: &str = "/usr/lib/modules";
 
 /// What an image boots with. Paths are as seen in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

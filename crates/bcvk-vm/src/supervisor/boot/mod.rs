@@ -1,8 +1,10 @@
 //! What an image boots from: kernel, initramfs, kernel arguments, and the archive that is added.
 
+pub(super) mod bootconfig;
 pub(super) mod cmdline;
 pub(super) mod cpio;
 pub(super) mod kargs;
 pub(super) mod kernel;
+pub(super) mod modules;
 pub(super) mod uki;
 pub(super) mod zboot;

@@ -1,0 +1,342 @@
+//! Kernel modules without which a guest cannot reach its root.
+//!
+//! An initramfs that was made for a real machine often lacks them, although the image has them in
+//! `/usr/lib/modules`. Whether it does is not looked up: listing an initramfs means decompressing
+//! tens of megabytes. They are all added, about one megabyte, and the guest loads those that it does
+//! not have yet.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::cpio::Archive;
+use super::kernel::MODULES;
+use crate::guest::rooted::{Rooted, if_exists};
+
+/// What is needed, in the order in which it is loaded.
+const NEEDED: [Needed; 4] = [
+    Needed {
+        module: "virtio_pci",
+        option: Some("CONFIG_VIRTIO_PCI"),
+    },
+    Needed {
+        module: "virtiofs",
+        option: Some("CONFIG_VIRTIO_FS"),
+    },
+    Needed {
+        module: "overlay",
+        option: Some("CONFIG_OVERLAY_FS"),
+    },
+    // Without it the host is not told how far the boot is.
+    Needed {
+        module: "virtio_console",
+        option: None,
+    },
+];
+
+struct Needed {
+    module: &'static str,
+    /// The kernel's configuration option, if a guest cannot boot without it.
+    option: Option<&'static str>,
+}
+
+/// A module that is larger than this is none: the largest of a distribution's have about 20 MiB.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// A module as it is loaded: not compressed, because what loads it may not know the compression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Module {
+    /// Its name in the kernel.
+    name: String,
+    content: Vec<u8>,
+}
+
+/// Why an image's kernel cannot boot in a VM.
+#[derive(Debug, Error)]
+pub(crate) enum ModulesError {
+    /// The modules cannot be read.
+    #[error("the kernel's modules cannot be read")]
+    Read(#[from] io::Error),
+    /// The kernel cannot do it, in no way.
+    #[error(
+        "the image's kernel {release} has no {module}: it is not built in, and no module in {MODULES}/{release}"
+    )]
+    Missing {
+        /// The module.
+        module: &'static str,
+        /// Its configuration option.
+        option: &'static str,
+        /// The kernel's release.
+        release: String,
+    },
+}
+
+impl ModulesError {
+    /// What mends it, as a sentence for the user; `None` if there is nothing to say.
+    #[must_use]
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(_) => None,
+            Self::Missing { option, .. } => Some(format!(
+                "install all of the kernel's modules in the image's build (kernel-modules-core on \
+                 Fedora and CentOS), or a kernel with {option}"
+            )),
+        }
+    }
+}
+
+/// The modules that kernel `release` needs to reach its root, in the order in which to load them.
+/// None if there is no list of its modules: then the initramfs has what there is.
+///
+/// # Errors
+/// See [`ModulesError`].
+pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesError> {
+    let directory = Path::new(MODULES).join(release);
+    let list = |name: &str| if_exists(root.read_text(directory.join(name)));
+    let (Some(dependencies), Some(builtin)) = (list("modules.dep")?, list("modules.builtin")?)
+    else {
+        return Ok(Vec::new());
+    };
+    let paths = load_order(&dependencies, &builtin).map_err(|needed| ModulesError::Missing {
+        module: needed.0,
+        option: needed.1,
+        release: release.to_owned(),
+    })?;
+    let mut modules = Vec::new();
+    for path in paths {
+        let content = root.read(directory.join(path))?;
+        let content =
+            decompressed(&content).map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))?;
+        modules.push(Module {
+            name: name_of(path),
+            content,
+        });
+    }
+    Ok(modules)
+}
+
+/// Adds the modules to the initramfs, with what loads them there before the root is mounted.
+///
+/// `insmod` and files of our own: what the initramfs knows of its modules (`modules.dep.bin`) stays
+/// as it is, because the image's own would name files that this initramfs has elsewhere, not at
+/// all, or compressed in another way.
+///
+/// # Errors
+/// None in practice, see [`Archive::file`].
+pub(crate) fn add(archive: &mut Archive, modules: &[Module]) -> io::Result<()> {
+    const UNIT: &str = "bcvk-modules.service";
+    if modules.is_empty() {
+        return Ok(());
+    }
+    for (number, module) in modules.iter().enumerate() {
+        // A glob sorts by these numbers.
+        let path = format!("usr/lib/bcvk/modules/{number:02}-{}.ko", module.name);
+        archive.file(&path, 0o644, &module.content)?;
+    }
+    let script = include_bytes!("../../guest/units/modules.sh");
+    archive.file("usr/lib/bcvk/load-modules", 0o644, script)?;
+    let unit = include_bytes!("../../guest/units/bcvk-modules.service");
+    archive.file(&format!("etc/systemd/system/{UNIT}"), 0o644, unit)?;
+    archive.symlink(
+        &format!("etc/systemd/system/sysroot.mount.wants/{UNIT}"),
+        &format!("../{UNIT}"),
+    )
+}
+
+/// The paths of what is needed and not built in, each after everything that it depends on. The
+/// error is what there is not.
+///
+/// The files are those of `depmod(8)`: a line `PATH: PATH…` for each module, with what it depends
+/// on in the order in which to unload it, and a line `PATH` for what is built in.
+fn load_order<'text>(
+    dependencies: &'text str,
+    builtin: &str,
+) -> Result<Vec<&'text str>, (&'static str, &'static str)> {
+    let mut order = Vec::new();
+    for Needed { module, option } in NEEDED {
+        if builtin.lines().any(|path| name_of(path) == module) {
+            continue;
+        }
+        let mut lines = dependencies.lines().filter_map(|line| line.split_once(':'));
+        match (lines.find(|(path, _)| name_of(path) == module), option) {
+            (Some((path, needs)), _) => {
+                for path in needs.split_whitespace().rev().chain([path]) {
+                    if !order.contains(&path) {
+                        order.push(path);
+                    }
+                }
+            }
+            (None, Some(option)) => return Err((module, option)),
+            (None, None) => {}
+        }
+    }
+    Ok(order)
+}
+
+/// The module's name in the kernel, which has no dashes.
+fn name_of(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.split_once(".ko").map_or(file, |(name, _)| name);
+    name.replace('-', "_")
+}
+
+/// The module without its compression, which its first bytes tell.
+fn decompressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let reader: Box<dyn Read + '_> = match bytes {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(lzma_rust2::XzReader::new(bytes, true)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Box::new(ruzstd::decoding::StreamingDecoder::new(bytes).map_err(io::Error::other)?)
+        }
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
+        _ => Box::new(bytes),
+    };
+    let mut content = Vec::new();
+    reader.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other("too large for a kernel module"));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Of Debian 12: all are modules.
+    const DEPENDENCIES: &str = "\
+kernel/fs/fuse/fuse.ko:
+kernel/fs/fuse/virtiofs.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko kernel/fs/fuse/fuse.ko
+kernel/fs/overlayfs/overlay.ko:
+kernel/drivers/char/virtio_console.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
+kernel/drivers/virtio/virtio.ko:
+kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko
+kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
+";
+
+    #[test]
+    fn modules_come_after_what_they_depend_on() {
+        assert_eq!(
+            load_order(DEPENDENCIES, ""),
+            Ok(vec![
+                "kernel/drivers/virtio/virtio.ko",
+                "kernel/drivers/virtio/virtio_ring.ko",
+                "kernel/drivers/virtio/virtio_pci.ko",
+                "kernel/fs/fuse/fuse.ko",
+                "kernel/fs/fuse/virtiofs.ko",
+                "kernel/fs/overlayfs/overlay.ko",
+                "kernel/drivers/char/virtio_console.ko",
+            ])
+        );
+    }
+
+    #[test]
+    fn what_is_built_in_is_not_loaded() {
+        let builtin = "kernel/drivers/virtio/virtio-pci.ko\nkernel/fs/fuse/virtiofs.ko\n";
+        for (dependencies, builtin, expected) in [
+            (
+                "kernel/fs/overlayfs/overlay.ko.xz:\n",
+                builtin,
+                Ok(vec!["kernel/fs/overlayfs/overlay.ko.xz"]),
+            ),
+            (
+                "updates/overlay.ko.zst: updates/a.ko.zst\n",
+                builtin,
+                Ok(vec!["updates/a.ko.zst", "updates/overlay.ko.zst"]),
+            ),
+            (
+                "",
+                &format!("{builtin}kernel/fs/overlayfs/overlay.ko"),
+                Ok(vec![]),
+            ),
+            ("", builtin, Err(("overlay", "CONFIG_OVERLAY_FS"))),
+            (
+                "kernel/fs/fuse/virtiofs_test.ko:\n",
+                "kernel/drivers/virtio/virtio_pci.ko",
+                Err(("virtiofs", "CONFIG_VIRTIO_FS")),
+            ),
+        ] {
+            assert_eq!(load_order(dependencies, builtin), expected, "{builtin}");
+        }
+    }
+
+    #[test]
+    fn every_compression_of_modules_is_undone() {
+        // xz --check=crc32 --lzma2=dict=1MiB, as the kernel's build calls it; zstd -19; gzip -n.
+        for hex in [
+            "fd377a585a0000016922de360200210110000000a8708e86e0001b00115d00308809a733a9428c5b0823\
+             fcf2fd200000000000005e546e510001291c8f76c1709042990d010000000001595a",
+            "28b52ffd04688500005061206d6f64756c652c200100f50a125e77b859",
+            "1f8b08000000000000034b54c8cd4f29cd49d55148c46001005e546e511c000000",
+        ] {
+            let bytes: Vec<u8> = (0..hex.len() / 2)
+                .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex"))
+                .collect();
+            let text = decompressed(&bytes).expect(hex);
+            assert_eq!(text, b"a module, a module, a module");
+            assert!(decompressed(&bytes[..20]).is_err(), "{hex}");
+        }
+        assert_eq!(decompressed(b"\x7fELF").expect("as it is"), b"\x7fELF");
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        use std::io::Write;
+
+        let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..65 {
+            bomb.write_all(&vec![0; 1 << 20]).expect("compresses");
+        }
+        let error = decompressed(&bomb.finish().expect("compresses")).expect_err("an error");
+        assert_eq!(error.to_string(), "too large for a kernel module");
+    }
+
+    fn said(files: &[(&str, &str)]) -> String {
+        let image = tempfile::tempdir().expect("a directory");
+        let directory = image.path().join("usr/lib/modules/6.1");
+        for (path, content) in files {
+            let path = directory.join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            fs::write(path, content).expect("a file");
+        }
+        let root = Rooted::new(image.path()).expect("the root");
+        match read(&root, "6.1") {
+            Ok(modules) => modules.iter().map(|m| format!("{} ", m.name)).collect(),
+            Err(e) => format!("{e}; {}", e.hint().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn read_from_an_image() {
+        let dep = "kernel/virtio-pci.ko:\nkernel/virtiofs.ko:\nkernel/overlay.ko:\n";
+        let file = |name| (name, "content");
+        for (files, expected) in [
+            (vec![], ""),
+            // A kernel without modules, or one that depmod never saw.
+            (vec![("modules.builtin", "")], ""),
+            (
+                vec![
+                    ("modules.builtin", ""),
+                    ("modules.dep", dep),
+                    file("kernel/virtio-pci.ko"),
+                    file("kernel/virtiofs.ko"),
+                    file("kernel/overlay.ko"),
+                ],
+                "virtio_pci virtiofs overlay ",
+            ),
+            (
+                vec![
+                    ("modules.builtin", "kernel/virtio_pci.ko"),
+                    ("modules.dep", "kernel/fs/fuse/fuse.ko:\n"),
+                ],
+                "the image's kernel 6.1 has no virtiofs: it is not built in, and no module in \
+                 /usr/lib/modules/6.1; install all of the kernel's modules in the image's build \
+                 (kernel-modules-core on Fedora and CentOS), or a kernel with CONFIG_VIRTIO_FS",
+            ),
+        ] {
+            assert_eq!(said(&files), expected);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Every kind of image boots, or is refused in one clear sentence.
+
+use std::time::Duration;
+
+use bcvk_testkit::{Checks, Sandbox, Vm};
+
+/// Builds the image, boots it, checks the guest, and that nothing in it has failed.
+fn on_a_guest(containerfile: &str, checks_of: impl FnOnce(&mut Checks, &Vm<'_>)) {
+    let sandbox = Sandbox::new();
+    let image = sandbox.build_image(containerfile);
+    let vm = sandbox.boot("vm", &[], &image);
+    vm.sh("true");
+    let mut checks = Checks::new();
+    checks_of(&mut checks, &vm);
+    checks.check("the system is up, and no unit has failed", || {
+        let output = vm.run_sh(
+            "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; \
+             for u in $(systemctl --failed --no-legend --plain | cut -d' ' -f1); do journalctl -n 20 -u $u; done",
+        );
+        assert_eq!(output.text(), "running", "{output}");
+    });
+    vm.discard();
+    sandbox.remove_image(&image);
+    checks.finish();
+    sandbox.finish();
+}
+
+fn check_cmdline_of_uki(checks: &mut Checks, vm: &Vm<'_>, karg: &str) {
+    checks.check("the UKI's kernel arguments, without its root", || {
+        let cmdline = vm.sh("cat /proc/cmdline");
+        assert!(cmdline.split(' ').any(|word| word == karg), "{cmdline}");
+        assert!(!cmdline.contains("root="), "{cmdline}");
+    });
+}
+
+/// Also: an initramfs that ends in a boot configuration, a large `/var`, a socket for sshd.
+#[test]
+fn an_initramfs_without_the_modules_of_a_vm() {
+    let image = include_str!("fixtures/Containerfile.no-modules");
+    on_a_guest(image, |checks, vm| {
+        checks.check("/var is an overlay that keeps no container storage", || {
+            assert_eq!(
+                vm.sh("stat -f -c %T /var /var/lib/containers && stat -c %s /var/lib/large"),
+                format!("overlayfs\ntmpfs\n{}", 80 << 20)
+            );
+            vm.sh(
+                "cd /var/lib/containers && mkdir lower upper work merged && \
+                 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged && \
+                 echo x >merged/x && test -s upper/x && umount merged",
+            );
+        });
+        checks.check("sshd was started by its socket", || {
+            assert_eq!(
+                vm.sh("systemctl is-active ssh.socket; systemctl is-enabled ssh.service || true"),
+                "active\ndisabled"
+            );
+        });
+    });
+}
+
+/// Also: an initramfs without overlayfs, which this image has compressed; a plain `/root`.
+#[test]
+fn a_uki_for_boot_loaders_and_networkmanager() {
+    let image = include_str!("fixtures/Containerfile.uki-networkmanager");
+    on_a_guest(image, |checks, vm| {
+        check_cmdline_of_uki(checks, vm, "bcvk_test.uki=boot");
+        checks.check("NetworkManager configured the network", || {
+            let devices = vm.sh("nmcli -t -f TYPE,STATE device");
+            assert!(devices.contains("ethernet:connected"), "{devices}");
+        });
+        checks.check("/root is the image's, and writable", || {
+            let file = "/root/of-the-image";
+            assert_eq!(
+                vm.sh(&format!("echo more >>{file} && cat {file}")),
+                "hello\nmore"
+            );
+        });
+    });
+}
+
+/// Also: sshd's unit is `sshd.service`, and `/root` leads to where nothing can be written.
+#[test]
+fn a_uki_of_bootcs_and_nothing_that_configures_a_network() {
+    let image = include_str!("fixtures/Containerfile.uki-no-network");
+    on_a_guest(image, |checks, vm| {
+        check_cmdline_of_uki(checks, vm, "bcvk_test.uki=bootc");
+        checks.check("the network is there, with names", || {
+            vm.sh("systemctl is-active bcvk-network.service && grep -q 10.0.2.3 /run/systemd/resolve/resolv.conf");
+        });
+        checks.check("/root is writable behind its link", || {
+            assert_eq!(
+                vm.sh("echo x >/root/x && readlink -f /root/x"),
+                "/usr/share/roothome/x"
+            );
+        });
+        checks.check("sshd is the image's own", || {
+            assert_eq!(vm.sh("systemctl is-active sshd.service"), "active");
+        });
+    });
+}
+
+#[test]
+fn a_uki_beside_its_modules_and_cloud_init() {
+    let image = include_str!("fixtures/Containerfile.uki-cloud-init");
+    on_a_guest(image, |checks, vm| {
+        check_cmdline_of_uki(checks, vm, "bcvk_test.uki=modules");
+        checks.check("cloud-init stays out of it", || {
+            let state = vm.sh("systemctl show -p ActiveState --value cloud-init-main.service; test -e /var/lib/cloud || echo untouched");
+            assert_eq!(state, "inactive\nuntouched");
+        });
+    });
+}
+
+#[test]
+fn an_initramfs_of_systemds_own_without_dracut() {
+    let image = include_str!("fixtures/Containerfile.systemd-initrd");
+    on_a_guest(image, |_, _| {});
+}
+
+#[test]
+fn the_newest_systemd_and_a_network_left_to_networkd() {
+    let image = include_str!("fixtures/Containerfile.newest");
+    on_a_guest(image, |checks, vm| {
+        checks.check("systemd's version", || {
+            let version = vm.sh("systemctl --version");
+            let number = version.split(' ').nth(1).expect("systemd NUMBER");
+            assert!(number.parse::<u32>().expect("a number") > 257, "{version}");
+        });
+        checks.check("systemd-networkd has the address", || {
+            vm.sh(
+                "systemctl is-active systemd-networkd && ip -4 address show | grep -q 10.0.2.15/24",
+            );
+        });
+    });
+}
+
+/// `FROM` the base image, what is done to it, and the words of the refusal.
+#[test]
+fn what_cannot_boot_is_refused_before_the_start() {
+    let at_once = Duration::from_secs(10);
+    let mut checks = Checks::new();
+    for (name, steps, words) in [
+        (
+            "several kernels",
+            "RUN cd /usr/lib/modules && mkdir 6.0.0 && cp */vmlinuz 6.0.0",
+            &[
+                "2 kernels",
+                "/6.0.0/vmlinuz",
+                "cloud",
+                "hint: remove all but one",
+            ][..],
+        ),
+        (
+            "several UKIs",
+            "RUN cd /boot && mkdir -p EFI/Linux/bootc && echo a >EFI/Linux/a.efi && echo b >EFI/Linux/bootc/b.efi",
+            &[
+                "2 unified kernel images",
+                "/Linux/a.efi",
+                "/bootc/b.efi",
+                "hint: remove all but one",
+            ],
+        ),
+        (
+            "a UKI that is none",
+            "RUN cd /boot && mkdir -p EFI/Linux && echo a >EFI/Linux/a.efi",
+            &["/boot/EFI/Linux/a.efi", "not a 64-bit EFI program"],
+        ),
+        (
+            "no initramfs",
+            "RUN rm /usr/lib/modules/*/initramfs.img",
+            &["no initramfs", "/initramfs.img", "hint: ", "dracut"],
+        ),
+        (
+            "a kernel without virtiofs",
+            "RUN sed -i /virtiofs/d /usr/lib/modules/*/modules.builtin",
+            &["has no virtiofs", "hint: ", "CONFIG_VIRTIO_FS"],
+        ),
+        (
+            "no home for the key",
+            "RUN rm /root",
+            &["no directory /root", "hint: ", "mkdir -m 0700 /root"],
+        ),
+        (
+            "nothing to configure a network with",
+            "RUN systemctl disable systemd-networkd && rm /usr/lib/systemd/systemd-networkd /usr/bin/ip /usr/sbin/ip",
+            &[
+                "no means to configure its network",
+                "hint: ",
+                "--no-ssh-keygen",
+            ],
+        ),
+    ] {
+        checks.check(name, || {
+            let sandbox = Sandbox::new();
+            let image = sandbox.build_image(&format!("FROM BASE\n{steps}\n"));
+            let output = sandbox
+                .bcvk(["run-ssh", "--name", &sandbox.name("vm"), &image, "true"])
+                .run();
+            sandbox.remove_image(&image);
+            let _ = output
+                .expect_error(125, words)
+                .expect_stderr(&image)
+                .expect_within(at_once);
+            sandbox.finish();
+        });
+    }
+    checks.finish();
+}
+
+#[test]
+fn an_image_for_another_machine_is_refused() {
+    let sandbox = Sandbox::new();
+    let image = sandbox.name("image");
+    let _ = sandbox
+        .command("sh")
+        .args([
+            "-c",
+            "echo nothing >readme && tar -c readme | podman import --quiet --arch s390x - \"$0\"",
+            &image,
+        ])
+        .run()
+        .expect_success();
+    let image = format!("localhost/{image}");
+    let output = sandbox.bcvk(["run-ssh", &image, "true"]).run();
+    sandbox.remove_image(&image);
+    let _ = output.expect_error(125, &[&image, "is for s390x", "x86_64 or aarch64"]);
+    sandbox.finish();
+}
