@@ -7,6 +7,13 @@ ready() {
     [ "$state" = live ]
 }
 
+# All of kmod is one program, which does what it is called; modprobe is what the kernel calls.
+if ! command -v insmod >/dev/null; then
+    mkdir -p /run/bcvk
+    ln -s "$(command -v modprobe)" /run/bcvk/insmod
+    PATH=$PATH:/run/bcvk
+fi
+
 missing=0
 for file in /usr/lib/bcvk/modules/*.ko; do
     name=${file##*/??-}
