@@ -65,6 +65,14 @@ pub(super) fn plan(
             "image {image} does not say that it is bootable (label containers.bootc)"
         ));
     }
+    if options.bind_storage_ro {
+        // overlayfs marks them by an attribute `trusted.…`, and to read that the file server
+        // would need CAP_SYS_ADMIN.
+        ui.notice(
+            "where a layer of a host image replaces a whole directory, podman in the VM also sees \
+             what earlier layers had there",
+        );
+    }
     let disks = disks(options, &cwd, info.bytes)?;
     let qemu = find_tool(Tool::Qemu(info.arch))?;
     let accel = choose_accelerator(options.accel, info.arch)?;
