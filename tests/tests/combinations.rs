@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use bcvk_testkit::{Sandbox, images, limit};
+use bcvk_testkit::{Sandbox, free_port, images, limit};
 
 /// What one VM is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -176,9 +176,4 @@ fn combine(number: usize) {
         assert!(journal.contains("bcvk-test-marker"));
     }
     sandbox.finish();
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }

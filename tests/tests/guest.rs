@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Sandbox, Vm, images, limit, until_some};
+use bcvk_testkit::{Checks, Sandbox, Vm, free_port, images, limit, until_some};
 
 /// Everything that one `run` can be asked for, on one VM.
 #[test]
@@ -233,11 +233,6 @@ fn assert_memory(vm: &Vm<'_>, mib: u64) {
         (mib * 9 / 10..=mib).contains(&total),
         "{total} MiB, asked for {mib} MiB"
     );
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 fn free_udp_port() -> u16 {

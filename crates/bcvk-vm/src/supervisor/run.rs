@@ -1,12 +1,9 @@
 //! The life of one VM: prepare, start, watch, end.
 
-use std::fs::{self, DirBuilder, File};
+mod start;
+
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,22 +16,12 @@ use signal_hook::iterator::Signals;
 use super::Event;
 use super::children::{self, Children, Role};
 use super::console::{self, Sign};
-use super::control::{self, Message};
-use super::ports;
-use super::prepare::{self, Prepared, fd_path};
+use super::control::Message;
+use super::prepare;
 use super::qemu::monitor::Monitor;
-use super::qemu::{self, Machine};
-use super::sshd::{Ports, Sshd};
-use super::swap;
-use super::virtiofs::ServeOptions;
 use crate::host::VmDir;
-use crate::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, Console, Lifetime, Share, VmSpec,
-};
+use crate::spec::{CONTAINER_VM_DIR, Lifetime, VmSpec};
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
-
-/// Where the sockets between QEMU and the file servers are: private to the container.
-const SOCKETS: &str = "/dev/shm/bcvk";
 
 /// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
 /// ([`crate::host::podman::STOP_TIMEOUT_SECONDS`]), so that the end is ours and has a reason.
@@ -184,139 +171,6 @@ impl Supervisor {
             .map_err(|e| prepare::host("cannot start QEMU", &[&e]))?;
         self.record(|status| status.enter(Phase::Qemu));
         Ok(())
-    }
-
-    /// Starts one server for the image and one for each share; returns their sockets in that
-    /// order. QEMU can connect at once: the sockets listen before their servers run.
-    fn start_file_servers(&mut self) -> io::Result<Vec<PathBuf>> {
-        match DirBuilder::new().mode(0o700).create(SOCKETS) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
-        let mut servers = vec![(
-            qemu::ROOT_TAG.to_owned(),
-            "the image".to_owned(),
-            ServeOptions {
-                dir: CONTAINER_IMAGE.into(),
-                read_only: true,
-                immutable: true,
-            },
-        )];
-        for share in &self.spec.shares {
-            servers.push((
-                share.tag.clone(),
-                share.host.display().to_string(),
-                share_options(share),
-            ));
-        }
-        let mut sockets = Vec::new();
-        for (tag, serves, options) in servers {
-            let socket = Path::new(SOCKETS).join(&tag);
-            let _ = fs::remove_file(&socket);
-            let listener = UnixListener::bind(&socket)?;
-            let mut command = Command::new(CONTAINER_EXE);
-            command
-                .args(options.args())
-                .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
-            self.children
-                .spawn(Role::FileServer { tag, serves }, &mut command, &[])?;
-            sockets.push(socket);
-        }
-        Ok(sockets)
-    }
-
-    fn start_qemu(&mut self, prepared: &Prepared, sockets: &[PathBuf]) -> io::Result<()> {
-        let (console, qemu_console) = UnixStream::pair()?;
-        let (control, qemu_control) = UnixStream::pair()?;
-        let (monitor, qemu_monitor) = UnixStream::pair()?;
-        let ports = Ports::free()?;
-        let disks = self.open_disks()?;
-        let (carriers, qemu_ports) = self.open_ports()?;
-        let args = qemu::args(&Machine {
-            spec: &self.spec,
-            kernel: fd_path(&prepared.kernel),
-            initrd: fd_path(&prepared.initrd),
-            cmdline: prepared.cmdline.clone(),
-            memory: fd_path(&prepared.memory),
-            root_socket: sockets[0].clone(),
-            share_sockets: sockets[1..].to_vec(),
-            ignition: prepared.ignition.as_ref().map(fd_path),
-            disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
-            port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
-            ports,
-            console_fd: qemu_console.as_raw_fd(),
-            control_fd: qemu_control.as_raw_fd(),
-            monitor_fd: qemu_monitor.as_raw_fd(),
-        });
-        let mut command = Command::new(CONTAINER_EXE);
-        command
-            .args(["internal", "exec-qemu", "--"])
-            .arg(&self.spec.qemu)
-            .args(&args)
-            .stdin(Stdio::null());
-        let mut inherited = vec![
-            qemu_console.as_fd(),
-            qemu_control.as_fd(),
-            qemu_monitor.as_fd(),
-            prepared.kernel.as_fd(),
-            prepared.initrd.as_fd(),
-            prepared.memory.as_fd(),
-        ];
-        inherited.extend(prepared.ignition.as_ref().map(AsFd::as_fd));
-        inherited.extend(disks.iter().map(AsFd::as_fd));
-        inherited.extend(qemu_ports.iter().map(AsFd::as_fd));
-        let pid = self.children.spawn(Role::Qemu, &mut command, &inherited)?;
-        if self.spec.console == Console::Interactive {
-            console::feed_stdin(console.try_clone()?);
-        }
-        let outs = ports::console_outs(&self.spec, &self.dir, &self.sender)?;
-        let console = console::follow(console, outs, self.sender.clone());
-        control::follow(control, self.sender.clone());
-        let monitor = Monitor::follow(&monitor, self.sender.clone())?;
-        if prepared.sshd {
-            let sshd = Sshd::new(ports);
-            sshd.serve(&self.dir.ssh_socket())?;
-            let asked = monitor.clone();
-            let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);
-            sshd.await_banner(accepted, self.sender.clone());
-        }
-        self.running = Some(Running {
-            qemu: pid_of(pid),
-            monitor,
-            console,
-            carriers,
-        });
-        Ok(())
-    }
-
-    /// Opens the disks' files, and makes the swap device's.
-    fn open_disks(&self) -> io::Result<Vec<File>> {
-        let mut files = Vec::new();
-        for disk in &self.spec.disks {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .open(disk.container_path());
-            files.push(file.map_err(|e| {
-                let text = format!("{}: {e}", disk.host.display());
-                io::Error::new(e.kind(), text)
-            })?);
-        }
-        files.extend(self.spec.swap.map(swap::make).transpose()?);
-        Ok(files)
-    }
-
-    /// Starts to carry what comes through the VM's ports; returns QEMU's ends too.
-    fn open_ports(&self) -> io::Result<(Vec<JoinHandle<()>>, Vec<UnixStream>)> {
-        let mut carriers = Vec::new();
-        let mut qemus = Vec::new();
-        for port in ports::ports(&self.spec) {
-            let (ours, qemu) = UnixStream::pair()?;
-            let places = ports::outs(&port, &self.spec, &self.dir, &self.sender)?;
-            carriers.push(ports::carry(ours, places));
-            qemus.push(qemu);
-        }
-        Ok((carriers, qemus))
     }
 
     /// Reacts to events until QEMU has ended.
@@ -585,15 +439,6 @@ fn cause(known: Option<Failure>, new: Failure) -> Failure {
     }
 }
 
-fn share_options(share: &Share) -> ServeOptions {
-    ServeOptions {
-        dir: share.container_path(),
-        read_only: share.read_only,
-        // The host goes on working in its directory.
-        immutable: false,
-    }
-}
-
 /// As PID 1, a process gets only the signals it has asked for.
 fn forward_signals(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
@@ -619,13 +464,6 @@ fn watch_cli(dir: VmDir, events: Sender<Event>) {
             let _ = events.send(Event::CliGone);
         }
     });
-}
-
-fn pid_of(pid: u32) -> Pid {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("the kernel's process IDs are positive and fit")
 }
 
 #[cfg(test)]
