@@ -64,13 +64,15 @@ install_pasta() {
 install_qemu() {
     local have
     have=$(installed_version "$qemu")
-    if [ -n "$have" ] && dpkg --compare-versions "$have" ge "$qemu_minimum"; then return; fi
+    # qemu-img makes disks (--mount-disk-file); both come from one release.
+    if [ -n "$have" ] && dpkg --compare-versions "$have" ge "$qemu_minimum" &&
+        [ -n "$(installed_version qemu-utils)" ]; then return; fi
 
     update_lists
     local codename candidate
     candidate=$(candidate_version "$qemu")
     if [ -n "$candidate" ] && dpkg --compare-versions "$candidate" ge "$qemu_minimum"; then
-        install_packages "$qemu"
+        install_packages "$qemu" qemu-utils
         return
     fi
 
@@ -82,7 +84,7 @@ install_qemu() {
         enable_backports "$codename" "${candidate:-none}"
     fi
     say "installing $qemu from $codename-backports"
-    apt_get install --no-install-recommends --target-release "$codename-backports" "$qemu" ||
+    apt_get install --no-install-recommends --target-release "$codename-backports" "$qemu" qemu-utils ||
         die "apt-get could not install $qemu from $codename-backports"
 }
 
@@ -111,7 +113,7 @@ case ${1:-} in
 esac
 
 if ! command -v apt-get >/dev/null; then
-    die "not a Debian-like system. Install these yourself (names as in Debian): ${packages[*]} $qemu, and Rust"
+    die "not a Debian-like system. Install these yourself (names as in Debian): ${packages[*]} $qemu qemu-utils, and Rust"
 fi
 if [ "$EUID" -ne 0 ] && ! command -v sudo >/dev/null; then
     die 'run this as root, or install sudo'
