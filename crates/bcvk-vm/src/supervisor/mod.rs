@@ -14,6 +14,7 @@ mod keep;
 mod ports;
 mod prepare;
 mod qemu;
+mod rights;
 mod run;
 mod sshd;
 mod swap;

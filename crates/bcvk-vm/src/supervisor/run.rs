@@ -243,10 +243,11 @@ impl Supervisor {
         match message {
             Message::Initrd => self.record(|status| status.enter(Phase::Initrd)),
             Message::Userspace => self.record(|status| status.enter(Phase::Userspace)),
-            Message::Executed(code) => {
+            Message::Executed(code) if !self.spec.execute.is_empty() => {
                 self.record(|status| status.executed(code));
                 self.shut_down();
             }
+            Message::Executed(_) => {}
             Message::Up if self.spec.ssh.is_none() || !self.spec.execute.is_empty() => {
                 self.record(|status| status.enter(Phase::Ready));
             }

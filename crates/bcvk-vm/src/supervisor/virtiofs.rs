@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::thread::CapabilitySet;
 use vhost::vhost_user::Listener;
 use vhost_user_backend::VhostUserDaemon;
 use virtiofsd::filesystem::{FileSystem, SerializableFileSystem};
@@ -21,6 +21,8 @@ use virtiofsd::passthrough::{CachePolicy, Config, MigrationMode, PassthroughFs};
 use virtiofsd::sandbox::{Sandbox, SandboxMode};
 use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+use super::rights::keep_only;
 
 /// Descriptors kept back for the server itself (sockets, `/proc`, event descriptors).
 const RESERVED_FDS: u64 = 100;
@@ -176,16 +178,7 @@ fn drop_capabilities(read_only: bool) -> io::Result<()> {
             | CapabilitySet::SETGID
             | CapabilitySet::SETUID
     };
-    let kept = wanted & capabilities(None)?.permitted;
-    set_capabilities(
-        None,
-        CapabilitySets {
-            effective: kept,
-            permitted: kept,
-            inheritable: CapabilitySet::empty(),
-        },
-    )?;
-    Ok(())
+    keep_only(wanted)
 }
 
 /// The crate takes the directory as text; podman's mount points of shares are ASCII.
