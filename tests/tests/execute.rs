@@ -68,15 +68,20 @@ fn in_the_background_the_container_stands_for_the_command() {
 #[test]
 fn a_guest_that_ends_before_its_command_is_a_failure() {
     let sandbox = Sandbox::new();
-    let _ = sandbox
-        .bcvk(["run", "--rm", "--name", &sandbox.name("vm")])
-        .args(["--execute", "echo begun; poweroff --force; sleep 600"])
-        .arg(images::trixie())
-        .limit(limit::BOOT)
-        .run()
-        .expect_code(1)
-        .expect_stdout("begun")
-        .expect_stderr("powered off before its command had ended");
+    for (does, did) in [("poweroff", "powered off"), ("reboot", "rebooted")] {
+        let _ = sandbox
+            .bcvk(["run", "--rm", "--name", &sandbox.name("vm")])
+            .args([
+                "--execute",
+                &format!("echo begun; {does} --force; sleep 600"),
+            ])
+            .arg(images::trixie())
+            .limit(limit::BOOT)
+            .run()
+            .expect_code(1)
+            .expect_stdout("begun")
+            .expect_stderr(&format!("{did} before its command had ended (phase: "));
+    }
     sandbox.finish();
 }
 

@@ -18,9 +18,12 @@ pub(crate) fn bcvk() -> PathBuf {
     path.canonicalize().expect("the path of the bcvk binary")
 }
 
-/// Tests are at `target/PROFILE/deps/NAME-HASH`.
+/// Tests are at `target/PROFILE/deps/NAME-HASH`, chores at `target/PROFILE/NAME`.
 fn beside_this_test() -> PathBuf {
     let test = env::current_exe().expect("this test's own path");
-    let profile = test.parent().and_then(std::path::Path::parent);
-    profile.expect("a directory of cargo's").join("bcvk")
+    let mut profile = test.parent().expect("a directory of cargo's");
+    if profile.ends_with("deps") {
+        profile = profile.parent().expect("a directory of cargo's");
+    }
+    profile.join("bcvk")
 }

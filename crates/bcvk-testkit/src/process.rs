@@ -36,6 +36,34 @@ impl Process {
             .find(|p| p.args.contains(&argument) && p.args[0].contains("qemu"))
     }
 
+    /// The process with this ID.
+    #[must_use]
+    pub fn with_pid(pid: Pid) -> Option<Self> {
+        Self::look(pid.as_raw_nonzero().get())
+    }
+
+    /// The one that started it, or that has taken its place.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        Self::look(self.parent_pid()?)
+    }
+
+    /// Those that it has started.
+    #[must_use]
+    pub fn children(&self) -> Vec<Self> {
+        let pid = Some(self.pid.as_raw_nonzero().get());
+        let mut all = Self::all();
+        all.retain(|process| process.parent_pid() == pid);
+        all
+    }
+
+    fn parent_pid(&self) -> Option<i32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
+        let status = status.ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse().ok()
+    }
+
     fn look(pid: i32) -> Option<Self> {
         let cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         // Kernel threads and zombies have none.

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
@@ -58,7 +59,9 @@ impl Sandbox {
     }
 
     fn make(rootless: Option<RootlessUser>) -> Self {
-        let prefix = format!("bcvk-test-{}-", process::id());
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("bcvk-test-{}-{number}-", process::id());
         // Not TMPDIR: a path of ssh's sockets must be short, and the rootless user must reach it.
         let dir = tempfile::Builder::new()
             .prefix(&prefix)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::host::Tool;
 use crate::spec::{MemorySize, SpecError, Timeout};
-use crate::status::Failure;
+use crate::status::{Failure, Phase};
 
 /// Everything that can go wrong on the host's side, in the user's words.
 ///
@@ -106,10 +106,15 @@ pub enum HostError {
         #[source]
         source: io::Error,
     },
-    #[error("{}", .0.message)]
+    #[error("{}", .0.sentence())]
     Vm(Box<Failure>),
-    #[error("the VM's supervisor ended without saying why")]
-    SupervisorVanished { console_tail: Vec<String> },
+    #[error("the VM's supervisor ended without saying why (phase: {})", phase.describe())]
+    SupervisorVanished {
+        phase: Phase,
+        console_tail: Vec<String>,
+    },
+    #[error("the VM was stopped before it was ready")]
+    Stopped,
     #[error("the VM was not ready after {seconds:.0} s; it was still at: {phase}")]
     ReadyTimeout {
         seconds: f64,

@@ -21,6 +21,9 @@ use crate::status::{Failure, Phase, Status, StatusReader};
 /// It takes milliseconds; past this the supervisor never ran.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
+/// How much of the console an error shows.
+const CONSOLE_LINES: usize = 15;
+
 /// Something that a waiting command reacts to.
 #[derive(Debug)]
 pub enum WatchEvent {
@@ -116,8 +119,29 @@ impl Watcher {
     /// Why the VM ended, if it did and said so.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
+        self.last_word()?.failure
+    }
+
+    /// Whether the VM has ended or is about to, in order or with the reason why not.
+    ///
+    /// # Errors
+    /// The VM's own failure; [`HostError::SupervisorVanished`].
+    pub fn is_over(&self) -> Result<bool, HostError> {
+        match self.last_word() {
+            Some(Status {
+                failure: Some(failure),
+                ..
+            }) => Err(HostError::Vm(Box::new(failure))),
+            Some(status) if status.phase >= Phase::Stopping => Ok(true),
+            _ if self.dir.supervisor_lives() => Ok(false),
+            status => Err(self.vanished(status.map_or(Phase::Preparing, |status| status.phase))),
+        }
+    }
+
+    /// The supervisor's last word may have been written after the last event was read.
+    fn last_word(&self) -> Option<Status> {
         let status = StatusReader::new(self.dir.path()).read().ok().flatten();
-        status.or_else(|| self.last.clone())?.failure
+        status.or_else(|| self.last.clone())
     }
 
     /// The next event; `None` at the deadline.
@@ -180,30 +204,32 @@ impl Watcher {
                             .as_ref()
                             .map_or("nothing", |s| s.phase.describe())
                             .to_owned(),
-                        console_tail: super::console::tail(&self.dir, 15),
+                        console_tail: super::console::tail(&self.dir, CONSOLE_LINES),
                     });
                 }
             }
         }
     }
 
-    fn ended(&mut self, target: Target) -> Result<Status, HostError> {
-        // The supervisor's last word may have been written after the last event was read.
-        let last = StatusReader::new(self.dir.path())
-            .read()
-            .ok()
-            .flatten()
-            .or(self.last.take());
-        match last {
+    fn ended(&self, target: Target) -> Result<Status, HostError> {
+        match self.last_word() {
             Some(Status {
                 failure: Some(failure),
                 ..
             }) => Err(HostError::Vm(Box::new(failure))),
-            Some(status) if target == Target::End && status.phase == Phase::Exited => Ok(status),
-            Some(_) => Err(HostError::SupervisorVanished {
-                console_tail: super::console::tail(&self.dir, 15),
-            }),
+            Some(status) if status.phase == Phase::Exited => match target {
+                Target::End => Ok(status),
+                Target::Phase(_) => Err(HostError::Stopped),
+            },
+            Some(status) => Err(self.vanished(status.phase)),
             None => Err(self.never_started()),
+        }
+    }
+
+    fn vanished(&self, phase: Phase) -> HostError {
+        HostError::SupervisorVanished {
+            phase,
+            console_tail: super::console::tail(&self.dir, CONSOLE_LINES),
         }
     }
 

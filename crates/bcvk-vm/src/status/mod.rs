@@ -140,6 +140,17 @@ pub struct Failure {
     pub console_tail: Vec<String>,
 }
 
+impl Failure {
+    /// The message, with the phase in which the VM was if it had begun to run.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.phase {
+            Phase::Preparing => self.message.clone(),
+            phase => format!("{} (phase: {})", self.message, phase.describe()),
+        }
+    }
+}
+
 /// Kinds of failure that differ in what a user should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

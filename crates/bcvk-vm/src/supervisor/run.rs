@@ -44,6 +44,9 @@ const QEMU_FOLLOWS: Duration = Duration::from_millis(200);
 /// How long sshd's banner may come after the system is up. An emulated guest is busy then.
 const BANNER_GRACE: Duration = Duration::from_secs(90);
 
+/// What a user is told whose guest rebooted.
+const REBOOTED: &str = "the guest rebooted, which ends an ephemeral VM";
+
 /// Exit code of the container: the VM ended before it was ready.
 const EXIT_NOT_READY: u8 = 126;
 /// Exit code of the container: the host's side could not do its part.
@@ -334,18 +337,29 @@ impl Supervisor {
         if asked || self.status.status().failure.is_some() {
             return;
         }
-        let failure = if !status.success() {
+        // QEMU ends in good order when somebody sends it a signal.
+        let killed = self.shutdown_reason == Some(qmp::ShutdownCause::host_signal);
+        let rebooted = self.shutdown_reason == Some(qmp::ShutdownCause::guest_reset);
+        let was_ready = self.status.status().was_ready();
+        let failure = if killed || !status.success() {
             Failure {
                 kind: FailureKind::Host,
                 ..self.guest_failure("QEMU ended unexpectedly", how)
             }
-        } else if self.status.status().was_ready() && self.spec.execute.is_empty() {
-            // The guest powered itself off: a user's `poweroff`.
+        } else if was_ready && self.spec.execute.is_empty() {
+            // A user's `poweroff`.
+            if rebooted {
+                self.record(|status| status.warn(REBOOTED.to_owned()));
+            }
             return;
-        } else if self.status.status().was_ready() {
-            self.guest_failure("the guest powered off before its command had ended", vec![])
         } else {
-            self.guest_failure("the guest powered off before it was ready", vec![])
+            let did = if rebooted { "rebooted" } else { "powered off" };
+            let aim = if was_ready {
+                "its command had ended"
+            } else {
+                "it was ready"
+            };
+            self.guest_failure(&format!("the guest {did} before {aim}"), vec![])
         };
         self.record(|status| status.fail(failure));
     }

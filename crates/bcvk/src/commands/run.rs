@@ -42,7 +42,11 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         Err(error) => {
             // A guest that failed is kept where podman would keep a container that failed, for its
             // logs. What never became a VM is of no use to anybody.
-            let ran = matches!(&error, HostError::Vm(failure) if failure.phase > Phase::Preparing);
+            let ran = match &error {
+                HostError::Vm(failure) => failure.phase > Phase::Preparing,
+                HostError::Stopped => true,
+                _ => false,
+            };
             if ran && !args.detach {
                 started.finish()?;
             } else {

@@ -84,7 +84,7 @@ fn session(
     let pid = ssh.id();
     watcher.watch_session(ssh);
     let status = await_session(watcher, pid)?;
-    exit_code(status, watcher)
+    exit_code(status, watcher, ui)
 }
 
 /// Waits for ssh, and sees that it ends when the user or the VM does.
@@ -124,7 +124,7 @@ pub(super) fn end_process(pid: u32) {
 }
 
 /// The session's exit code; a lost connection is explained if the VM knows why.
-fn exit_code(status: ExitStatus, watcher: &mut Watcher) -> Result<ExitCode, HostError> {
+fn exit_code(status: ExitStatus, watcher: &mut Watcher, ui: &Ui) -> Result<ExitCode, HostError> {
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
@@ -135,8 +135,8 @@ fn exit_code(status: ExitStatus, watcher: &mut Watcher) -> Result<ExitCode, Host
             watcher.next(Some(deadline)),
             Some(WatchEvent::SupervisorEnded) | None
         ) {}
-        if let Some(failure) = watcher.failure() {
-            return Err(HostError::Vm(Box::new(failure)));
+        if watcher.is_over()? {
+            ui.notice("the VM has shut down");
         }
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))

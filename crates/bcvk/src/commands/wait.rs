@@ -118,7 +118,9 @@ impl Waiting<'_> {
                 awaited: "it was ready".to_owned(),
                 failure: Some(failure),
             }),
-            Err(HostError::SupervisorVanished { .. }) => Err(self.ended_before(vm, "it was ready")),
+            Err(HostError::SupervisorVanished { .. } | HostError::Stopped) => {
+                Err(self.ended_before(vm, "it was ready"))
+            }
             Err(other) => Err(other),
         }
     }

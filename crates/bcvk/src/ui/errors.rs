@@ -68,9 +68,8 @@ fn causes(error: &HostError) -> Vec<String> {
         HostError::EndedBefore {
             failure: Some(failure),
             ..
-        } => std::iter::once(&failure.message)
-            .chain(&failure.causes)
-            .cloned()
+        } => std::iter::once(failure.sentence())
+            .chain(failure.causes.clone())
             .collect(),
         // Its message has said it.
         HostError::Option { .. } => Vec::new(),
@@ -101,7 +100,7 @@ fn details(error: &HostError) -> Vec<(&'static str, Vec<String>)> {
             failure: Some(failure),
             ..
         } => (&failure.failed_units, &failure.console_tail),
-        HostError::SupervisorVanished { console_tail }
+        HostError::SupervisorVanished { console_tail, .. }
         | HostError::ReadyTimeout { console_tail, .. } => (&[], console_tail),
         _ => (&[], &[]),
     };
@@ -139,7 +138,7 @@ fn code(error: &HostError) -> u8 {
         | HostError::OutputFile { .. }
         | HostError::Setting { .. } => code::USAGE,
         HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
-        HostError::EndedBefore { .. } => code::NOT_READY,
+        HostError::EndedBefore { .. } | HostError::Stopped => code::NOT_READY,
         HostError::Interrupted { signal } => interrupted(*signal),
         HostError::Vm(failure) => match failure.kind {
             FailureKind::Image | FailureKind::Host => code::HOST,

@@ -69,6 +69,8 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.flag("-no-user-config");
     args.flag("-nodefaults");
     args.opt("-display", "none");
+    // What a guest has written is in its memory, so that another boot would be another machine.
+    args.flag("-no-reboot");
     // QEMU needs none of these once it runs; a guest that breaks out of it should not have them.
     args.opt(
         "-sandbox",
