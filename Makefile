@@ -9,7 +9,7 @@ bcvk := target/release/bcvk
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test bench lint install clean
+.PHONY: help setup build images demo test torture bench lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ test: ## set up, then lint, unit tests and tests on real VMs
 	@$(images)/build.sh all
 	$(MAKE) lint
 	cargo nextest run --workspace $(nextest_profile)
+
+# For example `make torture TORTURE=--short`.
+torture: ## kill and stop every part of a VM at every moment, and see what is left
+	@setup/host.sh
+	@$(images)/build.sh trixie
+	cargo build --package bcvk
+	cargo run --package xtask -- torture $(TORTURE)
 
 bench: ## compare with the same VM started by hand
 	cargo run --release -p xtask -- bench

@@ -19,6 +19,14 @@ pub(crate) enum Error {
         /// What it said.
         source: io::Error,
     },
+    /// Not everything came out as it has to.
+    #[error("{failed} of {all} cases failed")]
+    Torture {
+        /// How many did not.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// Everything else.
     #[error("{0}")]
     Other(String),

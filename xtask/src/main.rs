@@ -4,6 +4,7 @@ mod bench;
 mod error;
 mod interrupt;
 mod process;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -21,12 +22,15 @@ struct Cli {
 enum Task {
     /// Measure bcvk beside the same VM started by hand (docs/performance.md)
     Bench(bench::Options),
+    /// Kill and stop every part of a VM at every moment (docs/reliability.md)
+    Torture(torture::Options),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = interrupt::install().and_then(|()| match &cli.task {
         Task::Bench(options) => bench::run(options),
+        Task::Torture(options) => torture::run(options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

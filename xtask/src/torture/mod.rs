@@ -1,0 +1,144 @@
+//! `cargo xtask torture`: what becomes of a VM when a part of it dies or stops. The table goes into
+//! docs/reliability.md.
+
+mod case;
+mod run;
+
+use std::fmt::Write as _;
+use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use bcvk_testkit::{Sandbox, images};
+use clap::Args;
+
+use crate::bench::say;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use case::{Case, Fault, Moment, Subject};
+use run::Report;
+
+/// Which cases to make.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Kill each part once early and once late, and no more
+    #[arg(long)]
+    short: bool,
+
+    /// Only what happens to this part
+    #[arg(long)]
+    subject: Option<Subject>,
+
+    /// Only what happens then
+    #[arg(long)]
+    moment: Option<Moment>,
+
+    /// Only this
+    #[arg(long)]
+    fault: Option<Fault>,
+
+    /// How many cases to make at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
+/// Makes the cases beside a VM that must not notice.
+#[allow(clippy::print_stdout, reason = "the table is what was asked for")]
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let (cases, impossible): (Vec<Case>, Vec<Case>) = Case::all()
+        .into_iter()
+        .filter(|case| !options.short || case.is_short())
+        .filter(|case| options.subject.is_none_or(|wanted| wanted == case.subject))
+        .filter(|case| options.moment.is_none_or(|wanted| wanted == case.moment))
+        .filter(|case| options.fault.is_none_or(|wanted| wanted == case.fault))
+        .partition(|case| case.obstacle().is_none());
+    let sandbox = Sandbox::new();
+    let neighbour = sandbox.boot("neighbour", &["--rm"], images::trixie());
+    neighbour.sh("echo before >/run/before");
+    // What goes wrong in a case is told with the case.
+    panic::set_hook(Box::new(|_| {}));
+    let reports = run_all(&cases, options.jobs);
+    let _ = panic::take_hook();
+    assert_eq!(neighbour.sh("cat /run/before"), "before", "the neighbour");
+    neighbour.discard();
+    sandbox.finish();
+    interrupt::check()?;
+
+    println!("{}", table(&reports, &impossible));
+    let failed = reports.iter().filter(|report| !report.passed).count();
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Error::Torture {
+            failed,
+            all: reports.len(),
+        })
+    }
+}
+
+/// In the order of the cases, however many are made at a time. Fewer after an interrupt.
+fn run_all(cases: &[Case], jobs: usize) -> Vec<Report> {
+    let next = AtomicUsize::new(0);
+    let reports: Vec<Mutex<Option<Report>>> = cases.iter().map(|_| Mutex::new(None)).collect();
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while interrupt::check().is_ok() {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else {
+                        return;
+                    };
+                    let report = run::run(*case, images::trixie());
+                    say(&format!("{}/{} {report}", number + 1, cases.len()));
+                    *reports[number]
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) = Some(report);
+                }
+            });
+        }
+    });
+    reports
+        .into_iter()
+        .filter_map(|report| report.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
+}
+
+/// In Markdown.
+fn table(reports: &[Report], impossible: &[Case]) -> String {
+    let mut table = String::from(
+        "| part | when | what | exit code, error | s | |\n|---|---|---|---|---|---|\n",
+    );
+    for report in reports {
+        let Case {
+            subject,
+            moment,
+            fault,
+        } = report.case;
+        let _ = writeln!(
+            table,
+            "| {subject} | {moment} | {fault} | {} | {:.1} | {} |",
+            report
+                .seen
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .replace('|', "\\|"),
+            report.took.as_secs_f64(),
+            report.verdict(),
+        );
+    }
+    for case in impossible {
+        let Case {
+            subject,
+            moment,
+            fault,
+        } = case;
+        let why = case.obstacle().unwrap_or_default();
+        let _ = writeln!(
+            table,
+            "| {subject} | {moment} | {fault} | {why} | | not run |"
+        );
+    }
+    table
+}
