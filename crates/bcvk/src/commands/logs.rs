@@ -1,6 +1,6 @@
 //! `bcvk ephemeral logs`.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
 fn console(args: &Logs) -> Result<ExitCode, HostError> {
     let vm = find::any(&args.name)?;
     let mut log = GuestLog::console(&vm.dir);
-    let mut out = GuestOutput::new();
+    let mut out = GuestOutput::to(io::stdout());
     if args.follow && vm.running {
         return follow(&vm, &mut log, &mut out);
     }
@@ -39,7 +39,7 @@ fn console(args: &Logs) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn follow(vm: &Found, log: &mut GuestLog, out: &mut GuestOutput) -> Result<ExitCode, HostError> {
+fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCode, HostError> {
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
     let mut ended = false;
@@ -73,7 +73,7 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         // Without the second, following shows the last ten lines alone.
         words.extend(["--follow", "--no-tail"]);
     }
-    let command = GuestCommand::start(&vm, &words, GuestOutput::new(), &watcher)?;
+    let command = GuestCommand::start(&vm, &words, GuestOutput::to(io::stdout()), &watcher)?;
     let (end, _, stderr) = command.wait(&mut watcher, None, POWER_OFF);
     match end {
         End::Exited(0) => Ok(ExitCode::SUCCESS),
