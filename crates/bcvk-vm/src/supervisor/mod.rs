@@ -9,6 +9,8 @@ mod boot;
 mod children;
 mod console;
 mod control;
+#[cfg(test)]
+mod fuzz;
 mod journal;
 mod keep;
 mod ports;
