@@ -19,6 +19,7 @@ mod qemu;
 mod rights;
 mod run;
 mod sshd;
+mod streams;
 mod swap;
 mod tail;
 pub mod virtiofs;
