@@ -42,7 +42,7 @@ mod cap {
         | SETFCAP;
     /// What acting for a guest's users takes.
     pub(super) const WRITERS: u64 =
-        CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETGID | SETUID | MKNOD | SETFCAP;
+        CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETGID | SETUID | SETFCAP;
 }
 
 /// A process of the VM's container.
@@ -291,51 +291,4 @@ fn listening() -> BTreeSet<String> {
             (fields[3] == "0A").then(|| fields[1].to_owned())
         })
         .collect()
-}
-
-/// What root in a guest can send to the host's side, besides what a guest is for.
-#[test]
-fn a_hostile_guest_only_harms_itself() {
-    let sandbox = Sandbox::new();
-    let dir = sandbox.make_dir("share");
-    fs::write(sandbox.path().join("outside"), "secret\n").expect("write");
-    std::os::unix::fs::symlink("../outside", dir.join("link")).expect("link");
-    let vm = sandbox.boot(
-        "vm",
-        &["--rm", &format!("--bind={}", dir.display())],
-        images::trixie(),
-    );
-    let mut checks = Checks::new();
-    checks.check("noise on the control port", || {
-        vm.sh(
-            "port=$(echo /dev/vport*p1); head -c 2000000 /dev/urandom >$port; \
-             head -c 1000000 /dev/zero | tr '\\0' 'x' >$port; \
-             printf '\\nready\\nup up up\\nexecuted 0\\nexecuted 99999999999\\nfailed \\033[2J\\033]0;owned\\a: x\\n' >$port",
-        );
-        assert_eq!(vm.sh("echo still here"), "still here");
-    });
-    checks.check("what it says reaches no terminal unfiltered", || {
-        vm.sh("printf '\\033]0;owned\\a\\033[2J\\n' >/dev/ttyS0; sleep 1");
-        let shown = sandbox.bcvk(["logs", vm.name()]).at_a_terminal().run();
-        let stdout = shown.expect_success().stdout();
-        assert!(!stdout.contains("\u{1b}]0;owned"), "{stdout}");
-        let table = sandbox.bcvk(["ps"]).run().expect_success();
-        assert!(!table.stdout().contains('\u{1b}'), "{table}");
-    });
-    checks.check("a share is not left through links, nor devices made in it", || {
-        let output = vm.run_sh(
-            "cd /run/virtiofs-mnt-share; cat link 2>&1; cat ../outside 2>&1; ln /etc/hostname x 2>&1; \
-             mknod sda b 8 0 2>&1 && cat sda; ln -s /proc/1/root/etc/shadow shadow; \
-             ln -s / root; ls root/outside 2>&1; true",
-        );
-        assert!(!output.stdout().contains("secret"), "{output}");
-        // What it made is there, but harmless: links are the host's to follow.
-        assert!(!dir.join("sda").exists(), "a device in a share");
-    });
-    checks.check("the image is as it was", || {
-        vm.sh("for f in /usr/x /x; do touch $f 2>/dev/null && exit 1; done; true");
-    });
-    vm.stop();
-    checks.finish();
-    sandbox.finish();
 }

@@ -24,6 +24,10 @@ pub const LABEL_VM: &str = "bcvk.vm";
 /// podman's own 10 are not enough for an emulated guest.
 pub const STOP_TIMEOUT_SECONDS: u32 = 30;
 
+/// The most that podman keeps of what the container writes on its standard streams. When it comes
+/// to that, conmon begins the log anew.
+pub(crate) const LOG_BYTES: u64 = 64 << 20;
+
 /// A container around one VM, as `podman run` is told to make it.
 #[derive(Debug, Clone)]
 pub struct ContainerPlan<'a> {
@@ -114,6 +118,8 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.flag(flag);
     }
     args.pair("--stop-timeout", STOP_TIMEOUT_SECONDS.to_string());
+    // podman's own limit is none, and a guest would fill the disk.
+    args.pair("--log-opt", format!("max-size={LOG_BYTES}"));
     if plan.kvm {
         args.flag("--device=/dev/kvm");
     }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-pub use printable::{PrintableStream, printable};
+pub use printable::{PrintableStream, printable, steers};
 pub use store::{StatusReader, StatusWriter};
 
 /// How far a VM has come. The order is the order of a boot.

@@ -50,6 +50,15 @@ impl PrintableStream {
     }
 }
 
+/// Whether a terminal obeys `c` instead of showing it: control characters, and those that change
+/// the order in which text is read (Unicode Standard Annex 9, section 2) or where a line ends.
+#[must_use]
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}')
+}
+
 /// Where in an escape sequence the text is (ECMA-48, 5.3, 5.4 and 5.6).
 #[derive(Debug, Default, Clone, Copy)]
 enum Escape {
@@ -74,7 +83,7 @@ impl Escape {
             (_, '\u{1b}') => *self = Self::Begun,
             (Self::Begun, ']') | (Self::Command, _) => *self = Self::Command,
             (_, '\t') => return Some(' '),
-            (_, c) => return (!c.is_control()).then_some(c),
+            (_, c) => return (!steers(c)).then_some(c),
         }
         None
     }
@@ -84,7 +93,7 @@ impl Escape {
 mod tests {
     use super::*;
 
-    const CASES: [(&str, &str); 9] = [
+    const CASES: [(&str, &str); 10] = [
         ("plain", "plain"),
         ("\u{1b}[1;31mFAILED\u{1b}[0m unit", "FAILED unit"),
         ("\u{1b}]0;title\u{7}x", "x"),
@@ -94,6 +103,10 @@ mod tests {
         ("\u{1b}[", ""),
         ("\u{1b}cx", "cx"),
         ("größe ✓", "größe ✓"),
+        (
+            "\u{202e}gpj\u{202c}.exe\u{2066}x\u{2069}\u{2028}y",
+            "gpj.exexy",
+        ),
     ];
 
     #[test]

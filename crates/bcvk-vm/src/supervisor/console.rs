@@ -1,6 +1,7 @@
 //! The guest's serial console: kept, shown, and watched for the kernel's last words.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
@@ -103,25 +104,27 @@ fn pass_keys_on() -> io::Result<()> {
     Ok(())
 }
 
-/// Splits the stream into lines and finds what matters in them.
+/// Splits the stream into lines and finds what matters in them. Each sign counts once: a guest can
+/// repeat it faster than the supervisor listens, whose queue has no bound.
 #[derive(Debug, Default)]
-struct Scanner {
+pub(super) struct Scanner {
     line: Vec<u8>,
-    seen_any: bool,
+    seen: Vec<Discriminant<Sign>>,
 }
 
 impl Scanner {
-    fn feed(&mut self, bytes: &[u8], tail: &Tail) -> Vec<Sign> {
+    pub(super) fn feed(&mut self, bytes: &[u8], tail: &Tail) -> Vec<Sign> {
         let mut signs = Vec::new();
-        if !self.seen_any && !bytes.is_empty() {
-            self.seen_any = true;
-            signs.push(Sign::FirstByte);
+        if !bytes.is_empty() {
+            self.add(Sign::FirstByte, &mut signs);
         }
         for &byte in bytes {
             if byte == b'\n' || self.line.len() == MAX_LINE_BYTES {
                 let line = String::from_utf8_lossy(&self.line).into_owned();
                 tail.push(&line);
-                signs.extend(sign(&line));
+                if let Some(sign) = sign(&line) {
+                    self.add(sign, &mut signs);
+                }
                 self.line.clear();
             }
             if byte != b'\n' {
@@ -129,6 +132,14 @@ impl Scanner {
             }
         }
         signs
+    }
+
+    fn add(&mut self, sign: Sign, signs: &mut Vec<Sign>) {
+        let kind = discriminant(&sign);
+        if !self.seen.contains(&kind) {
+            self.seen.push(kind);
+            signs.push(sign);
+        }
     }
 }
 
@@ -196,6 +207,17 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_guest_that_repeats_itself_does_not_fill_the_queue() {
+        let tail = Tail::default();
+        let mut scanner = Scanner::default();
+        let storm = "You are in emergency mode\nKernel panic - not syncing: x\n".repeat(1000);
+        let signs = scanner.feed(storm.as_bytes(), &tail);
+        let panic = Sign::Panic("x".to_owned());
+        assert_eq!(signs, [Sign::FirstByte, Sign::Emergency, panic]);
+        assert_eq!(scanner.feed(storm.as_bytes(), &tail), []);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! words are ignored, and nothing said here can do more than describe or end this VM.
 
 use std::io::{self, BufRead, BufReader};
+use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -16,6 +17,9 @@ pub(crate) const PORT: &str = "org.bcvk.control";
 
 /// Longest line that is kept; the rest of a longer one is passed over.
 const MAX_LINE_BYTES: usize = 4096;
+
+/// Failed units that are told of.
+pub(super) const MAX_FAILED: usize = 50;
 
 /// What the guest can say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +53,37 @@ impl Message {
     }
 }
 
+/// What has been passed on. A guest can repeat itself faster than the supervisor listens, whose
+/// queue has no bound; and nothing is gained by hearing it again.
+#[derive(Debug, Default)]
+struct Heard {
+    words: Vec<Discriminant<Message>>,
+    failed: usize,
+}
+
+impl Heard {
+    fn is_news(&mut self, message: &Message) -> bool {
+        if matches!(message, Message::Failed(_)) {
+            self.failed += 1;
+            return self.failed <= MAX_FAILED;
+        }
+        let word = discriminant(message);
+        let news = !self.words.contains(&word);
+        if news {
+            self.words.push(word);
+        }
+        news
+    }
+}
+
 /// Reads messages until QEMU closes the port.
 pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
     thread::spawn(move || {
+        let mut heard = Heard::default();
         let mut port = BufReader::new(port);
         while let Ok(Some(line)) = read_line(&mut port) {
             if let Some(message) = Message::parse(line.trim_end())
+                && heard.is_news(&message)
                 && events.send(Event::Control(message)).is_err()
             {
                 return;
@@ -99,6 +128,23 @@ mod tests {
         assert_eq!(Message::parse("executed 256"), None);
         assert_eq!(Message::parse("rm -rf /"), None);
         assert_eq!(Message::parse(""), None);
+    }
+
+    #[test]
+    fn a_guest_that_repeats_itself_does_not_fill_the_queue() {
+        use std::io::Write;
+
+        let (ours, mut guests) = UnixStream::pair().expect("a pair");
+        let (sender, events) = std::sync::mpsc::channel();
+        follow(ours, sender);
+        let storm = "failed x.service: no\nup\ninitrd\nreported\nexecuted 1\nuserspace\n";
+        guests
+            .write_all(storm.repeat(10_000).as_bytes())
+            .expect("write");
+        drop(guests);
+        // Ends when the port does.
+        let heard = events.iter().count();
+        assert_eq!(heard, MAX_FAILED + 5);
     }
 
     #[test]

@@ -16,31 +16,57 @@ const MAX_LOG_BYTES: u64 = 8 << 20;
 /// The most that is written to a file of the user's.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// A log in the VM directory, with one predecessor.
+/// A log in the VM directory, with one predecessor. That what came before these is gone is said.
 pub(super) struct Log {
+    /// What it is the log of.
+    what: &'static str,
     path: PathBuf,
     file: File,
     written: u64,
+    begun_anew: u32,
+    events: Sender<Event>,
 }
 
 impl Log {
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(super) fn create(
+        what: &'static str,
+        path: &Path,
+        events: Sender<Event>,
+    ) -> io::Result<Self> {
         // That of an earlier start of the same container.
         if_exists(fs::remove_file(earlier(path)))?;
         Ok(Self {
+            what,
             path: path.to_owned(),
             file: open(path)?,
             written: 0,
+            begun_anew: 0,
+            events,
         })
+    }
+
+    fn begin_anew(&mut self) -> io::Result<()> {
+        fs::rename(&self.path, earlier(&self.path))?;
+        self.file = open(&self.path)?;
+        self.written = 0;
+        self.begun_anew = self.begun_anew.saturating_add(1);
+        // The first time, all is kept.
+        if self.begun_anew == 2 {
+            let text = format!(
+                "the {} is long: only its end is kept, 8 MiB at least",
+                self.what
+            );
+            // Nobody listens to a VM that has ended.
+            let _ = self.events.send(Event::Warning(text));
+        }
+        Ok(())
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.written + bytes.len() as u64 > MAX_LOG_BYTES {
-            fs::rename(&self.path, earlier(&self.path))?;
-            self.file = open(&self.path)?;
-            self.written = 0;
+            self.begin_anew()?;
         }
         let n = self.file.write(bytes)?;
         self.written += n as u64;
@@ -122,13 +148,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_has_a_bound() {
+    fn the_log_has_a_bound_and_that_it_was_cut_is_said_once() {
+        let (sender, events) = channel();
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("console.log");
-        let mut log = Log::create(&path).expect("create");
+        let mut log = Log::create("console", &path, sender).expect("create");
         let block = vec![b'x'; 1 << 20];
-        for _ in 0..20 {
+        for written in 1..40 {
             log.write_all(&block).expect("write");
+            let said = matches!(events.try_recv(), Ok(Event::Warning(_)));
+            // The first byte that is lost is that of the third file's beginning.
+            assert_eq!(said, written == 17, "after {written} MiB");
         }
         let total: u64 = fs::read_dir(dir.path())
             .expect("read")

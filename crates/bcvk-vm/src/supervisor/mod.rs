@@ -9,6 +9,8 @@ mod boot;
 mod children;
 mod console;
 mod control;
+#[cfg(test)]
+mod fuzz;
 mod journal;
 mod keep;
 mod ports;
@@ -17,6 +19,7 @@ mod qemu;
 mod rights;
 mod run;
 mod sshd;
+mod streams;
 mod swap;
 mod tail;
 pub mod virtiofs;

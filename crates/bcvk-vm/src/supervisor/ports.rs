@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::Event;
 use super::journal::JournalText;
 use super::keep::{Capped, Log};
+use super::streams::Streams;
 use crate::guest::port;
 use crate::host::VmDir;
 use crate::spec::{CONTAINER_LOGS, KeptLogs, Lifetime, Stream, VmSpec};
@@ -80,11 +81,13 @@ fn commands_own_the_streams(spec: &VmSpec) -> bool {
 pub(super) fn console_outs(
     spec: &VmSpec,
     dir: &VmDir,
+    streams: &Streams,
     events: &Sender<Event>,
 ) -> io::Result<Vec<Out>> {
-    let mut outs = vec![Out::boxed(Log::create(&dir.console_log())?)];
+    let log = Log::create("console", &dir.console_log(), events.clone())?;
+    let mut outs = vec![Out::boxed(log)];
     if spec.output == Stream::Console && !commands_own_the_streams(spec) {
-        outs.push(Out::boxed(io::stdout()));
+        outs.push(Out::boxed(streams.counted(io::stdout())));
     }
     if let Some(logs) = kept(spec, Stream::Console) {
         outs.push(log_file(logs, "console.txt", events)?);
@@ -97,16 +100,17 @@ pub(super) fn outs(
     port: &Port,
     spec: &VmSpec,
     dir: &VmDir,
+    streams: &Streams,
     events: &Sender<Event>,
 ) -> io::Result<Vec<Out>> {
     let [stdout, stderr] = dir.command_streams();
     let mut outs = Vec::new();
     match &port.carries {
         Carries::CommandOutput if commands_own_the_streams(spec) => {
-            outs.push(Out::boxed(io::stdout()));
+            outs.push(Out::boxed(streams.counted(io::stdout())));
         }
         Carries::CommandErrors if commands_own_the_streams(spec) => {
-            outs.push(Out::boxed(io::stderr()));
+            outs.push(Out::boxed(streams.counted(io::stderr())));
         }
         Carries::CommandOutput => outs.push(Out::Fifo(stdout)),
         Carries::CommandErrors => outs.push(Out::Fifo(stderr)),
@@ -120,9 +124,10 @@ pub(super) fn outs(
                 outs.push(log_file(logs, "journal.json", events)?);
             }
             if spec.output == Stream::Journal {
-                let log = Log::create(&dir.journal_log())?;
+                let log = Log::create("journal", &dir.journal_log(), events.clone())?;
                 outs.push(Out::boxed(JournalText::new(log)));
-                outs.push(Out::boxed(JournalText::new(io::stdout())));
+                let stdout = streams.counted(io::stdout());
+                outs.push(Out::boxed(JournalText::new(stdout)));
             }
         }
         Carries::File { container, host } => {

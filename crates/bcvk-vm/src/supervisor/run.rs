@@ -259,10 +259,7 @@ impl Supervisor {
                 BANNER_GRACE,
             ),
             Message::Failed(unit) => {
-                const MAX_REPORTS: usize = 50;
-                if self.failed_units.len() < MAX_REPORTS {
-                    self.failed_units.push(unit);
-                }
+                self.failed_units.push(unit);
                 self.expect_failure("the guest could not start its services", RESTART_GRACE);
             }
             Message::Reported => {

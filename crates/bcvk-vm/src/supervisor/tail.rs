@@ -8,6 +8,9 @@ use crate::status::printable;
 /// Lines kept for a failure's report.
 const LINES: usize = 30;
 
+/// Characters of a line that are kept.
+const LINE: usize = 1024;
+
 /// The last lines, shared between their reader and the main loop.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
@@ -21,7 +24,7 @@ impl Tail {
 
     /// Adds a line, unless it is blank.
     pub(super) fn push(&self, line: &str) {
-        let line = printable(line);
+        let line: String = printable(line).chars().take(LINE).collect();
         if line.trim().is_empty() {
             return;
         }

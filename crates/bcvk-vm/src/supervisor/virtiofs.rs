@@ -168,12 +168,12 @@ fn drop_capabilities(read_only: bool) -> io::Result<()> {
     let wanted = if read_only {
         CapabilitySet::DAC_OVERRIDE
     } else {
-        // What virtiofsd itself keeps (its main.rs); MKNOD only where podman grants it.
+        // What virtiofsd itself keeps (its main.rs), but for MKNOD: a device in a share would be
+        // the host's to anybody there who may open it. FIFOs and sockets need no capability.
         CapabilitySet::CHOWN
             | CapabilitySet::DAC_OVERRIDE
             | CapabilitySet::FOWNER
             | CapabilitySet::FSETID
-            | CapabilitySet::MKNOD
             | CapabilitySet::SETFCAP
             | CapabilitySet::SETGID
             | CapabilitySet::SETUID

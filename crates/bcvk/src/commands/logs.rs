@@ -1,10 +1,11 @@
 //! `bcvk ephemeral logs`.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{GuestLog, HostError, SignalSource, WatchEvent, Watcher};
+use bcvk_vm::status::StatusReader;
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
@@ -22,24 +23,30 @@ pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     if args.journal {
         journal(args, ui)
     } else {
-        console(args)
+        console(args, ui)
     }
 }
 
-fn console(args: &Logs) -> Result<ExitCode, HostError> {
+fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     let vm = find::any(&args.name)?;
     let mut log = GuestLog::console(&vm.dir);
-    let mut out = GuestOutput::new();
-    if args.follow && vm.running {
-        return follow(&vm, &mut log, &mut out);
+    let mut out = GuestOutput::to(io::stdout());
+    let code = if args.follow && vm.running {
+        follow(&vm, &mut log, &mut out)?
+    } else {
+        let length = log.length().map_err(HostError::io("read the console"))?;
+        // A reader that has gone away (`logs … | head`) is no error.
+        let _ = io::copy(&mut log.take(length), &mut out);
+        ExitCode::SUCCESS
+    };
+    // That it does not begin at the beginning, where that is so.
+    if let Ok(Some(status)) = StatusReader::new(vm.dir.path()).read() {
+        ui.warnings(&status.warnings);
     }
-    let length = log.length().map_err(HostError::io("read the console"))?;
-    // A reader that has gone away (`logs … | head`) is no error.
-    let _ = io::copy(&mut log.take(length), &mut out);
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
-fn follow(vm: &Found, log: &mut GuestLog, out: &mut GuestOutput) -> Result<ExitCode, HostError> {
+fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCode, HostError> {
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
     let mut ended = false;
@@ -73,7 +80,7 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         // Without the second, following shows the last ten lines alone.
         words.extend(["--follow", "--no-tail"]);
     }
-    let command = GuestCommand::start(&vm, &words, GuestOutput::new(), &watcher)?;
+    let command = GuestCommand::start(&vm, &words, GuestOutput::to(io::stdout()), &watcher)?;
     let (end, _, stderr) = command.wait(&mut watcher, None, POWER_OFF);
     match end {
         End::Exited(0) => Ok(ExitCode::SUCCESS),

@@ -41,7 +41,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
         Verb::Run(args) => run::run(&args, ui),
         Verb::RunSsh(args) => run_ssh::run_ssh(&args, ui),
         Verb::Ssh(args) => ssh::ssh(&args, ui),
-        Verb::Ps(args) => ps::ps(&args),
+        Verb::Ps(args) => ps::ps(&args, ui),
         Verb::Stop(args) => manage::stop(&args),
         Verb::Rm(args) => manage::rm(&args),
         Verb::RmAll(args) => manage::rm_all(&args, ui),

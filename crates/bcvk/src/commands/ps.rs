@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::cli::Ps;
-use crate::ui;
+use crate::ui::{self, Ui};
 
 /// One VM, with podman's keys and ours.
 #[derive(Debug, Serialize)]
@@ -39,7 +39,7 @@ struct Row {
     ssh: Option<String>,
 }
 
-pub(super) fn ps(args: &Ps) -> Result<ExitCode, HostError> {
+pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
     let rows: Vec<Row> = context
         .podman
@@ -52,9 +52,7 @@ pub(super) fn ps(args: &Ps) -> Result<ExitCode, HostError> {
         })
         .collect();
     if args.json || args.format.as_deref() == Some("json") {
-        let json = serde_json::to_string_pretty(&rows)
-            .map_err(|e| HostError::io("print JSON")(e.into()))?;
-        ui::print(&format!("{json}\n"));
+        ui.json(&rows)?;
     } else {
         ui::print(&ui::table(
             &["NAME", "IMAGE", "STATE", "UPTIME", "MEMORY", "VCPUS", "SSH"],

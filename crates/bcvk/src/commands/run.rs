@@ -10,7 +10,7 @@ use bcvk_vm::status::Phase;
 use super::plan::Manner;
 use super::start::{Begun, start};
 use crate::cli::Run;
-use crate::ui::{self, Ui};
+use crate::ui::{self, GuestOutput, Ui};
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     let manner = Manner {
@@ -100,9 +100,9 @@ fn attached(
         let log = started.log(stream);
         if executes {
             // Standard output is the command's.
-            LogFollower::start(log, io::stderr())
+            LogFollower::start(log, GuestOutput::to(io::stderr()))
         } else {
-            LogFollower::start(log, io::stdout())
+            LogFollower::start(log, GuestOutput::to(io::stdout()))
         }
     });
     let output = executes.then(|| CommandOutput::start(&started.dir, io::stdout(), io::stderr()));

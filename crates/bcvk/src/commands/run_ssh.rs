@@ -14,7 +14,7 @@ use bcvk_vm::status::Phase;
 use super::plan::Manner;
 use super::start::{Begun, start};
 use crate::cli::RunSsh;
-use crate::ui::Ui;
+use crate::ui::{GuestOutput, Ui};
 
 /// How long ssh may take to notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
@@ -58,7 +58,8 @@ fn session(
 ) -> Result<ExitCode, HostError> {
     let shown = args.vm.shown();
     let mut progress = ui.progress(shown.is_none());
-    let log = shown.map(|stream| LogFollower::start(started.log(stream), std::io::stderr()));
+    let log = shown
+        .map(|stream| LogFollower::start(started.log(stream), GuestOutput::to(std::io::stderr())));
     let ready = watcher.wait(
         Target::Phase(Phase::Ready),
         Some(args.vm.timeout.duration()),

@@ -30,16 +30,14 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn of(error: &HostError) -> Self {
-        let mut report = Self {
-            message: error.to_string(),
+        // Whatever came from outside (guest, image, podman) must not steer the terminal.
+        Self {
+            message: printable(&error.to_string()),
             causes: causes(error),
             details: details(error),
-            hint: hint(error),
+            hint: hint(error).map(|hint| printable(&hint)),
             code: code(error),
-        };
-        // Whatever came from outside (guest, image, podman) must not steer the terminal.
-        report.message = printable(&report.message);
-        report
+        }
     }
 }
 
@@ -221,7 +219,7 @@ fn hint(error: &HostError) -> Option<String> {
             let hint = failure.as_deref().and_then(|f| f.hint.as_deref());
             hint.map_or_else(
                 || format!("`bcvk ephemeral logs {name}` shows its console, if it was kept"),
-                printable,
+                str::to_owned,
             )
         }
         HostError::UnitNotActive { name, unit, .. } => {
@@ -273,7 +271,7 @@ fn file_hint(error: &HostError) -> Option<String> {
 }
 
 fn vm_hint(failure: &Failure) -> Option<String> {
-    let hint = failure.hint.as_deref().map(printable);
+    let hint = failure.hint.clone();
     let unready_guest = failure.kind == FailureKind::Guest && failure.phase < Phase::Ready;
     hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
 }

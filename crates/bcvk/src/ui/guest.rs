@@ -1,4 +1,4 @@
-//! What a guest wrote, on standard output.
+//! What a guest wrote, on a standard stream.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,28 +6,29 @@ use bcvk_vm::status::PrintableStream;
 
 /// Byte for byte for a program that reads it, and without control characters for a terminal.
 #[derive(Debug)]
-pub(crate) struct GuestOutput {
+pub(crate) struct GuestOutput<W> {
+    out: W,
     filter: Option<PrintableStream>,
 }
 
-impl GuestOutput {
-    pub(crate) fn new() -> Self {
-        let filter = io::stdout().is_terminal();
+impl<W: Write + IsTerminal> GuestOutput<W> {
+    pub(crate) fn to(out: W) -> Self {
+        let filter = out.is_terminal();
         Self {
+            out,
             filter: filter.then(PrintableStream::default),
         }
     }
 }
 
-impl Write for GuestOutput {
+impl<W: Write> Write for GuestOutput<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut out = io::stdout().lock();
         match &mut self.filter {
-            Some(filter) => out.write_all(filter.feed(bytes).as_bytes())?,
-            None => out.write_all(bytes)?,
+            Some(filter) => self.out.write_all(filter.feed(bytes).as_bytes())?,
+            None => self.out.write_all(bytes)?,
         }
         // A prompt is no whole line, and somebody may be waiting for it.
-        out.flush()?;
+        self.out.flush()?;
         Ok(bytes.len())
     }
 

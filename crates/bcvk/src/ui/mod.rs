@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Launch};
 use bcvk_vm::shell;
-use bcvk_vm::status::printable;
+use bcvk_vm::status::{printable, steers};
 use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -62,7 +62,7 @@ impl Ui {
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), HostError> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|e| HostError::io("print JSON")(e.into()))?;
-        print(&format!("{}\n", without_c1(&text)));
+        print(&format!("{}\n", harmless(&text)));
         Ok(())
     }
 
@@ -159,15 +159,21 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     text
 }
 
-/// JSON in which the control characters that it may have as they are (U+007F to U+009F) are
-/// escaped: some of what it tells is a guest's, and a terminal obeys them.
-fn without_c1(json: &str) -> String {
-    json.chars()
-        .map(|c| match c {
-            '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
-            c => c.to_string(),
-        })
-        .collect()
+/// JSON in which what it may have as it is, but a terminal obeys, is escaped too: some of what it
+/// tells is a guest's. The line feeds are its own layout.
+fn harmless(json: &str) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) && c != '\n' {
+            // Writing into a String cannot fail. All that steers is in the basic plane.
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Bytes as podman shows them: `1.3 GB`.
@@ -246,8 +252,8 @@ mod tests {
 
     #[test]
     fn json_has_no_control_characters() {
-        let json = serde_json::to_string("a\u{9b}b\u{1b}ä").expect("serialise");
-        assert_eq!(without_c1(&json), r#""a\u009bb\u001bä""#);
+        let json = serde_json::to_string_pretty(&["a\u{9b}b\u{1b}ä\u{202e}"]).expect("serialise");
+        assert_eq!(harmless(&json), "[\n  \"a\\u009bb\\u001bä\\u202e\"\n]");
     }
 
     #[test]

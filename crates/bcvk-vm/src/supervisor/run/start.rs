@@ -18,6 +18,7 @@ use crate::supervisor::prepare::{Prepared, fd_path};
 use crate::supervisor::qemu::monitor::Monitor;
 use crate::supervisor::qemu::{self, Machine};
 use crate::supervisor::sshd::{Ports, Sshd};
+use crate::supervisor::streams::Streams;
 use crate::supervisor::virtiofs::ServeOptions;
 use crate::supervisor::{console, control, ports, swap};
 
@@ -75,7 +76,8 @@ impl Supervisor {
         let (monitor, qemu_monitor) = UnixStream::pair()?;
         let ports = Ports::free()?;
         let disks = self.open_disks()?;
-        let (carriers, qemu_ports) = self.open_ports()?;
+        let streams = Streams::new(self.sender.clone());
+        let (carriers, qemu_ports) = self.open_ports(&streams)?;
         let args = qemu::args(&Machine {
             spec: &self.spec,
             kernel: fd_path(&prepared.kernel),
@@ -113,7 +115,7 @@ impl Supervisor {
         if self.spec.console == Console::Interactive {
             console::feed_stdin(console.try_clone()?);
         }
-        let outs = ports::console_outs(&self.spec, &self.dir, &self.sender)?;
+        let outs = ports::console_outs(&self.spec, &self.dir, &streams, &self.sender)?;
         let console = console::follow(console, outs, self.sender.clone());
         control::follow(control, self.sender.clone());
         let monitor = Monitor::follow(&monitor, self.sender.clone())?;
@@ -151,12 +153,12 @@ impl Supervisor {
     }
 
     /// Starts to carry what comes through the VM's ports; returns QEMU's ends too.
-    fn open_ports(&self) -> io::Result<(Vec<JoinHandle<()>>, Vec<UnixStream>)> {
+    fn open_ports(&self, streams: &Streams) -> io::Result<(Vec<JoinHandle<()>>, Vec<UnixStream>)> {
         let mut carriers = Vec::new();
         let mut qemus = Vec::new();
         for port in ports::ports(&self.spec) {
             let (ours, qemu) = UnixStream::pair()?;
-            let places = ports::outs(&port, &self.spec, &self.dir, &self.sender)?;
+            let places = ports::outs(&port, &self.spec, &self.dir, streams, &self.sender)?;
             carriers.push(ports::carry(ours, places));
             qemus.push(qemu);
         }
