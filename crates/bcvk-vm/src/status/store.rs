@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Event, Failure, Phase, Status, Timestamp};
+use super::{Event, Failure, Phase, Status, Timestamp, printable};
 use crate::missing::if_exists;
 
 const STATUS: &str = "status.json";
@@ -12,7 +12,12 @@ const EVENTS: &str = "events.jsonl";
 
 /// A container under hostile control may write anything into the VM directory; the host reads no
 /// more than this.
-const MAX_STATUS_BYTES: u64 = 256 * 1024;
+const MAX_STATUS_BYTES: u64 = 512 * 1024;
+
+/// Longest text that is written, and the most of a kind. Guests and images put into these what they
+/// like, and all of them, doubled by JSON's escapes, have to be less than the host reads.
+const MAX_TEXT_BYTES: usize = 1024;
+const MAX_TEXTS: usize = 50;
 
 /// The supervisor's side: the only writer.
 #[derive(Debug)]
@@ -81,7 +86,7 @@ impl StatusWriter {
     /// Records why the VM ends. The first failure is the cause; later ones follow from it.
     pub fn fail(&mut self, failure: Failure) -> io::Result<()> {
         if self.status.failure.is_none() {
-            self.status.failure = Some(failure);
+            self.status.failure = Some(cut(failure));
         }
         self.replace()
     }
@@ -103,6 +108,29 @@ impl StatusWriter {
         fs::write(&new, serde_json::to_vec_pretty(&self.status)?)?;
         fs::rename(&new, self.dir.join(STATUS))
     }
+}
+
+/// The failure in as many words as the host reads.
+fn cut(failure: Failure) -> Failure {
+    let all = |texts: Vec<String>| texts.iter().take(MAX_TEXTS).map(|t| cut_text(t)).collect();
+    Failure {
+        message: cut_text(&failure.message),
+        causes: all(failure.causes),
+        hint: failure.hint.as_deref().map(cut_text),
+        failed_units: all(failure.failed_units),
+        console_tail: all(failure.console_tail),
+        ..failure
+    }
+}
+
+fn cut_text(text: &str) -> String {
+    let mut text = printable(text);
+    if text.len() > MAX_TEXT_BYTES {
+        let end = (0..=MAX_TEXT_BYTES).rfind(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
+    }
+    text
 }
 
 /// The host's side.
@@ -146,6 +174,25 @@ mod tests {
             failed_units: vec![],
             console_tail: vec![],
         }
+    }
+
+    #[test]
+    fn the_host_can_read_whatever_guest_and_image_have_said() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut writer = StatusWriter::create(dir.path()).expect("create");
+        let endless = vec!["\"\\\u{1b}é".repeat(1000); 200];
+        writer
+            .fail(Failure {
+                causes: endless.clone(),
+                hint: Some(endless.concat()),
+                failed_units: endless.clone(),
+                console_tail: endless,
+                ..failure("message")
+            })
+            .expect("fail");
+        let status = StatusReader::new(dir.path()).read().expect("read");
+        let failure = status.and_then(|status| status.failure).expect("a failure");
+        assert!(failure.causes[0].ends_with('…') && failure.causes[0].len() < 1030);
     }
 
     #[test]
