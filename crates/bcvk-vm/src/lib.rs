@@ -19,3 +19,4 @@ pub mod spec;
 pub mod ssh;
 pub mod status;
 pub mod supervisor;
+mod untrusted;

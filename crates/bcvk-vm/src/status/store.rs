@@ -1,11 +1,12 @@
 //! The files behind [`Status`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Event, Failure, Phase, Status, Timestamp, printable};
 use crate::missing::if_exists;
+use crate::untrusted;
 
 const STATUS: &str = "status.json";
 const EVENTS: &str = "events.jsonl";
@@ -150,11 +151,9 @@ impl StatusReader {
 
     /// The present state; `None` before the supervisor has written one.
     pub fn read(&self) -> io::Result<Option<Status>> {
-        let Some(file) = if_exists(File::open(&self.path))? else {
+        let Some(text) = if_exists(untrusted::read(&self.path, MAX_STATUS_BYTES))? else {
             return Ok(None);
         };
-        let mut text = Vec::new();
-        file.take(MAX_STATUS_BYTES).read_to_end(&mut text)?;
         Ok(Some(serde_json::from_slice(&text)?))
     }
 }
