@@ -310,11 +310,16 @@ fn add_commands(tree: &mut Tree, commands: &[String]) {
 }
 
 fn share_mount(share: &Share) -> String {
-    include_str!("units/share.mount")
-        .replace("@HOST@", &specifiers(&share.host))
-        .replace("@TAG@", &share.tag.replace('%', "%%"))
-        .replace("@WHERE@", &specifiers(&share.guest_path))
-        .replace("@OPTIONS@", if share.read_only { "ro" } else { "rw" })
+    let template = include_str!("units/share.mount");
+    // In one pass: a path may look like one of these names.
+    let parts = template.split('@').map(|part| match part {
+        "HOST" => specifiers(&share.host),
+        "TAG" => share.tag.replace('%', "%%"),
+        "WHERE" => specifiers(&share.guest_path),
+        "OPTIONS" => if share.read_only { "ro" } else { "rw" }.to_owned(),
+        text => text.to_owned(),
+    });
+    parts.collect()
 }
 
 /// A path in a unit file, where `%` starts a specifier and a line break ends the value.
@@ -353,12 +358,12 @@ fn environment(env: &[EnvVar]) -> String {
 fn manager_env(env: &[EnvVar]) -> String {
     env.iter()
         .map(|var| {
-            let value = var
-                .value
+            let assignment = var
+                .to_string()
                 .replace('\\', "\\\\")
                 .replace('"', "\\\"")
                 .replace('%', "%%");
-            format!("\"{}={value}\"", var.name)
+            format!("\"{assignment}\"")
         })
         .collect::<Vec<_>>()
         .join(" ")

@@ -17,7 +17,7 @@ use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::host::VmDir;
-use crate::spec::{CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec};
+use crate::spec::{CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec, fits_unit};
 use crate::status::{Failure, FailureKind, Phase};
 
 /// The largest UKI, or packed kernel, that is read into memory. Distributions' have at most a few
@@ -139,6 +139,10 @@ fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
     for share in &mut spec.shares {
         if !share.guest_path.starts_with("/run") {
             share.guest_path = root.resolve(&share.guest_path)?;
+            if !fits_unit(&share.guest_path) {
+                let text = format!("{} cannot be a mount point", share.guest_path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
         }
         if share.needs_mount_point() {
             root.create_dir_all(&share.guest_path)?;

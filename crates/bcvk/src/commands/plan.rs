@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::podman::{Podman, check_path};
 use bcvk_vm::host::{
     HostError, ImageInfo, Launch, ResolvedDisk, Tool, choose_accelerator, find_tool, host_memory,
     output_directory, output_file, read_ignition, read_units, resolve_disk,
@@ -51,10 +51,7 @@ pub(super) fn plan(
     let units = units.transpose()?.unwrap_or_default();
     let ignition = options.ignition.as_deref().map(read_ignition);
     let ignition = ignition.transpose()?;
-    let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
-    if commands_alone && options.output == Some(Stream::Journal) {
-        return Err(SpecError::JournalOverCommand.into());
-    }
+    check_output(options, manner)?;
     let publish = published(options)?;
     let env = environment(&options.env)?;
     let (vcpus, memory) = size(options);
@@ -129,9 +126,13 @@ pub(super) fn plan(
         logs,
         serial_ports,
     };
+    let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    spec.host_paths()
+        .chain([&*exe, context.dirs.path()])
+        .try_for_each(check_path)?;
     Ok(Launch {
         spec,
-        exe: env::current_exe().map_err(HostError::io("find bcvk's own file"))?,
+        exe,
         remove: manner.remove,
         interactive: manner.interactive,
         tty: manner.tty,
@@ -142,6 +143,14 @@ pub(super) fn plan(
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
         ignition,
     })
+}
+
+fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
+    let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
+    if commands_alone && options.output == Some(Stream::Journal) {
+        return Err(SpecError::JournalOverCommand);
+    }
+    Ok(())
 }
 
 fn size(options: &VmOptions) -> (u32, MemorySize) {
