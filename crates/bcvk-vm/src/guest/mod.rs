@@ -4,6 +4,8 @@
 //! the image's initramfs.
 
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod port;
 pub mod rooted;
 mod storage;

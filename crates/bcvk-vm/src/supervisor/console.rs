@@ -105,13 +105,13 @@ fn pass_keys_on() -> io::Result<()> {
 
 /// Splits the stream into lines and finds what matters in them.
 #[derive(Debug, Default)]
-struct Scanner {
+pub(super) struct Scanner {
     line: Vec<u8>,
     seen_any: bool,
 }
 
 impl Scanner {
-    fn feed(&mut self, bytes: &[u8], tail: &Tail) -> Vec<Sign> {
+    pub(super) fn feed(&mut self, bytes: &[u8], tail: &Tail) -> Vec<Sign> {
         let mut signs = Vec::new();
         if !self.seen_any && !bytes.is_empty() {
             self.seen_any = true;

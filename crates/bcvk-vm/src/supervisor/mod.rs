@@ -9,6 +9,8 @@ mod boot;
 mod children;
 mod console;
 mod control;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal;
 mod keep;
 mod ports;
