@@ -10,8 +10,8 @@ seconds=${1:-300}
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 # The sanitizer's options are for nightly compilers; this lets a stable one take them.
 export RUSTC_BOOTSTRAP=1
+# shellcheck disable=SC2046 # names, each of one word
 [ $# -gt 0 ] || set -- $(cargo fuzz list)
-cargo fuzz build
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
