@@ -32,6 +32,7 @@ fn what_is_given_arrives_as_it_is() {
             &format!("--log-dir=console={}", at("logs")),
             &format!("--virtio-serial-out=-out:{}", at("out")),
             &format!("--env=ODD={ODD_LINE}"),
+            "--env=QUOTED=\"a' \\",
             &format!("--karg=odd=\"{ODD_LINE}\""),
         ],
         images::trixie(),
@@ -62,9 +63,10 @@ fn what_is_given_arrives_as_it_is() {
         assert!(console.contains("Linux version"));
     });
     checks.check("an environment variable, for sessions and services", || {
-        assert_eq!(vm.sh("printf %s \"$ODD\""), ODD_LINE);
-        let service = "systemd-run --quiet --pipe --wait sh -c 'printf %s \"$ODD\"'";
-        assert_eq!(vm.sh(service), ODD_LINE);
+        let both = format!("{ODD_LINE}\n\"a' \\");
+        assert_eq!(vm.sh("printenv ODD QUOTED"), both);
+        let service = "systemd-run --quiet --pipe --wait printenv ODD QUOTED";
+        assert_eq!(vm.sh(service), both);
     });
     checks.check("a kernel argument", || {
         let cmdline = vm.sh("cat /proc/cmdline");

@@ -349,10 +349,12 @@ fn unit_name(path: &Path) -> String {
     name
 }
 
-/// Lines of `/etc/environment` (`pam_env(8)`), which sessions read.
+/// Lines of `/etc/environment` (`pam_env(8)`), which sessions read. Between quotes it leaves blanks,
+/// quotes and a backslash at the end alone (Linux-PAM, modules/pam_env/pam_env.c); it has no way to
+/// write a `#`, which begins a comment.
 fn environment(env: &[EnvVar]) -> String {
     env.iter()
-        .map(|var| format!("{}={}\n", var.name, var.value))
+        .map(|var| format!("{}='{}'\n", var.name, var.value))
         .collect()
 }
 
@@ -531,5 +533,18 @@ mod tests {
             value: r#"100% "b" \c"#.into(),
         };
         assert_eq!(manager_env(&[env]), r#""A=100%% \"b\" \\c""#);
+    }
+
+    #[test]
+    fn environment_values_survive_pams_quoting() {
+        for (value, line) in [
+            ("\"b\" c", "A='\"b\" c'\n"),
+            ("it's", "A='it's'\n"),
+            ("end\\", "A='end\\'\n"),
+            ("", "A=''\n"),
+        ] {
+            let (name, value) = ("A".into(), value.into());
+            assert_eq!(environment(&[EnvVar { name, value }]), line);
+        }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn plan(
     let ignition = ignition.transpose()?;
     check_output(options, manner)?;
     let publish = published(options)?;
-    let env = environment(&options.env)?;
+    let env = environment(&options.env, ui)?;
     let (vcpus, memory) = size(options);
     check_memory(memory)?;
     let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
@@ -255,11 +255,18 @@ fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share,
     })
 }
 
-fn environment(words: &[String]) -> Result<Vec<EnvVar>, HostError> {
+fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
     let mut env = Vec::new();
     for word in words {
         let var = EnvVar::parse(word, |name| env::var(name).ok()).map_err(in_option("--env"))?;
         env.extend(var);
+    }
+    for var in env.iter().filter(|var| var.value.contains('#')) {
+        ui.notice(&format!(
+            "sessions see {} only up to its '#', which begins a comment in /etc/environment; \
+             services see all of it",
+            var.name
+        ));
     }
     Ok(env)
 }
