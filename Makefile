@@ -9,7 +9,7 @@ bcvk := target/release/bcvk
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture bench lint install clean
+.PHONY: help setup build images demo test torture bench fuzz lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,11 +48,14 @@ torture: ## kill and stop every part of a VM at every moment, and see what is le
 bench: ## compare with the same VM started by hand
 	cargo run --release -p xtask -- bench
 
+fuzz: ## fuzz every parser, SECONDS each (300); installs cargo-fuzz if it is missing
+	@fuzz/run.sh $(SECONDS)
+
 # shellcheck is no part of the set-up; where it is there, use it.
 lint: ## formatting, clippy, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run $(images)/*.sh
+	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run fuzz/*.sh $(images)/*.sh
 
 install: build ## install to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $(bcvk) $(DESTDIR)$(PREFIX)/bin/bcvk

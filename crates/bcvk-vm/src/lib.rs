@@ -9,8 +9,12 @@
 //! - [`ssh`]: keys and the client's configuration
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
-//! - [`missing`], [`shell`]: a helper each for files and command lines
+//! - [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
+//!
+//! Above all of them, in tests and fuzzing only: `fuzzing`, each parser of what others wrote.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod guest;
 pub mod host;
 pub mod missing;
@@ -19,3 +23,4 @@ pub mod spec;
 pub mod ssh;
 pub mod status;
 pub mod supervisor;
+mod untrusted;

@@ -121,7 +121,7 @@ fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
 }
 
 /// The last value of `key` in lines of `KEY=VALUE`, without quotes.
-fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     let value = text
         .lines()
         .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))

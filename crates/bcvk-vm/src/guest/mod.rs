@@ -4,6 +4,8 @@
 //! the image's initramfs.
 
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod port;
 pub mod rooted;
 mod storage;
@@ -310,11 +312,16 @@ fn add_commands(tree: &mut Tree, commands: &[String]) {
 }
 
 fn share_mount(share: &Share) -> String {
-    include_str!("units/share.mount")
-        .replace("@HOST@", &specifiers(&share.host))
-        .replace("@TAG@", &share.tag.replace('%', "%%"))
-        .replace("@WHERE@", &specifiers(&share.guest_path))
-        .replace("@OPTIONS@", if share.read_only { "ro" } else { "rw" })
+    let template = include_str!("units/share.mount");
+    // In one pass: a path may look like one of these names.
+    let parts = template.split('@').map(|part| match part {
+        "HOST" => specifiers(&share.host),
+        "TAG" => share.tag.replace('%', "%%"),
+        "WHERE" => specifiers(&share.guest_path),
+        "OPTIONS" => if share.read_only { "ro" } else { "rw" }.to_owned(),
+        text => text.to_owned(),
+    });
+    parts.collect()
 }
 
 /// A path in a unit file, where `%` starts a specifier and a line break ends the value.
@@ -342,10 +349,12 @@ fn unit_name(path: &Path) -> String {
     name
 }
 
-/// Lines of `/etc/environment` (`pam_env(8)`), which sessions read.
+/// Lines of `/etc/environment` (`pam_env(8)`), which sessions read. Between quotes it leaves blanks,
+/// quotes and a backslash at the end alone (Linux-PAM, modules/pam_env/pam_env.c); it has no way to
+/// write a `#`, which begins a comment.
 fn environment(env: &[EnvVar]) -> String {
     env.iter()
-        .map(|var| format!("{}={}\n", var.name, var.value))
+        .map(|var| format!("{}='{}'\n", var.name, var.value))
         .collect()
 }
 
@@ -353,12 +362,12 @@ fn environment(env: &[EnvVar]) -> String {
 fn manager_env(env: &[EnvVar]) -> String {
     env.iter()
         .map(|var| {
-            let value = var
-                .value
+            let assignment = var
+                .to_string()
                 .replace('\\', "\\\\")
                 .replace('"', "\\\"")
                 .replace('%', "%%");
-            format!("\"{}={value}\"", var.name)
+            format!("\"{assignment}\"")
         })
         .collect::<Vec<_>>()
         .join(" ")
@@ -524,5 +533,18 @@ mod tests {
             value: r#"100% "b" \c"#.into(),
         };
         assert_eq!(manager_env(&[env]), r#""A=100%% \"b\" \\c""#);
+    }
+
+    #[test]
+    fn environment_values_survive_pams_quoting() {
+        for (value, line) in [
+            ("\"b\" c", "A='\"b\" c'\n"),
+            ("it's", "A='it's'\n"),
+            ("end\\", "A='end\\'\n"),
+            ("", "A=''\n"),
+        ] {
+            let (name, value) = ("A".into(), value.into());
+            assert_eq!(environment(&[EnvVar { name, value }]), line);
+        }
     }
 }

@@ -23,6 +23,10 @@ const ATTEMPTS: u32 = 32;
 /// Longest symlink: `PATH_MAX` of `linux/limits.h`.
 const PATH_MAX: usize = 4096;
 
+/// The largest text file that is read. That of a distribution with the most to say, the list of a
+/// kernel's modules, has about 1 MiB.
+pub const MAX_TEXT: u64 = 16 << 20;
+
 /// A directory that is the `/` of every path looked up through it.
 ///
 /// Paths may be given with or without a leading `/`. Symlinks are followed, inside the tree only.
@@ -76,25 +80,31 @@ impl Rooted {
         self.lookup(path.as_ref(), flags).map(File::from)
     }
 
-    /// Reads a whole file.
+    /// Reads a whole file of at most `most` bytes.
     ///
     /// # Errors
-    /// As openat2(2) and read(2).
-    pub fn read(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    /// As openat2(2) and read(2); [`io::ErrorKind::FileTooLarge`].
+    pub fn read(&self, path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
         let path = path.as_ref();
         let mut content = Vec::new();
+        // Not by its size: a device has none, and no end either.
         self.open(path)?
+            .take(most.saturating_add(1))
             .read_to_end(&mut content)
             .map_err(|e| with_path(&e, path))?;
+        if content.len() as u64 > most {
+            return Err(with_path(&io::ErrorKind::FileTooLarge.into(), path));
+        }
         Ok(content)
     }
 
-    /// Reads a whole text file; bytes that are not UTF-8 become U+FFFD.
+    /// Reads a whole text file of at most [`MAX_TEXT`] bytes; those that are not UTF-8 become
+    /// U+FFFD.
     ///
     /// # Errors
     /// As [`Rooted::read`].
     pub fn read_text(&self, path: impl AsRef<Path>) -> io::Result<String> {
-        self.read(path)
+        self.read(path, MAX_TEXT)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -346,9 +356,17 @@ mod tests {
             assert!(if_exists(root.open(path)).expect("no error").is_none());
         }
         assert_eq!(kind(root.read_link("/usr")), io::ErrorKind::InvalidInput);
-        assert_eq!(kind(root.read("/usr")), io::ErrorKind::IsADirectory);
+        assert_eq!(kind(root.read("/usr", 1)), io::ErrorKind::IsADirectory);
         let said = root.open("/none").expect_err("an error").to_string();
         assert_eq!(said, "/none: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn no_more_is_read_than_was_asked_for() {
+        let (_dir, root) = tree();
+        let path = "/usr/lib/os-release";
+        assert_eq!(root.read(path, 6).expect("a file"), b"inside");
+        assert_eq!(kind(root.read(path, 5)), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

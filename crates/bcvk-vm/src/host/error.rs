@@ -22,6 +22,8 @@ pub enum HostError {
     QemuOutsideUsr(PathBuf),
     #[error("image {reference} does not exist here")]
     ImageMissing { reference: String },
+    #[error("{reference:?} cannot name an image")]
+    ImageName { reference: String },
     #[error("image {reference} could not be pulled")]
     PullFailed { reference: String },
     #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
@@ -80,6 +82,10 @@ pub enum HostError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "{0:?} cannot be given to a container: podman takes paths of UTF-8 text without carriage returns"
+    )]
+    PathNotText(PathBuf),
     #[error("run-ssh runs its command over SSH, not with --execute")]
     ExecuteOverSsh,
     #[error("a container named {name} already exists")]

@@ -103,7 +103,12 @@ impl ImageInfo {
         if !output.status.success() {
             let stderr = stderr_of(&output);
             // podman has one exit code for every failure here, so its words have to tell.
-            return if ["image not known", "no such image", "failed to find image"]
+            let no_name = ["invalid reference format", "repository name must"];
+            return if no_name.iter().any(|words| stderr.contains(words)) {
+                Err(HostError::ImageName {
+                    reference: reference.to_owned(),
+                })
+            } else if ["image not known", "no such image", "failed to find image"]
                 .iter()
                 .any(|words| stderr.contains(words))
             {
@@ -112,8 +117,16 @@ impl ImageInfo {
                 Err(failed(stderr))
             };
         }
-        let [found]: [Inspected; 1] = serde_json::from_slice(&output.stdout)
-            .map_err(|e| failed(format!("unexpected answer: {e}")))?;
+        Self::parse(&output.stdout, reference).map(Some)
+    }
+
+    /// Reads what `podman image inspect` has printed about `reference`.
+    pub(super) fn parse(json: &[u8], reference: &str) -> Result<Self, HostError> {
+        let [found]: [Inspected; 1] =
+            serde_json::from_slice(json).map_err(|e| HostError::Podman {
+                action: Operation::InspectImage,
+                stderr: format!("unexpected answer: {e}"),
+            })?;
         let arch = found
             .architecture
             .parse()
@@ -122,7 +135,7 @@ impl ImageInfo {
                 found: found.architecture.clone(),
             })?;
         let labels = found.labels.unwrap_or_default();
-        Ok(Some(Self {
+        Ok(Self {
             identity: ImageIdentity {
                 reference: reference.to_owned(),
                 id: found.id,
@@ -130,7 +143,7 @@ impl ImageInfo {
             arch,
             bootable: says_bootable(&labels),
             bytes: found.size,
-        }))
+        })
     }
 }
 

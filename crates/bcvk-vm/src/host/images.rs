@@ -51,7 +51,7 @@ impl BootableImage {
     }
 }
 
-fn bootable(json: &[u8]) -> serde_json::Result<Vec<BootableImage>> {
+pub(super) fn bootable(json: &[u8]) -> serde_json::Result<Vec<BootableImage>> {
     let all: Vec<BootableImage> = serde_json::from_slice(json)?;
     let mut images: Vec<BootableImage> = Vec::new();
     for image in all.into_iter().filter(|image| says_bootable(&image.labels)) {

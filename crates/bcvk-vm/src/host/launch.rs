@@ -15,7 +15,7 @@ use super::made::Made;
 use super::podman::{ContainerPlan, Podman, run_args, stderr_of};
 use super::vmdir::{VmDir, VmDirs, VmLock};
 use crate::host::{HostError, Operation};
-use crate::spec::{Accelerator, Lifetime, PortForward, Stream, VmSpec};
+use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
 use crate::status::{Phase, StatusReader};
 
@@ -33,7 +33,7 @@ pub struct Launch {
     /// Whether the container gets a terminal.
     pub tty: bool,
     /// `KEY=VALUE` labels of the user's.
-    pub labels: Vec<String>,
+    pub labels: Vec<Label>,
     /// The user's `--network`.
     pub network: Option<String>,
     /// Published ports, each with the container port that leads to the guest.

@@ -5,6 +5,8 @@ mod command;
 mod console;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod ignition;
 mod image;
 mod images;

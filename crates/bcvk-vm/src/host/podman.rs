@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -12,13 +13,9 @@ use serde::Deserialize;
 
 use crate::host::{HostError, Operation};
 use crate::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_LOGS, CONTAINER_VM_DIR, PortForward, Share, VmSpec,
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_LOGS, CONTAINER_VM_DIR, LABEL, LABEL_VM, Label,
+    PortForward, Share, VmName, VmSpec,
 };
-
-/// Marks containers that are bcvk's VMs; the key is the one that the existing bcvk uses.
-pub const LABEL: &str = "bcvk.ephemeral";
-/// Label that carries the id of the VM directory.
-pub const LABEL_VM: &str = "bcvk.vm";
 
 /// Seconds that `podman stop` leaves a guest for its shutdown before it kills the container.
 /// podman's own 10 are not enough for an emulated guest.
@@ -50,7 +47,7 @@ pub struct ContainerPlan<'a> {
     /// Whether a shell takes the supervisor's place, with the user at it.
     pub debug: bool,
     /// The user's `--label`s.
-    pub labels: &'a [String],
+    pub labels: &'a [Label],
     /// The user's `--network`.
     pub network: Option<&'a str>,
     /// The user's `--publish`es with the container ports chosen for them.
@@ -95,7 +92,7 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     args.pair("--label", format!("{LABEL}=1"));
     args.pair("--label", format!("{LABEL_VM}={}", plan.vm_id));
     for label in plan.labels {
-        args.pair("--label", label);
+        args.pair("--label", label.as_str());
     }
     if let Some(network) = plan.network {
         args.pair("--network", network);
@@ -177,8 +174,21 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     args.0
 }
 
+/// Refuses a path that would not arrive in a container as it is: the OCI runtime's configuration is
+/// JSON, in which other bytes become U+FFFD, and podman's CSV reader drops a carriage return before
+/// a line break.
+///
+/// # Errors
+/// [`HostError::PathNotText`].
+pub fn check_path(path: &Path) -> Result<(), HostError> {
+    match path.to_str() {
+        Some(text) if !text.contains('\r') => Ok(()),
+        _ => Err(HostError::PathNotText(path.to_owned())),
+    }
+}
+
 /// A bind mount for `--mount`. The value is CSV, so a field with a comma or a quote is quoted.
-fn bind(source: &Path, destination: &Path, read_only: bool) -> OsString {
+pub(super) fn bind(source: &Path, destination: &Path, read_only: bool) -> OsString {
     let mut arg = OsString::from("type=bind,");
     arg.push(csv_field("source=", source.as_os_str()));
     arg.push(",");
@@ -190,17 +200,18 @@ fn bind(source: &Path, destination: &Path, read_only: bool) -> OsString {
 }
 
 fn csv_field(key: &str, value: &OsStr) -> OsString {
-    let Some(text) = value.to_str() else {
-        // podman's CSV reader takes bytes as they are.
-        let mut field = OsString::from(key);
-        field.push(value);
-        return field;
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{key}{}\"", text.replace('"', "\"\"")).into()
+    let value = value.as_bytes();
+    let mut field = key.as_bytes().to_vec();
+    if value.iter().any(|byte| b",\"\n\r".contains(byte)) {
+        field.insert(0, b'"');
+        for &byte in value {
+            field.extend(std::iter::repeat_n(byte, 1 + usize::from(byte == b'"')));
+        }
+        field.push(b'"');
     } else {
-        format!("{key}{text}").into()
+        field.extend(value);
     }
+    OsString::from_vec(field)
 }
 
 fn publish_arg(forward: &PortForward, container_port: u16) -> String {
@@ -348,6 +359,10 @@ impl Podman {
 
     /// The container with this name or ID prefix, whatever it is.
     pub fn find(&self, name: &str) -> Result<Option<Container>, HostError> {
+        // What no container can be named is not worth a question, nor an expression for podman.
+        if name.parse::<VmName>().is_err() {
+            return Ok(None);
+        }
         let is_id = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
         // `name=` is a regular expression to podman; VM names contain no special character but
         // the dot, and the exact match below settles it.
@@ -382,8 +397,8 @@ impl Podman {
         let output = self
             .output(["info", "--format={{.Store.GraphRoot}}"])
             .map_err(HostError::io("run podman"))?;
-        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() && path.starts_with('/') {
+        let path = OsStr::from_bytes(output.stdout.trim_ascii());
+        if output.status.success() && Path::new(path).is_absolute() {
             Ok(path.into())
         } else {
             Err(HostError::Podman {
@@ -513,7 +528,7 @@ mod tests {
             interactive: false,
             tty: false,
             debug: false,
-            labels: &["team=os".to_owned()],
+            labels: &["team=os".parse().expect("label")],
             network: Some("none"),
             publish: &[(forward, 20_000)],
             kvm: true,
@@ -531,6 +546,23 @@ mod tests {
         );
         assert_eq!(at("/a,b"), "type=bind,\"source=/a,b\",destination=/x");
         assert_eq!(at("/a\"b"), "type=bind,\"source=/a\"\"b\",destination=/x");
+    }
+
+    #[test]
+    fn only_paths_that_podman_hands_on_unchanged_are_given_to_it() {
+        for path in ["/a b", "/a,b\"", "/é\n", "/$(x)"] {
+            check_path(Path::new(path)).expect(path);
+        }
+        let error = check_path(Path::new("/a\r\n")).expect_err("a carriage return");
+        assert!(
+            error.to_string().starts_with("\"/a\\r\\n\" cannot"),
+            "{error}"
+        );
+        let error = check_path(Path::new(OsStr::from_bytes(b"/\xff"))).expect_err("no UTF-8");
+        assert!(
+            error.to_string().starts_with("\"/\\xFF\" cannot"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -19,6 +19,11 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::missing::if_exists;
 use crate::spec::VmSpec;
+use crate::untrusted;
+
+/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
+/// line has at most 2 MiB (execve(2)).
+const MAX_SPEC_BYTES: u64 = 16 << 20;
 
 /// All VM directories of one user: `$XDG_RUNTIME_DIR/bcvk/vms`, or `/run/bcvk/vms` for root.
 #[derive(Debug, Clone)]
@@ -61,6 +66,12 @@ impl VmDirs {
         Ok(Self {
             root: private_dir(&root, uid)?,
         })
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
     }
 
     /// Makes a new directory with a fresh random id, and keeps it from being swept.
@@ -210,7 +221,7 @@ impl VmDir {
 
     /// Reads the spec back.
     pub fn read_spec(&self) -> io::Result<VmSpec> {
-        let text = fs::read(self.path.join("spec.json"))?;
+        let text = untrusted::read(&self.path.join("spec.json"), MAX_SPEC_BYTES)?;
         Ok(serde_json::from_slice(&text)?)
     }
 

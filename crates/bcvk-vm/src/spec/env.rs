@@ -11,7 +11,7 @@ use super::SpecError;
 pub struct EnvVar {
     /// Never empty, without `=`, spaces and control characters.
     pub name: String,
-    /// Any text without NUL; may be empty.
+    /// Any line of text without NUL; may be empty.
     pub value: String,
 }
 
@@ -22,7 +22,7 @@ impl EnvVar {
     ///
     /// # Errors
     /// [`SpecError::EnvSyntax`] without a proper name, [`SpecError::EnvPattern`] for podman's
-    /// `PREFIX*`.
+    /// `PREFIX*`, [`SpecError::EnvLines`] for a value of several lines.
     pub fn parse(
         text: &str,
         lookup: impl Fn(&str) -> Option<String>,
@@ -42,8 +42,15 @@ impl EnvVar {
                 value: text.to_owned(),
             });
         }
-        let value = value.map(str::to_owned).or_else(|| lookup(name));
-        Ok(value.map(|value| Self {
+        let Some(value) = value.map(str::to_owned).or_else(|| lookup(name)) else {
+            return Ok(None);
+        };
+        if value.contains(['\n', '\r']) {
+            return Err(SpecError::EnvLines {
+                name: name.to_owned(),
+            });
+        }
+        Ok(Some(Self {
             name: name.to_owned(),
             value,
         }))
@@ -88,6 +95,9 @@ mod tests {
                 parse(text),
                 Err(SpecError::EnvSyntax { value: text.into() })
             );
+        }
+        for text in ["A=b\nC=d", "A=b\r"] {
+            assert_eq!(parse(text), Err(SpecError::EnvLines { name: "A".into() }));
         }
         assert_eq!(
             parse("LC_*"),

@@ -94,9 +94,9 @@ pub enum SpecError {
         /// As given.
         value: String,
     },
-    /// A guest path that is the root, or climbs with `..`.
+    /// A guest path that is the root, climbs with `..`, or cannot stand in a mount unit.
     #[error(
-        "'{target}' cannot be a share's place in the guest: give an absolute path other than / and without '..'"
+        "'{target}' cannot be a share's place in the guest: give an absolute path other than /, without '..' and control characters, and with neither a blank nor a backslash at its end"
     )]
     ShareGuestPath {
         /// The guest path, as given.
@@ -271,6 +271,14 @@ pub enum SpecError {
         /// As given.
         value: String,
     },
+    /// A value that the files which the guest's environment is kept in cannot hold.
+    #[error(
+        "the value of '{name}' has several lines: the guest's environment is kept in files with a line for each variable"
+    )]
+    EnvLines {
+        /// The variable.
+        name: String,
+    },
     /// A pattern where one name is wanted.
     #[error("'{value}' is a pattern: name each environment variable to pass on by itself")]
     EnvPattern {
@@ -321,6 +329,18 @@ pub enum SpecError {
     KargQuote {
         /// As given.
         value: String,
+    },
+    /// A label without a key.
+    #[error("'{value}' is not a label: give KEY=VALUE")]
+    LabelSyntax {
+        /// As given.
+        value: String,
+    },
+    /// A label by which bcvk knows its VMs.
+    #[error("the label '{key}' is bcvk's own: give yours another name")]
+    LabelTaken {
+        /// Its key.
+        key: String,
     },
     /// Not a way to execute guest instructions.
     #[error("'{0}' is not an accelerator: known are auto, kvm and tcg")]

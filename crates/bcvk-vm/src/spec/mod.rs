@@ -9,6 +9,7 @@ mod env;
 mod error;
 mod itype;
 mod karg;
+mod label;
 mod memory;
 mod name;
 mod public;
@@ -29,9 +30,11 @@ pub use env::EnvVar;
 pub use error::SpecError;
 pub use itype::InstanceType;
 pub use karg::Karg;
+pub use label::{LABEL, LABEL_VM, Label};
 pub use memory::MemorySize;
 pub use name::VmName;
 pub use publish::{PortForward, Protocol};
+pub(crate) use share::fits_unit;
 pub use share::{ShareRequest, ShareTarget};
 pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
 pub use swap::SwapSize;
@@ -231,6 +234,16 @@ impl VmSpec {
         check_shares(&self.shares)?;
         check_disks(&self.disks)?;
         check_serial_ports(&self.serial_ports)
+    }
+
+    /// What of the host's is seen in the container because the user gave it.
+    pub fn host_paths(&self) -> impl Iterator<Item = &Path> {
+        let shares = self.shares.iter().map(|share| &share.host);
+        let disks = self.disks.iter().map(|disk| &disk.host);
+        let ports = self.serial_ports.iter().map(|port| &port.host);
+        let logs = self.logs.iter().map(|logs| &logs.host);
+        let all = shares.chain(disks).chain(ports).chain(logs);
+        all.map(PathBuf::as_path)
     }
 
     /// Whether the guest is to send its journal.

@@ -151,12 +151,20 @@ fn guest_path(path: &str) -> Result<PathBuf, SpecError> {
             }
         }
     }
-    if clean == Path::new("/") || path.chars().any(char::is_control) {
-        return Err(SpecError::ShareGuestPath {
+    if clean != Path::new("/") && fits_unit(&clean) {
+        Ok(clean)
+    } else {
+        Err(SpecError::ShareGuestPath {
             target: path.to_owned(),
-        });
+        })
     }
-    Ok(clean)
+}
+
+/// Whether a mount unit can have the path as its `Where=`: systemd takes lines of UTF-8, drops
+/// blanks at a line's end, and joins it with the next one after a backslash (systemd.syntax(7)).
+pub(crate) fn fits_unit(path: &Path) -> bool {
+    path.to_str()
+        .is_some_and(|text| !text.ends_with([' ', '\\']) && !text.contains(char::is_control))
 }
 
 fn is_share_name(name: &str) -> bool {

@@ -1,19 +1,24 @@
 //! The files behind [`Status`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Event, Failure, Phase, Status, Timestamp};
+use super::{Event, Failure, Phase, Status, Timestamp, printable};
 use crate::missing::if_exists;
+use crate::untrusted;
 
 const STATUS: &str = "status.json";
 const EVENTS: &str = "events.jsonl";
 
 /// A container under hostile control may write anything into the VM directory; the host reads no
-/// more than this. The longest that a supervisor writes is below: 50 failed units of 4 KiB and 30
-/// lines of the console of 1 KiB, each byte of which may be no text and takes three.
-const MAX_STATUS_BYTES: u64 = 1 << 20;
+/// more than this.
+const MAX_STATUS_BYTES: u64 = 512 * 1024;
+
+/// Longest text that is written, and the most of a kind. Guests and images put into these what they
+/// like, and all of them, doubled by JSON's escapes, have to be less than the host reads.
+const MAX_TEXT_BYTES: usize = 1024;
+const MAX_TEXTS: usize = 50;
 
 /// The supervisor's side: the only writer.
 #[derive(Debug)]
@@ -82,7 +87,7 @@ impl StatusWriter {
     /// Records why the VM ends. The first failure is the cause; later ones follow from it.
     pub fn fail(&mut self, failure: Failure) -> io::Result<()> {
         if self.status.failure.is_none() {
-            self.status.failure = Some(failure);
+            self.status.failure = Some(cut(failure));
         }
         self.replace()
     }
@@ -106,6 +111,29 @@ impl StatusWriter {
     }
 }
 
+/// The failure in as many words as the host reads.
+fn cut(failure: Failure) -> Failure {
+    let all = |texts: Vec<String>| texts.iter().take(MAX_TEXTS).map(|t| cut_text(t)).collect();
+    Failure {
+        message: cut_text(&failure.message),
+        causes: all(failure.causes),
+        hint: failure.hint.as_deref().map(cut_text),
+        failed_units: all(failure.failed_units),
+        console_tail: all(failure.console_tail),
+        ..failure
+    }
+}
+
+fn cut_text(text: &str) -> String {
+    let mut text = printable(text);
+    if text.len() > MAX_TEXT_BYTES {
+        let end = (0..=MAX_TEXT_BYTES).rfind(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
+    }
+    text
+}
+
 /// The host's side.
 #[derive(Debug, Clone)]
 pub struct StatusReader {
@@ -123,11 +151,9 @@ impl StatusReader {
 
     /// The present state; `None` before the supervisor has written one.
     pub fn read(&self) -> io::Result<Option<Status>> {
-        let Some(file) = if_exists(File::open(&self.path))? else {
+        let Some(text) = if_exists(untrusted::read(&self.path, MAX_STATUS_BYTES))? else {
             return Ok(None);
         };
-        let mut text = Vec::new();
-        file.take(MAX_STATUS_BYTES).read_to_end(&mut text)?;
         Ok(Some(serde_json::from_slice(&text)?))
     }
 }
@@ -150,20 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_status_that_a_guest_can_cause_is_read() {
+    fn the_host_can_read_whatever_guest_and_image_have_said() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut writer = StatusWriter::create(dir.path()).expect("create");
-        let line = |bytes| "\u{fffd}".repeat(bytes);
+        let endless = vec!["\"\\\u{1b}é".repeat(1000); 200];
         writer
             .fail(Failure {
-                failed_units: vec![line(4096); 50],
-                console_tail: vec![line(1024); 30],
-                causes: vec![line(1024); 31],
-                ..failure("the guest's kernel panicked")
+                causes: endless.clone(),
+                hint: Some(endless.concat()),
+                failed_units: endless.clone(),
+                console_tail: endless,
+                ..failure("message")
             })
             .expect("fail");
-        let status = StatusReader::new(dir.path()).read().expect("all of it");
-        assert_eq!(status.as_ref(), Some(writer.status()));
+        let status = StatusReader::new(dir.path()).read().expect("read");
+        let failure = status.and_then(|status| status.failure).expect("a failure");
+        assert!(failure.causes[0].ends_with('…') && failure.causes[0].len() < 1030);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::status::printable;
 pub(crate) const PORT: &str = "org.bcvk.control";
 
 /// Longest line that is kept; the rest of a longer one is passed over.
-const MAX_LINE_BYTES: usize = 4096;
+pub(super) const MAX_LINE_BYTES: usize = 4096;
 
 /// Failed units that are told of.
 pub(super) const MAX_FAILED: usize = 50;
@@ -39,7 +39,7 @@ pub(super) enum Message {
 }
 
 impl Message {
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "initrd" => Some(Self::Initrd),
@@ -93,7 +93,7 @@ pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
 }
 
 /// The next line, without its end; `None` when there is no more.
-fn read_line(port: &mut impl BufRead) -> io::Result<Option<String>> {
+pub(super) fn read_line(port: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     loop {
         let buffer = port.fill_buf()?;

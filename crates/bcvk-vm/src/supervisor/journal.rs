@@ -65,7 +65,8 @@ fn text(line: &[u8]) -> Option<String> {
         let _ = write!(text, "[{}]", printable(pid));
     }
     text.push(':');
-    for line in message.lines() {
+    // One that says nothing has a line too.
+    for line in message.split('\n') {
         let _ = writeln!(text, " {}", printable(line));
     }
     Some(text)

@@ -9,10 +9,12 @@ mod boot;
 mod children;
 mod console;
 mod control;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal;
 mod keep;
+#[cfg(test)]
+mod noise;
 mod ports;
 mod prepare;
 mod qemu;

@@ -17,8 +17,12 @@ use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::host::VmDir;
-use crate::spec::{CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec};
+use crate::spec::{CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec, fits_unit};
 use crate::status::{Failure, FailureKind, Phase};
+
+/// The largest UKI, or packed kernel, that is read into memory. Distributions' have at most a few
+/// hundred MiB.
+const MAX_UKI: u64 = 1 << 30;
 
 /// What a VM boots from. The descriptors are files in memory: they need no directory, and nothing
 /// of them can be left behind.
@@ -135,6 +139,10 @@ fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
     for share in &mut spec.shares {
         if !share.guest_path.starts_with("/run") {
             share.guest_path = root.resolve(&share.guest_path)?;
+            if !fits_unit(&share.guest_path) {
+                let text = format!("{} cannot be a mount point", share.guest_path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
         }
         if share.needs_mount_point() {
             root.create_dir_all(&share.guest_path)?;
@@ -187,7 +195,7 @@ impl BootFiles {
                 release: Some(version.clone()),
             }),
             BootSource::Uki { path, version } => {
-                let bytes = root.read(path).map_err(at(path))?;
+                let bytes = root.read(path, MAX_UKI).map_err(at(path))?;
                 let uki =
                     uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
                 Ok(Self {
@@ -212,7 +220,7 @@ fn unpacked(mut kernel: File) -> io::Result<File> {
         // QEMU opens it anew.
         return Ok(kernel);
     }
-    kernel.read_to_end(&mut bytes)?;
+    kernel.take(MAX_UKI).read_to_end(&mut bytes)?;
     let kernel = zboot::unpack(&bytes).map_err(io::Error::other)?;
     memory_file(c"kernel", &kernel)
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use bcvk_vm::host::{AccelRequest, PullPolicy};
 use bcvk_vm::spec::{
-    DiskRequest, InstanceType, Karg, LogDir, MemorySize, PortForward, SerialPort, Stream, SwapSize,
-    Timeout, VmName,
+    DiskRequest, InstanceType, Karg, Label, LogDir, MemorySize, PortForward, SerialPort, Stream,
+    SwapSize, Timeout, VmName,
 };
 use clap::Args;
 
@@ -80,7 +80,7 @@ pub(crate) struct VmOptions {
 
     /// Add a label to the container
     #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) label: Vec<String>,
+    pub(crate) label: Vec<Label>,
 
     /// Make an SSH key for the VM; this is the default
     #[arg(short = 'K', long, overrides_with = "no_ssh_keygen")]

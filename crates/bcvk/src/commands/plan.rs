@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bcvk_vm::host::podman::Podman;
+use bcvk_vm::host::podman::{Podman, check_path};
 use bcvk_vm::host::{
     HostError, ImageInfo, Launch, ResolvedDisk, Tool, choose_accelerator, find_tool, host_memory,
     output_directory, output_file, read_ignition, read_units, resolve_disk,
@@ -51,12 +51,9 @@ pub(super) fn plan(
     let units = units.transpose()?.unwrap_or_default();
     let ignition = options.ignition.as_deref().map(read_ignition);
     let ignition = ignition.transpose()?;
-    let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
-    if commands_alone && options.output == Some(Stream::Journal) {
-        return Err(SpecError::JournalOverCommand.into());
-    }
+    check_output(options, manner)?;
     let publish = published(options)?;
-    let env = environment(&options.env)?;
+    let env = environment(&options.env, ui)?;
     let (vcpus, memory) = size(options);
     check_memory(memory)?;
     let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
@@ -129,9 +126,13 @@ pub(super) fn plan(
         logs,
         serial_ports,
     };
+    let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    spec.host_paths()
+        .chain([&*exe, context.dirs.path()])
+        .try_for_each(check_path)?;
     Ok(Launch {
         spec,
-        exe: env::current_exe().map_err(HostError::io("find bcvk's own file"))?,
+        exe,
         remove: manner.remove,
         interactive: manner.interactive,
         tty: manner.tty,
@@ -142,6 +143,14 @@ pub(super) fn plan(
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
         ignition,
     })
+}
+
+fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
+    let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
+    if commands_alone && options.output == Some(Stream::Journal) {
+        return Err(SpecError::JournalOverCommand);
+    }
+    Ok(())
 }
 
 fn size(options: &VmOptions) -> (u32, MemorySize) {
@@ -246,11 +255,18 @@ fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share,
     })
 }
 
-fn environment(words: &[String]) -> Result<Vec<EnvVar>, HostError> {
+fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
     let mut env = Vec::new();
     for word in words {
         let var = EnvVar::parse(word, |name| env::var(name).ok()).map_err(in_option("--env"))?;
         env.extend(var);
+    }
+    for var in env.iter().filter(|var| var.value.contains('#')) {
+        ui.notice(&format!(
+            "sessions see {} only up to its '#', which begins a comment in /etc/environment; \
+             services see all of it",
+            var.name
+        ));
     }
     Ok(env)
 }

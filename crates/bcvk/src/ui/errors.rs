@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 use bcvk_vm::host::{HostError, Tool};
+use bcvk_vm::shell::quote;
 use bcvk_vm::spec::Arch;
 use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
 
@@ -35,7 +37,7 @@ impl Report {
             message: printable(&error.to_string()),
             causes: causes(error),
             details: details(error),
-            hint: hint(error).map(|hint| printable(&hint)),
+            hint: hint(error).as_deref().map(printable),
             code: code(error),
         }
     }
@@ -121,6 +123,7 @@ fn code(error: &HostError) -> u8 {
     match error {
         HostError::Spec(_)
         | HostError::Option { .. }
+        | HostError::ImageName { .. }
         | HostError::ShareSource { .. }
         | HostError::ShareNotDirectory(_)
         | HostError::SshNeeded
@@ -134,6 +137,7 @@ fn code(error: &HostError) -> u8 {
         | HostError::NoUnits(_)
         | HostError::Ignition { .. }
         | HostError::OutputFile { .. }
+        | HostError::PathNotText(_)
         | HostError::Setting { .. } => code::USAGE,
         HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
         HostError::EndedBefore { .. } | HostError::Stopped => code::NOT_READY,
@@ -164,10 +168,16 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::ImageMissing { reference } if registry(reference) == "localhost" => {
             build(reference)
         }
-        HostError::ImageMissing { reference } => format!("`podman pull {reference}` gets it"),
+        HostError::ImageMissing { reference } => {
+            format!("`podman pull {}` gets it", quote(reference))
+        }
+        HostError::ImageName { .. } => "`bcvk images list` shows the names there are".to_owned(),
         HostError::PullFailed { reference } => match registry(reference) {
             "localhost" => build(reference),
-            registry => format!("check the name, or log in: `podman login {registry}`"),
+            registry => format!(
+                "check the name, or log in: `podman login {}`",
+                quote(registry)
+            ),
         },
         HostError::SupervisorNotStarted { .. } => {
             "bcvk boots bootc images: whole operating systems, in which /lib64 leads to /usr/lib64"
@@ -180,7 +190,7 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::ShareSource { path, .. } => {
             format!(
                 "`mkdir -p {}` makes it, if that is the right place",
-                path.display()
+                word(path)
             )
         }
         HostError::ShareNotDirectory(path) => format!(
@@ -249,12 +259,15 @@ fn file_hint(error: &HostError) -> Option<String> {
         ),
         HostError::DiskNotQcow2(file) => format!(
             "`qemu-img info {}` says what it is; without `:qcow2` it is read as raw",
-            file.display()
+            word(file)
         ),
         HostError::DiskHasBacking(file) => format!(
             "make it whole: `qemu-img convert -O qcow2 {} WHOLE.qcow2`",
-            file.display()
+            word(file)
         ),
+        HostError::PathNotText(_) => {
+            "rename it, or `mount --bind` it at a path that is text".to_owned()
+        }
         HostError::NoUnits(_) => {
             "units are files such as NAME.service, in the directory itself or in its subdirectory \
              system"
@@ -263,7 +276,7 @@ fn file_hint(error: &HostError) -> Option<String> {
         HostError::Ignition { path, .. } => {
             format!(
                 "`butane --strict {} >config.ign` makes one of Butane's YAML",
-                path.display()
+                word(path)
             )
         }
         _ => return None,
@@ -276,8 +289,14 @@ fn vm_hint(failure: &Failure) -> Option<String> {
     hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
 }
 
+/// A path as a word of the command in a hint, which is there to be copied into a shell.
+fn word(path: &Path) -> String {
+    quote(&path.to_string_lossy())
+}
+
 /// What to do about an image whose name only local builds have.
 fn build(reference: &str) -> String {
+    let reference = quote(reference);
     format!("`podman build -t {reference} .` makes it; `podman images` lists what is here")
 }
 
@@ -300,7 +319,7 @@ fn package(tool: Tool) -> String {
 }
 
 fn install(debian: &str, fedora: &str) -> String {
-    if std::path::Path::new("/usr/bin/apt-get").exists() {
+    if Path::new("/usr/bin/apt-get").exists() {
         format!("`apt-get install {debian}`")
     } else {
         format!("`dnf install {fedora}`")
@@ -312,5 +331,28 @@ fn registry(reference: &str) -> &str {
     match reference.split_once('/') {
         Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => host,
         _ => "docker.io",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_can_be_copied_into_a_shell() {
+        let path = "/a b/$(touch x);'\u{1b}[31m";
+        let error = HostError::DiskNotQcow2(path.into());
+        let hint = Report::of(&error).hint.expect("a hint");
+        let command = hint.split('`').nth(1).expect("a command");
+        let printed = "/a b/$(touch x);'";
+        assert_eq!(
+            quote(printed),
+            command.strip_prefix("qemu-img info ").expect("its path")
+        );
+        let error = HostError::ImageMissing {
+            reference: "quay.io/x; reboot".to_owned(),
+        };
+        let hint = Report::of(&error).hint.expect("a hint");
+        assert_eq!(hint, "`podman pull 'quay.io/x; reboot'` gets it");
     }
 }

@@ -9,7 +9,7 @@ err=$(port_file "$2")
 tell up
 code=0
 for command in /run/bcvk/commands/*; do
-    SHELL=/bin/sh /bin/sh -c "$(cat "$command")" </dev/null
+    SHELL=/bin/sh /bin/sh -c -- "$(cat "$command")" </dev/null
     code=$?
     [ "$code" -eq 0 ] || break
 done >"$out" 2>"$err"

@@ -9,6 +9,9 @@ use std::io::{self, Write};
 
 use ::cpio::newc::{Builder, ModeFileType, trailer};
 
+/// An entry of this name is the end of an archive.
+const TRAILER: &str = "TRAILER!!!";
+
 /// Archives end, and are appended, at a multiple of this many bytes.
 const ALIGNMENT: u64 = 4;
 
@@ -34,8 +37,8 @@ impl Archive {
     /// Adds a regular file with the permission bits `mode`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the path has no name in it or a `..`, or the content has
-    /// 4 GiB or more.
+    /// [`io::ErrorKind::InvalidInput`] if the path has no name in it, a `..`, or the name of an
+    /// archive's end, or the content has 4 GiB or more.
     pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let path = self.with_parents(path)?;
         self.entry(&path, ModeFileType::Regular, mode, 1, content)
@@ -67,7 +70,8 @@ impl Archive {
             .split('/')
             .filter(|n| !matches!(*n, "" | "."))
             .collect();
-        if names.is_empty() || names.contains(&"..") || path.contains('\0') {
+        let ends_archive = names.first() == Some(&TRAILER);
+        if names.is_empty() || names.contains(&"..") || path.contains('\0') || ends_archive {
             let text = format!("'{path}' cannot be the path of a file in an initramfs");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -229,7 +233,16 @@ mod tests {
 
     #[test]
     fn paths_stay_inside() {
-        for path in ["", "/", ".", "..", "a/../b", "a\0b"] {
+        for path in [
+            "",
+            "/",
+            ".",
+            "..",
+            "a/../b",
+            "a\0b",
+            "TRAILER!!!",
+            "/TRAILER!!!/a",
+        ] {
             for result in [
                 Archive::new().file(path, 0o644, b""),
                 Archive::new().symlink(path, "x"),

@@ -69,7 +69,7 @@ pub(crate) fn read(root: &Rooted, arch: Arch) -> Result<Vec<Karg>, KargsError> {
 }
 
 /// The arguments of one file's `text`; `path` is for errors.
-fn parse(path: &str, text: &str, arch: Arch) -> Result<Vec<Karg>, KargsError> {
+pub(crate) fn parse(path: &str, text: &str, arch: Arch) -> Result<Vec<Karg>, KargsError> {
     let file: KargsFile = toml::from_str(text).map_err(|source| KargsError::Syntax {
         path: path.to_owned(),
         source: Box::new(source),

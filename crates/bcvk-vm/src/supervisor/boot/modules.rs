@@ -42,7 +42,11 @@ struct Needed {
 }
 
 /// A module that is larger than this is none: the largest of a distribution's have about 20 MiB.
+/// All that are needed together are held to it too.
 const MAX_SIZE: u64 = 64 << 20;
+
+/// The most modules that are loaded; the needed ones depend on half a dozen others.
+const MAX_MODULES: usize = 64;
 
 /// A module as it is loaded: not compressed, because what loads it may not know the compression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +74,14 @@ pub(crate) enum ModulesError {
         /// The kernel's release.
         release: String,
     },
+    /// A list that was not made by depmod.
+    #[error(
+        "the image's {MODULES}/{release}/modules.dep has more than {MAX_MODULES} modules to load before the root is mounted"
+    )]
+    TooMany {
+        /// The kernel's release.
+        release: String,
+    },
 }
 
 impl ModulesError {
@@ -77,7 +89,7 @@ impl ModulesError {
     #[must_use]
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Read(_) => None,
+            Self::Read(_) | Self::TooMany { .. } => None,
             Self::Missing { option, .. } => Some(format!(
                 "install all of the kernel's modules in the image's build (kernel-modules-core on \
                  Fedora and CentOS), or a kernel with {option}"
@@ -98,16 +110,13 @@ pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesE
     else {
         return Ok(Vec::new());
     };
-    let paths = load_order(&dependencies, &builtin).map_err(|needed| ModulesError::Missing {
-        module: needed.0,
-        option: needed.1,
-        release: release.to_owned(),
-    })?;
     let mut modules = Vec::new();
-    for path in paths {
-        let content = root.read(directory.join(path))?;
-        let content =
-            decompressed(&content).map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))?;
+    let mut left = MAX_SIZE;
+    for path in load_order(&dependencies, &builtin, release)? {
+        let content = root.read(directory.join(path), left)?;
+        let content = decompressed(&content, left)
+            .map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))?;
+        left -= content.len() as u64;
         modules.push(Module {
             name: name_of(path),
             content,
@@ -144,15 +153,15 @@ pub(crate) fn add(archive: &mut Archive, modules: &[Module]) -> io::Result<()> {
     )
 }
 
-/// The paths of what is needed and not built in, each after everything that it depends on. The
-/// error is what there is not.
+/// The paths of what is needed and not built in, each after everything that it depends on.
 ///
 /// The files are those of `depmod(8)`: a line `PATH: PATH…` for each module, with what it depends
 /// on in the order in which to unload it, and a line `PATH` for what is built in.
-fn load_order<'text>(
+pub(crate) fn load_order<'text>(
     dependencies: &'text str,
     builtin: &str,
-) -> Result<Vec<&'text str>, (&'static str, &'static str)> {
+    release: &str,
+) -> Result<Vec<&'text str>, ModulesError> {
     let mut order = Vec::new();
     for Needed { module, option } in NEEDED {
         if builtin.lines().any(|path| name_of(path) == module) {
@@ -162,12 +171,23 @@ fn load_order<'text>(
         match (lines.find(|(path, _)| name_of(path) == module), option) {
             (Some((path, needs)), _) => {
                 for path in needs.split_whitespace().rev().chain([path]) {
-                    if !order.contains(&path) {
-                        order.push(path);
+                    if order.contains(&path) {
+                        continue;
                     }
+                    if order.len() == MAX_MODULES {
+                        let release = release.to_owned();
+                        return Err(ModulesError::TooMany { release });
+                    }
+                    order.push(path);
                 }
             }
-            (None, Some(option)) => return Err((module, option)),
+            (None, Some(option)) => {
+                return Err(ModulesError::Missing {
+                    module,
+                    option,
+                    release: release.to_owned(),
+                });
+            }
             (None, None) => {}
         }
     }
@@ -181,10 +201,15 @@ fn name_of(path: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The module without its compression, which its first bytes tell.
-fn decompressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+/// The module without its compression, which its first bytes tell, if it has at most `most` bytes.
+pub(crate) fn decompressed(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
     let reader: Box<dyn Read + '_> = match bytes {
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(lzma_rust2::XzReader::new(bytes, true)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            // Its header may ask for a dictionary of 4 GiB; none needs to be larger than its file.
+            let dictionary = u32::try_from(MAX_SIZE >> 10).unwrap_or(u32::MAX);
+            let xz = lzma_rust2::XzReader::new_mem_limit(bytes, true, 2 * dictionary);
+            Box::new(xz)
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             Box::new(ruzstd::decoding::StreamingDecoder::new(bytes).map_err(io::Error::other)?)
         }
@@ -192,8 +217,8 @@ fn decompressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
         _ => Box::new(bytes),
     };
     let mut content = Vec::new();
-    reader.take(MAX_SIZE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_SIZE {
+    reader.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
         return Err(io::Error::other("too large for a kernel module"));
     }
     Ok(content)
@@ -219,8 +244,8 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
     #[test]
     fn modules_come_after_what_they_depend_on() {
         assert_eq!(
-            load_order(DEPENDENCIES, ""),
-            Ok(vec![
+            load_order(DEPENDENCIES, "", "6.1").expect("an order"),
+            [
                 "kernel/drivers/virtio/virtio.ko",
                 "kernel/drivers/virtio/virtio_ring.ko",
                 "kernel/drivers/virtio/virtio_pci.ko",
@@ -228,7 +253,7 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
                 "kernel/fs/fuse/virtiofs.ko",
                 "kernel/fs/overlayfs/overlay.ko",
                 "kernel/drivers/char/virtio_console.ko",
-            ])
+            ]
         );
     }
 
@@ -251,15 +276,27 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
                 &format!("{builtin}kernel/fs/overlayfs/overlay.ko"),
                 Ok(vec![]),
             ),
-            ("", builtin, Err(("overlay", "CONFIG_OVERLAY_FS"))),
+            ("", builtin, Err("overlay")),
             (
                 "kernel/fs/fuse/virtiofs_test.ko:\n",
                 "kernel/drivers/virtio/virtio_pci.ko",
-                Err(("virtiofs", "CONFIG_VIRTIO_FS")),
+                Err("virtiofs"),
             ),
         ] {
-            assert_eq!(load_order(dependencies, builtin), expected, "{builtin}");
+            let order = load_order(dependencies, builtin, "6.1").map_err(|e| match e {
+                ModulesError::Missing { module, .. } => module,
+                other => panic!("{other}"),
+            });
+            assert_eq!(order, expected, "{builtin}");
         }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_at_once() {
+        let many: String = (0..500_000).map(|i| format!(" {i}.ko")).collect();
+        let dependencies = format!("virtio_pci.ko:{many}\n");
+        let error = load_order(&dependencies, "", "6.1").expect_err("an error");
+        assert!(matches!(error, ModulesError::TooMany { .. }), "{error}");
     }
 
     #[test]
@@ -274,11 +311,14 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
             let bytes: Vec<u8> = (0..hex.len() / 2)
                 .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex"))
                 .collect();
-            let text = decompressed(&bytes).expect(hex);
+            let text = decompressed(&bytes, MAX_SIZE).expect(hex);
             assert_eq!(text, b"a module, a module, a module");
-            assert!(decompressed(&bytes[..20]).is_err(), "{hex}");
+            assert!(decompressed(&bytes[..20], MAX_SIZE).is_err(), "{hex}");
         }
-        assert_eq!(decompressed(b"\x7fELF").expect("as it is"), b"\x7fELF");
+        assert_eq!(
+            decompressed(b"\x7fELF", MAX_SIZE).expect("as it is"),
+            b"\x7fELF"
+        );
     }
 
     #[test]
@@ -289,8 +329,16 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
         for _ in 0..65 {
             bomb.write_all(&vec![0; 1 << 20]).expect("compresses");
         }
-        let error = decompressed(&bomb.finish().expect("compresses")).expect_err("an error");
+        let error =
+            decompressed(&bomb.finish().expect("compresses"), MAX_SIZE).expect_err("an error");
         assert_eq!(error.to_string(), "too large for a kernel module");
+    }
+
+    #[test]
+    fn a_huge_dictionary_is_not_made() {
+        let xz = include_bytes!("../../../../../fuzz/seeds/module/xz-dictionary-of-4-gib");
+        let error = decompressed(xz, MAX_SIZE).expect_err("too much");
+        assert!(error.to_string().contains("mem"), "{error}");
     }
 
     fn said(files: &[(&str, &str)]) -> String {

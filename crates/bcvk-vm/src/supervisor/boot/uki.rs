@@ -140,6 +140,8 @@ impl<'data> Base<'data> {
         self.find(section)?.ok_or_else(|| {
             let names: Vec<_> = self
                 .sections()
+                // A UKI has about ten.
+                .take(20)
                 .map(|s| String::from_utf8_lossy(s.raw_name()))
                 .collect();
             UkiError::NoSection {

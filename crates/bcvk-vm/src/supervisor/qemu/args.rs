@@ -255,7 +255,7 @@ fn function_of(first: u8, index: usize) -> String {
 }
 
 /// In QEMU's option syntax a comma ends a value unless it is doubled.
-fn comma(value: &str) -> String {
+pub(in crate::supervisor) fn comma(value: &str) -> String {
     value.replace(',', ",,")
 }
 

@@ -1,6 +1,6 @@
 //! QEMU: its argument list (pure), its confinement, and its monitor.
 
-mod args;
+pub(super) mod args;
 pub(super) mod confine;
 pub(super) mod monitor;
 

@@ -114,7 +114,7 @@ fn lock(session: &Mutex<Option<Session>>) -> std::sync::MutexGuard<'_, Option<Se
 
 /// Columns: protocol and state, descriptor, source address and port, destination address and port
 /// (libslirp, src/misc.c, `slirp_connection_info`).
-fn has_established(table: &str, port: u16) -> bool {
+pub(in crate::supervisor) fn has_established(table: &str, port: u16) -> bool {
     let port = port.to_string();
     table.lines().any(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();

@@ -1,0 +1,77 @@
+//! What podman printed, and what it is told. See [`crate::fuzzing`].
+
+#![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::image::ImageInfo;
+use super::images::bootable;
+use super::podman::{Container, bind};
+
+/// Output of `podman ps`, `podman images` and `podman image inspect`.
+pub fn podman_json(data: &[u8]) {
+    if let Ok(containers) = serde_json::from_slice::<Vec<Container>>(data) {
+        for container in containers {
+            let _ = (container.name(), container.vm_id(), container.is_vm());
+        }
+    }
+    if let Ok(images) = bootable(data) {
+        let ids: std::collections::BTreeSet<&str> = images.iter().map(|i| i.id.as_str()).collect();
+        assert_eq!(ids.len(), images.len(), "an image comes twice");
+    }
+    let _ = ImageInfo::parse(data, "localhost/image");
+}
+
+/// A path, as a field of podman's `--mount`, which is CSV.
+pub fn podman_mount(data: &[u8]) {
+    let path = Path::new(OsStr::from_bytes(data));
+    let arg = bind(path, Path::new("/x"), true);
+    let expected = [
+        b"type=bind".to_vec(),
+        [b"source=", data].concat(),
+        b"destination=/x".to_vec(),
+        b"readonly=true".to_vec(),
+    ];
+    assert_eq!(csv_record(arg.as_bytes()), expected);
+}
+
+/// The fields of one record, read by RFC 4180.
+fn csv_record(mut text: &[u8]) -> Vec<Vec<u8>> {
+    let mut fields = Vec::new();
+    loop {
+        let mut field = Vec::new();
+        let quoted = text.first() == Some(&b'"');
+        text = &text[usize::from(quoted)..];
+        let mut open = quoted;
+        let mut ended = true;
+        while let Some((&byte, rest)) = text.split_first() {
+            text = rest;
+            match byte {
+                b'"' if open && rest.first() == Some(&b'"') => {
+                    field.push(b'"');
+                    text = &rest[1..];
+                }
+                b'"' if open => open = false,
+                b',' if !open => {
+                    ended = false;
+                    break;
+                }
+                byte => {
+                    assert!(open || !quoted, "something follows the closing quote");
+                    assert!(
+                        open || !matches!(byte, b'"' | b'\n' | b'\r'),
+                        "not quoted: {byte:#x}"
+                    );
+                    field.push(byte);
+                }
+            }
+        }
+        assert!(!open, "a quote is not closed");
+        fields.push(field);
+        if ended {
+            return fields;
+        }
+    }
+}
