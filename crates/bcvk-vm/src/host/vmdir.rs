@@ -63,6 +63,12 @@ impl VmDirs {
         })
     }
 
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
     /// Makes a new directory with a fresh random id, and keeps it from being swept.
     pub fn create(&self) -> io::Result<(VmDir, VmLock)> {
         loop {

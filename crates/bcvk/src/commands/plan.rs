@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{
-    HostError, ImageInfo, Launch, ResolvedDisk, Tool, choose_accelerator, find_tool, host_memory,
-    output_directory, output_file, read_ignition, read_units, resolve_disk,
+    HostError, ImageInfo, Launch, ResolvedDisk, Tool, allow_open_files, check_memory,
+    choose_accelerator, find_tool, output_directory, output_file, read_ignition, read_units,
+    resolve_disk,
 };
 use bcvk_vm::spec::{
     Console, EnvVar, GuestPort, KeptLogs, Lifetime, MemorySize, PortForward, SPEC_VERSION,
@@ -41,6 +42,7 @@ pub(super) fn plan(
     context: &Context,
     ui: &Ui,
 ) -> Result<Launch, HostError> {
+    allow_open_files()?;
     let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
     let shares = shares(options, &cwd, &context.podman)?;
     check_shares(&shares)?;
@@ -153,17 +155,6 @@ fn size(options: &VmOptions) -> (u32, MemorySize) {
 
 fn host_cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
-}
-
-fn check_memory(asked: MemorySize) -> Result<(), HostError> {
-    match host_memory() {
-        Some((total, available)) if asked > total => Err(HostError::MemoryTooLarge {
-            asked,
-            total,
-            available,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, HostError> {

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::ErrorKind;
 
 use bcvk_vm::host::{HostError, Tool};
-use bcvk_vm::spec::Arch;
+use bcvk_vm::spec::{Arch, MemorySize};
 use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
 
 /// Exit codes, as bcvk-ephemeral(8) documents them.
@@ -176,10 +177,15 @@ fn hint(error: &HostError) -> Option<String> {
             "bcvk boots bootc images: whole operating systems, in which /lib64 leads to /usr/lib64"
                 .to_owned()
         }
-        HostError::NoKvm { .. } => "use --accel auto (or tcg) to emulate".to_owned(),
-        HostError::MemoryTooLarge { .. } => {
-            "give less with --memory, such as --memory 2G".to_owned()
-        }
+        HostError::NoKvm { remedy, .. } => match remedy {
+            Some(remedy) => format!("{remedy}; or use --accel auto (or tcg) to emulate"),
+            None => "use --accel auto (or tcg) to emulate".to_owned(),
+        },
+        HostError::FewOpenFiles { needed, .. } => format!(
+            "`ulimit -Hn` shows the limit; root raises it with `prlimit --nofile={needed} --pid $$`, \
+             or for good in /etc/security/limits.conf"
+        ),
+        HostError::MemoryTooLarge { available, .. } => memory_that_fits(*available),
         HostError::ShareSource { path, .. } => {
             format!(
                 "`mkdir -p {}` makes it, if that is the right place",
@@ -235,6 +241,19 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::Podman { stderr, .. } if stderr.contains("network not found") => {
             "`podman network ls` lists the networks there are".to_owned()
         }
+        // runc's words, and crun's.
+        HostError::Podman { stderr, .. }
+            if stderr.contains("setting rlimit") || stderr.contains("setrlimit") =>
+        {
+            "podman's containers may open more files (default_ulimits in containers.conf) than \
+             `ulimit -Hn` allows here: raise the one or lower the other"
+                .to_owned()
+        }
+        HostError::Podman { stderr, .. } if stderr.contains("no space left on device") => {
+            "`podman system df` shows what fills its storage, `podman image prune` removes images \
+             that have no name any more"
+                .to_owned()
+        }
         HostError::Vm(failure) => return vm_hint(failure),
         other => return file_hint(other),
     })
@@ -257,6 +276,11 @@ fn file_hint(error: &HostError) -> Option<String> {
         HostError::DiskHasBacking(file) => format!(
             "make it whole: `qemu-img convert -O qcow2 {} WHOLE.qcow2`",
             file.display()
+        ),
+        HostError::VmDir { dir, source } if source.kind() == ErrorKind::StorageFull => format!(
+            "`df -h {}` shows how full it is; `bcvk ephemeral ps -a` lists the VMs that have files \
+             there",
+            dir.display()
         ),
         HostError::NoUnits(_) => {
             "units are files such as NAME.service, in the directory itself or in its subdirectory \
@@ -282,6 +306,18 @@ fn vm_hint(failure: &Failure) -> Option<String> {
 /// What to do about an image whose name only local builds have.
 fn build(reference: &str) -> String {
     format!("`podman build -t {reference} .` makes it; `podman images` lists what is here")
+}
+
+/// How to get a VM into `available` memory. The processes beside the guest need some of it too.
+fn memory_that_fits(available: MemorySize) -> String {
+    const STEP: u32 = 256;
+    let mib = available.mib().saturating_sub(STEP) / STEP * STEP;
+    if mib >= 2 * MemorySize::MIN.mib() {
+        format!("give less with --memory, such as --memory {mib}M")
+    } else {
+        "end something else first (`bcvk ephemeral ps` lists VMs), or give less with --memory"
+            .to_owned()
+    }
 }
 
 /// The command that installs a tool here, by the distribution's own package manager.
