@@ -1,9 +1,13 @@
 //! Chores of the repository that are more than a line of shell.
 
 mod bench;
+mod build;
+mod crowd;
+mod cycles;
 mod error;
 mod interrupt;
 mod process;
+mod vms;
 
 use std::process::ExitCode;
 
@@ -21,12 +25,18 @@ struct Cli {
 enum Task {
     /// Measure bcvk beside the same VM started by hand (docs/performance.md)
     Bench(bench::Options),
+    /// Start many VMs at once (docs/reliability.md)
+    Crowd(crowd::Options),
+    /// Start and end VMs again and again, and see that nothing grows (docs/reliability.md)
+    Cycles(cycles::Options),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = interrupt::install().and_then(|()| match &cli.task {
         Task::Bench(options) => bench::run(options),
+        Task::Crowd(options) => crowd::crowd(options),
+        Task::Cycles(options) => cycles::cycles(options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -241,6 +241,10 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::Podman { stderr, .. } if stderr.contains("network not found") => {
             "`podman network ls` lists the networks there are".to_owned()
         }
+        HostError::Podman { stderr, .. } if stderr.contains("address already in use") => {
+            "`ss -ltnup` shows who has the port; `--publish IP::GUEST` takes one that is free"
+                .to_owned()
+        }
         // runc's words, and crun's.
         HostError::Podman { stderr, .. }
             if stderr.contains("setting rlimit") || stderr.contains("setrlimit") =>
