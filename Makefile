@@ -57,7 +57,7 @@ lint: ## formatting, clippy, shell scripts
 DENY ?= advisories bans licenses sources
 supply-chain: ## licences and advisories of dependencies, oldest Rust, reproducible build
 	cargo deny check $(DENY)
-	@setup/msrv.sh
+	cargo nextest run -p xtask --test msrv
 	@setup/reproducible.sh
 
 install: build ## install to PREFIX (/usr/local), below DESTDIR

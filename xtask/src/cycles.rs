@@ -107,6 +107,20 @@ impl Storage {
         ])?;
         Ok(Self(places.lines().map(PathBuf::from).collect()))
     }
+
+    /// How many mounts podman has made. The others of the machine are not podman's, and a user's
+    /// namespace begins with a copy of them.
+    fn mounts(&self, vms: &Vms) -> Result<u64> {
+        // Of the namespace that podman mounts in, which is a user's own if that is not root.
+        let table = if rustix::process::geteuid().is_root() {
+            fs::read_to_string("/proc/self/mountinfo").map_err(Error::io("read the mounts"))?
+        } else {
+            vms.podman(&["unshare", "cat", "/proc/self/mountinfo"])?
+        };
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let own = points.filter(|point| self.0.iter().any(|dir| Path::new(point).starts_with(dir)));
+        Ok(own.count() as u64)
+    }
 }
 
 impl Look {
@@ -127,13 +141,7 @@ impl Look {
             containers: lines(&["ps", "--all", "--quiet"])?,
             volumes: lines(&["volume", "ls", "--quiet"])?,
             processes: command_lines().len() as u64,
-            // Of the namespace that podman mounts in, which is a user's own if that is not root.
-            mounts: if rustix::process::geteuid().is_root() {
-                let table = fs::read_to_string("/proc/self/mountinfo");
-                table.map_err(Error::io("read the mounts"))?.lines().count() as u64
-            } else {
-                lines(&["unshare", "cat", "/proc/self/mountinfo"])?
-            },
+            mounts: storage.mounts(vms)?,
             available: available()?,
         })
     }
