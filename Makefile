@@ -9,16 +9,16 @@ bcvk := target/release/bcvk
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture bench fuzz lint install clean
+.PHONY: help setup build images demo test torture crowd cycles bench fuzz lint supply-chain install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what this machine lacks (Debian-like systems; uses sudo)
 	@setup/host.sh
 
 build: ## build the release binary
-	cargo build --release
+	@setup/release.sh
 
 images: ## make the test images that are missing or out of date
 	@$(images)/build.sh all
@@ -27,7 +27,7 @@ images: ## make the test images that are missing or out of date
 # before what they depend on is installed.
 demo: ## boot a test image, and show what answers
 	@setup/host.sh
-	cargo build --release
+	@setup/release.sh
 	@$(images)/build.sh trixie
 	$(bcvk) ephemeral run-ssh localhost/bcvk-test:trixie -- sh -c 'systemctl status --no-pager | head -n 40; findmnt'
 
@@ -48,6 +48,12 @@ torture: ## kill and stop every part of a VM at every moment, and see what is le
 bench: ## compare with the same VM started by hand
 	cargo run --release -p xtask -- bench
 
+crowd: ## start 20 VMs at once
+	cargo run --release -p xtask -- crowd
+
+cycles: ## start and end 200 VMs, and see that nothing grows
+	cargo run --release -p xtask -- cycles
+
 fuzz: ## fuzz every parser, SECONDS each (300); installs cargo-fuzz if it is missing
 	@fuzz/run.sh $(SECONDS)
 
@@ -56,6 +62,13 @@ lint: ## formatting, clippy, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run fuzz/*.sh $(images)/*.sh
+
+# Advisories come from the network; DENY='bans licenses sources' leaves them out.
+DENY ?= advisories bans licenses sources
+supply-chain: ## licences and advisories of dependencies, oldest Rust, reproducible build
+	cargo deny check $(DENY)
+	cargo nextest run -p xtask --test msrv
+	@setup/reproducible.sh
 
 install: build ## install to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $(bcvk) $(DESTDIR)$(PREFIX)/bin/bcvk

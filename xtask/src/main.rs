@@ -1,10 +1,14 @@
 //! Chores of the repository that are more than a line of shell.
 
 mod bench;
+mod build;
+mod crowd;
+mod cycles;
 mod error;
 mod interrupt;
 mod process;
 mod torture;
+mod vms;
 
 use std::process::ExitCode;
 
@@ -24,6 +28,10 @@ enum Task {
     Bench(bench::Options),
     /// Kill and stop every part of a VM at every moment (docs/reliability.md)
     Torture(torture::Options),
+    /// Start many VMs at once (docs/reliability.md)
+    Crowd(crowd::Options),
+    /// Start and end VMs again and again, and see that nothing grows (docs/reliability.md)
+    Cycles(cycles::Options),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +39,8 @@ fn main() -> ExitCode {
     let done = interrupt::install().and_then(|()| match &cli.task {
         Task::Bench(options) => bench::run(options),
         Task::Torture(options) => torture::run(options),
+        Task::Crowd(options) => crowd::crowd(options),
+        Task::Cycles(options) => cycles::cycles(options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

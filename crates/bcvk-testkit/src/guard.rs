@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use crate::limit;
 use crate::process::Process;
 use crate::sandbox::Sandbox;
+use crate::tmpfs;
 use crate::wait::within;
 
 /// Waits for everything to be gone; what is still there after `limit`, in words.
@@ -70,6 +71,7 @@ pub(crate) fn clean_up_after_the_dead(sandbox: &Sandbox) {
         let same_user = uid(&entry.path().join("bin")).ok() == own;
         if same_user && !Path::new("/proc").join(pid).exists() {
             remove_belongings(sandbox, &format!("bcvk-test-{pid}-"));
+            tmpfs::unmount_below(&entry.path());
             let _ = fs::remove_dir_all(entry.path());
         }
     }

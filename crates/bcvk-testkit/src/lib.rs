@@ -28,6 +28,7 @@ mod process;
 mod rootless;
 mod running;
 mod sandbox;
+mod tmpfs;
 mod vm;
 mod wait;
 
@@ -40,6 +41,7 @@ pub use process::Process;
 pub use running::Running;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;
+pub use tmpfs::Tmpfs;
 pub use vm::Vm;
 pub use wait::{until, until_some};
 

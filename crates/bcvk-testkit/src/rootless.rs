@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Made by `setup/host.sh --rootless-user`.
 const NAME: &str = "bcvk-rootless";
 
@@ -20,9 +22,7 @@ pub(crate) struct RootlessUser {
 impl RootlessUser {
     /// That user, with the trixie image in its storage.
     pub(crate) fn prepare() -> Self {
-        let user = Self::find().unwrap_or_else(|| {
-            panic!("there is no user {NAME}: `setup/host.sh --rootless-user` makes it")
-        });
+        let user = Self::find().unwrap_or_else(|| panic!("{}", Self::missing()));
         user.make_runtime_dir();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/build.sh");
         let copied = Command::new(script)
@@ -35,6 +35,21 @@ impl RootlessUser {
             "cannot copy the image for {NAME}: {copied:?}"
         );
         user
+    }
+
+    /// The same user with a home and a runtime directory below `dir`, and so with a podman that has
+    /// nothing yet and shares nothing with other tests.
+    pub(crate) fn apart(dir: &Path) -> Self {
+        let user = Self::find().unwrap_or_else(|| panic!("{}", Self::missing()));
+        Self {
+            home: dir.join("home"),
+            runtime_dir: dir.join("runtime"),
+            ..user
+        }
+    }
+
+    fn missing() -> String {
+        format!("there is no user {NAME}: `setup/host.sh --rootless-user` makes it")
     }
 
     fn find() -> Option<Self> {
@@ -53,13 +68,23 @@ impl RootlessUser {
     }
 
     /// A login would make it.
-    fn make_runtime_dir(&self) {
+    pub(crate) fn make_runtime_dir(&self) {
         if !self.runtime_dir.is_dir() {
             fs::create_dir_all(&self.runtime_dir).expect("make a runtime directory");
             self.give(&self.runtime_dir);
         }
         let private = fs::Permissions::from_mode(0o700);
         fs::set_permissions(&self.runtime_dir, private).expect("make a runtime directory private");
+    }
+
+    /// Ends the process that keeps the user's namespaces, which podman leaves on purpose.
+    pub(crate) fn end_podman(&self) {
+        let file = self.runtime_dir.join("libpod/tmp/pause.pid");
+        let pid = fs::read_to_string(file).unwrap_or_default();
+        if let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) {
+            // It may not have been started.
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 
     /// Makes `path` this user's.

@@ -28,6 +28,8 @@ pub struct Sandbox {
     prefix: String,
     bcvk: PathBuf,
     rootless: Option<RootlessUser>,
+    /// Whether podman has storage of the sandbox's own.
+    apart: bool,
     mounts_before: BTreeSet<String>,
     finished: bool,
 }
@@ -42,7 +44,7 @@ impl Sandbox {
     /// A sandbox of the calling user.
     #[must_use]
     pub fn new() -> Self {
-        Self::make(None)
+        Self::make(|_| None)
     }
 
     /// A sandbox of the user for rootless tests, with podman storage of its own; `None` if the
@@ -51,14 +53,35 @@ impl Sandbox {
     #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
     pub fn rootless() -> Option<Self> {
         if rustix::process::geteuid().is_root() {
-            Some(Self::make(Some(RootlessUser::prepare())))
+            Some(Self::make(|_| Some(RootlessUser::prepare())))
         } else {
             eprintln!("skipped: only root can become the user of the rootless tests");
             None
         }
     }
 
-    fn make(rootless: Option<RootlessUser>) -> Self {
+    /// The same, with a home, a runtime directory and podman storage that no other test sees, for
+    /// what would disturb them. There are no images in it before [`Sandbox::load_image`].
+    #[must_use]
+    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
+    pub fn apart() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can become the user of the rootless tests");
+            return None;
+        }
+        let mut sandbox = Self::make(|dir| {
+            let user = RootlessUser::apart(dir);
+            fs::create_dir(&user.runtime_dir).expect("make a runtime directory");
+            user.make_runtime_dir();
+            user.give(&user.runtime_dir);
+            Some(user)
+        });
+        sandbox.apart = true;
+        Some(sandbox)
+    }
+
+    /// `user` is asked once the sandbox's directory is there.
+    fn make(user: impl FnOnce(&Path) -> Option<RootlessUser>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("bcvk-test-{}-{number}-", process::id());
@@ -69,10 +92,11 @@ impl Sandbox {
             .tempdir_in("/tmp")
             .expect("make the sandbox");
         let mut sandbox = Self {
+            rootless: user(dir.path()),
             dir,
             prefix,
             bcvk: binary::bcvk(),
-            rootless,
+            apart: false,
             mounts_before: BTreeSet::new(),
             finished: false,
         };
@@ -202,6 +226,38 @@ impl Sandbox {
         let _ = self.podman(["rmi", image]).run().expect_success();
     }
 
+    /// Copies an image of the tests into the storage of a sandbox that is [`apart`](Self::apart).
+    #[track_caller]
+    pub fn load_image(&self, image: &str) {
+        let archive = self.dir.path().join("image.tar");
+        let _ = Cmd::new("podman", self.dir.path())
+            .env("PATH", SYSTEM_PATH)
+            .args(["save", "--quiet", "--output"])
+            .arg(&archive)
+            .arg(image)
+            .limit(limit::BOOT)
+            .run()
+            .expect_success();
+        if let Some(user) = &self.rootless {
+            user.give(&archive);
+        }
+        let _ = self
+            .podman(["load", "--quiet", "--input"])
+            .arg(&archive)
+            .limit(limit::BOOT)
+            .run()
+            .expect_success();
+        fs::remove_file(archive).expect("remove the archive");
+    }
+
+    /// Ends the process by which rootless podman keeps its namespaces from its first command on. The
+    /// next command sees what has been mounted meanwhile. Only for a sandbox that is [`apart`](Self::apart) and runs nothing.
+    pub fn end_podman(&self) {
+        if let Some(user) = self.rootless.as_ref().filter(|_| self.apart) {
+            user.end_podman();
+        }
+    }
+
     /// Puts `bcvk` on the `PATH` of this sandbox's commands, for command lines as users type them.
     pub fn install_bcvk(&self) {
         std::os::unix::fs::symlink(&self.bcvk, self.bin().join("bcvk")).expect("link bcvk");
@@ -232,7 +288,9 @@ impl Sandbox {
         base.join("bcvk/vms")
     }
 
-    pub(crate) fn is_root(&self) -> bool {
+    /// Whether its commands run as root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
         self.rootless.is_none() && rustix::process::geteuid().is_root()
     }
 
@@ -253,7 +311,9 @@ impl Sandbox {
         }
     }
 
-    fn runtime_dir(&self) -> Option<PathBuf> {
+    /// `XDG_RUNTIME_DIR`, where there is one.
+    #[must_use]
+    pub fn runtime_dir(&self) -> Option<PathBuf> {
         match &self.rootless {
             Some(user) => Some(user.runtime_dir.clone()),
             None if self.is_root() => None,
@@ -293,11 +353,15 @@ impl Sandbox {
 impl Drop for Sandbox {
     #[allow(clippy::print_stderr, reason = "shown only with a test that failed")]
     fn drop(&mut self) {
+        if !self.finished {
+            // A test that failed half-way leaves what it was working with: no news, but in the way.
+            guard::clean_up(self);
+        }
+        // It would stay, with nobody to ask anything of it.
+        self.end_podman();
         if self.finished {
             return;
         }
-        // A test that failed half-way leaves what it was working with: no news, but in the way.
-        guard::clean_up(self);
         if thread::panicking() {
             eprintln!("(the test failed before its end; what it was working with is removed)");
         } else {

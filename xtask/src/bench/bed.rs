@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,17 +14,14 @@ use super::Options;
 use super::image::{BootFiles, Tree};
 use super::keys::Keys;
 use super::server::Server;
+use crate::build::{self, target_dir};
 use crate::error::{Error, Result};
-use crate::process::run;
 
 /// Guest memory: bcvk's default.
 pub(super) const MEMORY_MIB: u32 = 4096;
 
 /// For commands that take a second or two.
 pub(super) const SHORT: Duration = Duration::from_secs(60);
-
-/// How long cargo may take from nothing.
-const BUILD: Duration = Duration::from_secs(1800);
 
 /// Everything is undone by dropping it; fields in the order in which that has to happen.
 pub(super) struct Bed {
@@ -65,7 +62,7 @@ impl Bed {
             Some(path) => {
                 fs::canonicalize(path).map_err(Error::io(format!("find {}", path.display())))?
             }
-            None => build(&target)?,
+            None => build::release(&target)?,
         };
         let podman = tool(Tool::Podman)?;
         let work = tempfile::Builder::new()
@@ -107,30 +104,6 @@ impl Bed {
         command.arg("ephemeral").args(words);
         command
     }
-}
-
-/// This program is in it: `TARGET/PROFILE/xtask`.
-fn target_dir() -> Result<PathBuf> {
-    let exe = env::current_exe().map_err(Error::io("find the target directory"))?;
-    exe.ancestors()
-        .nth(2)
-        .map(Path::to_owned)
-        .ok_or_else(|| Error::other("cannot find the target directory"))
-}
-
-/// Builds the release binary: what is measured is what is in the tree.
-fn build(target: &Path) -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    super::say("building bcvk (release)");
-    run(
-        Command::new(cargo)
-            .args(["build", "--release", "--package=bcvk", "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR")),
-        BUILD,
-    )?
-    .success("build bcvk")?;
-    Ok(target.join("release/bcvk"))
 }
 
 /// As bcvk counts them for a VM without `--vcpus`.

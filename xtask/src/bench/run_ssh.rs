@@ -257,6 +257,10 @@ fn start_of(pid: u32) -> Option<u64> {
 }
 
 /// Microseconds since the epoch, as in bcvk's events.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "compared with times that others have written"
+)]
 pub(super) fn now() -> u64 {
     micros(
         SystemTime::now()

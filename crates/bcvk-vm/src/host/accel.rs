@@ -1,11 +1,17 @@
 //! Which accelerator a VM gets.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 
 use crate::host::HostError;
 use crate::spec::{Accelerator, Arch, SpecError};
+
+const KVM: &str = "/dev/kvm";
+
+const GROUP_READ_WRITE: u32 = 0o060;
+const OTHERS_READ_WRITE: u32 = 0o006;
 
 /// What the user asked for with `--accel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,11 +63,15 @@ pub fn choose_accelerator(request: AccelRequest, guest: Arch) -> Result<AccelCho
             accel: Accelerator::Kvm,
             notice: None,
         }),
-        Some(obstacle) if request == AccelRequest::Kvm => Err(HostError::NoKvm { obstacle }),
-        Some(obstacle) => Ok(AccelChoice {
+        Some(Obstacle { what, remedy }) if request == AccelRequest::Kvm => Err(HostError::NoKvm {
+            obstacle: what,
+            remedy,
+        }),
+        Some(Obstacle { what, remedy }) => Ok(AccelChoice {
             accel: Accelerator::Tcg,
             notice: Some(format!(
-                "no KVM ({obstacle}): the VM is emulated and boots about ten times slower"
+                "no KVM ({what}): the VM is emulated and boots about ten times slower{}",
+                remedy.map(|r| format!("; {r}")).unwrap_or_default()
             )),
         }),
     }
@@ -71,28 +81,80 @@ pub fn choose_accelerator(request: AccelRequest, guest: Arch) -> Result<AccelCho
 /// A user namespace drops them; crun alone knows how to keep them, so they are asked for only where
 /// it matters: udev lets everybody in by default.
 pub(super) fn kvm_needs_groups() -> bool {
-    const OTHERS_READ_WRITE: u32 = 0o006;
     !rustix::process::geteuid().is_root()
-        && fs::metadata("/dev/kvm")
-            .is_ok_and(|m| m.permissions().mode() & OTHERS_READ_WRITE != OTHERS_READ_WRITE)
+        && fs::metadata(KVM).is_ok_and(|m| m.mode() & OTHERS_READ_WRITE != OTHERS_READ_WRITE)
 }
 
-fn kvm_obstacle(guest: Arch) -> Option<String> {
+/// Why KVM cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+struct Obstacle {
+    what: String,
+    /// What the user can do about it.
+    remedy: Option<String>,
+}
+
+impl Obstacle {
+    /// One that nothing can be done about.
+    fn lasting(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            remedy: None,
+        }
+    }
+}
+
+fn kvm_obstacle(guest: Arch) -> Option<Obstacle> {
     let host = Arch::host();
     if host != Some(guest) {
-        return Some(format!("the image is for {guest}, this machine is not"));
+        return Some(Obstacle::lasting(format!(
+            "the image is for {guest}, this machine is not"
+        )));
     }
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     if guest == Arch::X86_64 && !has_virtualisation_flag(&cpuinfo) {
-        return Some("the processor offers no hardware virtualisation".to_owned());
+        return Some(Obstacle::lasting(
+            "the processor offers no hardware virtualisation",
+        ));
     }
-    match OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+    match OpenOptions::new().read(true).write(true).open(KVM) {
         Ok(_) => None,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Some("/dev/kvm does not exist".to_owned())
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Some(Obstacle::lasting(format!("{KVM} does not exist")))
         }
-        Err(e) => Some(format!("/dev/kvm cannot be opened: {e}")),
+        Err(e) => Some(Obstacle {
+            remedy: (e.kind() == ErrorKind::PermissionDenied)
+                .then(|| remedy_for(fs::metadata(KVM).ok(), &read_groups())),
+            what: format!("{KVM} cannot be opened: {e}"),
+        }),
     }
+}
+
+fn read_groups() -> String {
+    fs::read_to_string("/etc/group").unwrap_or_default()
+}
+
+/// What lets the user open a device: membership of its group, or where that would not do either, the
+/// mode that udev gives it by default.
+fn remedy_for(device: Option<Metadata>, groups: &str) -> String {
+    let group = device
+        .filter(|m| m.mode() & GROUP_READ_WRITE == GROUP_READ_WRITE && m.gid() != 0)
+        .and_then(|m| group_name(groups, m.gid()));
+    match group {
+        Some(group) => format!(
+            "`sudo usermod -aG {group} \"$USER\"` and a new login let you use it (it belongs to \
+             group {group})"
+        ),
+        None => format!("`sudo chmod 0666 {KVM}` lets you use it"),
+    }
+}
+
+/// The name of a group in the text of `group(5)`.
+fn group_name(groups: &str, gid: u32) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(gid)).then_some(name)
+    })
 }
 
 /// `vmx` is Intel's, `svm` AMD's (Linux, arch/x86/include/asm/cpufeatures.h).
@@ -114,6 +176,13 @@ mod tests {
         assert!(has_virtualisation_flag("flags : svm\n"));
         assert!(!has_virtualisation_flag("flags : fpu avx vmx_like\n"));
         assert!(!has_virtualisation_flag("vmx flags : ept\n"));
+    }
+
+    #[test]
+    fn a_group_is_known_by_its_number() {
+        let groups = "root:x:0:\nkvm:x:108:ana,ben\nbroken\n";
+        assert_eq!(group_name(groups, 108), Some("kvm"));
+        assert_eq!(group_name(groups, 10), None);
     }
 
     #[test]

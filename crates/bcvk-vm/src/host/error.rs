@@ -31,15 +31,19 @@ pub enum HostError {
     #[error("the VM's supervisor could not start in a container of image {reference}")]
     SupervisorNotStarted { reference: String },
     #[error("KVM was asked for, but cannot be used: {obstacle}")]
-    NoKvm { obstacle: String },
-    #[error(
-        "a VM with {asked} of memory cannot fit: this machine has {total} ({available} available)"
-    )]
+    NoKvm {
+        obstacle: String,
+        remedy: Option<String>,
+    },
+    #[error("a VM with {asked} of memory cannot fit: {whose} has {total} ({available} available)")]
     MemoryTooLarge {
         asked: MemorySize,
+        whose: String,
         total: MemorySize,
         available: MemorySize,
     },
+    #[error("only {allowed} files may be open at once here; a VM and podman need {needed}")]
+    FewOpenFiles { allowed: u64, needed: u64 },
     #[error("cannot share {}", path.display())]
     ShareSource {
         path: PathBuf,
@@ -109,6 +113,12 @@ pub enum HostError {
     #[error("cannot {action}")]
     Io {
         action: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot make the VM's files in {}", dir.display())]
+    VmDir {
+        dir: PathBuf,
         #[source]
         source: io::Error,
     },

@@ -17,7 +17,7 @@ use super::vmdir::{VmDir, VmDirs, VmLock};
 use crate::host::{HostError, Operation};
 use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
-use crate::status::{Phase, StatusReader};
+use crate::status::{self, Phase, StatusReader};
 
 /// Everything that is decided before the first effect.
 #[derive(Debug)]
@@ -97,9 +97,7 @@ impl Launch {
     }
 
     fn make_dir(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
-        let (dir, hold) = dirs
-            .create()
-            .map_err(HostError::io("make the VM directory"))?;
+        let (dir, hold) = dirs.create().map_err(unwritable(dirs.path()))?;
         Ok(Started {
             name: self.spec.name.to_string(),
             podman: podman.clone(),
@@ -122,8 +120,9 @@ impl Launch {
         for port in &self.spec.serial_ports {
             started.made.make_file(&port.host)?;
         }
-        self.fill(&started.dir)
-            .map_err(HostError::io("write the VM directory"))
+        self.fill(&started.dir).map_err(unwritable(
+            started.dir.path().parent().unwrap_or(Path::new("/")),
+        ))
     }
 
     fn start_in(&self, started: &mut Started) -> Result<(), HostError> {
@@ -189,6 +188,7 @@ impl Launch {
     }
 
     fn fill(&self, dir: &VmDir) -> io::Result<()> {
+        status::reserve(dir.path())?;
         dir.write_spec(&self.spec)?;
         if let Some(key) = &self.key {
             dir.write_private("ssh_key", key.private().as_bytes())?;
@@ -299,6 +299,11 @@ impl Started {
     pub fn finish(mut self) -> Result<(), HostError> {
         if self.remove { self.discard() } else { Ok(()) }
     }
+}
+
+fn unwritable(dir: &Path) -> impl FnOnce(io::Error) -> HostError {
+    let dir = dir.to_owned();
+    move |source| HostError::VmDir { dir, source }
 }
 
 /// The OCI hook that removes a VM directory once podman has removed the container of a `--rm` VM:

@@ -1,4 +1,4 @@
-//! Programs of the host and its memory.
+//! Programs of the host.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::host::HostError;
-use crate::spec::{Arch, MemorySize};
+use crate::spec::Arch;
 
 /// A program that bcvk runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,36 +62,5 @@ pub fn find_tool(tool: Tool) -> Result<PathBuf, HostError> {
         Ok(real)
     } else {
         Err(HostError::QemuOutsideUsr(real))
-    }
-}
-
-/// The host's memory, total and available, as the kernel reports it (`proc_meminfo(5)`).
-#[must_use]
-pub fn host_memory() -> Option<(MemorySize, MemorySize)> {
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    Some((
-        meminfo_field(&meminfo, "MemTotal:")?,
-        meminfo_field(&meminfo, "MemAvailable:")?,
-    ))
-}
-
-fn meminfo_field(meminfo: &str, name: &str) -> Option<MemorySize> {
-    let line = meminfo.lines().find(|line| line.starts_with(name))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(MemorySize::from_mib(kib / 1024))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn meminfo_is_in_kibibytes() {
-        let text = "MemTotal:       25276502 kB\nMemFree: 1 kB\nMemAvailable:   2097152 kB\n";
-        assert_eq!(
-            meminfo_field(text, "MemAvailable:"),
-            Some(MemorySize::from_mib(2048))
-        );
-        assert_eq!(meminfo_field(text, "SwapTotal:"), None);
     }
 }

@@ -1,7 +1,8 @@
 //! What became of a VM: written by the supervisor, read by the host without `podman exec`.
 //!
 //! `status.json` is the state of now, replaced in one step, so a reader sees all of one state or
-//! all of the next. `events.jsonl` is the way there, one [`Event`] a line.
+//! all of the next. `events.jsonl` is the way there, one [`Event`] a line. `status.reserve` is room
+//! for the next state on a file system that is full.
 
 mod printable;
 mod store;
@@ -11,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use printable::{PrintableStream, printable, steers};
-pub use store::{StatusReader, StatusWriter};
+pub use store::{StatusReader, StatusWriter, reserve};
 
 /// How far a VM has come. The order is the order of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,8 +102,9 @@ pub struct Event {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The present.
+    /// The present, to be shown: nothing waits by it.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one place")]
     pub fn now() -> Self {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)

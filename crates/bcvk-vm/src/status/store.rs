@@ -2,7 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::{Event, Failure, Phase, Status, Timestamp, printable};
 use crate::missing::if_exists;
@@ -10,6 +13,11 @@ use crate::untrusted;
 
 const STATUS: &str = "status.json";
 const EVENTS: &str = "events.jsonl";
+
+const RESERVE: &str = "status.reserve";
+
+/// Room for a status with the longest failure, twice: the old one goes when the new one is there.
+const RESERVED_BYTES: u64 = 64 * 1024;
 
 /// A container under hostile control may write anything into the VM directory; the host reads no
 /// more than this.
@@ -26,6 +34,19 @@ pub struct StatusWriter {
     dir: PathBuf,
     events: File,
     status: Status,
+}
+
+/// Takes room in `dir` for a status, so that a file system which fills up while the VM runs does
+/// not leave everybody waiting for news of it. To be called before the VM is started: where there is
+/// no room for that, there is none for a VM.
+pub fn reserve(dir: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(dir.join(RESERVE))?;
+    Ok(fallocate(file, FallocateFlags::empty(), 0, RESERVED_BYTES)?)
 }
 
 impl StatusWriter {
@@ -78,10 +99,11 @@ impl StatusWriter {
         self.status.phase = phase;
         self.status.since = event.at;
         self.status.history.push(event);
+        // The state matters more than the way there.
+        self.replace()?;
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.events.write_all(&line)?;
-        self.replace()
+        self.events.write_all(&line)
     }
 
     /// Records why the VM ends. The first failure is the cause; later ones follow from it.
@@ -106,8 +128,21 @@ impl StatusWriter {
 
     fn replace(&self) -> io::Result<()> {
         let new = self.dir.join(".status.json.new");
-        fs::write(&new, serde_json::to_vec_pretty(&self.status)?)?;
-        fs::rename(&new, self.dir.join(STATUS))
+        let text = serde_json::to_vec_pretty(&self.status)?;
+        let full = match fs::write(&new, &text) {
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                fs::remove_file(self.dir.join(RESERVE))?;
+                fs::write(&new, &text)?;
+                true
+            }
+            other => other.map(|()| false)?,
+        };
+        fs::rename(&new, self.dir.join(STATUS))?;
+        if full {
+            // Taken by somebody else meanwhile, it is gone; the next status then needs luck.
+            let _ = reserve(&self.dir);
+        }
+        Ok(())
     }
 }
 

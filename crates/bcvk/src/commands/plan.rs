@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bcvk_vm::host::podman::{Podman, check_path};
 use bcvk_vm::host::{
-    HostError, ImageInfo, Launch, ResolvedDisk, Tool, choose_accelerator, find_tool, host_memory,
-    output_directory, output_file, read_ignition, read_units, resolve_disk,
+    HostError, ImageInfo, Launch, ResolvedDisk, Tool, allow_open_files, check_memory,
+    choose_accelerator, find_tool, output_directory, output_file, read_ignition, read_units,
+    resolve_disk,
 };
 use bcvk_vm::spec::{
     Console, EnvVar, GuestPort, KeptLogs, Lifetime, MemorySize, PortForward, SPEC_VERSION,
@@ -41,6 +42,7 @@ pub(super) fn plan(
     context: &Context,
     ui: &Ui,
 ) -> Result<Launch, HostError> {
+    allow_open_files()?;
     let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
     let shares = shares(options, &cwd, &context.podman)?;
     check_shares(&shares)?;
@@ -57,19 +59,7 @@ pub(super) fn plan(
     let (vcpus, memory) = size(options);
     check_memory(memory)?;
     let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
-    if !info.bootable {
-        ui.notice(&format!(
-            "image {image} does not say that it is bootable (label containers.bootc)"
-        ));
-    }
-    if options.bind_storage_ro {
-        // overlayfs marks them by an attribute `trusted.…`, and to read that the file server
-        // would need CAP_SYS_ADMIN.
-        ui.notice(
-            "where a layer of a host image replaces a whole directory, podman in the VM also sees \
-             what earlier layers had there",
-        );
-    }
+    tell_of_the_image(image, &info, options, ui);
     let disks = disks(options, &cwd, info.bytes)?;
     let qemu = find_tool(Tool::Qemu(info.arch))?;
     let accel = choose_accelerator(options.accel, info.arch)?;
@@ -145,6 +135,23 @@ pub(super) fn plan(
     })
 }
 
+/// What of an image may come as a surprise later.
+fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui) {
+    if !info.bootable {
+        ui.notice(&format!(
+            "image {image} does not say that it is bootable (label containers.bootc)"
+        ));
+    }
+    if options.bind_storage_ro {
+        // overlayfs marks them by an attribute `trusted.…`, and to read that the file server
+        // would need CAP_SYS_ADMIN.
+        ui.notice(
+            "where a layer of a host image replaces a whole directory, podman in the VM also sees \
+             what earlier layers had there",
+        );
+    }
+}
+
 fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
     let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
     if commands_alone && options.output == Some(Stream::Journal) {
@@ -162,17 +169,6 @@ fn size(options: &VmOptions) -> (u32, MemorySize) {
 
 fn host_cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
-}
-
-fn check_memory(asked: MemorySize) -> Result<(), HostError> {
-    match host_memory() {
-        Some((total, available)) if asked > total => Err(HostError::MemoryTooLarge {
-            asked,
-            total,
-            available,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, HostError> {

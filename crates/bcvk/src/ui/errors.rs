@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bcvk_vm::host::{HostError, Tool};
 use bcvk_vm::shell::quote;
-use bcvk_vm::spec::Arch;
+use bcvk_vm::spec::{Arch, MemorySize};
 use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
 
 /// Exit codes, as bcvk-ephemeral(8) documents them.
@@ -183,10 +184,15 @@ fn hint(error: &HostError) -> Option<String> {
             "bcvk boots bootc images: whole operating systems, in which /lib64 leads to /usr/lib64"
                 .to_owned()
         }
-        HostError::NoKvm { .. } => "use --accel auto (or tcg) to emulate".to_owned(),
-        HostError::MemoryTooLarge { .. } => {
-            "give less with --memory, such as --memory 2G".to_owned()
-        }
+        HostError::NoKvm { remedy, .. } => match remedy {
+            Some(remedy) => format!("{remedy}; or use --accel auto (or tcg) to emulate"),
+            None => "use --accel auto (or tcg) to emulate".to_owned(),
+        },
+        HostError::FewOpenFiles { needed, .. } => format!(
+            "`ulimit -Hn` shows the limit; root raises it with `prlimit --nofile={needed} --pid $$`, \
+             or for good in /etc/security/limits.conf"
+        ),
+        HostError::MemoryTooLarge { available, .. } => memory_that_fits(*available),
         HostError::ShareSource { path, .. } => {
             format!(
                 "`mkdir -p {}` makes it, if that is the right place",
@@ -239,12 +245,30 @@ fn hint(error: &HostError) -> Option<String> {
             format!("`bcvk ephemeral ssh {name}` may say more; `logs {name}` shows its console")
         }
         HostError::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
-        HostError::Podman { stderr, .. } if stderr.contains("network not found") => {
-            "`podman network ls` lists the networks there are".to_owned()
-        }
+        HostError::Podman { stderr, .. } => return podman_hint(stderr),
         HostError::Vm(failure) => return vm_hint(failure),
         other => return file_hint(other),
     })
+}
+
+/// What to do about a complaint of podman's, or of the runtime's below it.
+fn podman_hint(stderr: &str) -> Option<String> {
+    let says = |words: &str| stderr.contains(words);
+    let hint = if says("network not found") {
+        "`podman network ls` lists the networks there are"
+    } else if says("address already in use") {
+        "`ss -ltnup` shows who has the port; `--publish IP::GUEST` takes one that is free"
+    } else if says("setting rlimit") || says("setrlimit") {
+        // runc's words, and crun's.
+        "podman's containers may open more files (default_ulimits in containers.conf) than \
+         `ulimit -Hn` allows here: raise the one or lower the other"
+    } else if says("no space left on device") {
+        "`podman system df` shows what fills its storage, `podman image prune` removes images that \
+         have no name any more"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
 }
 
 /// What to do about a file of the user's that cannot be what it was given for.
@@ -268,6 +292,11 @@ fn file_hint(error: &HostError) -> Option<String> {
         HostError::PathNotText(_) => {
             "rename it, or `mount --bind` it at a path that is text".to_owned()
         }
+        HostError::VmDir { dir, source } if source.kind() == ErrorKind::StorageFull => format!(
+            "`df -h {}` shows how full it is; `bcvk ephemeral ps -a` lists the VMs that have files \
+             there",
+            word(dir)
+        ),
         HostError::NoUnits(_) => {
             "units are files such as NAME.service, in the directory itself or in its subdirectory \
              system"
@@ -298,6 +327,18 @@ fn word(path: &Path) -> String {
 fn build(reference: &str) -> String {
     let reference = quote(reference);
     format!("`podman build -t {reference} .` makes it; `podman images` lists what is here")
+}
+
+/// How to get a VM into `available` memory. The processes beside the guest need some of it too.
+fn memory_that_fits(available: MemorySize) -> String {
+    const STEP: u32 = 256;
+    let mib = available.mib().saturating_sub(STEP) / STEP * STEP;
+    if mib >= 2 * MemorySize::MIN.mib() {
+        format!("give less with --memory, such as --memory {mib}M")
+    } else {
+        "end something else first (`bcvk ephemeral ps` lists VMs), or give less with --memory"
+            .to_owned()
+    }
 }
 
 /// The command that installs a tool here, by the distribution's own package manager.

@@ -1,0 +1,22 @@
+#!/bin/bash
+# Builds the release binary of the last commit twice, at places and under names that differ, and
+# compares. Needs a few minutes and what two builds take of disk.
+set -euo pipefail
+
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Places of different lengths: one that is only as long as the other would hide a path in padding.
+for place in "$work/one" "$work/another place/deeper"; do
+    mkdir -p "$place/source"
+    git -C "$root" archive HEAD | tar -x -C "$place/source"
+    CARGO_TARGET_DIR=$place/target "$place/source/setup/release.sh" --quiet --package bcvk
+    sha256sum "$place/target/release/bcvk"
+done | tee "$work/sums"
+
+if [ "$(cut -d' ' -f1 "$work/sums" | sort -u | wc -l)" -ne 1 ]; then
+    echo 'the two builds differ; `diffoscope` on them tells where' >&2
+    exit 1
+fi
+echo 'the two builds are the same'

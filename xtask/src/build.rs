@@ -1,0 +1,37 @@
+//! The bcvk that a chore is about.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::bench::say;
+use crate::error::{Error, Result};
+use crate::process::run;
+
+/// How long cargo may take from nothing.
+const BUILD: Duration = Duration::from_secs(1800);
+
+/// This program is in it: `TARGET/PROFILE/xtask`.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let exe = env::current_exe().map_err(Error::io("find the target directory"))?;
+    exe.ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .ok_or_else(|| Error::other("cannot find the target directory"))
+}
+
+/// Builds the release binary: what is measured is what is in the tree.
+pub(crate) fn release(target: &Path) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    say("building bcvk (release)");
+    run(
+        Command::new(cargo)
+            .args(["build", "--release", "--package=bcvk", "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+        BUILD,
+    )?
+    .success("build bcvk")?;
+    Ok(target.join("release/bcvk"))
+}
