@@ -9,7 +9,7 @@ bcvk := target/release/bcvk
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture crowd cycles bench fuzz lint supply-chain install clean
+.PHONY: help setup build images demo test torture torture-short crowd cycles bench fuzz lint supply-chain install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,12 +38,19 @@ test: ## set up, then lint, unit tests and tests on real VMs
 	$(MAKE) lint
 	cargo nextest run --workspace $(nextest_profile)
 
-# For example `make torture TORTURE=--short`.
-torture: ## kill and stop every part of a VM at every moment, and see what is left
+torture: ## kill, stop, repeat, crowd and fuzz: docs/reliability.md (hours)
 	@setup/host.sh
 	@$(images)/build.sh trixie
 	cargo build --package bcvk
-	cargo run --package xtask -- torture $(TORTURE)
+	cargo run --package xtask -- torture
+	$(MAKE) cycles crowd fuzz
+
+torture-short: ## the part of it that CI runs (minutes)
+	@setup/host.sh
+	@$(images)/build.sh trixie
+	cargo build --package bcvk
+	cargo run --package xtask -- torture --short
+	cargo run --package xtask -- cycles --count 10 --bcvk target/debug/bcvk
 
 bench: ## compare with the same VM started by hand
 	cargo run --release -p xtask -- bench

@@ -233,18 +233,28 @@ fn commit(case: Case, command: &mut Running, sandbox: &Sandbox, name: &str) {
                 let _ = sandbox.bcvk(["ssh", name, &format!("touch {NOW}")]).run();
             }
         }
-        (subject, Fault::Pause) => {
-            let subject = find(subject, command, name);
-            subject.signal(Signal::STOP);
-            thread::sleep(PAUSE);
-            subject.signal(Signal::CONT);
+        (Subject::Cli, fault) => send(fault, |signal| command.signal(signal)),
+        (subject, fault) => {
+            let subject = find(subject, name);
+            send(fault, |signal| subject.signal(signal));
         }
-        (subject, Fault::Term) => find(subject, command, name).signal(Signal::TERM),
-        (subject, _) => find(subject, command, name).signal(Signal::KILL),
     }
 }
 
-fn find(subject: Subject, command: &Running, name: &str) -> Process {
+fn send(fault: Fault, to: impl Fn(Signal)) {
+    match fault {
+        Fault::Pause => {
+            to(Signal::STOP);
+            thread::sleep(PAUSE);
+            to(Signal::CONT);
+        }
+        Fault::Term => to(Signal::TERM),
+        _ => to(Signal::KILL),
+    }
+}
+
+/// A process of the VM's.
+fn find(subject: Subject, name: &str) -> Process {
     let qemu = || until_some("QEMU runs", limit::QUICK, || Process::qemu_of(name));
     let supervisor = || qemu().parent().expect("the supervisor");
     let server = |dir: &str| {
@@ -253,9 +263,8 @@ fn find(subject: Subject, command: &Running, name: &str) -> Process {
         servers.pop().expect("a file server")
     };
     match subject {
-        Subject::Cli => Process::with_pid(command.pid()).expect("the command"),
         Subject::Supervisor => supervisor(),
-        Subject::Qemu | Subject::Guest => qemu(),
+        Subject::Cli | Subject::Qemu | Subject::Guest => qemu(),
         Subject::RootServer => server("/run/bcvk-image"),
         Subject::BindServer => server("/run/bcvk-shares/"),
         Subject::Conmon => supervisor().parent().expect("conmon"),
