@@ -16,7 +16,7 @@ for place in "$work/one" "$work/another place/deeper"; do
 done | tee "$work/sums"
 
 if [ "$(cut -d' ' -f1 "$work/sums" | sort -u | wc -l)" -ne 1 ]; then
-    echo 'the two builds differ; `diffoscope` on them tells where' >&2
+    echo 'the two builds differ (compare them with diffoscope)' >&2
     exit 1
 fi
 echo 'the two builds are the same'

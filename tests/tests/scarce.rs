@@ -4,9 +4,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Cmd, FakeTools, Output, Sandbox, Tmpfs, Vm, images, limit, until};
+use bcvk_testkit::{
+    Checks, Cmd, FakeTools, Output, Sandbox, Signal, Tmpfs, Vm, images, limit, until,
+};
 use serde_json::Value;
 
 /// Far above what it takes to refuse something.
@@ -173,6 +176,35 @@ fn full_container_storage_is_named() {
     }
     checks.finish();
     drop(tmpfs);
+    sandbox.finish();
+}
+
+/// A host that has time for a guest only now and then, as one with many VMs has: the kernel sees few
+/// ticks of its timer then, and used to panic over it now and then.
+#[test]
+fn a_busy_host_does_not_make_the_kernel_doubt_its_timer() {
+    const AWAY: Duration = Duration::from_millis(80);
+    const THERE: Duration = Duration::from_millis(20);
+
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &["--no-ssh-keygen"], images::trixie());
+    let qemu = vm.qemu();
+    let console = vm.dir().join("console.log");
+    let said = || String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
+    until("the kernel has looked at its timer", limit::BOOT, || {
+        qemu.signal(Signal::STOP);
+        thread::sleep(AWAY);
+        qemu.signal(Signal::CONT);
+        thread::sleep(THERE);
+        // Comes after the look; a panic is the other way to get past it.
+        let said = said();
+        said.contains("Freeing") || said.contains("panic")
+    });
+    let said = said();
+    for doubt in ["8254 timer", "set up timer", "panic"] {
+        assert!(!said.contains(doubt), "{doubt}: {said}");
+    }
+    vm.discard();
     sandbox.finish();
 }
 
