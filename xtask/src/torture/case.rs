@@ -35,6 +35,17 @@ pub(crate) enum Moment {
     ShuttingDown,
 }
 
+/// In their order.
+pub(super) const MOMENTS: [Moment; 7] = [
+    Moment::Start,
+    Moment::Kernel,
+    Moment::Initrd,
+    Moment::Userspace,
+    Moment::Ready,
+    Moment::Busy,
+    Moment::ShuttingDown,
+];
+
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fault {
@@ -76,11 +87,10 @@ impl Case {
     /// Every combination, those included that cannot be made.
     pub(crate) fn all() -> Vec<Self> {
         use Fault::{Kill, Panic, Pause, PowerOff, Reboot, Term};
-        use Moment::{Busy, Initrd, Kernel, Ready, ShuttingDown, Start, Userspace};
         use Subject::{BindServer, Cli, Conmon, Guest, Qemu, RootServer, Supervisor};
 
         let mut cases = Vec::new();
-        for moment in [Start, Kernel, Initrd, Userspace, Ready, Busy, ShuttingDown] {
+        for moment in MOMENTS {
             for subject in [Cli, Supervisor, Qemu, RootServer, BindServer, Conmon, Guest] {
                 let faults = if subject == Guest {
                     [Panic, PowerOff, Reboot]

@@ -3,8 +3,8 @@
 
 mod case;
 mod run;
+mod table;
 
-use std::fmt::Write as _;
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -63,10 +63,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     assert_eq!(neighbour.sh("cat /run/before"), "before", "the neighbour");
     neighbour.discard();
     sandbox.finish();
-    interrupt::check()?;
 
-    println!("{}", table(&reports, &impossible));
-    let failed = reports.iter().filter(|report| !report.passed).count();
+    println!("{}", table::table(&reports, &impossible));
+    interrupt::check()?;
+    let failed = reports.iter().filter(|report| !report.passed()).count();
     if failed == 0 {
         Ok(())
     } else {
@@ -102,43 +102,4 @@ fn run_all(cases: &[Case], jobs: usize) -> Vec<Report> {
         .into_iter()
         .filter_map(|report| report.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect()
-}
-
-/// In Markdown.
-fn table(reports: &[Report], impossible: &[Case]) -> String {
-    let mut table = String::from(
-        "| part | when | what | exit code, error | s | |\n|---|---|---|---|---|---|\n",
-    );
-    for report in reports {
-        let Case {
-            subject,
-            moment,
-            fault,
-        } = report.case;
-        let _ = writeln!(
-            table,
-            "| {subject} | {moment} | {fault} | {} | {:.1} | {} |",
-            report
-                .seen
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .replace('|', "\\|"),
-            report.took.as_secs_f64(),
-            report.verdict(),
-        );
-    }
-    for case in impossible {
-        let Case {
-            subject,
-            moment,
-            fault,
-        } = case;
-        let why = case.obstacle().unwrap_or_default();
-        let _ = writeln!(
-            table,
-            "| {subject} | {moment} | {fault} | {why} | | not run |"
-        );
-    }
-    table
 }

@@ -32,16 +32,30 @@ const BUSY: &str = "cd /run/virtiofs-mnt-share; while :; do head -c 1000000 /dev
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) case: Case,
-    /// What the user saw; or, on more lines, what was wrong.
-    pub(super) seen: String,
-    pub(super) passed: bool,
+    /// The exit code, if the command ended as it has to.
+    code: Option<i32>,
+    /// The line that said why the command ended, if one did; or, on more lines, what was wrong.
+    seen: String,
     /// From the fault to the end of the command.
-    pub(super) took: Duration,
+    took: Duration,
 }
 
 impl Report {
-    pub(super) fn verdict(&self) -> &'static str {
-        if self.passed { "ok" } else { "FAILED" }
+    pub(super) fn passed(&self) -> bool {
+        self.code.is_some()
+    }
+
+    pub(super) fn cell(&self) -> String {
+        match self.code {
+            Some(code) => format!("{code}, {:.1} s", self.took.as_secs_f64()),
+            None => "FAILED".to_owned(),
+        }
+    }
+
+    /// What the user read, with the exit code.
+    pub(super) fn said(&self) -> Option<String> {
+        let code = self.code?;
+        (!self.seen.is_empty()).then(|| format!("{code} {}", self.seen))
     }
 }
 
@@ -52,11 +66,10 @@ impl fmt::Display for Report {
             moment,
             fault,
         } = self.case;
-        write!(f, "{subject}, {moment}, {fault}: {}", self.verdict())?;
-        if self.passed {
-            Ok(())
-        } else {
-            write!(f, "\n{}", self.seen)
+        write!(f, "{subject}, {moment}, {fault}: {}", self.cell())?;
+        match self.code {
+            Some(_) => write!(f, " {}", self.seen),
+            None => write!(f, "\n{}", self.seen),
         }
     }
 }
@@ -65,10 +78,10 @@ impl fmt::Display for Report {
 pub(super) fn run(case: Case, image: &str) -> Report {
     let began = Instant::now();
     match catch_unwind(AssertUnwindSafe(|| attempt(case, image))) {
-        Ok((seen, took)) => Report {
+        Ok((code, seen, took)) => Report {
             case,
+            code: Some(code),
             seen,
-            passed: true,
             took,
         },
         Err(panic) => {
@@ -78,15 +91,15 @@ pub(super) fn run(case: Case, image: &str) -> Report {
                 .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
             Report {
                 case,
+                code: None,
                 seen: text.unwrap_or_else(|| "it panicked".to_owned()),
-                passed: false,
                 took: began.elapsed(),
             }
         }
     }
 }
 
-fn attempt(case: Case, image: &str) -> (String, Duration) {
+fn attempt(case: Case, image: &str) -> (i32, String, Duration) {
     let sandbox = Sandbox::new();
     let name = sandbox.name("vm");
     let mut command = start(case, &sandbox, &name, image);
@@ -124,8 +137,9 @@ fn attempt(case: Case, image: &str) -> (String, Duration) {
             Process::qemu_of(&name).is_none()
         });
     }
+    let seen = reason(&output).replace(&sandbox.path().display().to_string(), "");
     sandbox.finish();
-    (summary(&output), took)
+    (output.shell_code(), seen, took)
 }
 
 fn start(case: Case, sandbox: &Sandbox, name: &str, image: &str) -> Running {
@@ -287,16 +301,12 @@ fn judge(case: Case, output: &Output) {
     }
 }
 
-/// The exit code, and the line that says why.
-fn summary(output: &Output) -> String {
+/// The line that says why the command has ended.
+fn reason(output: &Output) -> String {
     let stderr = output.stderr();
     let line = stderr
         .lines()
         .find(|line| line.starts_with("error: "))
         .or_else(|| stderr.lines().rfind(|line| line.contains("shut down")));
-    let code = output.shell_code();
-    match line {
-        Some(line) => format!("{code}, {line}"),
-        None => code.to_string(),
-    }
+    line.unwrap_or_default().to_owned()
 }
