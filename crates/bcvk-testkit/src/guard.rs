@@ -171,6 +171,8 @@ fn containers(sandbox: &Sandbox) -> Vec<Container> {
         .podman([
             "ps",
             "--all",
+            // Those in which images are built have mounts too.
+            "--external",
             "--no-trunc",
             "--format",
             "{{.ID}} {{.Names}} {{.State}}",
