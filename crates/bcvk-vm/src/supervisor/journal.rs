@@ -1,4 +1,4 @@
-//! The guest's journal as text.
+//! The guest's journal: its entries whole, or as text.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -10,6 +10,40 @@ use crate::status::printable;
 
 /// Longest entry that is shown; journald's own limit for a line is 48 KiB.
 const MAX_LINE_BYTES: usize = 256 * 1024;
+
+/// Passes entries on as they are, but only whole ones: a guest that ends leaves a part of its last,
+/// which no reader of JSON takes.
+pub(super) struct WholeEntries<W> {
+    out: W,
+    part: Vec<u8>,
+}
+
+impl<W: Write> WholeEntries<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self {
+            out,
+            part: Vec::new(),
+        }
+    }
+}
+
+impl<W: Write> Write for WholeEntries<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        let (whole, part) = bytes.split_at(whole.map_or(0, |last| last + 1));
+        // What is longer is not kept here until it is whole.
+        if !whole.is_empty() || self.part.len() > MAX_LINE_BYTES {
+            self.out.write_all(&mem::take(&mut self.part))?;
+            self.out.write_all(whole)?;
+        }
+        self.part.extend_from_slice(part);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
 
 /// Takes entries as `journalctl -o json` writes them and passes them on as
 /// `journalctl -o short-monotonic` would show them.
@@ -91,6 +125,29 @@ fn message(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_an_entry_is_not_passed_on() {
+        let mut out = Vec::new();
+        let mut entries = WholeEntries::new(&mut out);
+        for bytes in ["{\"a\"", ":1}\n{}\n{\"b", "\":2}\n", "{\"cut"] {
+            entries.write_all(bytes.as_bytes()).expect("write");
+        }
+        assert_eq!(String::from_utf8_lossy(&out), "{\"a\":1}\n{}\n{\"b\":2}\n");
+    }
+
+    #[test]
+    fn an_endless_entry_is_passed_on_and_not_kept() {
+        let mut out = Vec::new();
+        let mut entries = WholeEntries::new(&mut out);
+        for _ in 0..10 {
+            entries
+                .write_all(&vec![b'x'; MAX_LINE_BYTES])
+                .expect("write");
+            assert!(entries.part.len() <= 2 * MAX_LINE_BYTES);
+        }
+        assert!(out.len() >= 8 * MAX_LINE_BYTES);
+    }
 
     #[test]
     fn entries_become_lines() {

@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 
 use super::Event;
-use super::journal::JournalText;
+use super::journal::{JournalText, WholeEntries};
 use super::keep::{Capped, Log};
 use super::streams::Streams;
 use crate::guest::port;
@@ -90,7 +90,7 @@ pub(super) fn console_outs(
         outs.push(Out::boxed(streams.counted(io::stdout())));
     }
     if let Some(logs) = kept(spec, Stream::Console) {
-        outs.push(log_file(logs, "console.txt", events)?);
+        outs.push(Out::boxed(log_file(logs, "console.txt", events)?));
     }
     Ok(outs)
 }
@@ -116,12 +116,14 @@ pub(super) fn outs(
         Carries::CommandErrors => outs.push(Out::Fifo(stderr)),
         Carries::InitrdJournal => {
             if let Some(logs) = kept(spec, Stream::Journal) {
-                outs.push(log_file(logs, "journal-initrd.json", events)?);
+                let file = log_file(logs, "journal-initrd.json", events)?;
+                outs.push(Out::boxed(WholeEntries::new(file)));
             }
         }
         Carries::Journal => {
             if let Some(logs) = kept(spec, Stream::Journal) {
-                outs.push(log_file(logs, "journal.json", events)?);
+                let file = log_file(logs, "journal.json", events)?;
+                outs.push(Out::boxed(WholeEntries::new(file)));
             }
             if spec.output == Stream::Journal {
                 let log = Log::create("journal", &dir.journal_log(), events.clone())?;
@@ -142,10 +144,9 @@ fn kept(spec: &VmSpec, stream: Stream) -> Option<&KeptLogs> {
     spec.logs.as_ref().filter(|logs| logs.keeps(stream))
 }
 
-fn log_file(logs: &KeptLogs, name: &str, events: &Sender<Event>) -> io::Result<Out> {
+fn log_file(logs: &KeptLogs, name: &str, events: &Sender<Event>) -> io::Result<Capped> {
     let container = Path::new(CONTAINER_LOGS).join(name);
-    let file = Capped::create(&container, logs.host.join(name), events.clone())?;
-    Ok(Out::boxed(file))
+    Capped::create(&container, logs.host.join(name), events.clone())
 }
 
 /// A place for bytes.

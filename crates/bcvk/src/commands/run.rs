@@ -2,7 +2,9 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
 use bcvk_vm::host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::status::Phase;
@@ -77,7 +79,11 @@ fn accompany(
         return attached(args, watcher, started, ui);
     }
     // What cannot even come so far is an error of this command, and leaves nothing.
-    let status = watcher.wait(Target::Phase(Phase::Qemu), None, &mut |_| {})?;
+    let status = watcher.wait(
+        Target::Phase(Phase::Qemu),
+        Some(args.vm.timeout.duration()),
+        &mut |_| {},
+    )?;
     ui.warnings(&status.warnings);
     ui.result(&started.dir.container_id().unwrap_or_default());
     Ok(Outcome::Left)
@@ -161,11 +167,14 @@ fn ready_notice(args: &Run, started: &Started) -> String {
 /// Waits for the guest to power off; a second signal ends it at once.
 fn shut_down(watcher: &mut Watcher, started: &Started) -> Result<(), HostError> {
     started.ask_to_stop()?;
+    let deadline = Instant::now() + Duration::from_secs(STOP_TIMEOUT_SECONDS.into());
     loop {
-        match watcher.next(None) {
+        match watcher.next(Some(deadline)) {
             Some(WatchEvent::Signal(_)) => started.end()?,
-            Some(WatchEvent::SupervisorEnded) | None => return Ok(()),
+            Some(WatchEvent::SupervisorEnded) => return Ok(()),
             Some(WatchEvent::Status(_) | WatchEvent::Session(_)) => {}
+            // The supervisor ends a guest before that; it hangs itself.
+            None => return started.end(),
         }
     }
 }
