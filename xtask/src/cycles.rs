@@ -24,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// What podman's own records may grow by in a cycle: its list of events is a file in some set-ups.
 const RECORDS_PER_CYCLE: u64 = 4096;
 
+/// What they may grow by besides: databases take room in blocks.
+const RECORDS: u64 = 256 * 1024;
+
 /// How often, and with what.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -188,7 +191,7 @@ fn judge(looks: &[Look]) -> Result<()> {
     let (Some(first), Some(last)) = (looks.first(), looks.last()) else {
         return Ok(());
     };
-    let records = u64::from(last.cycles) * RECORDS_PER_CYCLE / 1024;
+    let records = (RECORDS + u64::from(last.cycles) * RECORDS_PER_CYCLE) / 1024;
     let grown: Vec<String> = first
         .numbers()
         .into_iter()
