@@ -9,10 +9,11 @@
 //! - [`ssh`]: keys and the client's configuration
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
-//! - [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
+//! - `bounded`, [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
 //!
 //! Above all of them, in tests and fuzzing only: `fuzzing`, each parser of what others wrote.
 
+mod bounded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod guest;

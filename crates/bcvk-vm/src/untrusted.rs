@@ -1,11 +1,13 @@
 //! Files in a directory that a container can write to, which may have put something else there.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+use crate::bounded;
 
 /// Reads a regular file of at most `most` bytes. A symlink is not followed, and a FIFO not waited
 /// for.
@@ -21,13 +23,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut content = Vec::new();
-    file.take(most.saturating_add(1))
-        .read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    Ok(content)
+    bounded::read(file, most)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use crate::bounded;
 
 pub use crate::missing::if_exists;
 
@@ -86,16 +88,9 @@ impl Rooted {
     /// As openat2(2) and read(2); [`io::ErrorKind::FileTooLarge`].
     pub fn read(&self, path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
         let path = path.as_ref();
-        let mut content = Vec::new();
-        // Not by its size: a device has none, and no end either.
-        self.open(path)?
-            .take(most.saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(|e| with_path(&e, path))?;
-        if content.len() as u64 > most {
-            return Err(with_path(&io::ErrorKind::FileTooLarge.into(), path));
-        }
-        Ok(content)
+        bounded::read(self.open(path)?, most)
+            .map_err(|e| with_path(&e, path))?
+            .ok_or_else(|| with_path(&io::ErrorKind::FileTooLarge.into(), path))
     }
 
     /// Reads a whole text file of at most [`MAX_TEXT`] bytes; those that are not UTF-8 become

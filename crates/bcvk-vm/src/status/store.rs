@@ -16,7 +16,8 @@ const EVENTS: &str = "events.jsonl";
 
 const RESERVE: &str = "status.reserve";
 
-/// Room for a status with the longest failure, twice: the old one goes when the new one is there.
+/// Room for a status with a failure as guests usually cause it, twice: the old one goes when the new
+/// one is there.
 const RESERVED_BYTES: u64 = 64 * 1024;
 
 /// A container under hostile control may write anything into the VM directory; the host reads no

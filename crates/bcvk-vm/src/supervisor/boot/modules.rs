@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::cpio::Archive;
 use super::kernel::MODULES;
+use crate::bounded;
 use crate::guest::rooted::{Rooted, if_exists};
 
 /// What is needed, in the order in which it is loaded.
@@ -216,12 +217,7 @@ pub(crate) fn decompressed(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
         _ => Box::new(bytes),
     };
-    let mut content = Vec::new();
-    reader.take(most + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        return Err(io::Error::other("too large for a kernel module"));
-    }
-    Ok(content)
+    bounded::read(reader, most)?.ok_or_else(|| io::Error::other("too large for a kernel module"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 use thiserror::Error;
 
+use crate::bounded;
+
 /// Bytes at the start of a file that tell whether it is such an image.
 pub(crate) const HEADER: usize = 0x38;
 
@@ -84,15 +86,9 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
 }
 
 fn read(kernel: impl Read) -> Result<Vec<u8>, ZbootError> {
-    let mut bytes = Vec::new();
-    kernel
-        .take(MAX_KERNEL_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ZbootError::Damaged)?;
-    if bytes.len() as u64 > MAX_KERNEL_BYTES {
-        return Err(ZbootError::TooLarge);
-    }
-    Ok(bytes)
+    bounded::read(kernel, MAX_KERNEL_BYTES)
+        .map_err(ZbootError::Damaged)?
+        .ok_or(ZbootError::TooLarge)
 }
 
 #[cfg(test)]
