@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cmd::Cmd;
 use crate::sandbox::Sandbox;
 
-/// A directory that is all of a command's `PATH`.
+/// A directory that is all of a command's `PATH`, or its beginning.
 #[derive(Debug)]
 pub struct FakeTools {
     dir: PathBuf,
@@ -27,6 +27,12 @@ impl FakeTools {
             tools.link(name);
         }
         tools
+    }
+
+    /// Found by all of the sandbox's commands, before the host's programs.
+    #[must_use]
+    pub fn in_front(sandbox: &Sandbox) -> Self {
+        Self { dir: sandbox.bin() }
     }
 
     /// Adds a program of the host's.

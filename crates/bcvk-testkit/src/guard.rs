@@ -16,7 +16,7 @@ use crate::limit;
 use crate::process::Process;
 use crate::sandbox::Sandbox;
 use crate::tmpfs;
-use crate::wait::within;
+use crate::wait::{until_some, within};
 
 /// Waits for everything to be gone; what is still there after `limit`, in words.
 pub(crate) fn await_nothing_left(sandbox: &Sandbox, limit: Duration) -> Vec<String> {
@@ -167,18 +167,20 @@ struct Container {
 
 /// Of every test.
 fn containers(sandbox: &Sandbox) -> Vec<Container> {
-    let output = sandbox
-        .podman([
-            "ps",
-            "--all",
-            // Those in which images are built have mounts too.
-            "--external",
-            "--no-trunc",
-            "--format",
-            "{{.ID}} {{.Names}} {{.State}}",
-        ])
-        .run()
-        .expect_success();
+    let args = [
+        "ps",
+        "--all",
+        // Those in which images are built have mounts too.
+        "--external",
+        "--no-trunc",
+        "--format",
+        "{{.ID}} {{.Names}} {{.State}}",
+    ];
+    // podman fails over a container that goes while it makes the list.
+    let output = until_some("podman lists its containers", limit::QUICK, || {
+        let output = sandbox.podman(args).run();
+        (output.code() == Some(0)).then_some(output)
+    });
     let container = |line: &str| {
         let mut words = line.split_whitespace().map(str::to_owned);
         Some(Container {

@@ -12,12 +12,16 @@ use super::accel::kvm_needs_groups;
 use super::console::GuestLog;
 use super::disk::{NewDisk, make_disk};
 use super::made::Made;
-use super::podman::{ContainerPlan, Podman, run_args, stderr_of};
+use super::podman::{ContainerPlan, Podman, lost_image_mount, run_args, stderr_of};
 use super::vmdir::{VmDir, VmDirs, VmLock};
 use crate::host::{HostError, Operation};
+use crate::missing::if_exists;
 use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
 use crate::status::{self, Phase, StatusReader};
+
+/// How often podman is asked for a container that lacks nothing but its image's mount.
+const IMAGE_ATTEMPTS: u32 = 5;
 
 /// Everything that is decided before the first effect.
 #[derive(Debug)]
@@ -135,14 +139,24 @@ impl Launch {
         let hooks_dir = dir.path().join("hooks");
         let hooks_dir = self.remove.then_some(hooks_dir.as_path());
         let args = run_args(&self.plan_in(dir, hooks_dir));
-        let output = started
-            .podman
-            .output(&args)
-            .map_err(HostError::io("run podman"))?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(self.explain(&stderr_of(&output)))
+        let mut attempts_left = IMAGE_ATTEMPTS;
+        loop {
+            attempts_left -= 1;
+            let output = started
+                .podman
+                .output(&args)
+                .map_err(HostError::io("run podman"))?;
+            if output.status.success() {
+                return Ok(());
+            }
+            let stderr = stderr_of(&output);
+            if attempts_left == 0 || !lost_image_mount(&stderr) {
+                return Err(self.explain(&stderr));
+            }
+            started.remove_container()?;
+            // podman refuses to write over it.
+            if_exists(fs::remove_file(started.dir.container_id_file()))
+                .map_err(HostError::io("remove the file of a container's ID"))?;
         }
     }
 
@@ -273,10 +287,7 @@ impl Started {
 
     /// Ends the VM at once and leaves nothing of it.
     pub fn discard(&mut self) -> Result<(), HostError> {
-        let removed = match self.dir.container_id() {
-            Some(id) => self.podman.remove(&id),
-            None => Ok(()),
-        };
+        let removed = self.remove_container();
         if !self.ran() {
             self.made.undo();
         }
@@ -286,6 +297,13 @@ impl Started {
             .remove_if_unused()
             .map_err(HostError::io("remove the VM directory"))?;
         removed
+    }
+
+    fn remove_container(&self) -> Result<(), HostError> {
+        match self.dir.container_id() {
+            Some(id) => self.podman.remove(&id),
+            None => Ok(()),
+        }
     }
 
     /// Whether there ever was a guest that could have used what was made for it.

@@ -495,6 +495,19 @@ impl Podman {
     }
 }
 
+/// Whether `podman run` failed for the image having gone from under it.
+///
+/// podman counts who has an image mounted, and each container that ends may give it back more than
+/// once (in its clean-up and in its removal; seen with podman 4.3). Where containers of one image
+/// end and start together, the image can thus be unmounted between podman, which mounts it, and
+/// the OCI runtime, which uses it. Nothing is wrong with the next attempt.
+pub(crate) fn lost_image_mount(stderr: &str) -> bool {
+    stderr.contains(CONTAINER_IMAGE.trim_start_matches('/'))
+        && stderr
+            .to_ascii_lowercase()
+            .contains("no such file or directory")
+}
+
 /// What a command said on stderr, for an error's causes.
 pub(crate) fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
@@ -512,6 +525,19 @@ mod tests {
             .filter(|arg| !arg.contains("ld.so"))
             .collect::<Vec<_>>()
             .join("\n")
+    }
+
+    #[test]
+    fn a_lost_image_is_told_from_other_failures() {
+        let runc = r#"Error: runc: runc create failed: unable to start container process: error during container init: error mounting "/var/lib/containers/storage/overlay-containers/3e/userdata/overlay/35/merge" to rootfs at "/run/bcvk-image": mount /var/lib/containers/storage/overlay-containers/3e/userdata/overlay/35/merge:/run/bcvk-image (via /proc/self/fd/6), data: lowerdir=/var/lib/containers/storage/overlay/c7/merged: no such file or directory: OCI runtime attempted to invoke a command that was not found"#;
+        assert!(lost_image_mount(runc));
+        for other in [
+            "",
+            r#"Error: runc: error mounting "/srv" to rootfs at "/run/bcvk/mounts/a": no such file or directory"#,
+            r#"Error: runc: error mounting "/merge" to rootfs at "/run/bcvk-image": permission denied"#,
+        ] {
+            assert!(!lost_image_mount(other), "{other}");
+        }
     }
 
     #[test]
