@@ -162,18 +162,41 @@ fn the_death_of_a_file_server_ends_the_vm() {
     let vm = sandbox.name("vm");
     let mut run = run_ssh(&sandbox, &vm);
     run.await_stderr("s kernel\n", limit::BOOT);
-    let qemu = Process::qemu_of(&vm).expect("QEMU runs");
-    let servers = qemu.parent().expect("the supervisor").children();
-    let server = servers
-        .into_iter()
-        .find(|p| p.args.iter().any(|a| a == "virtiofs"))
-        .expect("a file server");
-    server.signal(Signal::KILL);
+    file_server_of(&vm).signal(Signal::KILL);
     let _ = run
         .wait(PROMPTLY)
         .expect_code(125)
         .expect_stderr("file server");
     sandbox.finish();
+}
+
+/// Neither for the power-off of a guest that cannot read its files any more.
+#[test]
+fn the_death_of_a_file_server_ends_the_vm_while_it_shuts_down() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.name("vm");
+    let mut run = run_ssh(&sandbox, &vm);
+    run.await_stderr("s kernel\n", limit::BOOT);
+    let _ = sandbox
+        .podman(["kill", "--signal=TERM", &vm])
+        .run()
+        .expect_success();
+    run.await_stderr("s shutting down\n", limit::QUICK);
+    file_server_of(&vm).signal(Signal::KILL);
+    let _ = run
+        .wait(PROMPTLY)
+        .expect_code(125)
+        .expect_stderr("file server of the image ended while the VM was running (phase: shutting");
+    sandbox.finish();
+}
+
+fn file_server_of(vm: &str) -> Process {
+    let qemu = Process::qemu_of(vm).expect("QEMU runs");
+    let servers = qemu.parent().expect("the supervisor").children();
+    servers
+        .into_iter()
+        .find(|p| p.args.iter().any(|a| a == "virtiofs"))
+        .expect("a file server")
 }
 
 #[test]

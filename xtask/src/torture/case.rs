@@ -160,11 +160,6 @@ impl Case {
             (Subject::Supervisor, _) => {
                 ends(&[125], "supervisor ended without saying why (phase: ")
             }
-            // It was told to end anyway.
-            (_, _) if shutting_down => ends(&[0], ""),
-            (Subject::Guest, PowerOff) => ends(&[126], "powered off before it was ready (phase: "),
-            (Subject::Guest, _) => ends(&[126], "rebooted before it was ready (phase: "),
-            (Subject::Qemu, _) => ends(&[125], "QEMU ended unexpectedly (phase: "),
             (Subject::RootServer, _) => ends(
                 &[125],
                 "file server of the image ended while the VM was running (phase: ",
@@ -172,6 +167,11 @@ impl Case {
             (Subject::BindServer, _) => {
                 ends(&[125], "share ended while the VM was running (phase: ")
             }
+            // It was told to end anyway.
+            (_, _) if shutting_down => ends(&[0], ""),
+            (Subject::Guest, PowerOff) => ends(&[126], "powered off before it was ready (phase: "),
+            (Subject::Guest, _) => ends(&[126], "rebooted before it was ready (phase: "),
+            (Subject::Qemu, _) => ends(&[125], "QEMU ended unexpectedly (phase: "),
         }
     }
 }

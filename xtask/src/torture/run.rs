@@ -278,10 +278,11 @@ fn find(subject: Subject, name: &str) -> Process {
     };
     match subject {
         Subject::Supervisor => supervisor(),
-        Subject::Cli | Subject::Qemu | Subject::Guest => qemu(),
+        Subject::Qemu => qemu(),
         Subject::RootServer => server("/run/bcvk-image"),
         Subject::BindServer => server("/run/bcvk-shares/"),
         Subject::Conmon => supervisor().parent().expect("conmon"),
+        Subject::Cli | Subject::Guest => unreachable!("nothing of the container's"),
     }
 }
 

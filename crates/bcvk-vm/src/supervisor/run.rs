@@ -86,6 +86,8 @@ struct Supervisor {
     pending_failure: Option<(Failure, Instant)>,
     /// When a guest that was asked to power off is ended.
     shutdown_deadline: Option<Instant>,
+    /// Whether QEMU has been killed from here.
+    qemu_killed: bool,
     /// When the power button is pressed again.
     next_press: Option<Instant>,
     /// What QEMU said about the end of the guest.
@@ -125,6 +127,7 @@ impl Supervisor {
             reported: false,
             pending_failure: None,
             shutdown_deadline: None,
+            qemu_killed: false,
             next_press: None,
             shutdown_reason: None,
             _locks: locks,
@@ -236,6 +239,7 @@ impl Supervisor {
             Event::Qmp(event) => {
                 if let qmp::Event::SHUTDOWN { data, .. } = *event {
                     self.shutdown_reason = Some(data.reason);
+                    self.forget_followers();
                 }
             }
         }
@@ -286,6 +290,12 @@ impl Supervisor {
         self.pending_failure = Some((cause(known, failure), until));
     }
 
+    /// A file server that ended shortly before the news that QEMU ends did so because of that.
+    fn forget_followers(&mut self) {
+        self.pending_failure
+            .take_if(|(failure, _)| failure.kind == FailureKind::Host);
+    }
+
     /// In emergency mode nothing more will start: once the failed units are known, that is all.
     fn fail_if_all_is_said(&mut self) {
         if self.emergency
@@ -316,8 +326,9 @@ impl Supervisor {
                 self.qemu_ended(status, how);
                 Break(())
             }
-            // A file server ends when QEMU disconnects; before that, the guest hangs without it.
-            role if self.shutdown_reason.is_none() && self.shutdown_deadline.is_none() => {
+            // A file server ends when QEMU disconnects; before that, the guest hangs without it,
+            // in its shutdown as well.
+            role if self.shutdown_reason.is_none() && !self.qemu_killed => {
                 let failure = Failure {
                     kind: FailureKind::Host,
                     ..self.guest_failure(&format!("{role} ended while the VM was running"), how)
@@ -412,6 +423,7 @@ impl Supervisor {
         self.next_press = None;
         self.shutdown_deadline
             .get_or_insert(Instant::now() + SHUTDOWN_GRACE);
+        self.qemu_killed = true;
         if let Some(running) = &self.running {
             // Already gone is what was wanted.
             let _ = kill_process(running.qemu, Signal::KILL);
