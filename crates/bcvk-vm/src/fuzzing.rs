@@ -6,8 +6,8 @@ mod values;
 pub use crate::guest::fuzzing::{assignments, environment, mount_unit, storage_conf};
 pub use crate::host::fuzzing::{podman_json, podman_mount};
 pub use crate::supervisor::fuzzing::{
-    bootconfig, console, control, cpio, journal, kargs_d, module, modules_dep, qemu_option, uki,
-    usernet, zboot,
+    bootconfig, bzimage, console, control, cpio, initramfs, journal, kargs_d, module, modules_dep,
+    qemu_option, uki, usernet, zboot,
 };
 pub use values::{
     disk, karg, printable, publish, share, shell, size, spec, status, stream, timeout,
@@ -27,7 +27,7 @@ mod seeds {
     }
 
     targets! {
-        assignments bootconfig console control cpio disk environment journal karg kargs_d module
+        assignments bootconfig bzimage console control cpio disk environment initramfs journal karg kargs_d module
         modules_dep mount_unit podman_json podman_mount printable publish qemu_option share shell
         size spec status storage_conf stream timeout uki usernet zboot
     }

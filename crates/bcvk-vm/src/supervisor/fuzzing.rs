@@ -4,7 +4,7 @@
 
 use std::io::{BufReader, Write};
 
-use super::boot::{bootconfig, cpio, kargs, modules, uki, zboot};
+use super::boot::{bootconfig, bzimage, cpio, initramfs, kargs, modules, uki, zboot};
 use super::console::Scanner;
 use super::control::{MAX_LINE_BYTES, Message, read_line};
 use super::journal::JournalText;
@@ -40,6 +40,18 @@ pub fn zboot(data: &[u8]) {
     {
         assert!(error.to_string().len() <= MAX_ERROR_BYTES);
     }
+}
+
+/// A bzImage.
+pub fn bzimage(data: &[u8]) {
+    let _ = bzimage::unpack(data);
+}
+
+/// The archives of an initramfs.
+pub fn initramfs(data: &[u8]) {
+    const MOST: usize = 64 << 20;
+    let unpacked = initramfs::unpack(data, MOST as u64);
+    assert!(unpacked.len() <= MOST.max(data.len()) + data.len());
 }
 
 /// A kernel module, compressed or not.

@@ -3,26 +3,28 @@
 //! All of it happens before the first child is started.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
 use super::boot::modules::{self, Module};
-use super::boot::{bootconfig, cmdline, kargs, uki, zboot};
+use super::boot::zboot::ZbootError;
+use super::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::host::VmDir;
-use crate::spec::{CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec, fits_unit};
+use crate::spec::{Accelerator, CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec, fits_unit};
 use crate::status::{Failure, FailureKind, Phase};
 
-/// The largest UKI, or packed kernel, that is read into memory. Distributions' have at most a few
+/// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
 /// hundred MiB.
-const MAX_UKI: u64 = 1 << 30;
+const MAX_FILE: u64 = 1 << 30;
 
 /// What a VM boots from. The descriptors are files in memory: they need no directory, and nothing
 /// of them can be left behind.
@@ -75,9 +77,21 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
     let entries = guest::initramfs_entries(spec, &facts);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
+    let emulated = spec.accel == Accelerator::Tcg;
+    let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
+    let (kernel, initrd) = thread::scope(|scope| {
+        let kernel = scope.spawn(|| unpacked(files.kernel, emulated));
+        let initrd = archive(&entries, &modules)
+            .and_then(|archive| initrd(&files.initrd, &archive, unpack_initrd));
+        (kernel.join().expect("no panic"), initrd)
+    });
+    let kernel = kernel.map_err(|e| Failure {
+        causes: chain(&e),
+        ..image(format!("image {reference} cannot boot"))
+    })?;
     Ok(Prepared {
-        initrd: append(files.initrd, &entries, &modules).map_err(in_memory)?,
-        kernel: files.kernel.into(),
+        initrd: initrd.map_err(in_memory)?,
+        kernel: memory_file(c"kernel", &kernel).map_err(in_memory)?.into(),
         memory: guest_memory(spec).map_err(in_memory)?,
         ignition: ignition(spec).map_err(in_memory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
@@ -163,25 +177,21 @@ fn warnings(facts: &GuestFacts) -> Vec<String> {
     warnings
 }
 
-/// Kernel, initramfs and kernel arguments as the image ships them.
+/// Kernel, initramfs and kernel arguments of the image.
 struct BootFiles {
-    kernel: File,
-    initrd: Initrd,
+    kernel: Vec<u8>,
+    initrd: Vec<u8>,
     cmdline: Option<String>,
     /// The kernel's release, if it is known.
     release: Option<String>,
 }
 
-enum Initrd {
-    File(File),
-    Bytes(Vec<u8>),
-}
-
 impl BootFiles {
+    /// As the image ships them.
     fn read(root: &Rooted, source: &BootSource) -> Result<Self, String> {
-        let at = |path: &PathBuf| {
-            let path = path.clone();
-            move |e: io::Error| format!("{}: {e}", path.display())
+        let read = |path: &Path| {
+            root.read(path, MAX_FILE)
+                .map_err(|e| format!("{}: {e}", path.display()))
         };
         match source {
             BootSource::Split {
@@ -189,19 +199,18 @@ impl BootFiles {
                 initramfs,
                 version,
             } => Ok(Self {
-                kernel: unpacked(root.open(kernel).map_err(at(kernel))?).map_err(at(kernel))?,
-                initrd: Initrd::File(root.open(initramfs).map_err(at(initramfs))?),
+                kernel: read(kernel)?,
+                initrd: read(initramfs)?,
                 cmdline: None,
                 release: Some(version.clone()),
             }),
             BootSource::Uki { path, version } => {
-                let bytes = root.read(path, MAX_UKI).map_err(at(path))?;
+                let bytes = read(path)?;
                 let uki =
                     uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
                 Ok(Self {
-                    kernel: unpacked(memory_file(c"kernel", uki.linux).map_err(at(path))?)
-                        .map_err(at(path))?,
-                    initrd: Initrd::Bytes(uki.initrd.to_vec()),
+                    kernel: uki.linux.to_vec(),
+                    initrd: uki.initrd.to_vec(),
                     cmdline: Some(uki.cmdline.unwrap_or_default()),
                     release: version.clone().or(uki.uname),
                 })
@@ -210,24 +219,20 @@ impl BootFiles {
     }
 }
 
-/// A kernel as QEMU boots it: itself, or what a zboot image has packed.
-fn unpacked(mut kernel: File) -> io::Result<File> {
-    let mut bytes = Vec::new();
-    Read::by_ref(&mut kernel)
-        .take(zboot::HEADER as u64)
-        .read_to_end(&mut bytes)?;
-    if !zboot::is_zboot(&bytes) {
-        // QEMU opens it anew.
-        return Ok(kernel);
+/// A kernel as QEMU boots it. One that unpacks itself is spared that if the VM is `emulated`;
+/// otherwise it is as quick at it as the host.
+fn unpacked(kernel: Vec<u8>, emulated: bool) -> Result<Vec<u8>, ZbootError> {
+    if zboot::is_zboot(&kernel) {
+        zboot::unpack(&kernel)
+    } else if emulated {
+        Ok(bzimage::unpack(&kernel).unwrap_or(kernel))
+    } else {
+        Ok(kernel)
     }
-    kernel.take(MAX_UKI).read_to_end(&mut bytes)?;
-    let kernel = zboot::unpack(&bytes).map_err(io::Error::other)?;
-    memory_file(c"kernel", &kernel)
 }
 
-/// The image's initramfs with ours behind it. The kernel unpacks archives one after the other, each
-/// at a 4-byte boundary (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
-fn append(initrd: Initrd, entries: &[guest::Entry], modules: &[Module]) -> io::Result<OwnedFd> {
+/// Our archive of `entries` and `modules`.
+fn archive(entries: &[guest::Entry], modules: &[Module]) -> io::Result<Vec<u8>> {
     let mut archive = Archive::new();
     for entry in entries {
         match &entry.content {
@@ -237,30 +242,28 @@ fn append(initrd: Initrd, entries: &[guest::Entry], modules: &[Module]) -> io::R
         }
     }
     modules::add(&mut archive, modules)?;
-    let archive = archive.finish()?;
-    let mut file = memory_file(c"initrd", &[])?;
-    match initrd {
-        Initrd::File(image) => insert(image, &archive, &mut file)?,
-        Initrd::Bytes(bytes) => insert(Cursor::new(bytes), &archive, &mut file)?,
-    }
-    Ok(file.into())
+    archive.finish()
 }
 
-/// Writes the initramfs `image` to `file`, with `archive` at its end: before its boot configuration,
-/// if it has one.
-fn insert(mut image: impl Read + Seek, archive: &[u8], file: &mut File) -> io::Result<()> {
-    let total = image.seek(SeekFrom::End(0))?;
-    let start_of_end = total.saturating_sub(bootconfig::END as u64);
-    image.seek(SeekFrom::Start(start_of_end))?;
-    let mut end = Vec::new();
-    image.read_to_end(&mut end)?;
-    let length = total - bootconfig::length(&end, total);
-    image.rewind()?;
-    io::copy(&mut image.by_ref().take(length), file)?;
-    file.write_all(padding(length))?;
+/// The initramfs `image` with `archive` at its end: before its boot configuration, if it has one. The
+/// kernel unpacks archives one after the other, each at a 4-byte boundary (Linux,
+/// Documentation/driver-api/early-userspace/buffer-format.rst).
+///
+/// If the image's has at most `unpack` bytes without its compression, it goes without. That takes more
+/// of the guest's memory until the kernel has unpacked it.
+fn initrd(image: &[u8], archive: &[u8], unpack: u64) -> io::Result<OwnedFd> {
+    let end = image.len().saturating_sub(bootconfig::END);
+    let config = bootconfig::length(&image[end..], image.len() as u64);
+    // At most the image's length.
+    let config = usize::try_from(config).unwrap_or_default();
+    let (image, config) = image.split_at(image.len() - config);
+    let image = initramfs::unpack(image, unpack);
+    let mut file = memory_file(c"initrd", &image)?;
+    file.seek(SeekFrom::End(0))?;
+    file.write_all(padding(image.len() as u64))?;
     file.write_all(archive)?;
-    io::copy(&mut image, file)?;
-    Ok(())
+    file.write_all(config)?;
+    Ok(file.into())
 }
 
 fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
@@ -334,6 +337,8 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -346,8 +351,7 @@ mod tests {
                 [b"image\0\0\0OURS".as_slice(), config].concat(),
             ),
         ] {
-            let mut file = memory_file(c"test", &[]).expect("a file");
-            insert(Cursor::new(image), b"OURS", &mut file).expect("written");
+            let mut file = File::from(initrd(&image, b"OURS", 0).expect("written"));
             file.rewind().expect("a file");
             let mut written = Vec::new();
             file.read_to_end(&mut written).expect("read");

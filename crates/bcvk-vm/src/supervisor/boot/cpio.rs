@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use ::cpio::newc::{Builder, ModeFileType, trailer};
 
 /// An entry of this name is the end of an archive.
-const TRAILER: &str = "TRAILER!!!";
+pub(super) const TRAILER: &str = "TRAILER!!!";
 
 /// Archives end, and are appended, at a multiple of this many bytes.
 const ALIGNMENT: u64 = 4;

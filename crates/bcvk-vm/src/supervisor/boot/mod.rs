@@ -1,8 +1,11 @@
 //! What an image boots from: kernel, initramfs, kernel arguments, and the archive that is added.
 
 pub(super) mod bootconfig;
+pub(super) mod bzimage;
 pub(super) mod cmdline;
+mod compression;
 pub(super) mod cpio;
+pub(super) mod initramfs;
 pub(super) mod kargs;
 pub(super) mod kernel;
 pub(super) mod modules;
