@@ -64,6 +64,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
     checks.check("the guest's name is the VM's", || {
         assert_eq!(vm.sh("hostname"), vm.name());
     });
+    check_masks(&mut checks, &vm);
     check_services(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
     check_private_key(&mut checks, &vm);
@@ -106,11 +107,16 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
 fn a_bookworm_guest_boots_too() {
     let sandbox = Sandbox::new();
     // Two processors and 4 GiB.
-    let vm = sandbox.boot("vm", &["--rm", "--itype=u1.2xmedium"], images::bookworm());
+    let options = ["--rm", "--itype=u1.2xmedium", "--fidelity=full"];
+    let vm = sandbox.boot("vm", &options, images::bookworm());
     let mut checks = Checks::new();
     checks.check("systemd's version", || {
         let version = vm.sh("systemctl --version");
         assert!(version.starts_with("systemd 252 "), "{version}");
+    });
+    checks.check("--fidelity full: nothing is masked", || {
+        vm.sh("systemctl is-active systemd-random-seed.service");
+        vm.sh("test ! -e /run/systemd/system-generators");
     });
     checks.check("--itype", || {
         assert_eq!(vm.sh("nproc"), "2");
@@ -153,6 +159,14 @@ fn check_container(checks: &mut Checks, vm: &Vm<'_>) {
             assert!(!security.contains("seccomp"), "{security}");
         },
     );
+}
+
+/// Of a VM without --fidelity.
+fn check_masks(checks: &mut Checks, vm: &Vm<'_>) {
+    checks.check("what only a host that lasts needs is left out", || {
+        vm.sh("! systemctl is-active systemd-random-seed.service");
+        vm.sh("test -e /run/systemd/system-generators/systemd-ssh-generator");
+    });
 }
 
 fn check_services(checks: &mut Checks, vm: &Vm<'_>) {

@@ -6,6 +6,7 @@
 pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod masks;
 pub(crate) mod port;
 pub mod rooted;
 mod storage;
@@ -16,7 +17,7 @@ use std::path::Path;
 use base64ct::{Base64, Encoding};
 
 use crate::guest::facts::{GuestFacts, Network, Sshd};
-use crate::spec::{Console, EnvVar, SWAP_NAME, Share, UnitContent, VmSpec};
+use crate::spec::{Console, EnvVar, Fidelity, SWAP_NAME, Share, UnitContent, VmSpec};
 
 /// An entry of the archive that is appended to the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +38,6 @@ pub enum Content {
     /// A symbolic link.
     Link(String),
 }
-
-/// Units of the image's that only help a host which keeps what they make. On a volatile `/etc` and
-/// `/var` each would do its work anew in every boot:
-/// `ldconfig` and the hardware database are part of the image, message catalogues only explain
-/// journal entries, and nobody reads the mark that `update-done` leaves.
-const MASKED: [&str; 4] = [
-    "ldconfig.service",
-    "systemd-hwdb-update.service",
-    "systemd-journal-catalog-update.service",
-    "systemd-update-done.service",
-];
 
 /// Everything that is added to the initramfs for `spec` on an image with `facts`.
 #[must_use]
@@ -87,11 +77,8 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
         tree.file("usr/lib/bcvk/environment", &environment(&spec.env));
     }
 
-    for unit in MASKED {
-        tree.link(
-            format!("usr/lib/bcvk/run/systemd/system/{unit}"),
-            "/dev/null".to_owned(),
-        );
+    if spec.fidelity == Fidelity::Fast {
+        add_masks(&mut tree);
     }
     tree.run_file("bcvk/failed", include_str!("units/failed.sh"));
     tree.run_file("bcvk/port", include_str!("units/port.sh"));
@@ -118,6 +105,19 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     add_network(&mut tree, facts);
     add_options(&mut tree, spec, facts);
     tree.0
+}
+
+fn add_masks(tree: &mut Tree) {
+    let mut mask = |path: String| tree.link(path, "/dev/null".to_owned());
+    for unit in masks::UNITS {
+        mask(format!("usr/lib/bcvk/run/systemd/system/{unit}"));
+    }
+    for generator in masks::GENERATORS {
+        mask(format!("etc/systemd/system-generators/{generator}"));
+        mask(format!(
+            "usr/lib/bcvk/run/systemd/system-generators/{generator}"
+        ));
+    }
 }
 
 /// What a VM has only because its user asked for it.
@@ -470,6 +470,28 @@ mod tests {
             let _ = writeln!(text, "{}{content}", entry.path);
         }
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn all_of_the_images_boot_is_left_if_it_is_wanted() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let masks = |fidelity: Fidelity| {
+            let spec = VmSpec {
+                fidelity,
+                ..crate::spec::tests::example()
+            };
+            let entries = initramfs_entries(&spec, &facts).into_iter();
+            entries
+                .filter(|e| e.content == Content::Link("/dev/null".to_owned()))
+                .count()
+        };
+        assert_eq!(masks(Fidelity::Full), 0);
+        assert_eq!(
+            masks(Fidelity::Fast),
+            masks::UNITS.len() + 2 * masks::GENERATORS.len()
+        );
     }
 
     #[test]

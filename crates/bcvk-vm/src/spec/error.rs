@@ -179,6 +179,9 @@ pub enum SpecError {
     /// Neither the console nor the journal.
     #[error("'{0}' is not a stream of a VM's: known are console and journal")]
     Stream(String),
+    /// No way for a VM to boot.
+    #[error("'{0}' is not a fidelity: known are fast and full")]
+    Fidelity(String),
     /// Two streams where there is place for one.
     #[error(
         "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"

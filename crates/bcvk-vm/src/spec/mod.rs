@@ -7,6 +7,7 @@ mod arch;
 mod disk;
 mod env;
 mod error;
+mod fidelity;
 mod itype;
 mod karg;
 mod label;
@@ -28,6 +29,7 @@ pub use arch::Arch;
 pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
 pub use env::EnvVar;
 pub use error::SpecError;
+pub use fidelity::Fidelity;
 pub use itype::InstanceType;
 pub use karg::Karg;
 pub use label::{LABEL, LABEL_VM, Label};
@@ -110,6 +112,8 @@ pub struct VmSpec {
     /// SSH host key for guests that have none, in OpenSSH's private key format: sshd does not
     /// start without one, whoever uses it.
     pub host_key: String,
+    /// How much of the image's boot the guest repeats.
+    pub fidelity: Fidelity,
     /// What keeps the VM alive.
     pub lifetime: Lifetime,
     /// Whether the container's standard input reaches the guest's console.
@@ -325,6 +329,7 @@ pub(crate) mod tests {
                 authorized_key: "ssh-ed25519 AAAA bcvk".into(),
             }),
             host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
+            fidelity: Fidelity::Fast,
             lifetime: Lifetime::Cli,
             console: Console::Log,
             output: Stream::Console,

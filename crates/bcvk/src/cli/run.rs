@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use bcvk_vm::host::{AccelRequest, PullPolicy};
 use bcvk_vm::spec::{
-    DiskRequest, InstanceType, Karg, Label, LogDir, MemorySize, PortForward, SerialPort, Stream,
-    SwapSize, Timeout, VmName,
+    DiskRequest, Fidelity, InstanceType, Karg, Label, LogDir, MemorySize, PortForward, SerialPort,
+    Stream, SwapSize, Timeout, VmName,
 };
 use clap::Args;
 
@@ -105,6 +105,11 @@ pub(crate) struct VmOptions {
     /// Keep what the VM writes to /dev/virtio-ports/NAME
     #[arg(long, value_name = "NAME:FILE")]
     pub(crate) virtio_serial_out: Vec<SerialPort>,
+
+    /// How much of the image's boot to repeat: fast, without what only a host that lasts needs, or
+    /// full
+    #[arg(long, default_value = "fast", value_name = "HOW")]
+    pub(crate) fidelity: Fidelity,
 
     /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
     #[arg(long, default_value = "auto", value_name = "WHICH")]

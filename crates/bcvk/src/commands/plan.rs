@@ -106,6 +106,7 @@ pub(super) fn plan(
             authorized_key: key.public().to_owned(),
         }),
         host_key: host_key.private().to_owned(),
+        fidelity: options.fidelity,
         lifetime: manner.lifetime,
         console: if manner.interactive {
             Console::Interactive

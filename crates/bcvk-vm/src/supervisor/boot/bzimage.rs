@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     /// An ELF file with nothing but a note of this name and type.
-    fn elf(name: &[u8; 4], kind: u32) -> Vec<u8> {
+    fn elf(name: [u8; 4], kind: u32) -> Vec<u8> {
         const HEADER: u64 = 64;
         const SEGMENT: u64 = 56;
         let mut note = Vec::new();
@@ -149,21 +149,21 @@ mod tests {
 
     #[test]
     fn a_kernel_with_a_pvh_entry_is_unpacked() {
-        let kernel = elf(b"Xen\0", 18);
+        let kernel = elf(*b"Xen\0", 18);
         let file = bzimage(0x20f, &gzip(&kernel));
         assert_eq!(unpack(&file), Some(kernel));
     }
 
     #[test]
     fn other_kernels_boot_as_they_are() {
-        let kernel = elf(b"Xen\0", 18);
+        let kernel = elf(*b"Xen\0", 18);
         let packed = gzip(&kernel);
         let whole = bzimage(0x20f, &packed);
         for (what, file) in [
             ("nothing", Vec::new()),
             ("an ELF file", kernel.clone()),
-            ("another note", bzimage(0x20f, &gzip(&elf(b"Xen\0", 17)))),
-            ("another's note", bzimage(0x20f, &gzip(&elf(b"Nix\0", 18)))),
+            ("another note", bzimage(0x20f, &gzip(&elf(*b"Xen\0", 17)))),
+            ("another's note", bzimage(0x20f, &gzip(&elf(*b"Nix\0", 18)))),
             ("no ELF file", bzimage(0x20f, &gzip(b"kernel"))),
             ("another compression", bzimage(0x20f, b"LZO")),
             ("an old header", bzimage(0x207, &packed)),

@@ -1,0 +1,30 @@
+//! How much of the image's boot a VM repeats.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::SpecError;
+
+/// Whether a VM leaves out what only a host that lasts has any use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fidelity {
+    /// It does, and is up sooner.
+    #[default]
+    Fast,
+    /// It boots all that the image does.
+    Full,
+}
+
+impl FromStr for Fidelity {
+    type Err = SpecError;
+
+    fn from_str(value: &str) -> Result<Self, SpecError> {
+        match value {
+            "fast" => Ok(Self::Fast),
+            "full" => Ok(Self::Full),
+            other => Err(SpecError::Fidelity(other.to_owned())),
+        }
+    }
+}
