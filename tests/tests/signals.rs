@@ -22,6 +22,14 @@ fn run_ssh(sandbox: &Sandbox, name: &str) -> Running {
         .spawn()
 }
 
+/// A VM's name, and its `run-ssh`, whose kernel boots.
+fn in_the_kernel(sandbox: &Sandbox) -> (String, Running) {
+    let vm = sandbox.name("vm");
+    let mut run = run_ssh(sandbox, &vm);
+    run.await_stderr("s kernel\n", limit::BOOT);
+    (vm, run)
+}
+
 /// Sends each signal at a moment of a fresh run.
 fn interrupt_at(moment: &str, await_moment: impl Fn(&mut Running, &str)) {
     let sandbox = Sandbox::new();
@@ -126,9 +134,7 @@ fn the_death_of_qemu_ends_a_session() {
 #[test]
 fn a_signal_to_qemu_is_not_the_guests_power_off() {
     let sandbox = Sandbox::new();
-    let vm = sandbox.name("vm");
-    let mut run = run_ssh(&sandbox, &vm);
-    run.await_stderr("s kernel\n", limit::BOOT);
+    let (vm, run) = in_the_kernel(&sandbox);
     Process::qemu_of(&vm)
         .expect("QEMU runs")
         .signal(Signal::TERM);
@@ -142,9 +148,7 @@ fn a_signal_to_qemu_is_not_the_guests_power_off() {
 #[test]
 fn a_vm_that_somebody_else_stops_was_stopped() {
     let sandbox = Sandbox::new();
-    let vm = sandbox.name("vm");
-    let mut run = run_ssh(&sandbox, &vm);
-    run.await_stderr("s kernel\n", limit::BOOT);
+    let (vm, run) = in_the_kernel(&sandbox);
     let _ = sandbox
         .podman(["kill", "--signal=TERM", &vm])
         .run()
@@ -159,9 +163,7 @@ fn a_vm_that_somebody_else_stops_was_stopped() {
 #[test]
 fn the_death_of_a_file_server_ends_the_vm() {
     let sandbox = Sandbox::new();
-    let vm = sandbox.name("vm");
-    let mut run = run_ssh(&sandbox, &vm);
-    run.await_stderr("s kernel\n", limit::BOOT);
+    let (vm, run) = in_the_kernel(&sandbox);
     file_server_of(&vm).signal(Signal::KILL);
     let _ = run
         .wait(PROMPTLY)
@@ -174,9 +176,7 @@ fn the_death_of_a_file_server_ends_the_vm() {
 #[test]
 fn the_death_of_a_file_server_ends_the_vm_while_it_shuts_down() {
     let sandbox = Sandbox::new();
-    let vm = sandbox.name("vm");
-    let mut run = run_ssh(&sandbox, &vm);
-    run.await_stderr("s kernel\n", limit::BOOT);
+    let (vm, mut run) = in_the_kernel(&sandbox);
     let _ = sandbox
         .podman(["kill", "--signal=TERM", &vm])
         .run()
@@ -202,9 +202,7 @@ fn file_server_of(vm: &str) -> Process {
 #[test]
 fn the_death_of_the_supervisor_ends_the_vm() {
     let sandbox = Sandbox::new();
-    let vm = sandbox.name("vm");
-    let mut run = run_ssh(&sandbox, &vm);
-    run.await_stderr("s kernel\n", limit::BOOT);
+    let (vm, run) = in_the_kernel(&sandbox);
     let _ = sandbox
         .podman(["kill", "--signal=KILL", &vm])
         .run()
