@@ -150,6 +150,7 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     }
     if !spec.execute.is_empty() {
         add_commands(tree, &spec.execute);
+        add_wait_for_network(tree, facts);
     }
     if spec.console == Console::Interactive {
         tree.run_file(
@@ -309,6 +310,19 @@ fn add_commands(tree: &mut Tree, commands: &[String]) {
             .replace("@STDERR@", &port::STDERR.to_string()),
     );
     tree.run_wants("multi-user.target", "bcvk-execute.service");
+}
+
+/// Commands expect a network, but `network-online.target` waits for it only if the image has enabled
+/// what waits, and a system that starts quickly is up before its network card.
+fn add_wait_for_network(tree: &mut Tree, facts: &GuestFacts) {
+    let unit = match facts.network {
+        Network::NetworkManager => "NetworkManager-wait-online.service",
+        Network::Networkd => "systemd-networkd-wait-online.service",
+        Network::None if facts.networkd_installed => "systemd-networkd-wait-online.service",
+        // Ours and ifupdown's are done once they have run.
+        Network::None | Network::Ifupdown | Network::Other(_) => return,
+    };
+    tree.run_wants_image("network-online.target", unit);
 }
 
 fn share_mount(share: &Share) -> String {
