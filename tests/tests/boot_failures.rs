@@ -37,6 +37,24 @@ fn a_kernel_panic_is_shown() {
 }
 
 #[test]
+fn a_guest_that_cannot_enter_its_image_says_why() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(
+        &sandbox,
+        &["--initramfs=direct", "--karg=init=/nonexistent"],
+    )
+    .expect_error(
+        126,
+        &[
+            "the guest cannot make the image its root",
+            "cannot run /nonexistent: No such file",
+        ],
+    )
+    .expect_within(SOON);
+    sandbox.finish();
+}
+
+#[test]
 fn emergency_mode_is_shown() {
     let sandbox = Sandbox::new();
     let _ = run_ssh(&sandbox, &["--karg=systemd.unit=emergency.target"])

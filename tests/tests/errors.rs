@@ -125,6 +125,17 @@ fn files_that_will_not_do_are_usage_errors() {
             &["not a configuration for Ignition", "hint: ", "butane"],
         ),
         (
+            vec![
+                format!("--ignition={}", at("text")),
+                "--initramfs=direct".to_owned(),
+            ],
+            &["--ignition", "--initramfs direct", "leave one"],
+        ),
+        (
+            vec!["--initramfs=none".to_owned()],
+            &["'none'", "image and direct"],
+        ),
+        (
             vec![format!("--log-dir=journal={}", at("text"))],
             &["cannot go to", "not a directory"],
         ),

@@ -139,6 +139,47 @@ fn a_bookworm_guest_boots_too() {
     sandbox.finish();
 }
 
+#[test]
+fn a_guest_boots_without_the_images_initramfs() {
+    boots_directly(images::trixie());
+}
+
+/// Its /var and /root are its own, and its kernel is of another series.
+#[test]
+fn a_bookworm_guest_boots_without_its_initramfs_too() {
+    boots_directly(images::bookworm());
+}
+
+fn boots_directly(image: &str) {
+    let sandbox = Sandbox::new();
+    let share = sandbox.make_dir("data");
+    std::fs::write(share.join("in"), "in").expect("write");
+    let options = [
+        "--rm",
+        "--initramfs=direct",
+        &format!("--bind={}:data", share.display()),
+        "--env=GREETING=hello",
+    ];
+    let vm = sandbox.boot("vm", &options, image);
+    let mut checks = Checks::new();
+    checks.check("there was no initramfs of the image's", || {
+        vm.sh("! journalctl --boot --grep 'initrd-root-fs.target'");
+        vm.sh("journalctl --boot --dmesg --grep 'Run /init as init process'");
+    });
+    checks.check("--bind and --env", || {
+        assert_eq!(
+            vm.sh("cat /run/virtiofs-mnt-data/in; echo $GREETING"),
+            "inhello"
+        );
+    });
+    check_services(&mut checks, &vm);
+    check_file_systems(&mut checks, &vm);
+    check_private_key(&mut checks, &vm);
+    vm.stop();
+    checks.finish();
+    sandbox.finish();
+}
+
 fn check_container(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("--label on the container", || {
         assert_eq!(

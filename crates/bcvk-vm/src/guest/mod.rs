@@ -3,6 +3,7 @@
 //! All of it goes the same way for every systemd and every architecture: in a cpio archive after
 //! the image's initramfs.
 
+pub mod early;
 pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -16,8 +17,9 @@ use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 
+use crate::guest::early::{Plan, Var};
 use crate::guest::facts::{GuestFacts, Network, Sshd};
-use crate::spec::{Console, EnvVar, Fidelity, SWAP_NAME, Share, UnitContent, VmSpec};
+use crate::spec::{Console, EnvVar, Fidelity, Initramfs, SWAP_NAME, Share, UnitContent, VmSpec};
 
 /// An entry of the archive that is appended to the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,42 +41,14 @@ pub enum Content {
     Link(String),
 }
 
-/// Everything that is added to the initramfs for `spec` on an image with `facts`.
+/// Everything that is added to the initramfs for `spec` on an image with `facts`, but for the program
+/// that the words `bcvk` run there.
 #[must_use]
-pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
+pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, bcvk: &str) -> Vec<Entry> {
     let mut tree = Tree::default();
-    let var = if facts.var.copyable() {
-        "copy"
-    } else {
-        "overlay"
-    };
-    tree.initrd_unit("sysroot.mount", include_str!("units/sysroot.mount"));
-    tree.initrd_unit(
-        "bcvk-sysroot.service",
-        &include_str!("units/bcvk-sysroot.service").replace("@VAR@", var),
-    );
-    tree.initrd_unit(
-        "bcvk-failed.service",
-        &include_str!("units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
-    );
-    for (target, unit) in [
-        ("initrd-root-fs.target.requires", "sysroot.mount"),
-        ("initrd.target.requires", "bcvk-sysroot.service"),
-        ("emergency.target.wants", "bcvk-failed.service"),
-    ] {
-        tree.link(
-            format!("etc/systemd/system/{target}/{unit}"),
-            format!("../{unit}"),
-        );
-    }
-    tree.file("usr/lib/bcvk/sysroot", include_str!("units/sysroot.sh"));
-    tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
-    tree.file("usr/lib/bcvk/port", include_str!("units/port.sh"));
-    if let Some(home) = &facts.root_home {
-        tree.file("usr/lib/bcvk/home", &format!("{}\n", home.display()));
-    }
-    if !spec.env.is_empty() {
-        tree.file("usr/lib/bcvk/environment", &environment(&spec.env));
+    add_plan(&mut tree, spec, facts);
+    if spec.initramfs == Initramfs::Image {
+        add_initrd(&mut tree, spec, bcvk);
     }
 
     if spec.fidelity == Fidelity::Fast {
@@ -107,14 +81,71 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts) -> Vec<Entry> {
     tree.0
 }
 
+/// What [`early`] reads.
+fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
+    let plan = Plan {
+        var: if facts.var.copyable() {
+            Var::Copy
+        } else {
+            Var::Overlay
+        },
+        home: facts.root_home.clone(),
+        environment: environment(&spec.env),
+    };
+    let plan = serde_json::to_string(&plan).expect("texts only");
+    tree.file(&format!("{}/{}", early::DIR, early::PLAN), &plan);
+}
+
+/// The units for an image's own initramfs.
+fn add_initrd(tree: &mut Tree, spec: &VmSpec, bcvk: &str) {
+    tree.initrd_unit("sysroot.mount", include_str!("units/sysroot.mount"));
+    for (name, text) in [
+        (
+            "bcvk-modules.service",
+            include_str!("units/bcvk-modules.service"),
+        ),
+        (
+            "bcvk-sysroot.service",
+            include_str!("units/bcvk-sysroot.service"),
+        ),
+    ] {
+        tree.initrd_unit(name, &text.replace("@BCVK@", bcvk));
+    }
+    tree.initrd_unit(
+        "bcvk-failed.service",
+        &include_str!("units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
+    );
+    for (target, unit) in [
+        ("sysroot.mount.wants", "bcvk-modules.service"),
+        ("initrd-root-fs.target.requires", "sysroot.mount"),
+        ("initrd.target.requires", "bcvk-sysroot.service"),
+        ("emergency.target.wants", "bcvk-failed.service"),
+    ] {
+        tree.initrd_wants(target, unit);
+    }
+    tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
+    tree.file("usr/lib/bcvk/port", include_str!("units/port.sh"));
+    if spec.fidelity == Fidelity::Fast {
+        for generator in masks::GENERATORS {
+            tree.mask(format!("etc/systemd/system-generators/{generator}"));
+        }
+    }
+    if spec.wants_journal() {
+        tree.file("usr/lib/bcvk/journal", include_str!("units/journal.sh"));
+        tree.initrd_unit(
+            "bcvk-journal.service",
+            &journal_unit("/usr/lib/bcvk", port::INITRD_JOURNAL),
+        );
+        tree.initrd_wants("sysinit.target.wants", "bcvk-journal.service");
+    }
+}
+
 fn add_masks(tree: &mut Tree) {
-    let mut mask = |path: String| tree.link(path, "/dev/null".to_owned());
     for unit in masks::UNITS {
-        mask(format!("usr/lib/bcvk/run/systemd/system/{unit}"));
+        tree.mask(format!("usr/lib/bcvk/run/systemd/system/{unit}"));
     }
     for generator in masks::GENERATORS {
-        mask(format!("etc/systemd/system-generators/{generator}"));
-        mask(format!(
+        tree.mask(format!(
             "usr/lib/bcvk/run/systemd/system-generators/{generator}"
         ));
     }
@@ -237,8 +268,8 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
     }
     if facts.network == Network::NetworkManager {
         // For images that tell it to leave alone what they have no profile for; any other profile
-        // comes before this one.
-        tree.run_file(
+        // comes before this one. It takes none that others could read.
+        tree.run_secret(
             "NetworkManager/system-connections/bcvk.nmconnection",
             include_str!("units/bcvk.nmconnection"),
         );
@@ -274,27 +305,19 @@ fn add_swap(tree: &mut Tree) {
 }
 
 fn add_journal(tree: &mut Tree) {
-    let unit = |dir: &str, port: u8| {
-        include_str!("units/bcvk-journal.service")
-            .replace("@DIR@", dir)
-            .replace("@PORT@", &port.to_string())
-    };
-    tree.file("usr/lib/bcvk/journal", include_str!("units/journal.sh"));
-    tree.initrd_unit(
-        "bcvk-journal.service",
-        &unit("/usr/lib/bcvk", port::INITRD_JOURNAL),
-    );
-    tree.link(
-        "etc/systemd/system/sysinit.target.wants/bcvk-journal.service".to_owned(),
-        "../bcvk-journal.service".to_owned(),
-    );
     tree.run_file("bcvk/journal", include_str!("units/journal.sh"));
     // Another name: the one of the initramfs is left running while the system takes over.
     tree.run_unit(
         "bcvk-system-journal.service",
-        &unit("/run/bcvk", port::JOURNAL),
+        &journal_unit("/run/bcvk", port::JOURNAL),
     );
     tree.run_wants("sysinit.target", "bcvk-system-journal.service");
+}
+
+fn journal_unit(dir: &str, port: u8) -> String {
+    include_str!("units/bcvk-journal.service")
+        .replace("@DIR@", dir)
+        .replace("@PORT@", &port.to_string())
 }
 
 fn add_commands(tree: &mut Tree, commands: &[String]) {
@@ -415,6 +438,18 @@ impl Tree {
         self.file(&format!("etc/systemd/system/{name}"), text);
     }
 
+    /// Starts a unit of the initramfs with another, as the directory `dependency` has it.
+    fn initrd_wants(&mut self, dependency: &str, unit: &str) {
+        self.link(
+            format!("etc/systemd/system/{dependency}/{unit}"),
+            format!("../{unit}"),
+        );
+    }
+
+    fn mask(&mut self, path: String) {
+        self.link(path, "/dev/null".to_owned());
+    }
+
     fn run_file(&mut self, path: &str, text: &str) {
         self.file(&format!("usr/lib/bcvk/run/{path}"), text);
     }
@@ -452,6 +487,8 @@ impl Tree {
 mod tests {
     use super::*;
 
+    const BCVK: &str = "/usr/lib/bcvk/bin/bcvk";
+
     #[test]
     fn unit_names_are_escaped_as_systemd_escape_does() {
         for (path, name) in [
@@ -472,7 +509,7 @@ mod tests {
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         let mut text = String::new();
-        for entry in initramfs_entries(&crate::spec::tests::example(), &facts) {
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, BCVK) {
             let content = match entry.content {
                 Content::Link(target) => format!(" -> {target}"),
                 // Fixed texts are in units/; what depends on the VM is worth seeing.
@@ -496,7 +533,7 @@ mod tests {
                 fidelity,
                 ..crate::spec::tests::example()
             };
-            let entries = initramfs_entries(&spec, &facts).into_iter();
+            let entries = initramfs_entries(&spec, &facts, BCVK).into_iter();
             entries
                 .filter(|e| e.content == Content::Link("/dev/null".to_owned()))
                 .count()
@@ -513,10 +550,10 @@ mod tests {
         let image = tempfile::tempdir().expect("temporary directory");
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
-        for entry in initramfs_entries(&crate::spec::tests::example(), &facts) {
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, BCVK) {
             if let Content::File(text) | Content::Secret(text) = entry.content {
                 let left = [
-                    "@VAR@",
+                    "@BCVK@",
                     "@DIR@",
                     "@HOST@",
                     "@TAG@",
@@ -545,7 +582,7 @@ mod tests {
             },
             ..facts
         };
-        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts)
+        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, BCVK)
             .into_iter()
             .filter(|entry| matches!(entry.content, Content::Secret(_)))
             .collect();

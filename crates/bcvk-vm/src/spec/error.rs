@@ -182,6 +182,14 @@ pub enum SpecError {
     /// No way for a VM to boot.
     #[error("'{0}' is not a fidelity: known are fast and full")]
     Fidelity(String),
+    /// Not an [`Initramfs`](super::Initramfs).
+    #[error("'{0}' is not an initramfs: known are image and direct")]
+    Initramfs(String),
+    /// A configuration that nothing would read.
+    #[error(
+        "--ignition has no place with --initramfs direct: Ignition runs in the image's own initramfs; leave one of the two out"
+    )]
+    IgnitionWithoutInitramfs,
     /// Two streams where there is place for one.
     #[error(
         "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"

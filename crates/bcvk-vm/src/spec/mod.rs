@@ -8,6 +8,7 @@ mod disk;
 mod env;
 mod error;
 mod fidelity;
+mod initramfs;
 mod itype;
 mod karg;
 mod label;
@@ -30,6 +31,7 @@ pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
 pub use env::EnvVar;
 pub use error::SpecError;
 pub use fidelity::Fidelity;
+pub use initramfs::{Initramfs, check_ignition};
 pub use itype::InstanceType;
 pub use karg::Karg;
 pub use label::{LABEL, LABEL_VM, Label};
@@ -114,6 +116,8 @@ pub struct VmSpec {
     pub host_key: String,
     /// How much of the image's boot the guest repeats.
     pub fidelity: Fidelity,
+    /// What the guest boots through on the way to its image.
+    pub initramfs: Initramfs,
     /// What keeps the VM alive.
     pub lifetime: Lifetime,
     /// Whether the container's standard input reaches the guest's console.
@@ -330,6 +334,7 @@ pub(crate) mod tests {
             }),
             host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
             fidelity: Fidelity::Fast,
+            initramfs: Initramfs::Image,
             lifetime: Lifetime::Cli,
             console: Console::Log,
             output: Stream::Console,

@@ -36,6 +36,8 @@ pub(super) enum Message {
     Failed(String),
     /// All failed units have been said.
     Reported,
+    /// The guest cannot get as far as its system; the rest of the line says why.
+    GaveUp(String),
 }
 
 impl Message {
@@ -48,6 +50,7 @@ impl Message {
             "executed" => rest.parse().ok().map(Self::Executed),
             "failed" => Some(Self::Failed(printable(rest))),
             "reported" => Some(Self::Reported),
+            "gave-up" => Some(Self::GaveUp(printable(rest))),
             _ => None,
         }
     }

@@ -13,13 +13,16 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use super::boot::cpio::{Archive, padding};
 use super::boot::kernel::{BootSource, discover};
 use super::boot::modules::{self, Module};
+use super::boot::program::Program;
 use super::boot::zboot::ZbootError;
 use super::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content};
 use crate::host::VmDir;
-use crate::spec::{Accelerator, CONTAINER_IMAGE, CONTAINER_VM_DIR, Karg, VmSpec, fits_unit};
+use crate::spec::{
+    Accelerator, CONTAINER_IMAGE, CONTAINER_VM_DIR, Initramfs, Karg, VmSpec, fits_unit,
+};
 use crate::status::{Failure, FailureKind, Phase};
 
 /// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
@@ -75,14 +78,21 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
     };
     let spec = &with_mount_points(spec, &root)
         .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
-    let entries = guest::initramfs_entries(spec, &facts);
+    let program = Program::running().map_err(|e| host("cannot read bcvk's own program", &[&e]))?;
+    let entries = guest::initramfs_entries(spec, &facts, &program.command());
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     let (kernel, initrd) = thread::scope(|scope| {
         let kernel = scope.spawn(|| unpacked(files.kernel, emulated));
-        let initrd = archive(&entries, &modules)
-            .and_then(|archive| initrd(&files.initrd, &archive, unpack_initrd));
+        let initrd = match spec.initramfs {
+            Initramfs::Image => archive(&entries, &modules, |archive| program.add(archive))
+                .and_then(|archive| initrd(&files.initrd, &archive, unpack_initrd)),
+            Initramfs::Direct => {
+                archive(&entries, &modules, |archive| program.add_as_init(archive))
+                    .and_then(|archive| Ok(memory_file(c"initrd", &archive)?.into()))
+            }
+        };
         (kernel.join().expect("no panic"), initrd)
     });
     let kernel = kernel.map_err(|e| Failure {
@@ -231,9 +241,14 @@ fn unpacked(kernel: Vec<u8>, emulated: bool) -> Result<Vec<u8>, ZbootError> {
     }
 }
 
-/// Our archive of `entries` and `modules`.
-fn archive(entries: &[guest::Entry], modules: &[Module]) -> io::Result<Vec<u8>> {
+/// Our archive of `entries`, `modules` and what `add_program` adds.
+fn archive(
+    entries: &[guest::Entry],
+    modules: &[Module],
+    add_program: impl FnOnce(&mut Archive) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
     let mut archive = Archive::new();
+    add_program(&mut archive)?;
     for entry in entries {
         match &entry.content {
             Content::File(text) => archive.file(&entry.path, 0o644, text.as_bytes())?,

@@ -270,6 +270,10 @@ impl Supervisor {
                 self.reported = true;
                 self.fail_if_all_is_said();
             }
+            Message::GaveUp(why) => {
+                let message = "the guest cannot make the image its root";
+                self.fail_now(self.guest_failure(message, vec![why]));
+            }
         }
     }
 

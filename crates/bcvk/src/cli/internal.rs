@@ -27,4 +27,8 @@ pub(crate) enum Internal {
     Proxy { dir: PathBuf },
     /// Remove the directory of a VM whose container is gone
     Forget { dir: PathBuf },
+    /// In an initramfs: load the kernel modules that came along
+    LoadModules,
+    /// In an initramfs: make the image's root writable and volatile
+    PrepareRoot,
 }

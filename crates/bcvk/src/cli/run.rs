@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use bcvk_vm::host::{AccelRequest, PullPolicy};
 use bcvk_vm::spec::{
-    DiskRequest, Fidelity, InstanceType, Karg, Label, LogDir, MemorySize, PortForward, SerialPort,
-    Stream, SwapSize, Timeout, VmName,
+    DiskRequest, Fidelity, Initramfs, InstanceType, Karg, Label, LogDir, MemorySize, PortForward,
+    SerialPort, Stream, SwapSize, Timeout, VmName,
 };
 use clap::Args;
 
@@ -110,6 +110,11 @@ pub(crate) struct VmOptions {
     /// full
     #[arg(long, default_value = "fast", value_name = "HOW")]
     pub(crate) fidelity: Fidelity,
+
+    /// What to boot through: the image's own initramfs, or direct, with one that does nothing but
+    /// make the image the root
+    #[arg(long, default_value = "image", value_name = "WHICH")]
+    pub(crate) initramfs: Initramfs,
 
     /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
     #[arg(long, default_value = "auto", value_name = "WHICH")]

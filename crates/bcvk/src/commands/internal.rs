@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bcvk_vm::guest::early::{self, EarlyError};
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{self, HostError, Tool, VmDir, find_tool};
 use bcvk_vm::supervisor::virtiofs::{ServeOptions, serve};
@@ -49,6 +50,19 @@ pub(super) fn run(internal: Internal) -> Result<ExitCode, HostError> {
             // Whoever still uses the directory removes it; nobody reads an error of a hook.
             let _ = VmDir::at(dir).remove_if_unused();
             Ok(ExitCode::SUCCESS)
+        }
+        Internal::LoadModules => Ok(early(early::load_modules())),
+        Internal::PrepareRoot => Ok(early(early::prepare_root())),
+    }
+}
+
+/// The guest's journal gets the error, and the host the end of the journal.
+fn early(result: Result<(), EarlyError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -13,7 +13,7 @@ use bcvk_vm::host::{
 use bcvk_vm::spec::{
     Console, EnvVar, GuestPort, KeptLogs, Lifetime, MemorySize, PortForward, SPEC_VERSION,
     STORAGE_GUEST_PATH, STORAGE_TAG, SerialPort, Share, ShareRequest, SpecError, SshAccess, Stream,
-    VmName, VmSpec, check_disks, check_serial_ports, check_shares,
+    VmName, VmSpec, check_disks, check_ignition, check_serial_ports, check_shares,
 };
 use bcvk_vm::ssh::KeyPair;
 
@@ -51,6 +51,7 @@ pub(super) fn plan(
     let logs = logs(options, &cwd)?;
     let units = options.systemd_units.as_deref().map(read_units);
     let units = units.transpose()?.unwrap_or_default();
+    check_ignition(options.ignition.is_some(), options.initramfs)?;
     let ignition = options.ignition.as_deref().map(read_ignition);
     let ignition = ignition.transpose()?;
     check_output(options, manner)?;
@@ -107,6 +108,7 @@ pub(super) fn plan(
         }),
         host_key: host_key.private().to_owned(),
         fidelity: options.fidelity,
+        initramfs: options.initramfs,
         lifetime: manner.lifetime,
         console: if manner.interactive {
             Console::Interactive

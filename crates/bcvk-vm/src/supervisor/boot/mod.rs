@@ -9,5 +9,6 @@ pub(super) mod initramfs;
 pub(super) mod kargs;
 pub(super) mod kernel;
 pub(super) mod modules;
+pub(super) mod program;
 pub(super) mod uki;
 pub(super) mod zboot;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::compression::Compression;
 use super::cpio::Archive;
 use super::kernel::MODULES;
+use crate::guest::early;
 use crate::guest::rooted::{Rooted, if_exists};
 
 /// What is needed, in the order in which it is loaded.
@@ -125,32 +126,20 @@ pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesE
     Ok(modules)
 }
 
-/// Adds the modules to the initramfs, with what loads them there before the root is mounted.
+/// Adds the modules to the initramfs, for what loads them there.
 ///
-/// `insmod` and files of our own: what the initramfs knows of its modules (`modules.dep.bin`) stays
-/// as it is, because the image's own would name files that this initramfs has elsewhere, not at
-/// all, or compressed in another way.
+/// Files of our own: what the initramfs knows of its modules (`modules.dep.bin`) stays as it is,
+/// because the image's own would name files that this initramfs has elsewhere, not at all, or
+/// compressed in another way.
 ///
 /// # Errors
 /// None in practice, see [`Archive::file`].
 pub(crate) fn add(archive: &mut Archive, modules: &[Module]) -> io::Result<()> {
-    const UNIT: &str = "bcvk-modules.service";
-    if modules.is_empty() {
-        return Ok(());
-    }
     for (number, module) in modules.iter().enumerate() {
-        // A glob sorts by these numbers.
-        let path = format!("usr/lib/bcvk/modules/{number:02}-{}.ko", module.name);
+        let path = format!("{}/{number:02}-{}.ko", early::MODULES, module.name);
         archive.file(&path, 0o644, &module.content)?;
     }
-    let script = include_bytes!("../../guest/units/modules.sh");
-    archive.file("usr/lib/bcvk/load-modules", 0o644, script)?;
-    let unit = include_bytes!("../../guest/units/bcvk-modules.service");
-    archive.file(&format!("etc/systemd/system/{UNIT}"), 0o644, unit)?;
-    archive.symlink(
-        &format!("etc/systemd/system/sysroot.mount.wants/{UNIT}"),
-        &format!("../{UNIT}"),
-    )
+    Ok(())
 }
 
 /// The paths of what is needed and not built in, each after everything that it depends on.

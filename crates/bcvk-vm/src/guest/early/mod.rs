@@ -1,0 +1,66 @@
+//! bcvk in a guest's early userspace: what happens in the initramfs.
+//!
+//! The program that runs on the host travels into the initramfs and does there what would take a
+//! shell and twenty further processes. In an image's own initramfs, systemd runs it as two services;
+//! with `--initramfs direct` there is nothing but it, and it is the guest's first process.
+
+mod error;
+mod files;
+mod init;
+mod modules;
+mod port;
+mod root;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::EarlyError;
+pub use init::{INIT, init};
+pub(crate) use modules::MODULES;
+pub use modules::load as load_modules;
+
+/// Where bcvk's files are in the initramfs.
+pub(crate) const DIR: &str = "/usr/lib/bcvk";
+
+/// Name of the file that says how the image becomes the guest's root, under [`DIR`].
+pub(crate) const PLAN: &str = "root.json";
+
+/// Where the image is mounted until it is the root.
+const SYSROOT: &str = "/sysroot";
+
+/// How an image becomes the root of one guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// How `/var` gets its content.
+    pub(crate) var: Var,
+    /// What `/root` leads to, if there is anything.
+    pub(crate) home: Option<PathBuf>,
+    /// Lines that are added to `/etc/environment`.
+    pub(crate) environment: String,
+}
+
+/// How `/var` gets its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Var {
+    /// A copy in memory, on which container storage, itself an overlay, works.
+    Copy,
+    /// The image's, under an overlay in memory.
+    Overlay,
+}
+
+/// Makes the image, which is mounted at `/sysroot`, ready to be the root, and tells the host.
+///
+/// # Errors
+/// [`EarlyError`] with what could not be done.
+pub fn prepare_root() -> Result<(), EarlyError> {
+    let path = Path::new(DIR).join(PLAN);
+    let cannot = |e| EarlyError::new(format!("read {}", path.display()), e);
+    let text = std::fs::read(&path).map_err(cannot)?;
+    let plan: Plan = serde_json::from_slice(&text).map_err(|e| cannot(e.into()))?;
+    root::make_volatile(&plan)?;
+    port::tell("initrd");
+    Ok(())
+}

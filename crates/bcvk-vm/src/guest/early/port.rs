@@ -1,0 +1,41 @@
+//! Telling the host, from a program. `units/port.sh` is the same for scripts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use crate::guest::port;
+
+/// Says a line to the host, over the control port. The driver makes the port's file a moment after
+/// it is loaded; a guest in which it does not come boots all the same.
+pub(super) fn tell(line: &str) {
+    if let Some(mut port) = control() {
+        let _ = writeln!(port, "{line}");
+    }
+}
+
+fn control() -> Option<File> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        if let Some(path) = control_file() {
+            return OpenOptions::new().write(true).open(path).ok();
+        }
+        thread::sleep(PAUSE);
+    }
+    None
+}
+
+/// udev's names for ports come late in the boot and not at all in some initramfs; the kernel's own
+/// are there as soon as the driver is. There is one virtio-serial device only.
+fn control_file() -> Option<PathBuf> {
+    let end = format!("p{}", port::CONTROL);
+    let mut names = fs::read_dir("/dev").ok()?.filter_map(Result::ok);
+    names.find_map(|entry| {
+        let name = entry.file_name();
+        let name = name.to_str()?;
+        (name.starts_with("vport") && name.ends_with(&end)).then(|| entry.path())
+    })
+}

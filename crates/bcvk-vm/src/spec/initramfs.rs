@@ -1,0 +1,41 @@
+//! What a VM boots through on the way to its image.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::SpecError;
+
+/// The initramfs that a VM boots with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initramfs {
+    /// The image's own, as an installed host would.
+    #[default]
+    Image,
+    /// One of bcvk's that does nothing but make the image the root.
+    Direct,
+}
+
+impl FromStr for Initramfs {
+    type Err = SpecError;
+
+    fn from_str(value: &str) -> Result<Self, SpecError> {
+        match value {
+            "image" => Ok(Self::Image),
+            "direct" => Ok(Self::Direct),
+            other => Err(SpecError::Initramfs(other.to_owned())),
+        }
+    }
+}
+
+/// Refuses a configuration for Ignition where nothing would read it.
+///
+/// # Errors
+/// [`SpecError::IgnitionWithoutInitramfs`].
+pub fn check_ignition(wanted: bool, initramfs: Initramfs) -> Result<(), SpecError> {
+    if wanted && initramfs == Initramfs::Direct {
+        return Err(SpecError::IgnitionWithoutInitramfs);
+    }
+    Ok(())
+}
