@@ -48,6 +48,7 @@ pub(super) fn judge(samples: &Samples) -> Vec<Criterion> {
     let ratio = |part: Option<f64>, of: Option<f64>| Some(part? / of?);
     let sum = |a: Metric, b: Metric| Some(median(a)? + median(b)?);
     let total = median(Metric::RunSsh);
+    let by_hand = sum(Metric::FloorBanner, Metric::FloorFirstSsh);
     let rows = [
         (
             "run-ssh IMAGE true ÷ (by hand to the banner + a further ssh)",
@@ -57,8 +58,14 @@ pub(super) fn judge(samples: &Samples) -> Vec<Criterion> {
         ),
         (
             "run-ssh IMAGE true ÷ (by hand to the banner + ssh at once)",
-            ratio(total, sum(Metric::FloorBanner, Metric::FloorFirstSsh)),
-            None,
+            ratio(total, by_hand),
+            Some(Bound::AtMost(0.80)),
+            "",
+        ),
+        (
+            "run-ssh --initramfs direct ÷ (by hand to the banner + ssh at once)",
+            ratio(median(Metric::RunDirect), by_hand),
+            Some(Bound::AtMost(0.65)),
             "",
         ),
         (

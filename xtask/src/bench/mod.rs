@@ -67,6 +67,8 @@ enum Part {
     Floor,
     /// `bcvk ephemeral run-ssh IMAGE true` and its phases
     RunSsh,
+    /// The same with `--initramfs direct`
+    Direct,
     /// Further commands on a running VM
     Ssh,
     /// Resident memory of bcvk's processes
@@ -111,6 +113,11 @@ fn measure(options: &Options, bed: &Bed, samples: &mut Samples) -> Result<()> {
         if options.wants(Part::RunSsh) {
             step(&format!("run-ssh, {of}"), || {
                 run_ssh::measure(bed, run, samples)
+            })?;
+        }
+        if options.wants(Part::Direct) {
+            step(&format!("run-ssh --initramfs direct, {of}"), || {
+                run_ssh::measure_direct(bed, run, samples)
             })?;
         }
     }

@@ -12,7 +12,7 @@ use super::metrics::{Metric, Samples};
 use super::vm::{Events, Named, VmFiles};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::process::{Running, ended_within, scratch, text, watch, writer};
+use crate::process::{self, Running, ended_within, scratch, text, watch, writer};
 
 /// How often the CLI is looked at. Rare enough to cost the guest nothing that could be measured.
 const LOOK: Duration = Duration::from_millis(20);
@@ -68,6 +68,17 @@ pub(super) fn measure(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> 
         seconds(command_done, end.max(left_until)),
     );
     samples.add_bytes(Metric::CliPeak, watched.peak);
+    vm.is_gone()
+}
+
+/// The whole of it, with bcvk's own initramfs.
+pub(super) fn measure_direct(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> {
+    let vm = Named::new(bed, &format!("direct{run}"));
+    let words = ["run-ssh", "--initramfs=direct", "--name", vm.name()];
+    let mut command = bed.ephemeral(words);
+    let done = process::run(command.args([&bed.image, "true"]), bed.limit)?;
+    let done = done.success("boot without the image's initramfs")?;
+    samples.add_duration(Metric::RunDirect, done.took);
     vm.is_gone()
 }
 
