@@ -6,13 +6,12 @@
 //! may be answered by refusing everybody for half a minute. So the network is waited for on a port
 //! that nobody listens on, where a refusal costs the guest nothing.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use bcvk_vm::supervisor::Knocks;
 
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -27,13 +26,6 @@ const RETRY: Duration = Duration::from_millis(30);
 /// The user network keeps a packet for a second while it asks for the guest's address. An older
 /// connection gets through only when TCP repeats itself.
 const FRESH: Duration = Duration::from_millis(900);
-
-/// Time between attempts at [`NOBODY`]: those that are under way when the guest gets its address may
-/// come a moment too early for it.
-const KNOCK: Duration = Duration::from_millis(100);
-
-/// Attempts at [`NOBODY`] that are kept up at once, each for as long as it is fresh.
-const KNOCKS: usize = 9;
 
 /// Attempts at [`NOBODY`] for one at sshd, for guests whose firewall lets nobody's port be silent.
 const NOBODY_PER_SSHD: u32 = 100;
@@ -70,13 +62,13 @@ pub(super) fn wait(ports: Ports, qemu: &mut Running, limit: Duration) -> Result<
     let deadline = Instant::now() + limit;
     let mut network = false;
     let mut attempts = 0;
-    let mut knocks = VecDeque::new();
+    let mut knocks = Knocks::at((Ipv4Addr::LOCALHOST, ports.nobody).into());
     while Instant::now() < deadline {
         interrupt::check()?;
         qemu.check_alive()?;
         attempts += 1;
         if !network && attempts % NOBODY_PER_SSHD != 0 {
-            network = knock(ports.nobody, &mut knocks);
+            network = knocks.answered();
             continue;
         }
         let patience = if network { PATIENCE } else { FRESH };
@@ -91,26 +83,6 @@ pub(super) fn wait(ports: Ports, qemu: &mut Running, limit: Duration) -> Result<
         "the VM made by hand did not answer within {} s",
         limit.as_secs()
     )))
-}
-
-/// Tries nobody's port once more, beside those `knocks` that are under way; whether one of them has
-/// been refused by the guest.
-fn knock(port: u16, knocks: &mut VecDeque<TcpStream>) -> bool {
-    let Ok(stream) = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), FRESH) else {
-        // QEMU does not listen yet.
-        thread::sleep(RETRY);
-        return false;
-    };
-    knocks.push_back(stream);
-    if knocks.len() > KNOCKS {
-        knocks.pop_front();
-    }
-    let mut fds: Vec<PollFd<'_>> = knocks
-        .iter()
-        .map(|stream| PollFd::new(stream, PollFlags::IN))
-        .collect();
-    let limit = Timespec::try_from(KNOCK).ok();
-    poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// Reads one line that starts with `SSH-` (RFC 4253, section 4.2).

@@ -13,6 +13,7 @@ mod control;
 pub(crate) mod fuzzing;
 mod journal;
 mod keep;
+mod knock;
 #[cfg(test)]
 mod noise;
 mod ports;
@@ -26,6 +27,7 @@ mod swap;
 mod tail;
 pub mod virtiofs;
 
+pub use knock::Knocks;
 pub use qemu::confine::exec_confined;
 pub use qemu::plan_for_display as qemu_args_for_display;
 pub use run::run;

@@ -85,14 +85,12 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     let (kernel, initrd) = thread::scope(|scope| {
         let kernel = scope.spawn(|| unpacked(files.kernel, emulated));
-        let initrd = match spec.initramfs {
-            Initramfs::Image => archive(&entries, &modules, |archive| program.add(archive))
-                .and_then(|archive| initrd(&files.initrd, &archive, unpack_initrd)),
-            Initramfs::Direct => {
-                archive(&entries, &modules, |archive| program.add_as_init(archive))
-                    .and_then(|archive| Ok(memory_file(c"initrd", &archive)?.into()))
-            }
+        let image: &[u8] = match spec.initramfs {
+            Initramfs::Image => &files.initrd,
+            Initramfs::Direct => &[],
         };
+        let initrd = archive(&program, spec.initramfs, &entries, &modules)
+            .and_then(|archive| initrd(image, &archive, unpack_initrd));
         (kernel.join().expect("no panic"), initrd)
     });
     let kernel = kernel.map_err(|e| Failure {
@@ -241,14 +239,18 @@ fn unpacked(kernel: Vec<u8>, emulated: bool) -> Result<Vec<u8>, ZbootError> {
     }
 }
 
-/// Our archive of `entries`, `modules` and what `add_program` adds.
+/// Our archive of `entries`, `modules` and `program`, beside the image's `initramfs` or alone.
 fn archive(
+    program: &Program,
+    initramfs: Initramfs,
     entries: &[guest::Entry],
     modules: &[Module],
-    add_program: impl FnOnce(&mut Archive) -> io::Result<()>,
 ) -> io::Result<Vec<u8>> {
     let mut archive = Archive::new();
-    add_program(&mut archive)?;
+    match initramfs {
+        Initramfs::Image => program.add(&mut archive)?,
+        Initramfs::Direct => program.add_as_init(&mut archive)?,
+    }
     for entry in entries {
         match &entry.content {
             Content::File(text) => archive.file(&entry.path, 0o644, text.as_bytes())?,

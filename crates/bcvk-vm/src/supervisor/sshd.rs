@@ -2,7 +2,6 @@
 //!
 //! Readiness is measured on the path that sessions take, so "ready" means that ssh works.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -13,26 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::Event;
+use super::knock::{Knocks, RETRY, SILENCE};
 use crate::missing::if_exists;
-
-/// Pause after a refused attempt.
-const RETRY: Duration = Duration::from_millis(30);
-
-/// How long an attempt may stay silent that the guest has neither refused nor accepted. slirp
-/// keeps a packet for one second while it waits for the guest's address; a connection that is held
-/// open for longer only waits for TCP's retransmission.
-const SILENCE: Duration = Duration::from_millis(900);
-
-/// Time between knocks. slirp asks for the guest's address once for each packet, and learns it from
-/// the guest's DHCP a moment before the guest accepts packets for it: the knocks that were under way
-/// are lost then, and the next one tells.
-const BETWEEN_KNOCKS: Duration = Duration::from_millis(100);
-
-/// Knocks that are under way at once, each for [`SILENCE`].
-const KNOCKS: usize = 9;
 
 /// How long sshd may work on its banner once it has accepted. Giving up on it early would cost a
 /// busy guest another process.
@@ -146,39 +128,11 @@ impl Sshd {
     }
 }
 
-/// Knocks at a port of the guest where nobody listens until the guest refuses, but not longer than
-/// `limit`.
-///
-/// slirp goes on trying connections that were given up here, and delivers them all when the
-/// guest's network comes up. sshd would have to deal with each (and since OpenSSH 9.8 would count
-/// each against the address that all sessions come from); a closed port costs the guest nothing.
+/// Knocks until the guest refuses, but not longer than `limit`.
 fn await_network(knock: SocketAddr, limit: Duration) {
     let deadline = Instant::now() + limit;
-    let mut knocks = VecDeque::new();
-    while Instant::now() < deadline {
-        let Ok(stream) = TcpStream::connect_timeout(&knock, SILENCE) else {
-            // QEMU does not listen yet.
-            thread::sleep(RETRY);
-            continue;
-        };
-        knocks.push_back(stream);
-        if knocks.len() > KNOCKS {
-            knocks.pop_front();
-        }
-        if one_ends(&knocks, BETWEEN_KNOCKS) {
-            return;
-        }
-    }
-}
-
-/// Whether one of these connections ends within `limit`: slirp ends it when the guest has refused.
-fn one_ends(connections: &VecDeque<TcpStream>, limit: Duration) -> bool {
-    let mut fds: Vec<PollFd<'_>> = connections
-        .iter()
-        .map(|stream| PollFd::new(stream, PollFlags::IN))
-        .collect();
-    let limit = Timespec::try_from(limit).ok();
-    poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
+    let mut knocks = Knocks::at(knock);
+    while Instant::now() < deadline && !knocks.answered() {}
 }
 
 /// Connects and reads the identification string (RFC 4253, section 4.2): a line that starts with

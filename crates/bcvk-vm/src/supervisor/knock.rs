@@ -1,0 +1,67 @@
+//! Finding out when a guest's network answers, without getting in the way of its sshd.
+//!
+//! slirp goes on trying connections that were given up here, and delivers them all when the guest's
+//! network comes up. sshd would have to deal with each (and since OpenSSH 9.8 would count each
+//! against the address that all sessions come from); a closed port costs the guest nothing.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Pause after a refused attempt.
+pub(super) const RETRY: Duration = Duration::from_millis(30);
+
+/// How long an attempt may stay silent that the guest has neither refused nor accepted. slirp
+/// keeps a packet for one second while it waits for the guest's address; a connection that is held
+/// open for longer only waits for TCP's retransmission.
+pub(super) const SILENCE: Duration = Duration::from_millis(900);
+
+/// Time between knocks. slirp asks for the guest's address once for each packet, and learns it from
+/// the guest's DHCP a moment before the guest accepts packets for it: the knocks that were under way
+/// are lost then, and the next one tells.
+const BETWEEN_KNOCKS: Duration = Duration::from_millis(100);
+
+/// Knocks that are under way at once, each for [`SILENCE`].
+const KNOCKS: usize = 9;
+
+/// Knocks at a port of a guest where nobody listens.
+#[derive(Debug)]
+pub struct Knocks {
+    address: SocketAddr,
+    under_way: VecDeque<TcpStream>,
+}
+
+impl Knocks {
+    /// At a port of the host's that QEMU forwards to one on which nobody listens.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            under_way: VecDeque::new(),
+        }
+    }
+
+    /// Knocks once more, beside the knocks that are under way, and waits a tenth of a second for an
+    /// answer to any of them: slirp ends the connection when the guest has refused it.
+    pub fn answered(&mut self) -> bool {
+        let Ok(stream) = TcpStream::connect_timeout(&self.address, SILENCE) else {
+            // QEMU does not listen yet.
+            thread::sleep(RETRY);
+            return false;
+        };
+        self.under_way.push_back(stream);
+        if self.under_way.len() > KNOCKS {
+            self.under_way.pop_front();
+        }
+        let mut fds: Vec<PollFd<'_>> = self
+            .under_way
+            .iter()
+            .map(|stream| PollFd::new(stream, PollFlags::IN))
+            .collect();
+        let limit = Timespec::try_from(BETWEEN_KNOCKS).ok();
+        poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+}
