@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::autopsy::Patient;
 use crate::limit;
 use crate::output::Output;
 use crate::running::Running;
@@ -21,6 +22,7 @@ pub struct Cmd {
     user: Option<(u32, u32)>,
     stdin: Option<Vec<u8>>,
     limit: Duration,
+    patient: Option<Patient>,
 }
 
 impl Cmd {
@@ -33,6 +35,7 @@ impl Cmd {
             user: None,
             stdin: Some(Vec::new()),
             limit: limit::QUICK,
+            patient: None,
         }
     }
 
@@ -71,6 +74,12 @@ impl Cmd {
     /// How long it may run before the test fails.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// If it hangs, the failure also says what this VM does.
+    pub(crate) fn talks_to(mut self, vm: Patient) -> Self {
+        self.patient = Some(vm);
         self
     }
 
@@ -129,7 +138,7 @@ impl Cmd {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
-        Running::start(command, shown, self.stdin)
+        Running::start(command, shown, self.stdin, self.patient)
     }
 
     fn shown(&self) -> String {

@@ -16,6 +16,7 @@
     reason = "a test kit panics: that is how tests fail"
 )]
 
+mod autopsy;
 mod binary;
 mod checks;
 mod cmd;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::autopsy::Patient;
 use crate::limit;
 use crate::output::Output;
 use crate::wait::within;
@@ -20,6 +21,8 @@ pub struct Running {
     stdout: Stream,
     stderr: Stream,
     shown: String,
+    /// The VM that it talks to.
+    patient: Option<Patient>,
     started: Instant,
     ended: bool,
 }
@@ -33,7 +36,12 @@ struct Stream {
 
 impl Running {
     #[track_caller]
-    pub(crate) fn start(mut command: Command, shown: String, input: Option<Vec<u8>>) -> Self {
+    pub(crate) fn start(
+        mut command: Command,
+        shown: String,
+        input: Option<Vec<u8>>,
+        patient: Option<Patient>,
+    ) -> Self {
         let started = Instant::now();
         let mut child = command
             .spawn()
@@ -53,6 +61,7 @@ impl Running {
             stdout,
             stderr,
             shown,
+            patient,
             started,
             ended: false,
         }
@@ -63,11 +72,13 @@ impl Running {
     pub fn wait(mut self, limit: Duration) -> Output {
         let status = within(limit, || self.child.try_wait().expect("wait for a child"));
         let Some(status) = status else {
+            let vm = self.patient.as_ref().map(Patient::report);
             self.kill_group();
             panic!(
-                "`{}` still runs after {limit:?}; so far:\n{}",
+                "`{}` still runs after {limit:?}; so far:\n{}{}",
                 self.shown,
-                self.so_far()
+                self.so_far(),
+                vm.unwrap_or_default()
             );
         };
         let took = self.started.elapsed();
@@ -180,7 +191,7 @@ impl Running {
 
     fn so_far(&self) -> String {
         format!(
-            "--- stdout\n{}\n--- stderr\n{}",
+            "--- stdout\n{}\n--- stderr\n{}\n",
             String::from_utf8_lossy(&self.stdout.bytes()),
             String::from_utf8_lossy(&self.stderr.bytes())
         )

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
+use crate::autopsy::Patient;
 use crate::cmd::Cmd;
 use crate::limit;
 use crate::output::Output;
@@ -43,6 +44,10 @@ impl<'a> Vm<'a> {
             .args(["-q", "ephemeral", "ssh", &self.name])
             .args(words)
             .limit(limit::BOOT)
+            .talks_to(Patient {
+                name: self.name.clone(),
+                vm_dirs: self.sandbox.vm_dirs(),
+            })
     }
 
     /// Runs a shell script in the guest that must succeed; its stdout, trimmed.
