@@ -266,7 +266,10 @@ fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
     let search = format!("grep -rlsE '{KEY}' /run /etc /tmp /var/log /proc/cmdline");
     checks.check("root finds the private host key", || {
         let found = vm.run_sh(&search).stdout();
-        for place in ["/etc/ssh/ssh_host_", "/run/tmpfiles.d/00-bcvk-keys.conf"] {
+        for place in [
+            "/etc/ssh/ssh_host_",
+            "/run/tmpfiles.d/00-bcvk-host-key.conf",
+        ] {
             assert!(found.contains(place), "{place} in {found}");
         }
     });

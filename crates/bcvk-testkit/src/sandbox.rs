@@ -303,7 +303,8 @@ impl Sandbox {
     }
 
     /// Root's podman storage does not depend on `HOME`; other users' does, with the test images.
-    fn home(&self) -> PathBuf {
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
         match &self.rootless {
             Some(user) => user.home.clone(),
             None if self.is_root() => self.dir.path().join("home"),

@@ -7,6 +7,7 @@
 //! - [`supervisor`]: file servers, QEMU, shutdown — runs as PID 1 of the container
 //! - [`guest`]: the units and the agent that travel into the VM
 //! - [`ssh`]: keys and the client's configuration
+//! - [`snapshot`]: a VM that was saved, as files
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
 //! - `bounded`, [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
@@ -20,6 +21,7 @@ pub mod guest;
 pub mod host;
 pub mod missing;
 pub mod shell;
+pub mod snapshot;
 pub mod spec;
 pub mod ssh;
 pub mod status;

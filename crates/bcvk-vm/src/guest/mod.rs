@@ -3,6 +3,7 @@
 //! All of it goes the same way for every systemd and every architecture: in a cpio archive after
 //! the image's initramfs.
 
+pub mod agent;
 pub mod early;
 pub mod facts;
 #[cfg(any(test, fuzzing))]
@@ -17,9 +18,18 @@ use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 
+use crate::guest::agent::{Mount, Personal, PersonalFile};
 use crate::guest::early::{Plan, Var};
 use crate::guest::facts::{GuestFacts, Network, Sshd};
-use crate::spec::{Console, EnvVar, Fidelity, Initramfs, SWAP_NAME, Share, UnitContent, VmSpec};
+use crate::spec::{
+    Console, EnvVar, Fidelity, Initramfs, SWAP_NAME, Share, SshAccess, UnitContent, VmSpec,
+};
+
+/// Where the user's key is, under `/run`.
+const USER_KEY: &str = "tmpfiles.d/00-bcvk-key.conf";
+
+/// The unit that runs commands.
+const EXECUTE_UNIT: &str = "bcvk-execute.service";
 
 /// An entry of the archive that is appended to the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,14 +51,23 @@ pub enum Content {
     Link(String),
 }
 
+/// The words that run bcvk in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BcvkCommand {
+    /// In the initramfs.
+    pub initramfs: String,
+    /// In the system, if that has bcvk.
+    pub system: String,
+}
+
 /// Everything that is added to the initramfs for `spec` on an image with `facts`, but for the program
-/// that the words `bcvk` run there.
+/// that the words `bcvk` run.
 #[must_use]
-pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, bcvk: &str) -> Vec<Entry> {
+pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, bcvk: &BcvkCommand) -> Vec<Entry> {
     let mut tree = Tree::default();
     add_plan(&mut tree, spec, facts);
     if spec.initramfs == Initramfs::Image {
-        add_initrd(&mut tree, spec, bcvk);
+        add_initrd(&mut tree, spec, &bcvk.initramfs);
     }
 
     if spec.fidelity == Fidelity::Fast {
@@ -77,6 +96,9 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, bcvk: &str) -> Vec<E
         tree.run_wants("multi-user.target", "bcvk-up.service");
     }
     add_network(&mut tree, facts);
+    if spec.snapshot.is_some() {
+        add_agent(&mut tree, facts, &bcvk.system);
+    }
     add_options(&mut tree, spec, facts);
     tree.0
 }
@@ -91,6 +113,7 @@ fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
         },
         home: facts.root_home.clone(),
         environment: environment(&spec.env),
+        agent: spec.snapshot.is_some(),
     };
     let plan = serde_json::to_string(&plan).expect("texts only");
     tree.file(&format!("{}/{}", early::DIR, early::PLAN), &plan);
@@ -105,6 +128,10 @@ fn add_initrd(tree: &mut Tree, spec: &VmSpec, bcvk: &str) {
             include_str!("units/bcvk-modules.service"),
         ),
         (
+            "bcvk-processors.service",
+            include_str!("units/bcvk-processors.service"),
+        ),
+        (
             "bcvk-sysroot.service",
             include_str!("units/bcvk-sysroot.service"),
         ),
@@ -116,6 +143,7 @@ fn add_initrd(tree: &mut Tree, spec: &VmSpec, bcvk: &str) {
         &include_str!("units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
     );
     for (target, unit) in [
+        ("sysinit.target.wants", "bcvk-processors.service"),
         ("sysroot.mount.wants", "bcvk-modules.service"),
         ("initrd-root-fs.target.requires", "sysroot.mount"),
         ("initrd.target.requires", "bcvk-sysroot.service"),
@@ -180,8 +208,11 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
         add_journal(tree);
     }
     if !spec.execute.is_empty() {
-        add_commands(tree, &spec.execute);
-        add_wait_for_network(tree, facts);
+        add_execution(tree, facts);
+        for (name, text) in commands(&spec.execute) {
+            tree.run_file(&name, text);
+        }
+        tree.run_wants("multi-user.target", EXECUTE_UNIT);
     }
     if spec.console == Console::Interactive {
         tree.run_file(
@@ -197,32 +228,30 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     }
 }
 
-/// The keys, as a `tmpfiles.d(5)` snippet: systemd-tmpfiles follows the image's links to `/root`,
-/// and is done before sshd or what makes host keys starts.
+/// The keys, as `tmpfiles.d(5)` snippets: systemd-tmpfiles follows the image's links to `/root`,
+/// and is done before sshd or what makes host keys starts. Of two lines for one path systemd takes
+/// the first, in the order of file names; an image that installs a key in this way too must not
+/// keep ours out.
 fn add_keys(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
-    let mut snippet = String::new();
-    // Writing into a String cannot fail.
     if let Some(ssh) = &spec.ssh {
-        let _ = write!(
-            snippet,
-            "d /root/.ssh 0700 root root -\n\
-             f+~ /root/.ssh/authorized_keys 0600 root root - {}\n",
-            base64(ssh.authorized_key.as_bytes()),
-        );
+        tree.run_secret(USER_KEY, &user_key(ssh));
     }
     if !facts.has_ssh_host_keys && facts.sshd != Sshd::Absent {
         // Made on the host, where it takes no time.
-        let _ = writeln!(
-            snippet,
-            "f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {}",
-            base64(spec.host_key.as_bytes()),
+        let key = base64(spec.host_key.as_bytes());
+        tree.run_secret(
+            "tmpfiles.d/00-bcvk-host-key.conf",
+            &format!("f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {key}\n"),
         );
     }
-    if !snippet.is_empty() {
-        // Of two lines for one path systemd takes the first, in the order of file names; an image
-        // that installs a key in this way too must not keep ours out.
-        tree.run_secret("tmpfiles.d/00-bcvk-keys.conf", &snippet);
-    }
+}
+
+fn user_key(ssh: &SshAccess) -> String {
+    format!(
+        "d /root/.ssh 0700 root root -\n\
+         f+~ /root/.ssh/authorized_keys 0600 root root - {}\n",
+        base64(ssh.authorized_key.as_bytes()),
+    )
 }
 
 fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
@@ -320,19 +349,82 @@ fn journal_unit(dir: &str, port: u8) -> String {
         .replace("@PORT@", &port.to_string())
 }
 
-fn add_commands(tree: &mut Tree, commands: &[String]) {
+/// What runs commands, but not the commands.
+fn add_execution(tree: &mut Tree, facts: &GuestFacts) {
     tree.run_file("bcvk/execute", include_str!("units/execute.sh"));
-    for (index, command) in commands.iter().enumerate() {
-        // The shell sorts them as text.
-        tree.run_file(&format!("bcvk/commands/{index:03}"), command);
-    }
     tree.run_unit(
-        "bcvk-execute.service",
+        EXECUTE_UNIT,
         &include_str!("units/bcvk-execute.service")
             .replace("@STDOUT@", &port::STDOUT.to_string())
             .replace("@STDERR@", &port::STDERR.to_string()),
     );
-    tree.run_wants("multi-user.target", "bcvk-execute.service");
+    add_wait_for_network(tree, facts);
+}
+
+/// Files under `/run` with the commands to execute.
+fn commands(commands: &[String]) -> impl Iterator<Item = (String, &str)> {
+    // The shell sorts them as text.
+    let name = |index| format!("bcvk/commands/{index:03}");
+    let commands = commands.iter().enumerate();
+    commands.map(move |(index, command)| (name(index), command.as_str()))
+}
+
+/// For a VM that is saved before it knows what it is to do.
+fn add_agent(tree: &mut Tree, facts: &GuestFacts, bcvk: &str) {
+    tree.run_unit(
+        "bcvk-agent.service",
+        &include_str!("units/bcvk-agent.service").replace("@BCVK@", bcvk),
+    );
+    tree.run_wants("sysinit.target", "bcvk-agent.service");
+    add_execution(tree, facts);
+}
+
+/// What makes a guest that may be older than its VM the one that `spec` describes. `named` says
+/// whether it has the VM's name, `clock` is the time in nanoseconds since the Unix epoch.
+pub(crate) fn personal(spec: &VmSpec, named: bool, clock: u64) -> Personal {
+    let in_run = |name: &str| Path::new("/run").join(name);
+    let mut files = Vec::new();
+    if let Some(ssh) = &spec.ssh {
+        for (path, text) in [
+            (
+                "/root/.ssh/authorized_keys".into(),
+                ssh.authorized_key.clone(),
+            ),
+            (in_run(USER_KEY), user_key(ssh)),
+        ] {
+            files.push(PersonalFile { path, text });
+        }
+    }
+    files.extend(commands(&spec.execute).map(|(name, text)| PersonalFile {
+        path: in_run(&name),
+        text: text.to_owned(),
+    }));
+    Personal {
+        clock,
+        hostname: named.then(|| hostname(spec.name.as_str())),
+        files,
+        mounts: spec
+            .shares
+            .iter()
+            .map(|share| Mount {
+                tag: share.tag.clone(),
+                on: share.guest_path.clone(),
+                read_only: share.read_only,
+            })
+            .collect(),
+        disks: spec.disks.iter().map(|disk| disk.name.clone()).collect(),
+        start: (!spec.execute.is_empty()).then(|| EXECUTE_UNIT.to_owned()),
+    }
+}
+
+/// `name` as a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.
+pub(crate) fn hostname(name: &str) -> String {
+    let text: String = name
+        .chars()
+        .map(|c| if c == '_' { '-' } else { c })
+        .take(64)
+        .collect();
+    text.trim_end_matches(['-', '.']).to_owned()
 }
 
 /// Commands expect a network, but `network-online.target` waits for it only if the image has enabled
@@ -487,7 +579,12 @@ impl Tree {
 mod tests {
     use super::*;
 
-    const BCVK: &str = "/usr/lib/bcvk/bin/bcvk";
+    fn bcvk() -> BcvkCommand {
+        BcvkCommand {
+            initramfs: "/usr/lib/bcvk/bin/bcvk".to_owned(),
+            system: "/run/bcvk/bin/bcvk".to_owned(),
+        }
+    }
 
     #[test]
     fn unit_names_are_escaped_as_systemd_escape_does() {
@@ -509,7 +606,7 @@ mod tests {
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         let mut text = String::new();
-        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, BCVK) {
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, &bcvk()) {
             let content = match entry.content {
                 Content::Link(target) => format!(" -> {target}"),
                 // Fixed texts are in units/; what depends on the VM is worth seeing.
@@ -533,7 +630,7 @@ mod tests {
                 fidelity,
                 ..crate::spec::tests::example()
             };
-            let entries = initramfs_entries(&spec, &facts, BCVK).into_iter();
+            let entries = initramfs_entries(&spec, &facts, &bcvk()).into_iter();
             entries
                 .filter(|e| e.content == Content::Link("/dev/null".to_owned()))
                 .count()
@@ -550,7 +647,7 @@ mod tests {
         let image = tempfile::tempdir().expect("temporary directory");
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
-        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, BCVK) {
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, &bcvk()) {
             if let Content::File(text) | Content::Secret(text) = entry.content {
                 let left = [
                     "@BCVK@",
@@ -582,21 +679,18 @@ mod tests {
             },
             ..facts
         };
-        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, BCVK)
+        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, &bcvk())
             .into_iter()
             .filter(|entry| matches!(entry.content, Content::Secret(_)))
             .collect();
-        let [
-            Entry {
-                path,
-                content: Content::Secret(snippet),
-            },
-        ] = &secrets[..]
-        else {
-            panic!("one file of secrets, not {secrets:?}");
-        };
-        assert_eq!(path, "usr/lib/bcvk/run/tmpfiles.d/00-bcvk-keys.conf");
-        insta::assert_snapshot!(snippet);
+        let mut text = String::new();
+        for secret in secrets {
+            let Content::Secret(snippet) = secret.content else {
+                continue;
+            };
+            let _ = write!(text, "{}:\n{snippet}", secret.path);
+        }
+        insta::assert_snapshot!(text);
     }
 
     #[test]

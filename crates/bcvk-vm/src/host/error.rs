@@ -92,6 +92,14 @@ pub enum HostError {
     PathNotText(PathBuf),
     #[error("run-ssh runs its command over SSH, not with --execute")]
     ExecuteOverSsh,
+    #[error("this VM cannot be resumed from a snapshot: {0}")]
+    OnlyCold(&'static str),
+    #[error("there is no snapshot of this VM")]
+    NoSnapshot,
+    #[error("there is no snapshot {0}, or more than one whose name begins so")]
+    NoSuchSnapshot(String),
+    #[error("snapshot {0} is in use")]
+    SnapshotInUse(String),
     #[error("a container named {name} already exists")]
     NameTaken { name: String },
     #[error("there is no VM named {name}")]

@@ -13,6 +13,7 @@ use super::console::GuestLog;
 use super::disk::{NewDisk, make_disk};
 use super::made::Made;
 use super::podman::{ContainerPlan, Podman, lost_image_mount, run_args, stderr_of};
+use super::snapshots::{HeldSnapshot, SnapshotEntry};
 use super::vmdir::{VmDir, VmDirs, VmLock};
 use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
@@ -48,6 +49,8 @@ pub struct Launch {
     pub new_disks: Vec<NewDisk>,
     /// The user's configuration for Ignition.
     pub ignition: Option<Vec<u8>>,
+    /// The VM's snapshot: one that it is resumed from, or one that is to be made.
+    pub snapshot: Option<HeldSnapshot>,
 }
 
 /// A container that podman has started.
@@ -62,6 +65,7 @@ pub struct Started {
     cli_lock: Option<VmLock>,
     /// Files and directories of the user's that did not exist before.
     made: Made,
+    snapshot: Option<SnapshotEntry>,
 }
 
 impl Launch {
@@ -109,6 +113,7 @@ impl Launch {
             hold: Some(hold),
             cli_lock: None,
             made: Made::default(),
+            snapshot: self.snapshot.as_ref().map(|held| held.entry().clone()),
             dir,
         })
     }
@@ -193,6 +198,7 @@ impl Launch {
             interactive: self.interactive,
             tty: self.tty,
             debug: false,
+            snapshot: self.snapshot.as_ref().map(|held| held.entry().path()),
             labels: &self.labels,
             network: self.network.as_deref(),
             publish: &self.publish,
@@ -291,12 +297,31 @@ impl Started {
         if !self.ran() {
             self.made.undo();
         }
+        self.drop_unfinished_snapshot();
         self.hold = None;
         self.cli_lock = None;
         self.dir
             .remove_if_unused()
             .map_err(HostError::io("remove the VM directory"))?;
         removed
+    }
+
+    /// Removes the VM's snapshot, which was of no use, unless somebody else is at it.
+    pub fn drop_snapshot(&self) {
+        if let Some(entry) = &self.snapshot {
+            // What stays is pruned with what is old.
+            let _ = entry.remove_if_unused();
+        }
+    }
+
+    fn drop_unfinished_snapshot(&self) {
+        if let Some(entry) = self
+            .snapshot
+            .as_ref()
+            .filter(|entry| entry.check().is_err())
+        {
+            let _ = entry.remove_if_unused();
+        }
     }
 
     fn remove_container(&self) -> Result<(), HostError> {

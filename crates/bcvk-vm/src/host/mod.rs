@@ -16,6 +16,7 @@ mod memory;
 mod open_files;
 pub mod podman;
 mod proxy;
+pub(crate) mod snapshots;
 mod tools;
 mod units;
 mod vmdir;
@@ -35,6 +36,9 @@ pub use made::{output_directory, output_file};
 pub use memory::check_memory;
 pub use open_files::allow_open_files;
 pub use proxy::proxy;
+pub use snapshots::{
+    HeldSnapshot, SnapshotAbout, SnapshotEntry, SnapshotHold, SnapshotKey, Snapshots,
+};
 pub use tools::{Tool, find_tool};
 pub use units::read_units;
 pub use vmdir::{VmDir, VmDirs, VmLock};

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use crate::host::{HostError, Operation};
 use crate::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_LOGS, CONTAINER_VM_DIR, LABEL, LABEL_VM, Label,
-    PortForward, Share, VmName, VmSpec,
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_LOGS, CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, LABEL,
+    LABEL_VM, Label, PortForward, Share, Snapshot, VmName, VmSpec,
 };
 
 /// Seconds that `podman stop` leaves a guest for its shutdown before it kills the container.
@@ -46,6 +46,8 @@ pub struct ContainerPlan<'a> {
     pub tty: bool,
     /// Whether a shell takes the supervisor's place, with the user at it.
     pub debug: bool,
+    /// The directory of the VM's snapshot, if it has one.
+    pub snapshot: Option<&'a Path>,
     /// The user's `--label`s.
     pub labels: &'a [Label],
     /// The user's `--network`.
@@ -144,6 +146,29 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
             plan.spec.shares.iter().any(Share::needs_mount_point),
         ),
     );
+    add_mounts(&mut args, plan);
+    if plan.debug {
+        args.pair("--entrypoint", "[\"/usr/bin/bash\"]");
+        args.flag(&plan.spec.image.id);
+    } else {
+        args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
+        args.flag(&plan.spec.image.id);
+        args.flag("internal");
+        args.flag("supervise");
+    }
+    args.0
+}
+
+/// What only this VM has.
+fn add_mounts(args: &mut Args, plan: &ContainerPlan<'_>) {
+    if let Some(snapshot) = plan.snapshot {
+        // What comes out of a VM must not change the ones that follow.
+        let read_only = plan.spec.snapshot != Some(Snapshot::Save);
+        args.pair(
+            "--mount",
+            bind(snapshot, Path::new(CONTAINER_SNAPSHOT), read_only),
+        );
+    }
     for share in &plan.spec.shares {
         args.pair(
             "--mount",
@@ -162,16 +187,6 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
             bind(&logs.host, Path::new(CONTAINER_LOGS), false),
         );
     }
-    if plan.debug {
-        args.pair("--entrypoint", "[\"/usr/bin/bash\"]");
-        args.flag(&plan.spec.image.id);
-    } else {
-        args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
-        args.flag(&plan.spec.image.id);
-        args.flag("internal");
-        args.flag("supervise");
-    }
-    args.0
 }
 
 /// Refuses a path that would not arrive in a container as it is: the OCI runtime's configuration is
@@ -554,6 +569,7 @@ mod tests {
             interactive: false,
             tty: false,
             debug: false,
+            snapshot: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1")),
             labels: &["team=os".parse().expect("label")],
             network: Some("none"),
             publish: &[(forward, 20_000)],

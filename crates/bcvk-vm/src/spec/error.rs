@@ -182,6 +182,9 @@ pub enum SpecError {
     /// No way for a VM to boot.
     #[error("'{0}' is not a fidelity: known are fast and full")]
     Fidelity(String),
+    /// Not a [`Warm`](super::Warm).
+    #[error("'{0}' is not a way to start: known are auto, off and require")]
+    Warm(String),
     /// Not an [`Initramfs`](super::Initramfs).
     #[error("'{0}' is not an initramfs: known are image and direct")]
     Initramfs(String),

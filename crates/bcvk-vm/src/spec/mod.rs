@@ -21,6 +21,7 @@ mod stream;
 mod swap;
 mod timeout;
 mod unit;
+mod warm;
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
 pub use swap::SwapSize;
 pub use timeout::Timeout;
 pub use unit::{UnitContent, UnitFile};
+pub use warm::{Snapshot, Warm};
 
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
@@ -62,6 +64,9 @@ pub const CONTAINER_DISKS: &str = "/run/bcvk-disks";
 pub const CONTAINER_LOGS: &str = "/run/bcvk-logs";
 /// Directory under which the files behind virtio-serial ports are seen inside the container.
 pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
+
+/// Where the snapshot of a VM is seen inside the container.
+pub const CONTAINER_SNAPSHOT: &str = "/run/bcvk-snapshot";
 
 /// virtiofs tag and mount point of the host's container storage, as the existing bcvk has them.
 pub const STORAGE_TAG: &str = "mount_hoststorage";
@@ -118,6 +123,8 @@ pub struct VmSpec {
     pub fidelity: Fidelity,
     /// What the guest boots through on the way to its image.
     pub initramfs: Initramfs,
+    /// What is done with a snapshot of the VM; nothing if the VM only boots.
+    pub snapshot: Option<Snapshot>,
     /// What keeps the VM alive.
     pub lifetime: Lifetime,
     /// Whether the container's standard input reaches the guest's console.
@@ -335,6 +342,7 @@ pub(crate) mod tests {
             host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
             fidelity: Fidelity::Fast,
             initramfs: Initramfs::Image,
+            snapshot: None,
             lifetime: Lifetime::Cli,
             console: Console::Log,
             output: Stream::Console,

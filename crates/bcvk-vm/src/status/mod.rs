@@ -68,6 +68,12 @@ pub struct Status {
     /// Exit code of the commands that the VM was to execute, once they have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed: Option<u8>,
+    /// Whether the VM was resumed from a snapshot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// Why it was booted although there was a snapshot, or why none could be made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold: Option<String>,
     /// Things worth telling the user that are no failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -74,6 +74,8 @@ impl StatusWriter {
                 history: Vec::new(),
                 failure: None,
                 executed: None,
+                resumed: false,
+                cold: None,
                 warnings: Vec::new(),
             },
         };
@@ -118,6 +120,18 @@ impl StatusWriter {
     /// Records how the commands to execute have ended.
     pub fn executed(&mut self, code: u8) -> io::Result<()> {
         self.status.executed = Some(code);
+        self.replace()
+    }
+
+    /// Records that the VM was resumed.
+    pub fn resumed(&mut self) -> io::Result<()> {
+        self.status.resumed = true;
+        self.replace()
+    }
+
+    /// Records why there is no resuming: this VM, or another one from it.
+    pub fn cold(&mut self, why: &str) -> io::Result<()> {
+        self.status.cold = Some(cut_text(why));
         self.replace()
     }
 

@@ -90,6 +90,11 @@ impl Children {
     pub(super) fn ended(&mut self, pid: u32) -> Option<Child> {
         self.running.remove(&pid)
     }
+
+    /// Forgets all of them; returns their process IDs.
+    pub(super) fn forget(&mut self) -> Vec<u32> {
+        self.running.drain().map(|(pid, _)| pid).collect()
+    }
 }
 
 fn pass_on(pipe: ChildStderr, tail: Tail) {

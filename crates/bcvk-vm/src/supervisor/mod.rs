@@ -26,6 +26,7 @@ mod streams;
 mod swap;
 mod tail;
 pub mod virtiofs;
+mod warm;
 
 pub use knock::Knocks;
 pub use qemu::confine::exec_confined;
@@ -55,6 +56,8 @@ enum Event {
     Qmp(Box<qmp::Event>),
     /// sshd sent its banner.
     Banner,
+    /// The guest has become the VM that it is to be, or why it cannot.
+    Made(std::io::Result<()>),
     /// Something worth telling the user has happened.
     Warning(String),
     /// Nobody holds the CLI's lock any more.

@@ -47,7 +47,8 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
         carries,
     };
     let mut ports = Vec::new();
-    if !spec.execute.is_empty() {
+    // A VM that is saved may be resumed to execute something.
+    if !spec.execute.is_empty() || spec.snapshot.is_some() {
         ports.push(own(port::STDOUT, "stdout", Carries::CommandOutput));
         ports.push(own(port::STDERR, "stderr", Carries::CommandErrors));
     }
@@ -112,6 +113,7 @@ pub(super) fn outs(
         Carries::CommandErrors if commands_own_the_streams(spec) => {
             outs.push(Out::boxed(streams.counted(io::stderr())));
         }
+        Carries::CommandOutput | Carries::CommandErrors if spec.execute.is_empty() => {}
         Carries::CommandOutput => outs.push(Out::Fifo(stdout)),
         Carries::CommandErrors => outs.push(Out::Fifo(stderr)),
         Carries::InitrdJournal => {

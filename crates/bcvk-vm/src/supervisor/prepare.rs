@@ -16,9 +16,10 @@ use super::boot::modules::{self, Module};
 use super::boot::program::Program;
 use super::boot::zboot::ZbootError;
 use super::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
+use super::warm::Saved;
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
-use crate::guest::{self, Content};
+use crate::guest::{self, BcvkCommand, Content, early};
 use crate::host::VmDir;
 use crate::spec::{
     Accelerator, CONTAINER_IMAGE, CONTAINER_VM_DIR, Initramfs, Karg, VmSpec, fits_unit,
@@ -41,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) cmdline: String,
     /// Whether an sshd will answer.
     pub(super) sshd: bool,
+    /// Whether the guest is to be named after its VM.
+    pub(super) named: bool,
     /// What the user should know before they wonder.
     pub(super) warnings: Vec<String>,
 }
@@ -79,7 +82,11 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
     let spec = &with_mount_points(spec, &root)
         .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
     let program = Program::running().map_err(|e| host("cannot read bcvk's own program", &[&e]))?;
-    let entries = guest::initramfs_entries(spec, &facts, &program.command());
+    let bcvk = BcvkCommand {
+        initramfs: program.command(&format!("{}/{}", early::DIR, early::BIN)),
+        system: program.command(&format!("{}/{}", early::SYSTEM_DIR, early::BIN)),
+    };
+    let entries = guest::initramfs_entries(spec, &facts, &bcvk);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
@@ -104,6 +111,11 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         ignition: ignition(spec).map_err(in_memory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
         sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
+        named: !facts.has_hostname
+            && !spec
+                .kargs
+                .iter()
+                .any(|karg| karg.name() == "systemd.hostname"),
         warnings: warnings(&facts),
     })
 }
@@ -287,6 +299,20 @@ fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
     let file = memory_file(c"guest-memory", &[])?;
     ftruncate(&file, spec.memory.bytes())?;
     Ok(file.into())
+}
+
+/// What QEMU is given that waits for the state `saved`. The guest's memory is still empty.
+pub(super) fn prepare_to_resume(spec: &VmSpec, saved: &Saved) -> io::Result<Prepared> {
+    Ok(Prepared {
+        kernel: saved.kernel.try_clone()?,
+        initrd: memory_file(c"initrd", &[])?.into(),
+        memory: guest_memory(spec)?,
+        ignition: None,
+        cmdline: String::new(),
+        sshd: spec.ssh.is_some(),
+        named: saved.named(),
+        warnings: Vec::new(),
+    })
 }
 
 fn ignition(spec: &VmSpec) -> io::Result<Option<OwnedFd>> {

@@ -1,8 +1,10 @@
 //! The life of one VM: prepare, start, watch, end.
 
 mod start;
+mod warm;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -19,8 +21,9 @@ use super::console::{self, Sign};
 use super::control::Message;
 use super::prepare;
 use super::qemu::monitor::Monitor;
-use crate::host::VmDir;
-use crate::spec::{CONTAINER_VM_DIR, Lifetime, VmSpec};
+use super::warm::Making;
+use crate::host::{SnapshotHold, VmDir, snapshots};
+use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec};
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
 /// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
@@ -76,6 +79,8 @@ struct Supervisor {
     events: Receiver<Event>,
     children: Children,
     running: Option<Running>,
+    /// The guest that is yet to become this VM.
+    unmade: Option<warm::Unmade>,
     /// Reports of failed units that have come so far.
     failed_units: Vec<String>,
     /// Whether the boot has ended in emergency mode.
@@ -93,6 +98,8 @@ struct Supervisor {
     /// What QEMU said about the end of the guest.
     shutdown_reason: Option<qmp::ShutdownCause>,
     _locks: [crate::host::VmLock; 2],
+    /// Keeps the snapshot from being removed until it has been resumed from or made.
+    snapshot: Option<SnapshotHold>,
 }
 
 /// What exists once QEMU does.
@@ -112,6 +119,9 @@ impl Supervisor {
         let locks = [hold, dir.lock_as_supervisor()?];
         let spec = dir.read_spec()?;
         spec.validate().map_err(io::Error::other)?;
+        let snapshot = spec
+            .snapshot
+            .map(|_| snapshots::hold(Path::new(CONTAINER_SNAPSHOT)));
         let status = StatusWriter::create(dir.path())?;
         let (sender, events) = channel();
         Ok(Self {
@@ -122,6 +132,7 @@ impl Supervisor {
             events,
             children: Children::default(),
             running: None,
+            unmade: None,
             failed_units: Vec::new(),
             emergency: false,
             reported: false,
@@ -131,6 +142,8 @@ impl Supervisor {
             next_press: None,
             shutdown_reason: None,
             _locks: locks,
+            // One that is gone cannot be resumed; that is told in its place.
+            snapshot: snapshot.and_then(Result::ok),
         })
     }
 
@@ -166,16 +179,40 @@ impl Supervisor {
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.dir.clone(), self.sender.clone());
         }
-        let prepared = prepare::prepare(&self.spec)?;
+        if let Some(Snapshot::Resume | Snapshot::ResumeOnly) = self.spec.snapshot {
+            match self.resume() {
+                Ok(()) => return Ok(()),
+                Err(why) => self.give_up_resuming(why)?,
+            }
+        }
+        self.boot()
+    }
+
+    fn boot(&mut self) -> Result<(), Failure> {
+        let warm = self.spec.snapshot.is_some();
+        let spec = if warm {
+            self.spec.base()
+        } else {
+            self.spec.clone()
+        };
+        let prepared = prepare::prepare(&spec)?;
         for warning in &prepared.warnings {
             self.record(|status| status.warn(warning.clone()));
         }
         let sockets = self
             .start_file_servers()
             .map_err(|e| prepare::host("cannot start the file servers", &[&e]))?;
-        self.start_qemu(&prepared, &sockets)
-            .map_err(|e| prepare::host("cannot start QEMU", &[&e]))?;
+        let cannot_start = |e| prepare::host("cannot start QEMU", &[&e]);
+        let beginning = self.beginning().map_err(cannot_start)?;
+        let agent = self
+            .start_qemu(&spec, &prepared, &sockets, &beginning)
+            .map_err(cannot_start)?;
         self.record(|status| status.enter(Phase::Qemu));
+        if warm {
+            let spec = self.spec.clone();
+            let making = Making::new(spec, &sockets[1..], agent, prepared.named);
+            self.keep_unmade(making, &prepared, &beginning);
+        }
         Ok(())
     }
 
@@ -231,6 +268,12 @@ impl Supervisor {
                 self.fail_if_all_is_said();
             }
             Event::Control(message) => self.guest_says(message),
+            Event::Banner if self.spec.snapshot.is_some() => self.make(),
+            Event::Made(Ok(())) => self.record(|status| status.enter(Phase::Ready)),
+            Event::Made(Err(error)) => {
+                let message = "the guest did not take what it was given";
+                self.fail_now(self.guest_failure(message, vec![error.to_string()]));
+            }
             Event::Banner if self.spec.execute.is_empty() => {
                 self.record(|status| status.enter(Phase::Ready));
             }
@@ -255,6 +298,10 @@ impl Supervisor {
                 self.shut_down();
             }
             Message::Executed(_) => {}
+            // Commands need no login.
+            Message::Up if self.spec.snapshot.is_some() && !self.spec.execute.is_empty() => {
+                self.make();
+            }
             Message::Up if self.spec.ssh.is_none() || !self.spec.execute.is_empty() => {
                 self.record(|status| status.enter(Phase::Ready));
             }
@@ -410,6 +457,11 @@ impl Supervisor {
         } else {
             self.end_qemu();
         }
+    }
+
+    fn monitor(&self) -> Monitor {
+        let running = self.running.as_ref();
+        running.expect("QEMU was started").monitor.clone()
     }
 
     /// Records a failure and ends the VM because of it.

@@ -27,8 +27,12 @@ pub(crate) enum Internal {
     Proxy { dir: PathBuf },
     /// Remove the directory of a VM whose container is gone
     Forget { dir: PathBuf },
+    /// In an initramfs: start the processors that the kernel has left alone
+    StartProcessors,
     /// In an initramfs: load the kernel modules that came along
     LoadModules,
+    /// In a VM: do what its host says
+    Agent,
     /// In an initramfs: make the image's root writable and volatile
     PrepareRoot,
 }

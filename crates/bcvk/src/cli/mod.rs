@@ -9,6 +9,7 @@ mod internal;
 mod logs;
 mod manage;
 mod run;
+mod snapshots;
 mod ssh;
 mod wait;
 
@@ -22,6 +23,7 @@ pub(crate) use internal::Internal;
 pub(crate) use logs::Logs;
 pub(crate) use manage::{Ps, Rm, RmAll, SshConfig, Stop};
 pub(crate) use run::{Run, RunSsh, VmOptions};
+pub(crate) use snapshots::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
 pub(crate) use ssh::Ssh;
 pub(crate) use wait::{Until, Wait};
 
@@ -76,6 +78,7 @@ pub(crate) enum Verb {
     Logs(Logs),
     Inspect(Inspect),
     Wait(Wait),
+    Snapshots(Snapshots),
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bcvk_vm::host::{AccelRequest, PullPolicy};
 use bcvk_vm::spec::{
     DiskRequest, Fidelity, Initramfs, InstanceType, Karg, Label, LogDir, MemorySize, PortForward,
-    SerialPort, Stream, SwapSize, Timeout, VmName,
+    SerialPort, Stream, SwapSize, Timeout, VmName, Warm,
 };
 use clap::Args;
 
@@ -115,6 +115,11 @@ pub(crate) struct VmOptions {
     /// make the image the root
     #[arg(long, default_value = "image", value_name = "WHICH")]
     pub(crate) initramfs: Initramfs,
+
+    /// Whether to resume the VM from a snapshot: auto makes one for the next time if there is none,
+    /// off boots, require refuses to boot
+    #[arg(long, default_value = "off", value_name = "HOW")]
+    pub(crate) warm: Warm,
 
     /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
     #[arg(long, default_value = "auto", value_name = "WHICH")]

@@ -121,6 +121,8 @@ mod tests {
             history,
             failure: None,
             executed: None,
+            resumed: false,
+            cold: None,
             warnings: vec![],
         }
     }

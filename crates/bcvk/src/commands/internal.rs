@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bcvk_vm::guest::agent;
 use bcvk_vm::guest::early::{self, EarlyError};
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{self, HostError, Tool, VmDir, find_tool};
@@ -51,7 +52,12 @@ pub(super) fn run(internal: Internal) -> Result<ExitCode, HostError> {
             let _ = VmDir::at(dir).remove_if_unused();
             Ok(ExitCode::SUCCESS)
         }
+        Internal::StartProcessors => Ok(early(early::start_processors())),
         Internal::LoadModules => Ok(early(early::load_modules())),
+        Internal::Agent => {
+            agent::serve().map_err(HostError::io("listen to the host"))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Internal::PrepareRoot => Ok(early(early::prepare_root())),
     }
 }

@@ -13,9 +13,11 @@ mod plan;
 mod ps;
 mod run;
 mod run_ssh;
+mod snapshots;
 mod ssh;
 mod start;
 mod wait;
+mod warm;
 
 use std::env;
 use std::path::Path;
@@ -49,6 +51,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
         Verb::Logs(args) => logs::logs(&args, ui),
         Verb::Inspect(args) => inspect::inspect(&args, ui),
         Verb::Wait(args) => wait::wait(&args, ui),
+        Verb::Snapshots(args) => snapshots::snapshots(&args, ui),
     }
 }
 

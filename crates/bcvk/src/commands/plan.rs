@@ -109,6 +109,7 @@ pub(super) fn plan(
         host_key: host_key.private().to_owned(),
         fidelity: options.fidelity,
         initramfs: options.initramfs,
+        snapshot: None,
         lifetime: manner.lifetime,
         console: if manner.interactive {
             Console::Interactive
@@ -135,6 +136,7 @@ pub(super) fn plan(
         key,
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
         ignition,
+        snapshot: None,
     })
 }
 

@@ -27,6 +27,9 @@ struct Row {
     /// `booting`, `ready`, `stopping` or `exited`.
     #[serde(rename = "VmState")]
     vm_state: &'static str,
+    /// Whether it was resumed from a snapshot.
+    #[serde(rename = "Resumed")]
+    resumed: bool,
     /// Seconds since QEMU started; absent when the VM does not run.
     #[serde(rename = "UptimeSeconds", skip_serializing_if = "Option::is_none")]
     uptime_seconds: Option<u64>,
@@ -76,6 +79,7 @@ fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
         state: vm.state.clone(),
         exit_code: vm.exit_code,
         vm_state,
+        resumed: status.as_ref().is_some_and(|status| status.resumed),
         uptime_seconds: status
             .filter(|_| running)
             .and_then(|status| status.began(Phase::Qemu))
@@ -116,6 +120,8 @@ impl Row {
     fn cells(&self) -> Vec<String> {
         let state = if self.vm_state == "exited" {
             format!("exited ({})", self.exit_code)
+        } else if self.resumed {
+            format!("{} (resumed)", self.vm_state)
         } else {
             self.vm_state.to_owned()
         };

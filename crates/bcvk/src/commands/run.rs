@@ -11,6 +11,7 @@ use bcvk_vm::status::Phase;
 
 use super::plan::Manner;
 use super::start::{Begun, start};
+use super::warm;
 use crate::cli::Run;
 use crate::ui::{self, GuestOutput, Ui};
 
@@ -85,6 +86,7 @@ fn accompany(
         &mut |_| {},
     )?;
     ui.warnings(&status.warnings);
+    warm::learn(started, &status);
     ui.result(&started.dir.container_id().unwrap_or_default());
     Ok(Outcome::Left)
 }

@@ -13,6 +13,7 @@ use bcvk_vm::status::Phase;
 
 use super::plan::Manner;
 use super::start::{Begun, start};
+use super::warm;
 use crate::cli::RunSsh;
 use crate::ui::{GuestOutput, Ui};
 
@@ -67,7 +68,9 @@ fn session(
     );
     progress.finish();
     drop(log);
-    ui.warnings(&ready?.warnings);
+    let ready = ready?;
+    ui.warnings(&ready.warnings);
+    warm::learn(started, &ready);
 
     let mut options = Vec::new();
     if args.tty {

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use bcvk_vm::host::{HostError, SignalSource, Started, Watcher};
 
-use super::Context;
 use super::plan::{Manner, plan};
+use super::{Context, warm};
 use crate::cli::VmOptions;
 use crate::ui::Ui;
 
@@ -45,6 +45,7 @@ pub(super) fn start(
             u8::try_from(code).unwrap_or(u8::MAX),
         )));
     }
+    warm::choose(&mut launch, options.warm)?;
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut started = launch.start(&context.podman, &context.dirs)?;
     match watch(&started, signals) {

@@ -129,6 +129,7 @@ fn code(error: &HostError) -> u8 {
         | HostError::ShareNotDirectory(_)
         | HostError::SshNeeded
         | HostError::ExecuteOverSsh
+        | HostError::OnlyCold(_)
         | HostError::DiskNotRegular(_)
         | HostError::DiskLooksQcow2 { .. }
         | HostError::DiskNotQcow2(_)
@@ -222,6 +223,16 @@ fn hint(error: &HostError) -> Option<String> {
             "give the command after the image: run-ssh IMAGE -- CMD; or use `bcvk ephemeral run \
              --execute`"
                 .to_owned()
+        }
+        HostError::OnlyCold(_) | HostError::NoSnapshot => {
+            "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can"
+                .to_owned()
+        }
+        HostError::NoSuchSnapshot(_) => {
+            "`bcvk ephemeral snapshots ls` shows which there are".to_owned()
+        }
+        HostError::SnapshotInUse(_) => {
+            "a VM is being resumed from it or saved to it; `bcvk ephemeral ps` shows VMs".to_owned()
         }
         HostError::SshNeeded => "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned(),
         HostError::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),

@@ -15,7 +15,7 @@ use rustix::mount::{MountFlags, mount, mount_move};
 
 use super::error::EarlyError;
 use super::files::make_dir;
-use super::{SYSROOT, load_modules, port, prepare_root};
+use super::{SYSROOT, load_modules, port, prepare_root, start_processors};
 
 /// Path and name under which the kernel runs the first process of an initramfs (Linux,
 /// Documentation/filesystems/ramfs-rootfs-initramfs.rst).
@@ -58,6 +58,7 @@ fn boot() -> Result<Infallible, EarlyError> {
         make_dir(path, 0o755)?;
         mount(kind, path, kind, flags, options).map_err(EarlyError::with("mount", path))?;
     }
+    start_processors()?;
     load_modules()?;
     mount_image()?;
     prepare_root()?;

@@ -9,6 +9,7 @@ mod files;
 mod init;
 mod modules;
 mod port;
+mod processors;
 mod root;
 
 use std::path::{Path, PathBuf};
@@ -19,12 +20,22 @@ pub use error::EarlyError;
 pub use init::{INIT, init};
 pub(crate) use modules::MODULES;
 pub use modules::load as load_modules;
+pub(crate) use port::port_file;
+pub(crate) use processors::START as START_PROCESSORS;
+pub use processors::start as start_processors;
 
 /// Where bcvk's files are in the initramfs.
 pub(crate) const DIR: &str = "/usr/lib/bcvk";
 
 /// Name of the file that says how the image becomes the guest's root, under [`DIR`].
 pub(crate) const PLAN: &str = "root.json";
+
+/// Where this program is with all that it needs: under [`DIR`] in the initramfs, and under
+/// [`SYSTEM_DIR`] in a system that needs it.
+pub(crate) const BIN: &str = "bin";
+
+/// Where bcvk's files are in the guest's system.
+pub(crate) const SYSTEM_DIR: &str = "/run/bcvk";
 
 /// Where the image is mounted until it is the root.
 const SYSROOT: &str = "/sysroot";
@@ -39,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
+    /// Whether the system needs this program too.
+    pub(crate) agent: bool,
 }
 
 /// How `/var` gets its content.

@@ -1,4 +1,4 @@
-//! Telling the host, from a program. `units/port.sh` is the same for scripts.
+//! Ports to the host, for a program. `units/port.sh` is the same for scripts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -17,11 +17,17 @@ pub(super) fn tell(line: &str) {
 }
 
 fn control() -> Option<File> {
+    let path = port_file(port::CONTROL)?;
+    OpenOptions::new().write(true).open(path).ok()
+}
+
+/// The file of a port, for which this waits if the driver has just been loaded.
+pub(crate) fn port_file(number: u8) -> Option<PathBuf> {
     const PAUSE: Duration = Duration::from_millis(10);
     const TRIES: u32 = 200;
     for _ in 0..TRIES {
-        if let Some(path) = control_file() {
-            return OpenOptions::new().write(true).open(path).ok();
+        if let Some(path) = find(number) {
+            return Some(path);
         }
         thread::sleep(PAUSE);
     }
@@ -30,8 +36,8 @@ fn control() -> Option<File> {
 
 /// udev's names for ports come late in the boot and not at all in some initramfs; the kernel's own
 /// are there as soon as the driver is. There is one virtio-serial device only.
-fn control_file() -> Option<PathBuf> {
-    let end = format!("p{}", port::CONTROL);
+fn find(number: u8) -> Option<PathBuf> {
+    let end = format!("p{number}");
     let mut names = fs::read_dir("/dev").ok()?.filter_map(Result::ok);
     names.find_map(|entry| {
         let name = entry.file_name();

@@ -1,7 +1,9 @@
 //! The kernel command line.
 
+use crate::guest::early::START_PROCESSORS;
 use crate::guest::facts::GuestFacts;
-use crate::spec::{Arch, Karg, VmSpec};
+use crate::guest::hostname;
+use crate::spec::{Accelerator, Arch, Karg, VmSpec};
 
 /// Arguments of a deployed host that say where its root is. The guest's root is the image itself,
 /// and a wait for a disk that is not there would end in emergency mode.
@@ -48,6 +50,17 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         let mut kargs = from_image.iter().chain(&spec.kargs);
         kargs.any(|karg| karg.name() == name)
     };
+    let emulated = spec.accel == Accelerator::Tcg && spec.arch == Arch::X86_64;
+    if emulated && spec.vcpus > 1 && !says("maxcpus") && !says("nr_cpus") && !says("nosmp") {
+        // While the kernel finds out how large the devices' memory is, it moves that around, and a
+        // QEMU 10 that emulates another processor meanwhile may take one device's registers for
+        // another's: it aborts (`iotlb_to_section`), or an interrupt is never acknowledged and that
+        // processor's clock stands still. Seen in 1 of 70 to 200 boots on a busy host.
+        arguments.push("maxcpus=1".to_owned());
+        // Nor need it rewrite itself for one processor, and then for several.
+        arguments.push("noreplace-smp".to_owned());
+        arguments.push(START_PROCESSORS.to_owned());
+    }
     if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
         // There is no data source here. `ds=none` would spare the search for one, but not the
         // rest: minutes under emulation, new host keys for an sshd that is about to start, and
@@ -59,21 +72,12 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         arguments.push("ignition.firstboot".to_owned());
         arguments.push("ignition.platform.id=qemu".to_owned());
     }
-    if !facts.has_hostname {
+    // One that is saved is not this VM alone; its agent learns the name.
+    if !facts.has_hostname && spec.snapshot.is_none() {
         arguments.push(format!("systemd.hostname={}", hostname(spec.name.as_str())));
     }
     arguments.extend(spec.kargs.iter().map(ToString::to_string));
     arguments.join(" ")
-}
-
-/// `name` as a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.
-fn hostname(name: &str) -> String {
-    let text: String = name
-        .chars()
-        .map(|c| if c == '_' { '-' } else { c })
-        .take(64)
-        .collect();
-    text.trim_end_matches(['-', '.']).to_owned()
 }
 
 #[cfg(test)]
@@ -90,7 +94,8 @@ mod tests {
         assert_eq!(
             build(&crate::spec::tests::example(), &facts, &kargs),
             "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 \
-             systemd.gpt_auto=0 ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm quiet"
+             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors ignition.firstboot \
+             ignition.platform.id=qemu systemd.hostname=testvm quiet"
         );
     }
 

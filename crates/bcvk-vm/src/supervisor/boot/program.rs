@@ -60,15 +60,15 @@ impl Program {
         })
     }
 
-    /// The words that run it in an initramfs that has libraries of its own.
+    /// The words that run it where `dir` has it with its libraries, among a guest's own.
     #[must_use]
-    pub(crate) fn command(&self) -> String {
+    pub(crate) fn command(&self, dir: &str) -> String {
         match self.loader.as_deref().and_then(Path::file_name) {
             Some(loader) => {
                 let loader = loader.display();
-                format!("{DIR}/{loader} --library-path {DIR} {DIR}/{NAME}")
+                format!("{dir}/{loader} --library-path {dir} {dir}/{NAME}")
             }
-            None => format!("{DIR}/{NAME}"),
+            None => format!("{dir}/{NAME}"),
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
             place(&library.name, &library.content);
         }
         let command = program
-            .command()
+            .command(DIR)
             .replace(DIR, &dir.path().to_string_lossy());
         let mut words = command.split(' ');
         let output = std::process::Command::new(words.next().expect("a word"))

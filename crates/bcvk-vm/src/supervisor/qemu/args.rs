@@ -43,10 +43,31 @@ pub(in crate::supervisor) struct Machine<'a> {
     pub(in crate::supervisor) share_sockets: Vec<PathBuf>,
     /// Ports of the container's loopback that lead to the guest's sshd and to a closed port.
     pub(in crate::supervisor) ports: Ports,
+    /// What a machine has that is saved or resumed.
+    pub(in crate::supervisor) warm: Option<WarmFds>,
     pub(in crate::supervisor) console_fd: i32,
     pub(in crate::supervisor) control_fd: i32,
     pub(in crate::supervisor) monitor_fd: i32,
 }
+
+/// What a machine that is saved or resumed is given.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::supervisor) struct WarmFds {
+    /// File for the machine's state.
+    pub(in crate::supervisor) state: Option<i32>,
+    /// Socket of the agent's port.
+    pub(in crate::supervisor) agent: i32,
+    /// Whether the machine waits for a state instead of booting.
+    pub(in crate::supervisor) incoming: bool,
+}
+
+/// Where QEMU finds the file for a machine's state.
+pub(in crate::supervisor) const STATE_URI: &str = "file:/dev/fdset/100";
+const STATE_SET: u32 = 100;
+
+/// The bus that devices are plugged into while the machine runs. One conventional bridge has as many
+/// slots as anybody needs; root ports, with one slot each, cost every boot a look at each.
+pub(in crate::supervisor) const SPARE_BUS: &str = "spare";
 
 /// Device numbers on the root bus. Disks are from [`slot::FIRST_DISK`] on, shares from
 /// [`slot::FIRST_SHARE`].
@@ -57,6 +78,8 @@ mod slot {
     pub(super) const ROOT: u8 = 0x5;
     pub(super) const FIRST_DISK: u8 = 0x6;
     pub(super) const FIRST_SHARE: u8 = 0x8;
+    /// Of the bridge to [`super::SPARE_BUS`]; there are no disks and shares then.
+    pub(super) const SPARE: u8 = 0x1d;
     /// Functions of one slot; the last slot before the chipset's own is 0x1e.
     pub(super) const FUNCTIONS: u8 = 8;
 }
@@ -130,6 +153,9 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     ));
 
     add_disks(&mut args, machine);
+    if let Some(warm) = machine.warm {
+        add_warm(&mut args, warm);
+    }
 
     args.path_opt("-chardev", "socket,id=root,path=", &machine.root_socket);
     args.device(&format!(
@@ -147,6 +173,27 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.0
 }
 
+/// What a machine needs in order to be saved, and to differ from others that are resumed.
+fn add_warm(args: &mut Args, warm: WarmFds) {
+    if let Some(state) = warm.state {
+        args.opt("-add-fd", &format!("fd={state},set={STATE_SET}"));
+    }
+    // A new one for each QEMU tells the guest's kernel to renew its randomness.
+    args.device("vmgenid,guid=auto");
+    args.opt("-chardev", &format!("socket,id=agent,fd={}", warm.agent));
+    args.device(&format!(
+        "virtserialport,bus=serial.0,nr={},chardev=agent,name=org.bcvk.agent",
+        port::AGENT
+    ));
+    args.device(&format!(
+        "pci-bridge,id={SPARE_BUS},chassis_nr=1,shpc=off,mem-reserve=1M,pref64-reserve=1M,{}",
+        at(slot::SPARE)
+    ));
+    if warm.incoming {
+        args.opt("-incoming", "defer");
+    }
+}
+
 fn add_ports(args: &mut Args, machine: &Machine<'_>) {
     for (port, fd) in ports(machine.spec).iter().zip(&machine.port_fds) {
         let number = port.number;
@@ -159,17 +206,18 @@ fn add_ports(args: &mut Args, machine: &Machine<'_>) {
 }
 
 fn add_disks(args: &mut Args, machine: &Machine<'_>) {
-    let spec = machine.spec;
-    let user_disks = spec.disks.iter().map(|d| (d.name.as_str(), d.format));
-    let swap = spec.swap.map(|_| (SWAP_NAME, DiskFormat::Raw));
-    let disks = user_disks.chain(swap).zip(&machine.disk_fds);
-    for (index, ((name, format), fd)) in disks.enumerate() {
-        args.opt("-add-fd", &format!("fd={fd},set={}", index + 1));
+    for (index, fd) in machine.disk_fds.iter().enumerate() {
+        args.opt("-add-fd", &format!("fd={fd},set={}", disk_set(index)));
+    }
+    if machine.warm.is_some() {
+        return;
+    }
+    for (index, (name, format)) in disks(machine.spec).enumerate() {
         args.opt(
             "-blockdev",
             &format!(
                 "driver=file,node-name=file{index},filename=/dev/fdset/{},discard=unmap",
-                index + 1
+                disk_set(index)
             ),
         );
         args.opt(
@@ -185,6 +233,17 @@ fn add_disks(args: &mut Args, machine: &Machine<'_>) {
             function_of(slot::FIRST_DISK, index)
         ));
     }
+}
+
+/// Names and formats of the user's disks and the swap device.
+fn disks(spec: &VmSpec) -> impl Iterator<Item = (&str, DiskFormat)> {
+    let user_disks = spec.disks.iter().map(|d| (d.name.as_str(), d.format));
+    user_disks.chain(spec.swap.map(|_| (SWAP_NAME, DiskFormat::Raw)))
+}
+
+/// The set of descriptors that has a disk's.
+pub(in crate::supervisor) fn disk_set(index: usize) -> usize {
+    index + 1
 }
 
 /// Left out are controllers and clocks that no virtio guest uses but every kernel probes.

@@ -3,25 +3,28 @@
 pub(super) mod args;
 pub(super) mod confine;
 pub(super) mod monitor;
+pub(super) mod plug;
 
 use std::ffi::OsString;
 
-pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, args};
+pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
 
-use crate::spec::VmSpec;
+use crate::spec::{Snapshot, VmSpec};
 use crate::supervisor::sshd::Ports;
 
 /// The argument list for `spec`, with placeholders for what only a running supervisor knows.
 #[must_use]
 pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
+    let base = spec.base();
+    let disks = spec.disks.len() + usize::from(spec.swap.is_some());
     args(&Machine {
-        spec,
+        spec: if spec.snapshot.is_some() { &base } else { spec },
         kernel: "KERNEL".into(),
         initrd: "INITRD".into(),
         cmdline: "KERNEL-ARGUMENTS".to_owned(),
         memory: "MEMORY".into(),
         ignition: spec.ignition.then(|| "IGNITION-CONFIG".into()),
-        disk_fds: (10..20).collect(),
+        disk_fds: (10..10 + i32::try_from(disks).unwrap_or_default()).collect(),
         port_fds: (30..60).collect(),
         root_socket: "ROOT-SOCKET".into(),
         share_sockets: spec
@@ -30,6 +33,11 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
             .map(|share| format!("SOCKET-OF-{}", share.tag).into())
             .collect(),
         ports: Ports::USUAL,
+        warm: spec.snapshot.map(|snapshot| WarmFds {
+            state: Some(6),
+            agent: 7,
+            incoming: snapshot != Snapshot::Save,
+        }),
         console_fd: 3,
         control_fd: 4,
         monitor_fd: 5,

@@ -5,17 +5,25 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qapi::qmp::{self, QmpMessage};
 use qapi::{Any, Command, Qmp, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
+use super::args::STATE_URI;
 use crate::supervisor::Event;
 
 /// How long QEMU may take to answer. It answers at once, or it hangs.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long writing or reading the state of a machine may take: a megabyte.
+const MIGRATION: Duration = Duration::from_secs(10);
+
+/// Between two looks at what QEMU has to do.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Sends commands to QEMU; its events arrive in the supervisor's queue.
 #[derive(Debug, Clone)]
@@ -82,29 +90,93 @@ impl Monitor {
         Ok(has_established(&table, port))
     }
 
+    /// Waits until QEMU has made its machine and greeted.
+    pub(in crate::supervisor) fn await_greeting(&self, limit: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + limit;
+        while lock(&self.session).is_none() {
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Stops the guest and writes the state of its machine, but not its memory, to
+    /// [`STATE_URI`](super::args::STATE_URI).
+    pub(in crate::supervisor) fn save(&self) -> io::Result<()> {
+        self.leave_memory()?;
+        self.ask("stop", &json!({}))?;
+        self.ask("migrate", &json!({ "uri": STATE_URI }))?;
+        self.await_migration()
+    }
+
+    /// Reads the state of the machine back. The guest does not run yet.
+    pub(in crate::supervisor) fn restore(&self) -> io::Result<()> {
+        self.leave_memory()?;
+        self.ask("migrate-incoming", &json!({ "uri": STATE_URI }))?;
+        self.await_migration()
+    }
+
+    /// Lets the guest run.
+    pub(in crate::supervisor) fn go_on(&self) -> io::Result<()> {
+        self.ask("cont", &json!({})).map(drop)
+    }
+
+    /// The memory is a file that is kept, not sent (QEMU, docs/devel/migration: x-ignore-shared).
+    fn leave_memory(&self) -> io::Result<()> {
+        let capability = json!({ "capability": "x-ignore-shared", "state": true });
+        self.ask(
+            "migrate-set-capabilities",
+            &json!({ "capabilities": [capability] }),
+        )
+        .map(drop)
+    }
+
+    fn await_migration(&self) -> io::Result<()> {
+        let deadline = Instant::now() + MIGRATION;
+        loop {
+            let migration = self.ask("query-migrate", &json!({}))?;
+            match migration["status"].as_str() {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") => {
+                    let why = migration["error-desc"].as_str().unwrap_or("no reason");
+                    return Err(io::Error::other(why.to_owned()));
+                }
+                _ if Instant::now() > deadline => return Err(io::ErrorKind::TimedOut.into()),
+                _ => thread::sleep(PAUSE),
+            }
+        }
+    }
+
     fn execute<C>(&self, command: &C) -> io::Result<C::Ok>
     where
         C: Command + Serialize,
         C::Ok: DeserializeOwned,
     {
+        let answer = self.ask(C::NAME, &serde_json::to_value(command)?)?;
+        Ok(serde_json::from_value(answer)?)
+    }
+
+    /// Sends a command and waits for what it returns (QEMU, docs/interop/qmp-spec).
+    pub(super) fn ask(&self, command: &str, arguments: &Any) -> io::Result<Any> {
         let mut session = lock(&self.session);
         let Some(session) = session.as_mut() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         // An answer that came too late for its question.
         while session.answers.try_recv().is_ok() {}
-        let mut line = serde_json::to_vec(&serde_json::json!({
-            "execute": C::NAME,
-            "arguments": command,
+        let mut line = serde_json::to_vec(&json!({
+            "execute": command,
+            "arguments": arguments,
         }))?;
         line.push(b'\n');
         session.qemu.write_all(&line)?;
-        let answer = session
+        session
             .answers
             .recv_timeout(ANSWER)
             .map_err(|_| io::ErrorKind::TimedOut)?
-            .map_err(io::Error::other)?;
-        Ok(serde_json::from_value(answer)?)
+            .map_err(io::Error::other)
     }
 }
 

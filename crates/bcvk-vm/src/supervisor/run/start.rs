@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use std::thread::JoinHandle;
 use rustix::process::Pid;
 
 use super::{Running, Supervisor};
-use crate::spec::{CONTAINER_EXE, CONTAINER_IMAGE, Console, Share};
+use crate::spec::{CONTAINER_EXE, CONTAINER_IMAGE, Console, Share, VmSpec};
 use crate::supervisor::children::Role;
 use crate::supervisor::prepare::{Prepared, fd_path};
 use crate::supervisor::qemu::monitor::Monitor;
-use crate::supervisor::qemu::{self, Machine};
+use crate::supervisor::qemu::{self, Machine, WarmFds};
 use crate::supervisor::sshd::{Ports, Sshd};
 use crate::supervisor::streams::Streams;
 use crate::supervisor::virtiofs::ServeOptions;
@@ -24,6 +24,26 @@ use crate::supervisor::{console, control, ports, swap};
 
 /// Where the sockets between QEMU and the file servers are: private to the container.
 const SOCKETS: &str = "/dev/shm/bcvk";
+
+/// How a machine begins.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// With its kernel.
+    Boot,
+    /// With its kernel; its state is written to this file later.
+    BootToSave(OwnedFd),
+    /// With the state in this file.
+    Resume(OwnedFd),
+}
+
+impl Beginning {
+    fn state(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Boot => None,
+            Self::BootToSave(state) | Self::Resume(state) => Some(state),
+        }
+    }
+}
 
 impl Supervisor {
     /// Starts one server for the image and one for each share; returns their sockets in that
@@ -57,7 +77,7 @@ impl Supervisor {
             let mut command = Command::new(CONTAINER_EXE);
             command
                 .args(options.args())
-                .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+                .stdin(Stdio::from(OwnedFd::from(listener)));
             self.children
                 .spawn(Role::FileServer { tag, serves }, &mut command, &[])?;
             sockets.push(socket);
@@ -65,12 +85,15 @@ impl Supervisor {
         Ok(sockets)
     }
 
-    /// Starts QEMU with all that it needs, and whatever listens to it.
+    /// Starts QEMU with all that it needs, and whatever listens to it. Returns the agent's port, if
+    /// the machine has one.
     pub(super) fn start_qemu(
         &mut self,
+        base: &VmSpec,
         prepared: &Prepared,
         sockets: &[PathBuf],
-    ) -> io::Result<()> {
+        beginning: &Beginning,
+    ) -> io::Result<UnixStream> {
         let (console, qemu_console) = UnixStream::pair()?;
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
@@ -78,14 +101,20 @@ impl Supervisor {
         let disks = self.open_disks()?;
         let streams = Streams::new(self.sender.clone());
         let (carriers, qemu_ports) = self.open_ports(&streams)?;
+        let (agent, qemu_agent) = UnixStream::pair()?;
         let args = qemu::args(&Machine {
-            spec: &self.spec,
+            spec: base,
             kernel: fd_path(&prepared.kernel),
             initrd: fd_path(&prepared.initrd),
             cmdline: prepared.cmdline.clone(),
             memory: fd_path(&prepared.memory),
             root_socket: sockets[0].clone(),
             share_sockets: sockets[1..].to_vec(),
+            warm: base.snapshot.map(|_| WarmFds {
+                state: beginning.state().map(AsRawFd::as_raw_fd),
+                agent: qemu_agent.as_raw_fd(),
+                incoming: matches!(beginning, Beginning::Resume(_)),
+            }),
             ignition: prepared.ignition.as_ref().map(fd_path),
             disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
             port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -107,7 +136,9 @@ impl Supervisor {
             prepared.kernel.as_fd(),
             prepared.initrd.as_fd(),
             prepared.memory.as_fd(),
+            qemu_agent.as_fd(),
         ];
+        inherited.extend(beginning.state().map(AsFd::as_fd));
         inherited.extend(prepared.ignition.as_ref().map(AsFd::as_fd));
         inherited.extend(disks.iter().map(AsFd::as_fd));
         inherited.extend(qemu_ports.iter().map(AsFd::as_fd));
@@ -122,9 +153,11 @@ impl Supervisor {
         if prepared.sshd {
             let sshd = Sshd::new(ports);
             sshd.serve(&self.dir.ssh_socket())?;
-            let asked = monitor.clone();
-            let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);
-            sshd.await_banner(accepted, self.sender.clone());
+            if !matches!(beginning, Beginning::Resume(_)) {
+                let asked = monitor.clone();
+                let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);
+                sshd.await_banner(accepted, self.sender.clone());
+            }
         }
         self.running = Some(Running {
             qemu: pid_of(pid),
@@ -132,7 +165,7 @@ impl Supervisor {
             console,
             carriers,
         });
-        Ok(())
+        Ok(agent)
     }
 
     /// Opens the disks' files, and makes the swap device's.

@@ -1,0 +1,228 @@
+//! The agent of a VM that can be saved: it gives the guest what only one VM has.
+//!
+//! A guest is saved while the agent waits for its host to speak. What the host says then makes the
+//! VM this one and no other: its clock, its name, the key of its user, and what is plugged into it.
+//! The kernel renews its randomness by itself (`vmgenid`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::time::{ClockId, Timespec, clock_settime};
+use serde::{Deserialize, Serialize};
+
+use super::early::port_file;
+use super::port;
+
+/// What the host says first, to hear whether anybody is there.
+pub(crate) const HELLO: &str = "hello";
+/// The agent's answer to it.
+pub(crate) const HERE: &str = "here";
+/// The agent's answer when everything has been done.
+pub(crate) const DONE: &str = "done";
+/// The beginning of its answer when something has not; the rest says what.
+pub(crate) const FAILED: &str = "failed ";
+
+/// How long a device that was plugged in may take to be seen.
+const PLUGGED: Duration = Duration::from_secs(30);
+
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What makes a VM this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Personal {
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) clock: u64,
+    /// Its name, if it is to have that of the VM.
+    pub(crate) hostname: Option<String>,
+    /// What it finds in its files.
+    pub(crate) files: Vec<PersonalFile>,
+    /// The shares that it mounts.
+    pub(crate) mounts: Vec<Mount>,
+    /// Serial numbers of its disks.
+    pub(crate) disks: Vec<String>,
+    /// The unit that is started once all of that is there.
+    pub(crate) start: Option<String>,
+}
+
+/// A file that only root may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PersonalFile {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// A share and where it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mount {
+    pub(crate) tag: String,
+    pub(crate) on: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+/// Does what the host says, for as long as the guest runs.
+///
+/// # Errors
+/// If the port cannot be used.
+pub fn serve() -> io::Result<()> {
+    let path = port_file(port::AGENT).ok_or(io::ErrorKind::NotFound)?;
+    let port = File::options().read(true).write(true).open(path)?;
+    let mut words = BufReader::new(&port);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if words.read_line(&mut line)? == 0 {
+            // Nobody is at the other end at the moment, and a port like that does not block.
+            thread::sleep(PAUSE);
+            continue;
+        }
+        let answer = match line.trim_end() {
+            HELLO => HERE.to_owned(),
+            text => match obey(text) {
+                Ok(()) => DONE.to_owned(),
+                Err(what) => format!("{FAILED}{what}"),
+            },
+        };
+        writeln!(&port, "{answer}")?;
+    }
+}
+
+fn obey(text: &str) -> Result<(), String> {
+    let personal: Personal =
+        serde_json::from_str(text).map_err(|e| format!("cannot read what the host says: {e}"))?;
+    set_clock(personal.clock).map_err(|e| format!("cannot set the clock: {e}"))?;
+    if let Some(name) = &personal.hostname {
+        rustix::system::sethostname(name.as_bytes())
+            .map_err(|e| format!("cannot set the host name: {e}"))?;
+    }
+    for file in &personal.files {
+        write(file).map_err(|e| format!("cannot write {}: {e}", file.path.display()))?;
+    }
+    let deadline = Instant::now() + PLUGGED;
+    await_file_systems(personal.mounts.len(), deadline)
+        .map_err(|e| format!("the shares are not seen: {e}"))?;
+    for share in &personal.mounts {
+        mount_share(share, deadline)
+            .map_err(|e| format!("cannot mount {}: {e}", share.on.display()))?;
+    }
+    for name in &personal.disks {
+        await_disk(name, deadline).map_err(|e| format!("the disk {name} is not seen: {e}"))?;
+    }
+    match &personal.start {
+        Some(unit) => start(unit).map_err(|e| format!("cannot start {unit}: {e}")),
+        None => Ok(()),
+    }
+}
+
+fn set_clock(nanoseconds: u64) -> io::Result<()> {
+    let time = Duration::from_nanos(nanoseconds);
+    let time = Timespec::try_from(time).map_err(io::Error::other)?;
+    Ok(clock_settime(ClockId::Realtime, time)?)
+}
+
+fn write(file: &PersonalFile) -> io::Result<()> {
+    if let Some(dir) = file.path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let mut opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&file.path)?;
+    opened.set_permissions(fs::Permissions::from_mode(0o600))?;
+    opened.write_all(file.text.as_bytes())
+}
+
+/// Waits until the driver has this many file systems besides the root. It writes a line on the
+/// console for each attempt to mount one that it does not have.
+fn await_file_systems(shares: usize, deadline: Instant) -> io::Result<()> {
+    let driver = Path::new("/sys/bus/virtio/drivers/virtiofs");
+    until(deadline, || {
+        let devices = fs::read_dir(driver)?.filter_map(Result::ok);
+        let devices = devices.filter(|d| d.file_name().to_string_lossy().starts_with("virtio"));
+        Ok(devices.count() > shares)
+    })
+}
+
+fn mount_share(share: &Mount, deadline: Instant) -> io::Result<()> {
+    /// Longer than the driver takes from a device's first sign to its tag.
+    const AGAIN: Duration = Duration::from_millis(50);
+    fs::create_dir_all(&share.on)?;
+    let flags = if share.read_only {
+        MountFlags::RDONLY
+    } else {
+        MountFlags::empty()
+    };
+    loop {
+        match mount(&*share.tag, &*share.on, "virtiofs", flags, None) {
+            // No device has this tag yet.
+            Err(Errno::INVAL) if Instant::now() < deadline => thread::sleep(AGAIN),
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// udev names a disk after its serial number once it has looked at it.
+fn await_disk(name: &str, deadline: Instant) -> io::Result<()> {
+    let link = Path::new("/dev/disk/by-id").join(format!("virtio-{name}"));
+    until(deadline, || Ok(link.exists()))
+}
+
+fn until(deadline: Instant, mut so: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    while !so()? {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn start(unit: &str) -> io::Result<()> {
+    let started = Command::new("systemctl")
+        .args(["start", "--no-block", unit])
+        .output()?;
+    if started.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&started.stderr).replace('\n', " ");
+    Err(io::Error::other(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_reads_what_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a/b");
+        fs::create_dir(dir.path().join("a")).expect("made");
+        fs::write(&path, "something longer").expect("written");
+        let file = PersonalFile {
+            path: path.clone(),
+            text: "key".to_owned(),
+        };
+        write(&file).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "key");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        let error = obey("{\"clock\":1,\"format\":\"disk\"}").expect_err("unknown");
+        assert!(error.contains("what the host says"), "{error}");
+    }
+}

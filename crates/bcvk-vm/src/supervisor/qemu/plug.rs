@@ -1,0 +1,93 @@
+//! Plugging devices into a machine that runs.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::{SPARE_BUS, disk_set};
+use super::monitor::Monitor;
+use crate::spec::{Disk, Share, VmSpec};
+
+/// The first slot of a bridge that is of use: 0 would be its hot-plug controller's.
+const FIRST_SLOT: usize = 1;
+
+/// Gives the machine the shares and disks of `spec`; `sockets` are those of the shares' file servers.
+pub(in crate::supervisor) fn plug(
+    monitor: &Monitor,
+    spec: &VmSpec,
+    sockets: &[impl AsRef<Path>],
+) -> io::Result<()> {
+    let mut slots = FIRST_SLOT..;
+    let mut next = || format!("{:#x}", slots.next().unwrap_or_default());
+    for (index, (share, socket)) in spec.shares.iter().zip(sockets).enumerate() {
+        plug_share(monitor, index, share, socket.as_ref(), &next())?;
+    }
+    for (index, disk) in spec.disks.iter().enumerate() {
+        plug_disk(monitor, index, disk, &next())?;
+    }
+    Ok(())
+}
+
+fn plug_share(
+    monitor: &Monitor,
+    index: usize,
+    share: &Share,
+    socket: &Path,
+    slot: &str,
+) -> io::Result<()> {
+    let chardev = format!("share{index}");
+    monitor.ask(
+        "chardev-add",
+        &json!({ "id": chardev, "backend": { "type": "socket", "data": {
+            "addr": { "type": "unix", "data": { "path": socket } },
+            "server": false,
+        } } }),
+    )?;
+    monitor.ask(
+        "device_add",
+        &json!({
+            "driver": "vhost-user-fs-pci",
+            "bus": SPARE_BUS,
+            "addr": slot,
+            "chardev": chardev,
+            "tag": share.tag,
+            "queue-size": 1024,
+        }),
+    )?;
+    Ok(())
+}
+
+fn plug_disk(monitor: &Monitor, index: usize, disk: &Disk, slot: &str) -> io::Result<()> {
+    let (file, node) = (format!("file{index}"), format!("disk{index}"));
+    monitor.ask(
+        "blockdev-add",
+        &json!({
+            "driver": "file",
+            "node-name": file,
+            "filename": format!("/dev/fdset/{}", disk_set(index)),
+            "discard": "unmap",
+        }),
+    )?;
+    monitor.ask(
+        "blockdev-add",
+        &json!({
+            "driver": disk.format.to_string(),
+            "node-name": node,
+            "file": file,
+            "discard": "unmap",
+            "detect-zeroes": "unmap",
+        }),
+    )?;
+    monitor.ask(
+        "device_add",
+        &json!({
+            "driver": "virtio-blk-pci",
+            "bus": SPARE_BUS,
+            "addr": slot,
+            "drive": node,
+            "serial": disk.name,
+        }),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! A VM that is saved for later, or that was.
+
+use std::fs::File;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Supervisor;
+use super::start::Beginning;
+use crate::spec::Snapshot;
+use crate::status::{Failure, Phase, StatusWriter};
+use crate::supervisor::Event;
+use crate::supervisor::prepare::{self, Prepared};
+use crate::supervisor::warm::{Making, Saved, Unsaved, is_made, new_state};
+
+/// How long QEMU may take to make its machine.
+const GREETING: Duration = Duration::from_secs(20);
+
+/// How long processes that were killed may take to go.
+const GONE: Duration = Duration::from_secs(5);
+
+/// A guest that boots, or was resumed, and is not yet the VM that it is to be.
+#[derive(Debug)]
+pub(super) struct Unmade {
+    pub(super) making: Making,
+    /// What is saved first.
+    pub(super) unsaved: Option<Unsaved>,
+}
+
+impl Supervisor {
+    /// Resumes the VM from its snapshot, up to the point where it is ready.
+    pub(super) fn resume(&mut self) -> Result<(), String> {
+        let text = |e: &dyn std::error::Error| e.to_string();
+        let saved = Saved::open().map_err(|e| text(&e))?;
+        let base = self.spec.base();
+        let prepared = prepare::prepare_to_resume(&base, &saved).map_err(|e| text(&e))?;
+        let memory: File = prepared.memory.try_clone().map_err(|e| text(&e))?.into();
+        let state = saved.state.try_clone().map_err(|e| text(&e))?;
+        let (named, copied) = (
+            saved.named(),
+            thread::spawn(move || saved.copy_memory(&memory)),
+        );
+        let sockets = self.start_file_servers().map_err(|e| text(&e))?;
+        let agent = self
+            .start_qemu(&base, &prepared, &sockets, &Beginning::Resume(state))
+            .map_err(|e| text(&e))?;
+        copied.join().expect("no panic").map_err(|e| text(&e))?;
+        let monitor = self.monitor();
+        monitor
+            .await_greeting(GREETING)
+            .and_then(|()| monitor.restore())
+            .and_then(|()| monitor.go_on())
+            .map_err(|e| format!("QEMU does not take it: {e}"))?;
+        let making = Making::new(self.spec.clone(), &sockets[1..], agent, named);
+        making
+            .finish(&monitor)
+            .map_err(|e| format!("the guest does not become this VM: {e}"))?;
+        self.record(|status| status.enter(Phase::Qemu));
+        self.snapshot = None;
+        self.record(StatusWriter::resumed);
+        self.record(|status| status.enter(Phase::Ready));
+        Ok(())
+    }
+
+    /// Ends what an attempt to resume has started, so that the VM can be booted instead.
+    pub(super) fn give_up_resuming(&mut self, why: String) -> Result<(), Failure> {
+        self.snapshot = None;
+        self.record(|status| status.cold(&why));
+        self.running = None;
+        let mut left = self.children.forget();
+        for pid in left.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
+            if let Some(pid) = Pid::from_raw(pid) {
+                // Already gone is what is wanted.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        // The ports that QEMU had are wanted again.
+        let deadline = Instant::now() + GONE;
+        let mut kept = Vec::new();
+        while !left.is_empty() {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(wait) {
+                Ok(Event::Exited { pid, .. }) => left.retain(|other| *other != pid),
+                Ok(event @ (Event::Signal(_) | Event::CliGone)) => kept.push(event),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        for event in kept {
+            // This is where they are read.
+            let _ = self.sender.send(event);
+        }
+        if self.spec.snapshot == Some(Snapshot::ResumeOnly) {
+            return Err(Failure {
+                causes: vec![why],
+                ..prepare::host("the VM cannot be resumed from its snapshot", &[])
+            });
+        }
+        Ok(())
+    }
+
+    /// How a VM begins that may be saved.
+    pub(super) fn beginning(&self) -> io::Result<Beginning> {
+        match self.spec.snapshot {
+            Some(Snapshot::Save) if !is_made() => new_state().map(Beginning::BootToSave),
+            _ => Ok(Beginning::Boot),
+        }
+    }
+
+    /// Keeps what is needed once the guest is up.
+    pub(super) fn keep_unmade(
+        &mut self,
+        making: Making,
+        prepared: &Prepared,
+        beginning: &Beginning,
+    ) {
+        let unsaved = matches!(beginning, Beginning::BootToSave(_)).then(|| {
+            let kernel = std::fs::read(prepare::fd_path(&prepared.kernel))?;
+            let bytes = self.spec.memory.bytes();
+            Unsaved::new(&prepared.memory, bytes, &kernel, prepared.named)
+        });
+        let unsaved = match unsaved.transpose() {
+            Ok(unsaved) => unsaved,
+            Err(error) => {
+                self.not_saved(&error);
+                None
+            }
+        };
+        self.unmade = Some(Unmade { making, unsaved });
+    }
+
+    /// The guest is up: saves it, if that is wanted, and makes it the VM that it is to be.
+    pub(super) fn make(&mut self) {
+        let Some(Unmade { making, unsaved }) = self.unmade.take() else {
+            return;
+        };
+        let monitor = self.monitor();
+        if let Some(unsaved) = unsaved {
+            let begun = Instant::now();
+            match unsaved.save(&monitor) {
+                Ok(()) => tracing::info!(took = ?begun.elapsed(), "saved"),
+                Err(error) => self.not_saved(&error),
+            }
+        }
+        self.snapshot = None;
+        let events = self.sender.clone();
+        thread::spawn(move || {
+            let _ = events.send(Event::Made(making.finish(&monitor)));
+        });
+    }
+
+    fn not_saved(&mut self, error: &io::Error) {
+        tracing::info!(%error, "the VM could not be saved");
+        self.record(|status| status.cold(&format!("no snapshot could be made: {error}")));
+    }
+}

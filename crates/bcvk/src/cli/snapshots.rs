@@ -1,0 +1,58 @@
+//! `bcvk ephemeral snapshots`.
+
+use bcvk_vm::spec::{MemorySize, SpecError};
+use clap::{Args, Subcommand};
+
+/// Manage the snapshots that --warm makes
+#[derive(Debug, Args)]
+pub(crate) struct Snapshots {
+    #[command(subcommand)]
+    pub(crate) verb: SnapshotsVerb,
+}
+
+/// The verbs of `bcvk ephemeral snapshots`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotsVerb {
+    Ls(SnapshotsLs),
+    Rm(SnapshotsRm),
+    Prune(SnapshotsPrune),
+}
+
+/// List snapshots
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsLs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Remove snapshots
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsRm {
+    /// Their IDs, or the beginning of them
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+/// Remove snapshots that are of no more use
+///
+/// These are what an interrupted command has left, what was made before the host's last boot, and,
+/// of the rest, those that were used longest ago.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral snapshots prune
+  bcvk ephemeral snapshots prune --keep 0")]
+pub(crate) struct SnapshotsPrune {
+    /// How much may stay: 4G, 2048M, 0; a plain number is MiB
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = kept)]
+    pub(crate) keep: u64,
+}
+
+/// Bytes that may stay: a memory size, or nothing.
+fn kept(value: &str) -> Result<u64, SpecError> {
+    match value {
+        "0" => Ok(0),
+        size => size.parse::<MemorySize>().map(MemorySize::bytes),
+    }
+}

@@ -1,0 +1,114 @@
+//! `bcvk ephemeral snapshots`.
+
+use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
+
+use bcvk_vm::host::{HostError, SnapshotEntry};
+use bcvk_vm::status::Timestamp;
+use serde::Serialize;
+
+use super::warm::open;
+use crate::cli::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
+use crate::ui::{self, Ui};
+
+/// One snapshot.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    id: String,
+    image: String,
+    image_id: String,
+    #[serde(rename = "MemoryMiB")]
+    memory_mib: u32,
+    vcpus: u32,
+    /// Bytes on the disk.
+    size: u64,
+    /// Unix time.
+    last_used: u64,
+    /// Whether a VM can be resumed from it.
+    usable: bool,
+}
+
+pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, HostError> {
+    match &args.verb {
+        SnapshotsVerb::Ls(args) => ls(args, ui),
+        SnapshotsVerb::Rm(args) => rm(args),
+        SnapshotsVerb::Prune(args) => prune(args, ui),
+    }
+}
+
+fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, HostError> {
+    let all = open()?.list().map_err(HostError::io("list snapshots"))?;
+    let rows: Vec<Row> = all.iter().map(row).collect();
+    if args.json {
+        ui.json(&rows)?;
+    } else {
+        let now = Timestamp::now().0 / 1_000_000;
+        ui::print(&ui::table(
+            &["ID", "IMAGE", "MEMORY", "VCPUS", "SIZE", "USED", "STATE"],
+            rows.iter().map(|row| row.cells(now)),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(entry: &SnapshotEntry) -> Row {
+    let about = entry.about();
+    let about = about.as_ref();
+    let last_used = entry
+        .last_used()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Row {
+        id: entry.id().to_owned(),
+        image: about.map_or_else(String::new, |about| about.image.clone()),
+        image_id: about.map_or_else(String::new, |about| about.image_id.clone()),
+        memory_mib: about.map_or(0, |about| about.memory_mib),
+        vcpus: about.map_or(0, |about| about.vcpus),
+        size: entry.size().unwrap_or(0),
+        last_used: last_used.unwrap_or_default().as_secs(),
+        usable: entry.check().is_ok(),
+    }
+}
+
+impl Row {
+    fn cells(&self, now: u64) -> Vec<String> {
+        let state = if self.usable { "usable" } else { "unusable" };
+        vec![
+            self.id.clone(),
+            self.image.clone(),
+            format!("{} MiB", self.memory_mib),
+            self.vcpus.to_string(),
+            ui::size(self.size),
+            ui::age(now.saturating_sub(self.last_used)),
+            state.to_owned(),
+        ]
+    }
+}
+
+fn rm(args: &SnapshotsRm) -> Result<ExitCode, HostError> {
+    let snapshots = open()?;
+    let find = |id: &String| {
+        let found = snapshots.by_id(id).map_err(HostError::io("list snapshots"));
+        found?.ok_or_else(|| HostError::NoSuchSnapshot(id.clone()))
+    };
+    // All of them or an error.
+    let entries = args.ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    for entry in entries {
+        let removed = entry
+            .remove_if_unused()
+            .map_err(HostError::io("remove a snapshot"))?;
+        if !removed {
+            return Err(HostError::SnapshotInUse(entry.id().to_owned()));
+        }
+        ui::print(&format!("{}\n", entry.id()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prune(args: &SnapshotsPrune, ui: &Ui) -> Result<ExitCode, HostError> {
+    let gone = open()?
+        .prune(args.keep)
+        .map_err(HostError::io("remove snapshots"))?;
+    ui.notice(&format!("{gone} removed"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,85 @@
+//! Whether a VM is resumed, and where snapshots are.
+
+use std::env;
+use std::path::PathBuf;
+
+use bcvk_vm::host::{HostError, Launch, SnapshotKey, Snapshots, Started};
+use bcvk_vm::spec::{Snapshot, Warm};
+use bcvk_vm::status::Status;
+
+/// What snapshots may take on the disk.
+pub(super) const MOST_BYTES: u64 = 4 << 30;
+
+/// About what a new one takes.
+const ONE: u64 = 512 << 20;
+
+/// Finds a snapshot that the VM is resumed from, or makes room for one, as `warm` says.
+pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
+    if warm == Warm::Off {
+        return Ok(());
+    }
+    if let Some(why) = launch.spec.why_only_cold() {
+        if warm == Warm::Require {
+            return Err(HostError::OnlyCold(why));
+        }
+        tracing::info!("the VM boots, because {why}");
+        return Ok(());
+    }
+    match find(launch, warm) {
+        Err(error) if warm == Warm::Auto => {
+            tracing::info!(error = &error as &dyn std::error::Error, "no snapshots");
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn find(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
+    let action = HostError::io;
+    let snapshots = open()?;
+    let key = SnapshotKey::new(&launch.spec, &launch.exe)
+        .map_err(action("look at what the VM runs with"))?;
+    let found = snapshots
+        .find(&key, &mut |error| {
+            tracing::info!("a snapshot of this VM was removed: {error}");
+        })
+        .map_err(action("look for a snapshot"))?;
+    let (snapshot, held) = match found {
+        Some(held) if warm == Warm::Require => (Snapshot::ResumeOnly, held),
+        Some(held) => (Snapshot::Resume, held),
+        None if warm == Warm::Require => return Err(HostError::NoSnapshot),
+        None => {
+            snapshots
+                .prune(MOST_BYTES - ONE)
+                .map_err(action("remove old snapshots"))?;
+            let made = snapshots.create(&key, &launch.spec);
+            (Snapshot::Save, made.map_err(action("make a snapshot"))?)
+        }
+    };
+    launch.spec.snapshot = Some(snapshot);
+    launch.snapshot = Some(held);
+    Ok(())
+}
+
+/// Says why a VM was booted that had a snapshot, or had none made of it, and removes what is of no
+/// use.
+pub(super) fn learn(started: &Started, status: &Status) {
+    if let Some(why) = &status.cold {
+        tracing::info!("the VM was booted: {}", bcvk_vm::status::printable(why));
+        started.drop_snapshot();
+    }
+}
+
+/// The user's snapshots, where the XDG base directory specification has caches.
+pub(super) fn open() -> Result<Snapshots, HostError> {
+    let dir = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let cache = dir("XDG_CACHE_HOME").or_else(|| dir("HOME").map(|home| home.join(".cache")));
+    cache
+        .ok_or(std::io::ErrorKind::NotFound.into())
+        .and_then(|cache| Snapshots::open(&cache))
+        .map_err(HostError::io("open the directory of snapshots"))
+}

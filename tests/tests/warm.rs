@@ -1,0 +1,261 @@
+//! Snapshots: a VM that is resumed is as good as one that was booted.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bcvk_testkit::{Checks, Output, Sandbox, Vm, images, limit};
+
+/// Something that happens to the directory of a snapshot.
+type Damage = fn(&Path);
+
+/// How far a guest's clock may be from the host's.
+const CLOCK: Duration = Duration::from_millis(100);
+
+#[test]
+fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(&sandbox, "early", &["--warm=require"], "true")
+        .expect_error(125, &["there is no snapshot of this VM"])
+        .expect_stderr("--warm auto");
+    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "touch /etc/first").expect_success();
+    assert_eq!(usable(&sandbox), [true]);
+
+    let mut checks = Checks::new();
+    let options = ["--rm", "--warm=require"];
+    let one = sandbox.boot("one", &options, images::trixie());
+    let two = sandbox.boot("two", &options, images::trixie());
+    checks.check("names, keys and randomness are their own", || {
+        for script in [
+            "hostname",
+            "cat /root/.ssh/authorized_keys",
+            "cat /run/tmpfiles.d/00-bcvk-key.conf",
+            "head -c 16 /dev/urandom | od -An -tx1",
+            "cat /proc/sys/kernel/random/uuid",
+        ] {
+            assert_ne!(one.sh(script), two.sh(script), "{script}");
+        }
+        assert_eq!(one.sh("hostname"), one.name());
+        assert_eq!(one.sh("grep -c . /root/.ssh/authorized_keys"), "1");
+        assert!(
+            one.sh("dmesg")
+                .contains("crng reseeded due to virtual machine fork")
+        );
+    });
+    checks.check("nobody sees what another wrote", || {
+        one.sh("test ! -e /etc/first && touch /etc/one");
+        two.sh("test ! -e /etc/one");
+    });
+    for vm in [&one, &two] {
+        checks.check("the clock is right", || expect_clock(vm));
+        checks.check("all is well", || {
+            assert_eq!(
+                vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),
+                "running"
+            );
+        });
+    }
+    checks.check("ps and inspect tell", || {
+        let ps = sandbox.bcvk(["ps", "--json"]).run().expect_success();
+        assert!(ps.stdout().contains("\"Resumed\": true"), "{ps}");
+        let _ = sandbox
+            .bcvk(["inspect", one.name()])
+            .run()
+            .expect_success()
+            .expect_stdout("\"resumed\": true");
+    });
+    one.stop();
+    two.stop();
+
+    checks.check("shares, a disk and a port", || expect_plugged(&sandbox));
+    checks.check("--execute", || {
+        let output = sandbox
+            .bcvk(["run", "--rm", "--warm=require", "--name"])
+            .arg(sandbox.name("execute"))
+            .args(["--execute=echo out; echo err >&2; exit 7", images::trixie()])
+            .limit(limit::BOOT)
+            .run()
+            .expect_code(7)
+            .expect_stderr("err\n");
+        assert_eq!(output.stdout(), "out\n");
+    });
+    checks.check("another VM has another snapshot", || {
+        let _ = run_ssh(
+            &sandbox,
+            "other",
+            &["--warm=require", "--memory=2G"],
+            "true",
+        )
+        .expect_error(125, &["there is no snapshot"]);
+    });
+    checks.check("what cannot be resumed says why", || {
+        let _ = run_ssh(
+            &sandbox,
+            "swap",
+            &["--warm=require", "--add-swap=64M"],
+            "true",
+        )
+        .expect_error(2, &["cannot be resumed", "--add-swap"]);
+    });
+    checks.finish();
+
+    let id = list(&sandbox)[0]["Id"].as_str().expect("an ID").to_owned();
+    let removed = sandbox.bcvk(["snapshots", "rm", &id[..8]]).run();
+    assert_eq!(removed.expect_success().text(), id);
+    assert!(list(&sandbox).is_empty());
+    sandbox.finish();
+}
+
+#[test]
+fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    let dir = entry(&sandbox);
+    let whole = sandbox.make_dir("whole");
+    copy(&dir.join("."), &whole);
+
+    let mut checks = Checks::new();
+    let at_a_glance: [(&str, Damage); 4] = [
+        ("state is damaged", |dir| cut(&dir.join("state"))),
+        ("memory is damaged", |dir| cut(&dir.join("memory"))),
+        (
+            "meta.json cannot be read",
+            |dir| cut(&dir.join("meta.json")),
+        ),
+        ("another version", |dir| {
+            let meta = fs::read_to_string(dir.join("meta.json")).expect("text");
+            let meta = meta.replace("\"version\":1", "\"version\":99");
+            fs::write(dir.join("meta.json"), meta).expect("written");
+        }),
+    ];
+    for (what, damage) in at_a_glance {
+        checks.check(what, || {
+            fs::create_dir_all(&dir).expect("made");
+            copy(&whole.join("."), &dir);
+            damage(&dir);
+            let _ = run_ssh(&sandbox, "cut", &["--warm=require"], "true")
+                .expect_error(125, &["there is no snapshot"]);
+            assert!(!dir.exists(), "{what}");
+        });
+    }
+    // A byte in the middle of what the guest has in memory.
+    checks.check("content that changed", || {
+        fs::create_dir_all(&dir).expect("made");
+        copy(&whole.join("."), &dir);
+        let memory = fs::File::options()
+            .write(true)
+            .open(dir.join("memory"))
+            .expect("opened");
+        memory.write_all_at(b"x", 16 << 20).expect("written");
+        let _ = run_ssh(&sandbox, "changed", &["--warm=auto", "--verbose"], "true")
+            .expect_success()
+            .expect_stderr("its file memory is damaged");
+        assert!(!dir.exists());
+    });
+    checks.finish();
+    sandbox.finish();
+}
+
+#[test]
+fn an_ordinary_user_resumes_too() {
+    let Some(sandbox) = Sandbox::rootless() else {
+        return;
+    };
+    // This user's home has seen other tests.
+    let prune = || {
+        let pruned = sandbox.bcvk(["snapshots", "prune", "--keep=0"]).run();
+        let _ = pruned.expect_success().expect_stderr(" removed");
+    };
+    prune();
+    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    let dir = sandbox.make_dir("share");
+    let bind = format!("--bind={}:it", dir.display());
+    let options = ["--warm=require", &bind];
+    let _ = run_ssh(&sandbox, "next", &options, "touch /run/virtiofs-mnt-it/x").expect_success();
+    assert!(dir.join("x").exists());
+    prune();
+    assert!(list(&sandbox).is_empty());
+    sandbox.finish();
+}
+
+fn expect_plugged(sandbox: &Sandbox) {
+    let dir = sandbox.make_dir("share");
+    fs::write(dir.join("from-host"), "host\n").expect("written");
+    let bind = format!("--bind={}:it", dir.display());
+    let ro_bind = format!("--ro-bind={}:ro", dir.display());
+    let disk = format!("--mount-disk-file={}:data", dir.join("disk.img").display());
+    let options = [
+        "--warm=require",
+        "--publish=127.0.0.1::80",
+        &bind,
+        &ro_bind,
+        &disk,
+    ];
+    let script = "cat /run/virtiofs-mnt-it/from-host && echo guest >/run/virtiofs-mnt-it/from-guest \
+                  && ! touch /run/virtiofs-mnt-ro/x 2>/dev/null \
+                  && echo text >/dev/disk/by-id/virtio-data && sync";
+    let output = run_ssh(sandbox, "plugged", &options, script).expect_success();
+    assert_eq!(output.stdout(), "host\n");
+    let text = |name: &str| fs::read(dir.join(name)).expect(name);
+    assert_eq!(text("from-guest"), b"guest\n");
+    assert!(text("disk.img").starts_with(b"text\n"));
+}
+
+#[track_caller]
+fn run_ssh(sandbox: &Sandbox, part: &str, options: &[&str], script: &str) -> Output {
+    sandbox
+        .bcvk(["run-ssh", "--name", &sandbox.name(part)])
+        .args(options)
+        .args([images::trixie(), "--", "sh", "-c", script])
+        .limit(limit::BOOT)
+        .run()
+}
+
+#[allow(clippy::disallowed_methods, reason = "it is the clock that counts")]
+fn expect_clock(vm: &Vm<'_>) {
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a time")
+    };
+    let before = now();
+    let guest: u64 = vm.sh("date +%s%N").parse().expect("nanoseconds");
+    let after = now();
+    let guest = Duration::from_nanos(guest);
+    assert!(
+        (before.saturating_sub(CLOCK)..after + CLOCK).contains(&guest),
+        "{guest:?} is not between {before:?} and {after:?}"
+    );
+}
+
+fn list(sandbox: &Sandbox) -> Vec<serde_json::Value> {
+    let output = sandbox.bcvk(["snapshots", "ls", "--json"]).run();
+    serde_json::from_str(&output.expect_success().stdout()).expect("a list")
+}
+
+fn usable(sandbox: &Sandbox) -> Vec<bool> {
+    let usable = |row: &serde_json::Value| row["Usable"].as_bool();
+    list(sandbox).iter().filter_map(usable).collect()
+}
+
+fn entry(sandbox: &Sandbox) -> PathBuf {
+    let dir = sandbox.home().join(".cache/bcvk/snapshots");
+    let mut entries = fs::read_dir(dir).expect("snapshots");
+    entries.next().expect("one").expect("one").path()
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .args([from, to])
+        .status();
+    assert!(status.expect("run cp").success());
+}
+
+fn cut(path: &Path) {
+    let file = fs::File::options().write(true).open(path).expect("opened");
+    let length = file.metadata().expect("there").len();
+    file.set_len(length / 2).expect("cut");
+}
