@@ -141,7 +141,7 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
         });
     }
     // A byte in the middle of what the guest has in memory.
-    checks.check("content that changed", || {
+    let damage = || {
         fs::create_dir_all(&dir).expect("made");
         copy(&whole.join("."), &dir);
         let memory = fs::File::options()
@@ -149,6 +149,15 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
             .open(dir.join("memory"))
             .expect("opened");
         memory.write_all_at(b"x", 16 << 20).expect("written");
+    };
+    checks.check("content that changed, where nothing else will do", || {
+        damage();
+        let _ = run_ssh(&sandbox, "refused", &["--warm=require"], "true")
+            .expect_error(125, &["cannot be resumed", "its file memory is damaged"]);
+        assert!(!dir.exists());
+    });
+    checks.check("content that changed", || {
+        damage();
         let _ = run_ssh(&sandbox, "changed", &["--warm=auto", "--verbose"], "true")
             .expect_success()
             .expect_stderr("its file memory is damaged");

@@ -46,6 +46,7 @@ impl Bound {
 pub(super) fn judge(samples: &Samples) -> Vec<Criterion> {
     let median = |metric| samples.median(metric);
     let ratio = |part: Option<f64>, of: Option<f64>| Some(part? / of?);
+    let difference = |more: Option<f64>, less: Option<f64>| Some(more? - less?);
     let sum = |a: Metric, b: Metric| Some(median(a)? + median(b)?);
     let total = median(Metric::RunSsh);
     let by_hand = sum(Metric::FloorBanner, Metric::FloorFirstSsh);
@@ -67,6 +68,18 @@ pub(super) fn judge(samples: &Samples) -> Vec<Criterion> {
             ratio(median(Metric::RunDirect), by_hand),
             Some(Bound::AtMost(0.65)),
             "",
+        ),
+        (
+            "run-ssh --warm auto: the second time ÷ the first",
+            ratio(median(Metric::RunResumed), median(Metric::RunSaved)),
+            Some(Bound::AtMost(0.15)),
+            "",
+        ),
+        (
+            "run-ssh --warm auto: what the save adds",
+            difference(median(Metric::RunSaved), total),
+            Some(Bound::AtMost(1.0)),
+            "s",
         ),
         (
             "CLI → QEMU started",

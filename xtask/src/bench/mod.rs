@@ -16,6 +16,7 @@ mod report;
 mod run_ssh;
 mod server;
 mod vm;
+mod warm;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ enum Part {
     RunSsh,
     /// The same with `--initramfs direct`
     Direct,
+    /// The same with `--warm auto`, twice
+    Warm,
     /// Further commands on a running VM
     Ssh,
     /// Resident memory of bcvk's processes
@@ -118,6 +121,11 @@ fn measure(options: &Options, bed: &Bed, samples: &mut Samples) -> Result<()> {
         if options.wants(Part::Direct) {
             step(&format!("run-ssh --initramfs direct, {of}"), || {
                 run_ssh::measure_direct(bed, run, samples)
+            })?;
+        }
+        if options.wants(Part::Warm) {
+            step(&format!("run-ssh --warm auto, {of}"), || {
+                warm::measure(bed, run, samples)
             })?;
         }
     }

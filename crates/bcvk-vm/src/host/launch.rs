@@ -19,7 +19,7 @@ use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
 use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
-use crate::status::{self, Phase, StatusReader};
+use crate::status::{self, Phase, Status, StatusReader};
 
 /// How often podman is asked for a container that lacks nothing but its image's mount.
 const IMAGE_ATTEMPTS: u32 = 5;
@@ -297,7 +297,7 @@ impl Started {
         if !self.ran() {
             self.made.undo();
         }
-        self.drop_unfinished_snapshot();
+        self.drop_unusable_snapshot();
         self.hold = None;
         self.cli_lock = None;
         self.dir
@@ -314,13 +314,15 @@ impl Started {
         }
     }
 
-    fn drop_unfinished_snapshot(&self) {
-        if let Some(entry) = self
+    /// One that was not finished, or that the VM could not be resumed from.
+    fn drop_unusable_snapshot(&self) {
+        let finished = self
             .snapshot
             .as_ref()
-            .filter(|entry| entry.check().is_err())
-        {
-            let _ = entry.remove_if_unused();
+            .is_some_and(|entry| entry.check().is_ok());
+        let cold = self.status().is_some_and(|status| status.cold.is_some());
+        if cold || !finished {
+            self.drop_snapshot();
         }
     }
 
@@ -333,8 +335,12 @@ impl Started {
 
     /// Whether there ever was a guest that could have used what was made for it.
     fn ran(&self) -> bool {
-        let status = StatusReader::new(self.dir.path()).read().ok().flatten();
-        status.is_some_and(|status| status.began(Phase::Qemu).is_some())
+        self.status()
+            .is_some_and(|status| status.began(Phase::Qemu).is_some())
+    }
+
+    fn status(&self) -> Option<Status> {
+        StatusReader::new(self.dir.path()).read().ok().flatten()
     }
 
     /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,

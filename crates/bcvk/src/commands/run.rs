@@ -126,6 +126,7 @@ fn attached(
         Ok(status) => {
             told = status.warnings.len();
             ui.warnings(&status.warnings);
+            warm::learn(started, &status);
             if !at_console && !executes {
                 ui.notice(&ready_notice(args, started));
             }
