@@ -380,7 +380,7 @@ mod tests {
     use super::*;
     use crate::snapshot::tests::make;
     use crate::spec::tests::example;
-    use crate::spec::{Fidelity, MemorySize};
+    use crate::spec::{Fidelity, ImageIdentity, MemorySize};
 
     fn key(spec: &VmSpec) -> SnapshotKey {
         let spec = VmSpec {
@@ -411,6 +411,14 @@ mod tests {
             },
             VmSpec {
                 kargs: Vec::new(),
+                ..spec.clone()
+            },
+            // The same name for another image.
+            VmSpec {
+                image: ImageIdentity {
+                    id: "decade".to_owned(),
+                    ..spec.image.clone()
+                },
                 ..spec.clone()
             },
         ] {
