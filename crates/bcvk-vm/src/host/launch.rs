@@ -11,10 +11,11 @@ use serde_json::json;
 use super::accel::kvm_needs_groups;
 use super::console::GuestLog;
 use super::disk::{NewDisk, make_disk};
+use super::lock::Lock;
 use super::made::Made;
 use super::podman::{ContainerPlan, Podman, lost_image_mount, run_args, stderr_of};
 use super::snapshots::{HeldSnapshot, SnapshotEntry};
-use super::vmdir::{VmDir, VmDirs, VmLock};
+use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
 use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
@@ -61,8 +62,8 @@ pub struct Started {
     name: String,
     podman: Podman,
     remove: bool,
-    hold: Option<VmLock>,
-    cli_lock: Option<VmLock>,
+    hold: Option<Lock>,
+    cli_lock: Option<Lock>,
     /// Files and directories of the user's that did not exist before.
     made: Made,
     snapshot: Option<SnapshotEntry>,
@@ -316,12 +317,9 @@ impl Started {
 
     /// One that was not finished, or that the VM could not be resumed from.
     fn drop_unusable_snapshot(&self) {
-        let finished = self
-            .snapshot
-            .as_ref()
-            .is_some_and(|entry| entry.check().is_ok());
-        let cold = self.status().is_some_and(|status| status.cold.is_some());
-        if cold || !finished {
+        let Some(entry) = &self.snapshot else { return };
+        let cold = || self.status().is_some_and(|status| status.cold.is_some());
+        if entry.check().is_err() || cold() {
             self.drop_snapshot();
         }
     }

@@ -6,11 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::lock::{self, Lock};
 use crate::bounded;
 use crate::missing::if_exists;
 use crate::snapshot::{Meta, SnapshotError};
@@ -27,9 +26,6 @@ const MAX_ABOUT: u64 = 64 * 1024;
 
 /// Its time of change is when the snapshot was last used.
 const USED: &str = "used";
-
-/// Whoever works with a snapshot holds this.
-const LOCK: &str = "lock";
 
 /// The user's snapshots.
 #[derive(Debug, Clone)]
@@ -52,13 +48,7 @@ pub struct SnapshotEntry {
 #[derive(Debug)]
 pub struct HeldSnapshot {
     entry: SnapshotEntry,
-    _hold: SnapshotHold,
-}
-
-/// Keeps a snapshot from being removed.
-#[derive(Debug)]
-pub struct SnapshotHold {
-    _file: File,
+    _lock: Lock,
 }
 
 /// What a snapshot is of.
@@ -203,14 +193,8 @@ impl Snapshots {
     /// # Errors
     /// If there is none.
     pub fn create(&self, key: &SnapshotKey, spec: &VmSpec) -> io::Result<HeldSnapshot> {
-        let mut random = [0_u8; 4];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let name = format!("{}-{:08x}", key.0, u32::from_be_bytes(random));
-        let entry = SnapshotEntry {
-            path: self.path.join(name),
-        };
-        DirBuilder::new().mode(0o700).create(&entry.path)?;
-        let held = entry.hold()?;
+        let (path, lock) = lock::create_held(&self.path, &format!("{}-", key.0))?;
+        let entry = SnapshotEntry { path };
         let about = SnapshotAbout {
             image: spec.image.reference.clone(),
             image_id: spec.image.id.clone(),
@@ -219,7 +203,7 @@ impl Snapshots {
         };
         fs::write(entry.path.join(ABOUT), serde_json::to_vec(&about)?)?;
         entry.touch()?;
-        Ok(held)
+        Ok(HeldSnapshot { entry, _lock: lock })
     }
 
     /// All of them, the one that was used last first.
@@ -328,11 +312,9 @@ impl SnapshotEntry {
     /// # Errors
     /// If its lock cannot be taken.
     pub fn hold(&self) -> io::Result<HeldSnapshot> {
-        let file = self.lock_file()?;
-        flock(&file, FlockOperation::LockShared)?;
         Ok(HeldSnapshot {
             entry: self.clone(),
-            _hold: SnapshotHold { _file: file },
+            _lock: lock::hold(&self.path)?,
         })
     }
 
@@ -341,38 +323,12 @@ impl SnapshotEntry {
     /// # Errors
     /// If it cannot be removed.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
-        let Some(lock) = if_exists(self.lock_file())? else {
-            return Ok(true);
-        };
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => if_exists(fs::remove_dir_all(&self.path)).map(|_| true),
-            Err(Errno::WOULDBLOCK) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    fn lock_file(&self) -> io::Result<File> {
-        File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path.join(LOCK))
+        lock::remove_unless_held(&self.path)
     }
 
     fn touch(&self) -> io::Result<()> {
         fs::write(self.path.join(USED), "")
     }
-}
-
-/// Keeps the snapshot at `path`, which may be read-only, from being removed. For the supervisor.
-///
-/// # Errors
-/// If its lock cannot be taken.
-pub(crate) fn hold(path: &Path) -> io::Result<SnapshotHold> {
-    let file = File::open(path.join(LOCK))?;
-    flock(&file, FlockOperation::LockShared)?;
-    Ok(SnapshotHold { _file: file })
 }
 
 #[cfg(test)]

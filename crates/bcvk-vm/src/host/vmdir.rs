@@ -14,10 +14,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::missing::if_exists;
+use super::lock::{self, Lock, lock_file};
 use crate::spec::VmSpec;
 use crate::untrusted;
 
@@ -35,12 +34,6 @@ pub struct VmDirs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmDir {
     path: PathBuf,
-}
-
-/// A held lock; dropping it, or dying, releases it.
-#[derive(Debug)]
-pub struct VmLock {
-    _file: File,
 }
 
 impl VmDirs {
@@ -75,19 +68,9 @@ impl VmDirs {
     }
 
     /// Makes a new directory with a fresh random id, and keeps it from being swept.
-    pub fn create(&self) -> io::Result<(VmDir, VmLock)> {
-        loop {
-            let mut random = [0_u8; 8];
-            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-            let id = format!("{:016x}", u64::from_be_bytes(random));
-            let path = self.root.join(id);
-            DirBuilder::new().mode(0o700).create(&path)?;
-            let dir = VmDir { path };
-            // Another bcvk may sweep it before it is locked.
-            if let Some(held) = if_exists(dir.hold())? {
-                return Ok((dir, held));
-            }
-        }
+    pub fn create(&self) -> io::Result<(VmDir, Lock)> {
+        let (path, held) = lock::create_held(&self.root, "")?;
+        Ok((VmDir { path }, held))
     }
 
     /// Every VM directory there is.
@@ -117,7 +100,7 @@ impl VmDirs {
         Ok(self
             .list()?
             .into_iter()
-            .filter(|dir| matches!(dir.try_lock("lock", true), Ok(Some(_))))
+            .filter(|dir| matches!(lock::try_take(&dir.path), Ok(Some(_))))
             .collect())
     }
 }
@@ -237,26 +220,25 @@ impl VmDir {
     }
 
     /// Keeps the directory from being swept.
-    pub fn hold(&self) -> io::Result<VmLock> {
-        let file = self.lock_file("lock")?;
-        flock(&file, FlockOperation::LockShared)?;
-        Ok(VmLock { _file: file })
+    pub fn hold(&self) -> io::Result<Lock> {
+        lock::hold(&self.path)
     }
 
     /// Takes `cli.lock`: from now on an attached VM lives as long as this process.
-    pub fn lock_as_cli(&self) -> io::Result<VmLock> {
+    pub fn lock_as_cli(&self) -> io::Result<Lock> {
         self.lock_exclusive("cli.lock")
     }
 
     /// Takes `supervisor.lock`.
-    pub fn lock_as_supervisor(&self) -> io::Result<VmLock> {
+    pub fn lock_as_supervisor(&self) -> io::Result<Lock> {
         self.lock_exclusive("supervisor.lock")
     }
 
     /// Whether the VM's supervisor lives.
     #[must_use]
     pub fn supervisor_lives(&self) -> bool {
-        matches!(self.try_lock("supervisor.lock", false), Ok(None))
+        let file = File::open(self.path.join("supervisor.lock"));
+        matches!(file.and_then(Lock::try_exclusive), Ok(None))
     }
 
     /// Blocks until no CLI holds `cli.lock`.
@@ -269,60 +251,18 @@ impl VmDir {
         self.wait_for("supervisor.lock")
     }
 
-    /// Removes the directory unless a process uses it; says whether it is gone.
-    ///
-    /// Several processes may do so at once: the command that ends a VM, podman's hook and whoever
-    /// sweeps. One that comes when another has removed the lock file makes a new one, and the
-    /// other then finds the directory not empty: somebody will succeed.
+    /// Removes the directory unless a process uses it; says whether it is gone. The command that ends
+    /// a VM, podman's hook and whoever sweeps may do so at once.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
-        loop {
-            let removed = match self.try_lock("lock", true) {
-                Ok(Some(_lock)) => fs::remove_dir_all(&self.path).map(|()| true),
-                Ok(None) => Ok(false),
-                Err(e) => Err(e),
-            };
-            match removed {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                other => return other,
-            }
-        }
+        lock::remove_unless_held(&self.path)
     }
 
-    fn lock_file(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path.join(name))
-    }
-
-    fn lock_exclusive(&self, name: &str) -> io::Result<VmLock> {
-        let file = self.lock_file(name)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(VmLock { _file: file })
+    fn lock_exclusive(&self, name: &str) -> io::Result<Lock> {
+        Lock::exclusive(lock_file(&self.path.join(name))?)
     }
 
     fn wait_for(&self, name: &str) -> io::Result<()> {
-        let file = self.lock_file(name)?;
-        Ok(flock(&file, FlockOperation::LockShared)?)
-    }
-
-    /// `None` when somebody holds it. With `create`, a directory whose maker died before making
-    /// the lock file counts as free.
-    fn try_lock(&self, name: &str, create: bool) -> io::Result<Option<VmLock>> {
-        let file = if create {
-            self.lock_file(name)?
-        } else {
-            File::open(self.path.join(name))?
-        };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(VmLock { _file: file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
+        Lock::shared(lock_file(&self.path.join(name))?).map(drop)
     }
 }
 

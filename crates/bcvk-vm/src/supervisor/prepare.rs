@@ -83,8 +83,8 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
         .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
     let program = Program::running().map_err(|e| host("cannot read bcvk's own program", &[&e]))?;
     let bcvk = BcvkCommand {
-        initramfs: program.command(&format!("{}/{}", early::DIR, early::BIN)),
-        system: program.command(&format!("{}/{}", early::SYSTEM_DIR, early::BIN)),
+        initramfs: program.command(early::BIN),
+        system: program.command(early::SYSTEM_BIN),
     };
     let entries = guest::initramfs_entries(spec, &facts, &bcvk);
     let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);

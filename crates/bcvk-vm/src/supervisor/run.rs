@@ -22,7 +22,8 @@ use super::control::Message;
 use super::prepare;
 use super::qemu::monitor::Monitor;
 use super::warm::Making;
-use crate::host::{SnapshotHold, VmDir, snapshots};
+use crate::host::lock::hold_read_only;
+use crate::host::{Lock, VmDir};
 use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec};
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
@@ -97,9 +98,9 @@ struct Supervisor {
     next_press: Option<Instant>,
     /// What QEMU said about the end of the guest.
     shutdown_reason: Option<qmp::ShutdownCause>,
-    _locks: [crate::host::VmLock; 2],
+    _locks: [Lock; 2],
     /// Keeps the snapshot from being removed until it has been resumed from or made.
-    snapshot: Option<SnapshotHold>,
+    snapshot: Option<Lock>,
 }
 
 /// What exists once QEMU does.
@@ -121,7 +122,7 @@ impl Supervisor {
         spec.validate().map_err(io::Error::other)?;
         let snapshot = spec
             .snapshot
-            .map(|_| snapshots::hold(Path::new(CONTAINER_SNAPSHOT)));
+            .map(|_| hold_read_only(Path::new(CONTAINER_SNAPSHOT)));
         let status = StatusWriter::create(dir.path())?;
         let (sender, events) = channel();
         Ok(Self {
@@ -182,18 +183,16 @@ impl Supervisor {
         if let Some(Snapshot::Resume | Snapshot::ResumeOnly) = self.spec.snapshot {
             match self.resume() {
                 Ok(()) => return Ok(()),
-                Err(why) => self.give_up_resuming(why)?,
+                Err(why) => self.give_up_resuming(why.to_string())?,
             }
         }
         self.boot()
     }
 
     fn boot(&mut self) -> Result<(), Failure> {
-        let warm = self.spec.snapshot.is_some();
-        let spec = if warm {
-            self.spec.base()
-        } else {
-            self.spec.clone()
+        let spec = match self.spec.snapshot {
+            Some(_) => self.spec.base(),
+            None => self.spec.clone(),
         };
         let prepared = prepare::prepare(&spec)?;
         for warning in &prepared.warnings {
@@ -208,7 +207,7 @@ impl Supervisor {
             .start_qemu(&spec, &prepared, &sockets, &beginning)
             .map_err(cannot_start)?;
         self.record(|status| status.enter(Phase::Qemu));
-        if warm {
+        if let Some(agent) = agent {
             let spec = self.spec.clone();
             let making = Making::new(spec, &sockets[1..], agent, prepared.named);
             self.keep_unmade(making, &prepared, &beginning);
@@ -268,12 +267,12 @@ impl Supervisor {
                 self.fail_if_all_is_said();
             }
             Event::Control(message) => self.guest_says(message),
-            Event::Banner if self.spec.snapshot.is_some() => self.make(),
             Event::Made(Ok(())) => self.record(|status| status.enter(Phase::Ready)),
             Event::Made(Err(error)) => {
                 let message = "the guest did not take what it was given";
                 self.fail_now(self.guest_failure(message, vec![error.to_string()]));
             }
+            Event::Banner if self.spec.snapshot.is_some() => self.make(),
             Event::Banner if self.spec.execute.is_empty() => {
                 self.record(|status| status.enter(Phase::Ready));
             }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bcvk_vm::host::HostError;
 use bcvk_vm::missing::if_exists;
 
+use super::base_directory;
 use crate::cli::{Cli, Defaults, SettingError};
 
 /// Gives a command line that starts a VM the user's defaults. Others are left as they are: nobody
@@ -34,15 +35,8 @@ fn read(path: &PathBuf) -> Result<Defaults, HostError> {
     }
 }
 
-/// As the XDG base directory specification has it: relative paths do not count.
 fn config_file() -> Option<PathBuf> {
-    let dir = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let base = dir("XDG_CONFIG_HOME").or_else(|| dir("HOME").map(|home| home.join(".config")))?;
-    Some(base.join("bcvk/config.toml"))
+    Some(base_directory("XDG_CONFIG_HOME", ".config")?.join("bcvk/config.toml"))
 }
 
 fn wrong(error: SettingError) -> HostError {

@@ -20,7 +20,7 @@ mod wait;
 mod warm;
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bcvk_vm::host::podman::Podman;
@@ -77,4 +77,15 @@ fn vm_dirs() -> Result<VmDirs, HostError> {
     let runtime_dir = env::var_os("XDG_RUNTIME_DIR");
     VmDirs::open(runtime_dir.as_deref().map(Path::new))
         .map_err(HostError::io("open the directory of VMs"))
+}
+
+/// The user's directory that the environment variable `name` has, or `in_home` in their home. As the
+/// XDG base directory specification has it: relative paths do not count.
+fn base_directory(name: &str, in_home: &str) -> Option<PathBuf> {
+    let dir = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    dir(name).or_else(|| dir("HOME").map(|home| home.join(in_home)))
 }

@@ -1,11 +1,10 @@
 //! Whether a VM is resumed, and where snapshots are.
 
-use std::env;
-use std::path::PathBuf;
-
 use bcvk_vm::host::{HostError, Launch, SnapshotKey, Snapshots, Started};
 use bcvk_vm::spec::{Snapshot, Warm};
 use bcvk_vm::status::Status;
+
+use super::base_directory;
 
 /// What snapshots may take on the disk.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
@@ -70,15 +69,9 @@ pub(super) fn learn(started: &Started, status: &Status) {
     }
 }
 
-/// The user's snapshots, where the XDG base directory specification has caches.
+/// The user's snapshots, where caches are.
 pub(super) fn open() -> Result<Snapshots, HostError> {
-    let dir = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let cache = dir("XDG_CACHE_HOME").or_else(|| dir("HOME").map(|home| home.join(".cache")));
-    cache
+    base_directory("XDG_CACHE_HOME", ".cache")
         .ok_or(std::io::ErrorKind::NotFound.into())
         .and_then(|cache| Snapshots::open(&cache))
         .map_err(HostError::io("open the directory of snapshots"))

@@ -30,12 +30,11 @@ pub(crate) const DIR: &str = "/usr/lib/bcvk";
 /// Name of the file that says how the image becomes the guest's root, under [`DIR`].
 pub(crate) const PLAN: &str = "root.json";
 
-/// Where this program is with all that it needs: under [`DIR`] in the initramfs, and under
-/// [`SYSTEM_DIR`] in a system that needs it.
-pub(crate) const BIN: &str = "bin";
+/// Where this program is in the initramfs, with all that it needs.
+pub(crate) const BIN: &str = "/usr/lib/bcvk/bin";
 
-/// Where bcvk's files are in the guest's system.
-pub(crate) const SYSTEM_DIR: &str = "/run/bcvk";
+/// Where it is in a system that needs it.
+pub(crate) const SYSTEM_BIN: &str = "/run/bcvk/bin";
 
 /// Where the image is mounted until it is the root.
 const SYSROOT: &str = "/sysroot";

@@ -13,7 +13,7 @@ use rustix::mount::{
 
 use super::error::EarlyError;
 use super::files::{append, install, make_dir};
-use super::{BIN, DIR, Plan, SYSROOT, SYSTEM_DIR, Var};
+use super::{BIN, DIR, Plan, SYSROOT, SYSTEM_BIN, Var};
 
 /// Where the upper directories of overlays are.
 const VOLATILE: &str = "/run/bcvk/volatile";
@@ -67,9 +67,9 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
 
     install(&Path::new(DIR).join("run"), Path::new("/run"))?;
     if plan.agent {
-        let bin = Path::new(SYSTEM_DIR).join(BIN);
-        make_dir(&bin, 0o755)?;
-        install(&Path::new(DIR).join(BIN), &bin)?;
+        let bin = Path::new(SYSTEM_BIN);
+        make_dir(bin, 0o755)?;
+        install(Path::new(BIN), bin)?;
     }
     install(&Path::new(DIR).join("etc"), &root.join("etc"))?;
     if !plan.environment.is_empty() {

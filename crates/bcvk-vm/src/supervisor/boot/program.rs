@@ -9,11 +9,8 @@ use object::elf::{DT_SONAME, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::cpio::Archive;
-use crate::guest::early::INIT;
+use crate::guest::early::{BIN, INIT};
 use crate::missing::if_exists;
-
-/// Where it is, with all that it needs.
-const DIR: &str = "/usr/lib/bcvk/bin";
 
 /// Its own name there.
 const NAME: &str = "bcvk";
@@ -77,9 +74,9 @@ impl Program {
     /// # Errors
     /// As [`Archive::file`].
     pub(crate) fn add(&self, archive: &mut Archive) -> io::Result<()> {
-        archive.file(&format!("{DIR}/{NAME}"), 0o755, &self.executable)?;
+        archive.file(&format!("{BIN}/{NAME}"), 0o755, &self.executable)?;
         for library in &self.libraries {
-            archive.file(&format!("{DIR}/{}", library.name), 0o755, &library.content)?;
+            archive.file(&format!("{BIN}/{}", library.name), 0o755, &library.content)?;
         }
         Ok(())
     }
@@ -91,7 +88,7 @@ impl Program {
     /// As [`Archive::file`].
     pub(crate) fn add_as_init(&self, archive: &mut Archive) -> io::Result<()> {
         self.add(archive)?;
-        archive.symlink(INIT, &format!("{DIR}/{NAME}"))?;
+        archive.symlink(INIT, &format!("{BIN}/{NAME}"))?;
         for merged in ["lib", "lib64"] {
             archive.symlink(merged, &format!("usr/{merged}"))?;
         }
@@ -101,7 +98,7 @@ impl Program {
         places.dedup();
         for place in places {
             let name = place.file_name().unwrap_or_default().display();
-            archive.symlink(&place.to_string_lossy(), &format!("{DIR}/{name}"))?;
+            archive.symlink(&place.to_string_lossy(), &format!("{BIN}/{name}"))?;
         }
         Ok(())
     }
@@ -208,8 +205,8 @@ mod tests {
             place(&library.name, &library.content);
         }
         let command = program
-            .command(DIR)
-            .replace(DIR, &dir.path().to_string_lossy());
+            .command(BIN)
+            .replace(BIN, &dir.path().to_string_lossy());
         let mut words = command.split(' ');
         let output = std::process::Command::new(words.next().expect("a word"))
             .args(words)

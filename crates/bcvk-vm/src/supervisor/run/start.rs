@@ -93,7 +93,7 @@ impl Supervisor {
         prepared: &Prepared,
         sockets: &[PathBuf],
         beginning: &Beginning,
-    ) -> io::Result<UnixStream> {
+    ) -> io::Result<Option<UnixStream>> {
         let (console, qemu_console) = UnixStream::pair()?;
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
@@ -101,7 +101,8 @@ impl Supervisor {
         let disks = self.open_disks()?;
         let streams = Streams::new(self.sender.clone());
         let (carriers, qemu_ports) = self.open_ports(&streams)?;
-        let (agent, qemu_agent) = UnixStream::pair()?;
+        let agent = base.snapshot.map(|_| UnixStream::pair()).transpose()?;
+        let (agent, qemu_agent) = agent.unzip();
         let args = qemu::args(&Machine {
             spec: base,
             kernel: fd_path(&prepared.kernel),
@@ -110,7 +111,7 @@ impl Supervisor {
             memory: fd_path(&prepared.memory),
             root_socket: sockets[0].clone(),
             share_sockets: sockets[1..].to_vec(),
-            warm: base.snapshot.map(|_| WarmFds {
+            warm: qemu_agent.as_ref().map(|qemu_agent| WarmFds {
                 state: beginning.state().map(AsRawFd::as_raw_fd),
                 agent: qemu_agent.as_raw_fd(),
                 incoming: matches!(beginning, Beginning::Resume(_)),
@@ -136,8 +137,8 @@ impl Supervisor {
             prepared.kernel.as_fd(),
             prepared.initrd.as_fd(),
             prepared.memory.as_fd(),
-            qemu_agent.as_fd(),
         ];
+        inherited.extend(qemu_agent.as_ref().map(AsFd::as_fd));
         inherited.extend(beginning.state().map(AsFd::as_fd));
         inherited.extend(prepared.ignition.as_ref().map(AsFd::as_fd));
         inherited.extend(disks.iter().map(AsFd::as_fd));
@@ -208,7 +209,7 @@ fn share_options(share: &Share) -> ServeOptions {
     }
 }
 
-fn pid_of(pid: u32) -> Pid {
+pub(super) fn pid_of(pid: u32) -> Pid {
     i32::try_from(pid)
         .ok()
         .and_then(Pid::from_raw)

@@ -1,14 +1,15 @@
 //! A VM that is saved for later, or that was.
 
+use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use super::Supervisor;
-use super::start::Beginning;
+use super::start::{Beginning, pid_of};
 use crate::spec::Snapshot;
 use crate::status::{Failure, Phase, StatusWriter};
 use crate::supervisor::Event;
@@ -31,22 +32,18 @@ pub(super) struct Unmade {
 
 impl Supervisor {
     /// Resumes the VM from its snapshot, up to the point where it is ready.
-    pub(super) fn resume(&mut self) -> Result<(), String> {
-        let text = |e: &dyn std::error::Error| e.to_string();
-        let saved = Saved::open().map_err(|e| text(&e))?;
+    pub(super) fn resume(&mut self) -> Result<(), Box<dyn Error>> {
+        let saved = Saved::open()?;
+        let named = saved.named();
         let base = self.spec.base();
-        let prepared = prepare::prepare_to_resume(&base, &saved).map_err(|e| text(&e))?;
-        let memory: File = prepared.memory.try_clone().map_err(|e| text(&e))?.into();
-        let state = saved.state.try_clone().map_err(|e| text(&e))?;
-        let (named, copied) = (
-            saved.named(),
-            thread::spawn(move || saved.copy_memory(&memory)),
-        );
-        let sockets = self.start_file_servers().map_err(|e| text(&e))?;
-        let agent = self
-            .start_qemu(&base, &prepared, &sockets, &Beginning::Resume(state))
-            .map_err(|e| text(&e))?;
-        copied.join().expect("no panic").map_err(|e| text(&e))?;
+        let prepared = prepare::prepare_to_resume(&base, &saved)?;
+        let beginning = Beginning::Resume(saved.state.try_clone()?);
+        let memory = File::from(prepared.memory.try_clone()?);
+        let copied = thread::spawn(move || saved.copy_memory(&memory));
+        let sockets = self.start_file_servers()?;
+        let agent = self.start_qemu(&base, &prepared, &sockets, &beginning)?;
+        let agent = agent.ok_or("the machine has no port for its agent")?;
+        copied.join().expect("no panic")?;
         let monitor = self.monitor();
         monitor
             .await_greeting(GREETING)
@@ -70,11 +67,9 @@ impl Supervisor {
         self.record(|status| status.cold(&why));
         self.running = None;
         let mut left = self.children.forget();
-        for pid in left.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
-            if let Some(pid) = Pid::from_raw(pid) {
-                // Already gone is what is wanted.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        for pid in &left {
+            // Already gone is what is wanted.
+            let _ = kill_process(pid_of(*pid), Signal::KILL);
         }
         // The ports that QEMU had are wanted again.
         let deadline = Instant::now() + GONE;
