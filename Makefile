@@ -9,7 +9,7 @@ bcvk := target/release/bcvk
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture torture-short crowd cycles bench fuzz lint supply-chain install clean
+.PHONY: help setup build images demo test torture torture-short crowd cycles bench fuzz lint supply-chain runner install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,7 +68,7 @@ fuzz: ## fuzz every parser, SECONDS each (300); installs cargo-fuzz if it is mis
 lint: ## formatting, clippy, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run fuzz/*.sh $(images)/*.sh
+	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run fuzz/*.sh runner/*.sh $(images)/*.sh
 
 # Advisories come from the network; DENY='bans licenses sources' leaves them out.
 DENY ?= advisories bans licenses sources
@@ -76,6 +76,10 @@ supply-chain: ## licences and advisories of dependencies, oldest Rust, reproduci
 	cargo deny check $(DENY)
 	cargo nextest run -p xtask --test msrv
 	@setup/reproducible.sh
+
+# BASE=… puts it on another Debian-like image.
+runner: build ## build the image with bcvk and QEMU: docs/scale-out.md
+	@runner/build.sh $(bcvk) "" $(if $(BASE),BASE=$(BASE))
 
 install: build ## install to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $(bcvk) $(DESTDIR)$(PREFIX)/bin/bcvk

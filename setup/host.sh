@@ -27,6 +27,8 @@ packages=(
     gcc libc6-dev make pkg-config libcap-ng-dev ca-certificates
     # building test images
     mmdebstrap debian-archive-keyring
+    # testing: podman's Pods
+    catatonit
 )
 
 case $(uname -m) in

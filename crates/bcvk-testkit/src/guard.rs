@@ -48,6 +48,11 @@ fn leftovers(sandbox: &Sandbox) -> Vec<String> {
             .filter(|c| c.name.starts_with(sandbox.prefix()))
             .map(|c| format!("container {} ({})", c.name, c.state)),
     );
+    left.extend(
+        pods(sandbox, sandbox.prefix())
+            .iter()
+            .map(|pod| format!("Pod {pod}")),
+    );
     left.extend(leftover_mounts(sandbox, containers.is_empty()));
     left
 }
@@ -108,10 +113,32 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     for dir in vm_dirs(sandbox, prefix) {
         let _ = fs::remove_dir_all(dir);
     }
-    // Of `Sandbox::build_image`; there may be none.
-    let _ = sandbox
-        .podman(["rmi", "--force", &format!("localhost/{prefix}image")])
+    // A Pod goes only as a whole.
+    for pod in pods(sandbox, prefix) {
+        let _ = sandbox
+            .podman(["pod", "rm", "--force", "--time=0", &pod])
+            .run();
+    }
+    for image in images(sandbox, prefix) {
+        let _ = sandbox.podman(["rmi", "--force", &image]).run();
+    }
+}
+
+/// That a test has built.
+fn images(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
+    let listed = sandbox
+        .podman(["images", "--format={{.Repository}}:{{.Tag}}"])
         .run();
+    let mut names: Vec<String> = listed.stdout().lines().map(str::to_owned).collect();
+    names.retain(|name| name.starts_with(&format!("localhost/{prefix}")));
+    names
+}
+
+fn pods(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
+    let listed = sandbox.podman(["pod", "ls", "--format={{.Name}}"]).run();
+    let mut names: Vec<String> = listed.stdout().lines().map(str::to_owned).collect();
+    names.retain(|name| name.starts_with(prefix));
+    names
 }
 
 fn processes(prefix: &str) -> Vec<Process> {

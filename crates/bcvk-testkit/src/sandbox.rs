@@ -200,9 +200,16 @@ impl Sandbox {
     #[track_caller]
     #[must_use]
     pub fn build_image(&self, containerfile: &str) -> String {
+        self.build_image_named("image", containerfile)
+    }
+
+    /// The same, for one of several images.
+    #[track_caller]
+    #[must_use]
+    pub fn build_image_named(&self, part: &str, containerfile: &str) -> String {
         let file = self.dir.path().join("Containerfile");
         fs::write(&file, containerfile.replace("BASE", images::trixie())).expect("write");
-        let image = format!("localhost/{}image", self.prefix);
+        let image = format!("localhost/{}", self.name(part));
         let _ = self
             .podman([
                 "build",
@@ -213,7 +220,7 @@ impl Sandbox {
             ])
             .args(["--layers=false", "--tag", &image, "--file"])
             .arg(&file)
-            .arg(self.make_dir("build-context"))
+            .arg(self.make_dir(&format!("build-context-{part}")))
             .limit(limit::BOOT)
             .run()
             .expect_success();

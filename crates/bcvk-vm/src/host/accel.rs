@@ -25,6 +25,18 @@ pub enum AccelRequest {
     Tcg,
 }
 
+impl AccelRequest {
+    /// As it is given.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
 impl FromStr for AccelRequest {
     type Err = SpecError;
 

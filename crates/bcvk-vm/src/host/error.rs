@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::host::Tool;
-use crate::spec::{MemorySize, SpecError, Timeout};
+use crate::spec::{Arch, LABEL_RUNNER, MemorySize, SpecError, Timeout};
 use crate::status::{Failure, Phase};
 
 /// Everything that can go wrong on the host's side, in the user's words.
@@ -28,6 +28,16 @@ pub enum HostError {
     PullFailed { reference: String },
     #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
     ImageArch { reference: String, found: String },
+    #[error("image {reference} is no runner: it has no label {LABEL_RUNNER}")]
+    NotARunner { reference: String },
+    #[error("runner {reference} has bcvk {found}; this is {}", env!("CARGO_PKG_VERSION"))]
+    RunnerVersion { reference: String, found: String },
+    #[error("runner {reference} is for {found}, the image for {wanted}")]
+    RunnerArch {
+        reference: String,
+        found: Arch,
+        wanted: Arch,
+    },
     #[error("the VM's supervisor could not start in a container of image {reference}")]
     SupervisorNotStarted { reference: String },
     #[error("KVM was asked for, but cannot be used: {obstacle}")]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::podman::{Podman, stderr_of};
 use crate::host::{HostError, Operation};
-use crate::spec::{Arch, ImageIdentity, SpecError};
+use crate::spec::{Arch, ImageIdentity, LABEL_RUNNER, SpecError};
 
 /// When an image is pulled, with podman's meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +45,8 @@ pub struct ImageInfo {
     pub bootable: bool,
     /// Its size in bytes, all layers together.
     pub bytes: u64,
+    /// Which bcvk is in it, if it is a runner.
+    pub runner: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +145,7 @@ impl ImageInfo {
             arch,
             bootable: says_bootable(&labels),
             bytes: found.size,
+            runner: labels.get(LABEL_RUNNER).cloned(),
         })
     }
 }

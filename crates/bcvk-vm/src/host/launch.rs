@@ -14,6 +14,7 @@ use super::disk::{NewDisk, make_disk};
 use super::lock::Lock;
 use super::made::Made;
 use super::podman::{ContainerPlan, Podman, lost_image_mount, run_args, stderr_of};
+use super::runner::Runner;
 use super::snapshots::{HeldSnapshot, SnapshotEntry};
 use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
@@ -32,6 +33,8 @@ pub struct Launch {
     pub spec: VmSpec,
     /// The bcvk binary.
     pub exe: PathBuf,
+    /// What the container is made of, if not of the image and the host's `/usr`.
+    pub runner: Option<Runner>,
     /// Whether the container goes away when it ends.
     pub remove: bool,
     /// Whether the container's standard input stays open.
@@ -52,6 +55,27 @@ pub struct Launch {
     pub ignition: Option<Vec<u8>>,
     /// The VM's snapshot: one that it is resumed from, or one that is to be made.
     pub snapshot: Option<HeldSnapshot>,
+}
+
+/// Writes what every supervisor reads into `dir`, and what lets the user in with `key` by the bcvk at
+/// `exe`.
+///
+/// # Errors
+/// If the directory cannot be written to.
+pub fn fill_vm_dir(
+    dir: &VmDir,
+    spec: &VmSpec,
+    key: Option<&KeyPair>,
+    exe: &Path,
+) -> io::Result<()> {
+    status::reserve(dir.path())?;
+    dir.write_spec(spec)?;
+    if let Some(key) = key {
+        dir.write_private("ssh_key", key.private().as_bytes())?;
+        let config = client::config(&spec.name, dir, exe);
+        dir.write_private("ssh_config", config.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// A container that podman has started.
@@ -194,6 +218,7 @@ impl Launch {
             vm_dir: Path::new(""),
             vm_id: "",
             exe: &self.exe,
+            runner: self.runner.as_ref().map(|runner| runner.id.as_str()),
             hooks_dir: None,
             remove: self.remove,
             interactive: self.interactive,
@@ -209,13 +234,7 @@ impl Launch {
     }
 
     fn fill(&self, dir: &VmDir) -> io::Result<()> {
-        status::reserve(dir.path())?;
-        dir.write_spec(&self.spec)?;
-        if let Some(key) = &self.key {
-            dir.write_private("ssh_key", key.private().as_bytes())?;
-            let config = client::config(&self.spec.name, dir, &self.exe);
-            dir.write_private("ssh_config", config.as_bytes())?;
-        }
+        fill_vm_dir(dir, &self.spec, self.key.as_ref(), &self.exe)?;
         if let Some(config) = &self.ignition {
             dir.write_private("ignition.json", config)?;
         }

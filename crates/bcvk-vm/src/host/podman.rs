@@ -36,6 +36,8 @@ pub struct ContainerPlan<'a> {
     pub vm_id: &'a str,
     /// The bcvk binary on the host.
     pub exe: &'a Path,
+    /// ID of the image that QEMU and the supervisor come from, instead of from the host.
+    pub runner: Option<&'a str>,
     /// Directory with the OCI hook that removes the VM directory once the container is gone.
     pub hooks_dir: Option<&'a Path>,
     /// Whether podman removes the container when it ends.
@@ -64,7 +66,8 @@ pub struct ContainerPlan<'a> {
 ///
 /// The container has podman's default capabilities and seccomp profile. What deviates from a plain
 /// `podman run IMAGE` is one of:
-/// - the supervisor and QEMU run from the host's `/usr`, so nothing need be in the image;
+/// - the supervisor and QEMU run from the host's `/usr`, so nothing need be in the image, or from
+///   the image of a runner;
 /// - the image's own configuration (entrypoint, user, volumes, health check, environment, stop
 ///   signal) describes its use as a container and must not leak into the supervisor;
 /// - `label=disable`: SELinux would otherwise forbid reading the host's `/usr`.
@@ -125,13 +128,15 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     if plan.keep_groups {
         args.flag("--group-add=keep-groups");
     }
-    args.pair("--volume", "/usr:/usr:ro");
-    for file in ["/etc/ld.so.cache", "/etc/ld.so.conf.d"] {
-        if Path::new(file).exists() {
-            args.pair("--mount", bind(Path::new(file), Path::new(file), true));
+    if plan.runner.is_none() {
+        args.pair("--volume", "/usr:/usr:ro");
+        for file in ["/etc/ld.so.cache", "/etc/ld.so.conf.d"] {
+            if Path::new(file).exists() {
+                args.pair("--mount", bind(Path::new(file), Path::new(file), true));
+            }
         }
+        args.pair("--mount", bind(plan.exe, Path::new(CONTAINER_EXE), true));
     }
-    args.pair("--mount", bind(plan.exe, Path::new(CONTAINER_EXE), true));
     args.pair(
         "--mount",
         bind(plan.vm_dir, Path::new(CONTAINER_VM_DIR), false),
@@ -147,12 +152,13 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         ),
     );
     add_mounts(&mut args, plan);
+    let image = plan.runner.unwrap_or(&plan.spec.image.id);
     if plan.debug {
         args.pair("--entrypoint", "[\"/usr/bin/bash\"]");
-        args.flag(&plan.spec.image.id);
+        args.flag(image);
     } else {
         args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
-        args.flag(&plan.spec.image.id);
+        args.flag(image);
         args.flag("internal");
         args.flag("supervise");
     }
@@ -555,28 +561,53 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_container_is_plain_but_for_what_a_vm_needs() {
-        let spec = example();
-        let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
-        let args = run_args(&ContainerPlan {
-            spec: &spec,
+    fn plan<'a>(spec: &'a VmSpec, publish: &'a [(PortForward, u16)]) -> ContainerPlan<'a> {
+        ContainerPlan {
+            spec,
             vm_dir: Path::new("/run/bcvk/vms/0123"),
             vm_id: "0123",
             exe: Path::new("/usr/local/bin/bcvk"),
+            runner: None,
             hooks_dir: Some(Path::new("/run/bcvk/vms/0123/hooks")),
             remove: true,
             interactive: false,
             tty: false,
             debug: false,
             snapshot: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1")),
-            labels: &["team=os".parse().expect("label")],
+            labels: &[],
             network: Some("none"),
-            publish: &[(forward, 20_000)],
+            publish,
             kvm: true,
             keep_groups: false,
+        }
+    }
+
+    #[test]
+    fn the_container_is_plain_but_for_what_a_vm_needs() {
+        let spec = example();
+        let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
+        let args = run_args(&ContainerPlan {
+            labels: &["team=os".parse().expect("label")],
+            ..plan(&spec, &[(forward, 20_000)])
         });
         insta::assert_snapshot!(lines(&args));
+    }
+
+    #[test]
+    fn a_container_of_a_runner_has_nothing_of_the_hosts_programs() {
+        let spec = example();
+        let args = run_args(&ContainerPlan {
+            runner: Some("4a11"),
+            ..plan(&spec, &[])
+        });
+        let args = lines(&args);
+        assert!(!args.contains("/usr:"), "{args}");
+        assert!(!args.contains("/usr/local/bin/bcvk"), "{args}");
+        assert!(
+            args.contains("type=image,source=c0ffee,destination=/run/bcvk-image"),
+            "{args}"
+        );
+        assert!(args.ends_with("\n4a11\ninternal\nsupervise"), "{args}");
     }
 
     #[test]

@@ -247,6 +247,22 @@ pub enum SpecError {
         "--publish has no meaning with --network host: the VM has no address of its own there; leave one of them out"
     )]
     PublishOnHostNetwork,
+    /// A name that no Pod can have.
+    #[error(
+        "'{value}' cannot name a Pod: give at most 63 lowercase letters, digits and dashes, with no dash at the ends"
+    )]
+    PodName {
+        /// As given.
+        value: String,
+    },
+    /// A port that a Pod cannot lead into its VM.
+    #[error(
+        "a Pod cannot publish {value}: give POD:GUEST, where POD is a port of the Pod's own from 1024 to 65535 that no other has"
+    )]
+    PodPort {
+        /// As given.
+        value: String,
+    },
     /// A port outside 1–65535.
     #[error("'{port}' in '{value}' is not a port: ports are numbers from 1 to 65535")]
     PublishPort {

@@ -17,6 +17,17 @@ pub enum Fidelity {
     Full,
 }
 
+impl Fidelity {
+    /// As it is given.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Full => "full",
+        }
+    }
+}
+
 impl FromStr for Fidelity {
     type Err = SpecError;
 

@@ -17,6 +17,17 @@ pub enum Initramfs {
     Direct,
 }
 
+impl Initramfs {
+    /// As it is given.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Direct => "direct",
+        }
+    }
+}
+
 impl FromStr for Initramfs {
     type Err = SpecError;
 

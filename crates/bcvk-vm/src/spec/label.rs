@@ -9,6 +9,8 @@ use super::SpecError;
 pub const LABEL: &str = "bcvk.ephemeral";
 /// Label that carries the id of the VM directory.
 pub const LABEL_VM: &str = "bcvk.vm";
+/// Label of images that are runners: the version of the bcvk in it.
+pub const LABEL_RUNNER: &str = "bcvk.runner";
 
 /// A label of the user's, `KEY=VALUE` or `KEY`, as `podman run --label` takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod karg;
 mod label;
 mod memory;
 mod name;
+mod pod;
 mod public;
 mod publish;
 mod share;
@@ -35,9 +36,10 @@ pub use fidelity::Fidelity;
 pub use initramfs::{Initramfs, check_ignition};
 pub use itype::InstanceType;
 pub use karg::Karg;
-pub use label::{LABEL, LABEL_VM, Label};
+pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};
 pub use memory::MemorySize;
 pub use name::VmName;
+pub use pod::{check_pod_name, pod_ports};
 pub use publish::{PortForward, Protocol};
 pub(crate) use share::fits_unit;
 pub use share::{ShareRequest, ShareTarget};
@@ -142,7 +144,7 @@ pub struct VmSpec {
 pub struct ImageIdentity {
     /// What the user wrote, such as `localhost/mybootc`.
     pub reference: String,
-    /// Full image ID (64 hexadecimal digits).
+    /// Full image ID (64 hexadecimal digits); in a Pod, where nobody tells it, empty.
     pub id: String,
 }
 

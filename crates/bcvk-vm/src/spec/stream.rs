@@ -23,6 +23,17 @@ pub enum Stream {
     Journal,
 }
 
+impl Stream {
+    /// As it is given.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Journal => "journal",
+        }
+    }
+}
+
 impl FromStr for Stream {
     type Err = SpecError;
 

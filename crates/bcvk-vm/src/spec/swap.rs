@@ -17,6 +17,12 @@ pub struct SwapSize {
 }
 
 impl SwapSize {
+    /// The size in mebibytes.
+    #[must_use]
+    pub const fn mib(self) -> u32 {
+        self.mib
+    }
+
     /// The size in bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {

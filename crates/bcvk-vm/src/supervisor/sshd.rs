@@ -3,7 +3,7 @@
 //! Readiness is measured on the path that sessions take, so "ready" means that ssh works.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::Event;
 use super::knock::{Knocks, RETRY, SILENCE};
 use crate::missing::if_exists;
+use crate::spec::GuestPort;
 
 /// How long sshd may work on its banner once it has accepted. Giving up on it early would cost a
 /// busy guest another process.
@@ -185,11 +186,25 @@ impl Ports {
         knock: 2223,
     };
 
-    /// Free ports: the usual ones, unless the network is shared with somebody who has them.
-    pub(super) fn free() -> io::Result<Self> {
-        let bind = |port| {
-            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-                .or_else(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+    /// Free ports: the usual ones, unless they are `published` or the network is shared with somebody
+    /// who has them.
+    pub(super) fn free(published: &[GuestPort]) -> io::Result<Self> {
+        let bind = |usual| -> io::Result<TcpListener> {
+            let is_published = |port| published.iter().any(|other| other.container == port);
+            if !is_published(usual)
+                && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, usual))
+            {
+                return Ok(listener);
+            }
+            // Kept until a good one is found: the kernel would give the same one again.
+            let mut unfit = Vec::new();
+            loop {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                if !is_published(listener.local_addr()?.port()) {
+                    return Ok(listener);
+                }
+                unfit.push(listener);
+            }
         };
         let (ssh, knock) = (bind(Self::USUAL.ssh)?, bind(Self::USUAL.knock)?);
         Ok(Self {
@@ -202,9 +217,21 @@ impl Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Protocol;
     use std::io::Write;
-    use std::net::TcpListener;
     use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_published_port_is_left_to_its_guest() {
+        let published = GuestPort {
+            container: Ports::USUAL.ssh,
+            guest: 22,
+            protocol: Protocol::Tcp,
+        };
+        let ports = Ports::free(&[published]).expect("ports");
+        assert_ne!(ports.ssh, Ports::USUAL.ssh);
+        assert_ne!(ports.ssh, ports.knock);
+    }
 
     #[test]
     fn the_first_session_takes_over_the_connection_that_was_greeted() {

@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMat
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Cli, Verb, VmOptions};
+use super::{Cli, GuestOptions, Verb, VmOptions};
 
 /// The one table of `config.toml`: the command whose options it is about.
 const TABLE: &str = "ephemeral";
@@ -143,19 +143,20 @@ impl Defaults {
             ephemeral
                 .mut_subcommand("run", with_defaults)
                 .mut_subcommand("run-ssh", with_defaults)
+                .mut_subcommand("kube", with_defaults)
         });
         let matches = command.try_get_matches_from(args)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         let verb = matches.subcommand().and_then(|(_, m)| m.subcommand());
-        if let (Some(vm), Some((_, matches))) = (cli.vm_options(), verb) {
-            self.settle_size(vm, matches);
+        if let (Some(guest), Some((_, matches))) = (cli.guest_options(), verb) {
+            self.settle_size(guest, matches);
         }
         Ok(cli)
     }
 
     /// An instance type overrides memory and processors, but not those of a higher rank.
-    fn settle_size(&self, vm: &mut VmOptions, matches: &ArgMatches) {
-        let Some(itype) = vm.itype else { return };
+    fn settle_size(&self, guest: &mut GuestOptions, matches: &ArgMatches) {
+        let Some(itype) = guest.itype else { return };
         let rank = |name: &str| match matches.value_source(name) {
             Some(ValueSource::CommandLine) => Rank::CommandLine,
             _ => self.settings.get(name).map_or(Rank::BuiltIn, |s| s.rank),
@@ -165,12 +166,12 @@ impl Defaults {
             return;
         }
         if memory <= own {
-            vm.memory = itype.memory();
+            guest.memory = itype.memory();
         }
         if vcpus <= own {
-            vm.vcpus = Some(itype.vcpus());
+            guest.vcpus = Some(itype.vcpus());
         }
-        vm.itype = None;
+        guest.itype = None;
     }
 
     fn set(&mut self, name: &str, values: Vec<String>, rank: Rank) {
@@ -180,12 +181,13 @@ impl Defaults {
 }
 
 impl Cli {
-    /// The options of the VM that this command line is about to start.
-    pub(crate) fn vm_options(&mut self) -> Option<&mut VmOptions> {
+    /// The options of the VM that this command line is about.
+    pub(crate) fn guest_options(&mut self) -> Option<&mut GuestOptions> {
         match &mut self.command {
             super::Command::Ephemeral(ephemeral) => match &mut ephemeral.verb {
-                Verb::Run(run) => Some(&mut run.vm),
-                Verb::RunSsh(run) => Some(&mut run.vm),
+                Verb::Run(run) => Some(&mut run.vm.guest),
+                Verb::RunSsh(run) => Some(&mut run.vm.guest),
+                Verb::Kube(kube) => Some(&mut kube.guest),
                 _ => None,
             },
             _ => None,
@@ -329,7 +331,13 @@ mod tests {
         let mut cli = defaults
             .try_parse(words.map(OsString::from))
             .expect("a command line");
-        std::mem::replace(cli.vm_options().expect("run"), empty())
+        let super::super::Command::Ephemeral(ephemeral) = &mut cli.command else {
+            panic!("not ephemeral");
+        };
+        let Verb::Run(run) = &mut ephemeral.verb else {
+            panic!("not run");
+        };
+        std::mem::replace(&mut run.vm, empty())
     }
 
     fn empty() -> VmOptions {
@@ -347,16 +355,21 @@ mod tests {
             ("BCVK_VCPUS", ""),
         ];
         let vm = settled(&file, &env, &[]);
-        assert_eq!(vm.memory.mib(), 2048);
-        assert_eq!(vm.vcpus, Some(3), "an empty variable says nothing");
+        assert_eq!(vm.guest.memory.mib(), 2048);
+        assert_eq!(vm.guest.vcpus, Some(3), "an empty variable says nothing");
         assert_eq!(vm.timeout.to_string(), "7s");
-        let kargs: Vec<_> = vm.karg.iter().map(bcvk_vm::spec::Karg::as_str).collect();
+        let kargs: Vec<_> = vm
+            .guest
+            .karg
+            .iter()
+            .map(bcvk_vm::spec::Karg::as_str)
+            .collect();
         assert_eq!(kargs, ["quiet", "a=\"b c\""]);
 
         let vm = settled(&file, &env, &["--memory=512M", "--karg=rw"]);
-        assert_eq!(vm.memory.mib(), 512);
-        assert_eq!(vm.karg.len(), 1, "a list is replaced, not added to");
-        assert_eq!(settled("", &[], &[]).memory.mib(), 4096);
+        assert_eq!(vm.guest.memory.mib(), 512);
+        assert_eq!(vm.guest.karg.len(), 1, "a list is replaced, not added to");
+        assert_eq!(settled("", &[], &[]).guest.memory.mib(), 4096);
     }
 
     #[test]
@@ -370,7 +383,11 @@ mod tests {
         let file = "[ephemeral]\nitype = \"u1.large\"\nmemory = \"1G\"\n";
         let size = |env: &[(&str, &str)], args: &[&str]| {
             let vm = settled(file, env, args);
-            (vm.itype.map(InstanceType::name), vm.memory.mib(), vm.vcpus)
+            (
+                vm.guest.itype.map(InstanceType::name),
+                vm.guest.memory.mib(),
+                vm.guest.vcpus,
+            )
         };
         assert_eq!(size(&[], &[]).0, Some("u1.large"));
         assert_eq!(size(&[], &["--memory=2G"]), (None, 2048, Some(2)));

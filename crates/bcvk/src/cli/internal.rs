@@ -3,13 +3,19 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+use super::GuestOptions;
 
 /// Not for users, and not stable.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Internal {
     /// PID 1 of a VM's container
     Supervise,
+    /// PID 1 of a runner's container that nobody has prepared for its VM, in a Kubernetes Pod
+    Pod(Box<Pod>),
+    /// Whether the VM of this container is ready
+    Ready,
     /// Serve one share on the socket that is standard input
     Virtiofs {
         #[arg(long)]
@@ -35,4 +41,14 @@ pub(crate) enum Internal {
     Agent,
     /// In an initramfs: make the image's root writable and volatile
     PrepareRoot,
+}
+
+/// A VM whose image is mounted already.
+#[derive(Debug, Args)]
+pub(crate) struct Pod {
+    /// Its image, for messages
+    pub(crate) image: String,
+
+    #[command(flatten)]
+    pub(crate) guest: GuestOptions,
 }

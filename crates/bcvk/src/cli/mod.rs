@@ -3,9 +3,11 @@
 
 mod completions;
 mod defaults;
+mod guest;
 mod images;
 mod inspect;
 mod internal;
+mod kube;
 mod logs;
 mod manage;
 mod run;
@@ -17,9 +19,11 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use completions::{Completions, visible};
 pub(crate) use defaults::{Defaults, SettingError};
+pub(crate) use guest::GuestOptions;
 pub(crate) use images::{Images, ImagesList, ImagesVerb};
 pub(crate) use inspect::Inspect;
-pub(crate) use internal::Internal;
+pub(crate) use internal::{Internal, Pod};
+pub(crate) use kube::Kube;
 pub(crate) use logs::Logs;
 pub(crate) use manage::{Ps, Rm, RmAll, SshConfig, Stop};
 pub(crate) use run::{Run, RunSsh, VmOptions};
@@ -78,6 +82,7 @@ pub(crate) enum Verb {
     Logs(Logs),
     Inspect(Inspect),
     Wait(Wait),
+    Kube(Box<Kube>),
     Snapshots(Snapshots),
 }
 

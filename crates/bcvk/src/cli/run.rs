@@ -2,32 +2,18 @@
 
 use std::path::PathBuf;
 
-use bcvk_vm::host::{AccelRequest, PullPolicy};
-use bcvk_vm::spec::{
-    DiskRequest, Fidelity, Initramfs, InstanceType, Karg, Label, LogDir, MemorySize, PortForward,
-    SerialPort, Stream, SwapSize, Timeout, VmName, Warm,
-};
+use bcvk_vm::host::PullPolicy;
+use bcvk_vm::spec::{DiskRequest, Label, LogDir, SerialPort, Stream, Timeout, Warm};
 use clap::Args;
 
-/// What a VM is like: options of `run` and `run-ssh`.
+use super::GuestOptions;
+
+/// Options of `run` and `run-ssh`: what a VM is like, and what of the host's it gets.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "VM")]
 pub(crate) struct VmOptions {
-    /// KubeVirt instance type, u1.nano to u1.8xlarge; overrides --memory and --vcpus
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) itype: Option<InstanceType>,
-
-    /// Memory: 4G, 2048M; a plain number is MiB
-    #[arg(long, value_name = "SIZE", default_value = "4G")]
-    pub(crate) memory: MemorySize,
-
-    /// Number of virtual processors [default: all of the host's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
-    pub(crate) vcpus: Option<u32>,
-
-    /// Name of the VM [default: bcvk- and a random number]
-    #[arg(long)]
-    pub(crate) name: Option<VmName>,
+    #[command(flatten)]
+    pub(crate) guest: GuestOptions,
 
     /// Share a host directory read-write, at /run/virtiofs-mnt-NAME in the VM
     #[arg(long, value_name = "HOST[:NAME]")]
@@ -45,10 +31,6 @@ pub(crate) struct VmOptions {
     #[arg(long, value_name = "FILE[:NAME[:FORMAT]]")]
     pub(crate) mount_disk_file: Vec<DiskRequest>,
 
-    /// Give the VM a swap device
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) add_swap: Option<SwapSize>,
-
     /// Add the systemd units in DIR, or in DIR/system
     #[arg(long, value_name = "DIR")]
     pub(crate) systemd_units: Option<PathBuf>,
@@ -56,23 +38,6 @@ pub(crate) struct VmOptions {
     /// Give the VM a configuration for Ignition
     #[arg(long, value_name = "FILE")]
     pub(crate) ignition: Option<PathBuf>,
-
-    /// Run a command in the VM once its system is up, then power it off
-    #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
-    pub(crate) execute: Vec<String>,
-
-    /// Add a kernel argument
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub(crate) karg: Vec<Karg>,
-
-    /// Set an environment variable for the VM's services and sessions; without a value, pass on
-    /// your own
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
-
-    /// Forward a port of the host into the VM
-    #[arg(short, long, value_name = "[IP:]HOST:GUEST[/tcp|udp]")]
-    pub(crate) publish: Vec<PortForward>,
 
     /// The container's network, as for podman run
     #[arg(long)]
@@ -82,21 +47,9 @@ pub(crate) struct VmOptions {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<Label>,
 
-    /// Make an SSH key for the VM; this is the default
-    #[arg(short = 'K', long, overrides_with = "no_ssh_keygen")]
-    pub(crate) ssh_keygen: bool,
-
-    /// Do not make the VM reachable by SSH
-    #[arg(long)]
-    pub(crate) no_ssh_keygen: bool,
-
     /// Show the VM's console
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     pub(crate) console: bool,
-
-    /// Show the VM's console or its journal
-    #[arg(long, value_name = "STREAM", conflicts_with = "console")]
-    pub(crate) output: Option<Stream>,
 
     /// Keep the VM's journal, console, or both, in a directory
     #[arg(long, value_name = "STREAMS=DIR")]
@@ -106,24 +59,14 @@ pub(crate) struct VmOptions {
     #[arg(long, value_name = "NAME:FILE")]
     pub(crate) virtio_serial_out: Vec<SerialPort>,
 
-    /// How much of the image's boot to repeat: fast, without what only a host that lasts needs, or
-    /// full
-    #[arg(long, default_value = "fast", value_name = "HOW")]
-    pub(crate) fidelity: Fidelity,
-
-    /// What to boot through: the image's own initramfs, or direct, with one that does nothing but
-    /// make the image the root
-    #[arg(long, default_value = "image", value_name = "WHICH")]
-    pub(crate) initramfs: Initramfs,
-
     /// Whether to resume the VM from a snapshot: auto makes one for the next time if there is none,
     /// off boots, require refuses to boot
     #[arg(long, default_value = "off", value_name = "HOW")]
     pub(crate) warm: Warm,
 
-    /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
-    #[arg(long, default_value = "auto", value_name = "WHICH")]
-    pub(crate) accel: AccelRequest,
+    /// Take QEMU and bcvk's part in the container from this image, instead of from the host
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) runner: Option<String>,
 
     /// When to pull the image: never, missing, or always
     #[arg(long, default_value = "missing", value_name = "WHEN")]
@@ -145,7 +88,9 @@ pub(crate) struct VmOptions {
 impl VmOptions {
     /// The stream of the VM's that is to be shown.
     pub(crate) fn shown(&self) -> Option<Stream> {
-        self.console.then_some(Stream::Console).or(self.output)
+        self.console
+            .then_some(Stream::Console)
+            .or(self.guest.output)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cli::{Cli, Defaults, SettingError};
 /// Gives a command line that starts a VM the user's defaults. Others are left as they are: nobody
 /// shall need a right configuration to stop a VM.
 pub(crate) fn apply_defaults(mut cli: Cli) -> Result<Cli, HostError> {
-    if cli.vm_options().is_none() {
+    if cli.guest_options().is_none() {
         return Ok(cli);
     }
     let mut defaults = match config_file() {

@@ -10,11 +10,15 @@ use bcvk_vm::host::{self, HostError, Tool, VmDir, find_tool};
 use bcvk_vm::supervisor::virtiofs::{ServeOptions, serve};
 use bcvk_vm::supervisor::{self, exec_confined};
 
+use super::pod;
 use crate::cli::Internal;
+use crate::ui::Ui;
 
-pub(super) fn run(internal: Internal) -> Result<ExitCode, HostError> {
+pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     match internal {
         Internal::Supervise => Ok(ExitCode::from(supervisor::run())),
+        Internal::Pod(args) => pod::pod(&args, ui),
+        Internal::Ready => Ok(pod::ready()),
         Internal::Virtiofs {
             read_only,
             immutable,

@@ -7,15 +7,18 @@ mod guest;
 mod images;
 mod inspect;
 mod internal;
+mod kube;
 mod logs;
 mod manage;
 mod plan;
+mod pod;
 mod ps;
 mod run;
 mod run_ssh;
 mod snapshots;
 mod ssh;
 mod start;
+mod vm;
 mod wait;
 mod warm;
 
@@ -34,7 +37,7 @@ use crate::ui::Ui;
 /// Runs what the user asked for.
 pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
     let verb = match command {
-        Command::Internal(internal) => return internal::run(internal),
+        Command::Internal(internal) => return internal::run(internal, ui),
         Command::Images(args) => return images::images(&args, ui),
         Command::Completions(args) => return Ok(completions::completions(&args)),
         Command::Ephemeral(ephemeral) => ephemeral.verb,
@@ -51,6 +54,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
         Verb::Logs(args) => logs::logs(&args, ui),
         Verb::Inspect(args) => inspect::inspect(&args, ui),
         Verb::Wait(args) => wait::wait(&args, ui),
+        Verb::Kube(args) => kube::kube(*args, ui),
         Verb::Snapshots(args) => snapshots::snapshots(&args, ui),
     }
 }

@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 
 use bcvk_vm::host::podman::{Podman, check_path};
 use bcvk_vm::host::{
-    HostError, ImageInfo, Launch, ResolvedDisk, Tool, allow_open_files, check_memory,
-    choose_accelerator, find_tool, output_directory, output_file, read_ignition, read_units,
-    resolve_disk,
+    HostError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files, check_memory,
+    find_tool, output_directory, output_file, read_ignition, read_units, resolve_disk,
 };
 use bcvk_vm::spec::{
-    Console, EnvVar, GuestPort, KeptLogs, Lifetime, MemorySize, PortForward, SPEC_VERSION,
-    STORAGE_GUEST_PATH, STORAGE_TAG, SerialPort, Share, ShareRequest, SpecError, SshAccess, Stream,
-    VmName, VmSpec, check_disks, check_ignition, check_serial_ports, check_shares,
+    Console, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH, STORAGE_TAG,
+    SerialPort, Share, ShareRequest, SpecError, Stream, VmSpec, check_disks, check_ignition,
+    check_serial_ports, check_shares,
 };
-use bcvk_vm::ssh::KeyPair;
 
 use super::Context;
+use super::vm::{self, Place};
 use crate::cli::VmOptions;
 use crate::ui::Ui;
 
@@ -43,6 +42,7 @@ pub(super) fn plan(
     ui: &Ui,
 ) -> Result<Launch, HostError> {
     allow_open_files()?;
+    let guest = &options.guest;
     let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
     let shares = shares(options, &cwd, &context.podman)?;
     check_shares(&shares)?;
@@ -51,74 +51,51 @@ pub(super) fn plan(
     let logs = logs(options, &cwd)?;
     let units = options.systemd_units.as_deref().map(read_units);
     let units = units.transpose()?.unwrap_or_default();
-    check_ignition(options.ignition.is_some(), options.initramfs)?;
+    check_ignition(options.ignition.is_some(), guest.initramfs)?;
     let ignition = options.ignition.as_deref().map(read_ignition);
     let ignition = ignition.transpose()?;
     check_output(options, manner)?;
     let publish = published(options)?;
-    let env = environment(&options.env, ui)?;
-    let (vcpus, memory) = size(options);
-    check_memory(memory)?;
+    let env = vm::environment(&guest.env, ui)?;
+    check_memory(vm::memory(guest))?;
     let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
     tell_of_the_image(image, &info, options, ui);
     let disks = disks(options, &cwd, info.bytes)?;
-    let qemu = find_tool(Tool::Qemu(info.arch))?;
-    let accel = choose_accelerator(options.accel, info.arch)?;
-    if let Some(notice) = &accel.notice {
-        ui.notice(notice);
-    }
-    let name = match &options.name {
-        Some(name) => name.clone(),
-        None => random_name()?,
+    let runner = options.runner.as_deref().map(|runner| {
+        Runner::resolve(&context.podman, runner, info.arch, options.pull, ui.quiet())
+    });
+    let runner = runner.transpose()?;
+    let qemu = match &runner {
+        Some(runner) => runner.qemu.clone(),
+        None => find_tool(Tool::Qemu(info.arch))?,
     };
-    let key = if options.no_ssh_keygen {
-        None
-    } else {
-        Some(new_key(&format!("bcvk {name}"))?)
-    };
-    let host_key = new_key(name.as_str())?;
-    let spec = VmSpec {
-        version: SPEC_VERSION,
-        name,
+    let place = Place {
         image: info.identity,
         arch: info.arch,
-        accel: accel.accel,
-        vcpus,
-        memory,
+        accel: vm::accelerator(guest.accel, info.arch, ui)?,
         qemu,
-        kargs: options.karg.clone(),
+    };
+    let ports = publish.iter().map(|(forward, container)| GuestPort {
+        container: *container,
+        guest: forward.guest_port,
+        protocol: forward.protocol,
+    });
+    let (spec, key) = vm::spec(guest, place, env, ports.collect())?;
+    let spec = VmSpec {
         shares,
         host_storage: options.bind_storage_ro,
         disks: disks.iter().map(|resolved| resolved.disk.clone()).collect(),
-        swap: options.add_swap,
         units,
         ignition: ignition.is_some(),
-        execute: options.execute.clone(),
-        ports: publish
-            .iter()
-            .map(|(forward, container)| GuestPort {
-                container: *container,
-                guest: forward.guest_port,
-                protocol: forward.protocol,
-            })
-            .collect(),
-        env,
-        ssh: key.as_ref().map(|key| SshAccess {
-            authorized_key: key.public().to_owned(),
-        }),
-        host_key: host_key.private().to_owned(),
-        fidelity: options.fidelity,
-        initramfs: options.initramfs,
-        snapshot: None,
         lifetime: manner.lifetime,
         console: if manner.interactive {
             Console::Interactive
         } else {
             Console::Log
         },
-        output: options.output.unwrap_or_default(),
         logs,
         serial_ports,
+        ..spec
     };
     let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
     spec.host_paths()
@@ -127,6 +104,7 @@ pub(super) fn plan(
     Ok(Launch {
         spec,
         exe,
+        runner,
         remove: manner.remove,
         interactive: manner.interactive,
         tty: manner.tty,
@@ -158,22 +136,11 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
 }
 
 fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
-    let commands_alone = manner.lifetime == Lifetime::Detached && !options.execute.is_empty();
-    if commands_alone && options.output == Some(Stream::Journal) {
+    let commands_alone = manner.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
+    if commands_alone && options.guest.output == Some(Stream::Journal) {
         return Err(SpecError::JournalOverCommand);
     }
     Ok(())
-}
-
-fn size(options: &VmOptions) -> (u32, MemorySize) {
-    match options.itype {
-        Some(itype) => (itype.vcpus(), itype.memory()),
-        None => (options.vcpus.unwrap_or_else(host_cpus), options.memory),
-    }
-}
-
-fn host_cpus() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
 
 fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, HostError> {
@@ -256,48 +223,19 @@ fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share,
     })
 }
 
-fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
-    let mut env = Vec::new();
-    for word in words {
-        let var = EnvVar::parse(word, |name| env::var(name).ok()).map_err(in_option("--env"))?;
-        env.extend(var);
-    }
-    for var in env.iter().filter(|var| var.value.contains('#')) {
-        ui.notice(&format!(
-            "sessions see {} only up to its '#', which begins a comment in /etc/environment; \
-             services see all of it",
-            var.name
-        ));
-    }
-    Ok(env)
-}
-
-fn in_option(option: &'static str) -> impl FnOnce(SpecError) -> HostError {
+pub(super) fn in_option(option: &'static str) -> impl FnOnce(SpecError) -> HostError {
     move |source| HostError::Option { option, source }
 }
 
 fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> {
-    if !options.publish.is_empty() && options.network.as_deref() == Some("host") {
+    if !options.guest.publish.is_empty() && options.network.as_deref() == Some("host") {
         return Err(SpecError::PublishOnHostNetwork);
     }
     Ok(options
+        .guest
         .publish
         .iter()
         .zip(FIRST_PUBLISHED_PORT..)
         .map(|(forward, port)| (*forward, port))
         .collect())
-}
-
-fn new_key(comment: &str) -> Result<KeyPair, HostError> {
-    KeyPair::generate(comment).map_err(|e| HostError::Io {
-        action: "make SSH keys".to_owned(),
-        source: std::io::Error::other(e),
-    })
-}
-
-fn random_name() -> Result<VmName, HostError> {
-    let mut random = [0_u8; 4];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| HostError::io("get randomness")(e.into()))?;
-    Ok(format!("bcvk-{:08x}", u32::from_be_bytes(random)).parse()?)
 }

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         tty: args.tty,
         remove: args.rm,
         // A command's VM is of no use without the one who waits for its output.
-        lifetime: if args.detach || args.vm.execute.is_empty() {
+        lifetime: if args.detach || args.vm.guest.execute.is_empty() {
             Lifetime::Detached
         } else {
             Lifetime::Cli
@@ -102,7 +102,7 @@ fn attached(
     if at_console {
         watcher.watch_session(started.attach()?);
     }
-    let executes = !args.vm.execute.is_empty();
+    let executes = !args.vm.guest.execute.is_empty();
     let shown = args.vm.shown().filter(|_| !at_console);
     let _log = shown.map(|stream| {
         let log = started.log(stream);
@@ -159,7 +159,7 @@ fn attached(
 }
 
 fn ready_notice(args: &Run, started: &Started) -> String {
-    if args.vm.no_ssh_keygen {
+    if args.vm.guest.no_ssh_keygen {
         "ready; Ctrl-C shuts down".to_owned()
     } else {
         let name = started.name();

@@ -27,10 +27,10 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 const SSH_LOST: i32 = 255;
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
-    if args.vm.no_ssh_keygen {
+    if args.vm.guest.no_ssh_keygen {
         return Err(HostError::SshNeeded);
     }
-    if !args.vm.execute.is_empty() {
+    if !args.vm.guest.execute.is_empty() {
         return Err(HostError::ExecuteOverSsh);
     }
     find_tool(Tool::Ssh)?;

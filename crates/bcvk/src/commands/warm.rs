@@ -17,7 +17,8 @@ pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
     if warm == Warm::Off {
         return Ok(());
     }
-    if let Some(why) = launch.spec.why_only_cold() {
+    let runner = launch.runner.as_ref().map(|_| "--runner is given");
+    if let Some(why) = launch.spec.why_only_cold().or(runner) {
         if warm == Warm::Require {
             return Err(HostError::OnlyCold(why));
         }

@@ -163,24 +163,14 @@ fn code(error: &HostError) -> u8 {
 
 fn hint(error: &HostError) -> Option<String> {
     Some(match error {
+        HostError::ToolMissing(tool @ Tool::Qemu(_)) => format!(
+            "install it: {}; or let --runner bring it along",
+            package(*tool)
+        ),
         HostError::ToolMissing(tool) => format!("install it: {}", package(*tool)),
         HostError::QemuOutsideUsr(_) => {
             "install your distribution's QEMU, and put its directory first in PATH".to_owned()
         }
-        HostError::ImageMissing { reference } if registry(reference) == "localhost" => {
-            build(reference)
-        }
-        HostError::ImageMissing { reference } => {
-            format!("`podman pull {}` gets it", quote(reference))
-        }
-        HostError::ImageName { .. } => "`bcvk images list` shows the names there are".to_owned(),
-        HostError::PullFailed { reference } => match registry(reference) {
-            "localhost" => build(reference),
-            registry => format!(
-                "check the name, or log in: `podman login {}`",
-                quote(registry)
-            ),
-        },
         HostError::SupervisorNotStarted { .. } => {
             "bcvk boots bootc images: whole operating systems, in which /lib64 leads to /usr/lib64"
                 .to_owned()
@@ -258,7 +248,34 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
         HostError::Podman { stderr, .. } => return podman_hint(stderr),
         HostError::Vm(failure) => return vm_hint(failure),
-        other => return file_hint(other),
+        other => return image_hint(other).or_else(|| file_hint(other)),
+    })
+}
+
+/// What to do about an image that is not here, or is not what it was given for.
+fn image_hint(error: &HostError) -> Option<String> {
+    Some(match error {
+        HostError::ImageMissing { reference } if registry(reference) == "localhost" => {
+            build(reference)
+        }
+        HostError::ImageMissing { reference } => {
+            format!("`podman pull {}` gets it", quote(reference))
+        }
+        HostError::ImageName { .. } => "`bcvk images list` shows the names there are".to_owned(),
+        HostError::PullFailed { reference } => match registry(reference) {
+            "localhost" => build(reference),
+            registry => format!(
+                "check the name, or log in: `podman login {}`",
+                quote(registry)
+            ),
+        },
+        HostError::NotARunner { .. } | HostError::RunnerVersion { .. } => {
+            "`make runner` in bcvk's source makes localhost/bcvk-runner of this version".to_owned()
+        }
+        HostError::RunnerArch { wanted, .. } => {
+            format!("make a runner on a machine that is {wanted}: `make runner` in bcvk's source")
+        }
+        _ => return None,
     })
 }
 

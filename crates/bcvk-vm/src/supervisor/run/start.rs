@@ -97,7 +97,7 @@ impl Supervisor {
         let (console, qemu_console) = UnixStream::pair()?;
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
-        let ports = Ports::free()?;
+        let ports = Ports::free(&base.ports)?;
         let disks = self.open_disks()?;
         let streams = Streams::new(self.sender.clone());
         let (carriers, qemu_ports) = self.open_ports(&streams)?;

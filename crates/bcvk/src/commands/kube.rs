@@ -1,0 +1,242 @@
+//! `bcvk ephemeral kube`: a VM as a Kubernetes Pod.
+
+use std::process::ExitCode;
+
+use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
+use bcvk_vm::host::{AccelRequest, HostError};
+use bcvk_vm::spec::{CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, check_pod_name, pod_ports};
+use serde_json::{Value, json};
+
+use super::vm;
+use crate::cli::{GuestOptions, Kube};
+use crate::ui::{self, Ui};
+
+/// Processors of a VM for which nobody says how many: a node may have a hundred.
+const VCPUS: u32 = 2;
+
+/// What a Pod needs beside the guest's memory: QEMU with its translated code, bcvk's processes, and
+/// some of the image's files in the page cache.
+const OVERHEAD_MIB: u32 = 512;
+
+/// The files of a VM that are written before it runs, and its status and console.
+const VM_DIR_SIZE: &str = "64Mi";
+
+/// Capabilities that the container keeps, all of them such that Kubernetes' Pod Security Standard
+/// "baseline" allows: the file server reads every user's files, leaves its groups and goes to the
+/// image for good, and the bounding set shrinks on the way.
+const CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "SETGID", "SETPCAP", "SYS_CHROOT"];
+
+/// Seconds between two looks at whether the VM is ready.
+const PROBE_PERIOD: u32 = 2;
+
+pub(super) fn kube(args: Kube, ui: &Ui) -> Result<ExitCode, HostError> {
+    let manifest = manifest(args, ui)?;
+    let yaml = serde_norway::to_string(&manifest).map_err(|e| HostError::Io {
+        action: "write the Pod as YAML".to_owned(),
+        source: std::io::Error::other(e),
+    })?;
+    ui::print(&yaml);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
+    let env = vm::environment(&args.guest.env, ui)?;
+    let name = match &args.guest.name {
+        Some(name) => name.clone(),
+        None => vm::random_name()?,
+    };
+    check_pod_name(&name)?;
+    let ports = pod_ports(&args.guest.publish)?;
+    let vcpus = vm::vcpus(&args.guest).unwrap_or(VCPUS);
+    let memory = vm::memory(&args.guest);
+    let kvm = args.guest.accel != AccelRequest::Tcg;
+    // Everything that depends on where it is read is settled here.
+    let guest = GuestOptions {
+        itype: None,
+        memory,
+        vcpus: Some(vcpus),
+        name: Some(name.clone()),
+        env: env
+            .into_iter()
+            .map(|var| format!("{}={}", var.name, var.value))
+            .collect(),
+        accel: if kvm {
+            AccelRequest::Kvm
+        } else {
+            AccelRequest::Tcg
+        },
+        ..args.guest
+    };
+    let mut limits = json!({
+        "cpu": vcpus.to_string(),
+        "memory": format!("{}Mi", memory.mib().saturating_add(OVERHEAD_MIB)),
+    });
+    if kvm {
+        limits[&args.kvm_resource] = "1".into();
+    }
+    let mut words = vec!["internal".to_owned(), "pod".to_owned()];
+    words.extend(guest.words());
+    words.extend(["--".to_owned(), args.image.clone()]);
+    let mut container = json!({
+        "name": "vm",
+        "image": args.runner,
+        "command": [CONTAINER_EXE],
+        "args": words,
+        "resources": { "limits": limits },
+        "securityContext": {
+            "runAsUser": 0,
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            // A swap device is a file of the container's.
+            "readOnlyRootFilesystem": guest.add_swap.is_none(),
+            "capabilities": { "drop": ["ALL"], "add": CAPABILITIES },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "readinessProbe": {
+            "exec": { "command": [CONTAINER_EXE, "internal", "ready"] },
+            "periodSeconds": PROBE_PERIOD,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            { "name": "image", "mountPath": CONTAINER_IMAGE, "readOnly": true },
+            { "name": "vm", "mountPath": CONTAINER_VM_DIR },
+        ],
+    });
+    if !ports.is_empty() {
+        container["ports"] = ports
+            .iter()
+            .map(|port| {
+                json!({
+                    "containerPort": port.container,
+                    "protocol": port.protocol.name().to_ascii_uppercase(),
+                })
+            })
+            .collect();
+    }
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": { "app.kubernetes.io/managed-by": "bcvk" },
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": STOP_TIMEOUT_SECONDS,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "containers": [container],
+            "volumes": [
+                { "name": "image", "image": { "reference": args.image } },
+                { "name": "vm", "emptyDir": { "medium": "Memory", "sizeLimit": VM_DIR_SIZE } },
+            ],
+        },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use k8s_openapi::api::core::v1::Pod;
+
+    use super::*;
+    use crate::cli::{Cli, Command, Internal, Verb};
+
+    fn manifest_of(words: &[&str]) -> Result<Value, HostError> {
+        let words = ["bcvk", "ephemeral", "kube"].iter().chain(words);
+        let Command::Ephemeral(ephemeral) = Cli::parse_from(words).command else {
+            panic!("not ephemeral");
+        };
+        let Verb::Kube(args) = ephemeral.verb else {
+            panic!("not kube");
+        };
+        manifest(*args, &Ui::new(true, 0))
+    }
+
+    const EVERYTHING: [&str; 16] = [
+        "--itype=u1.small",
+        "--name=check",
+        "--add-swap=1G",
+        "--execute=systemctl --failed",
+        "--execute=-x",
+        "--karg=a=\"b c\"",
+        "--env=GREETING=hello world",
+        "--publish=8080:80",
+        "--publish=8080:53/udp",
+        "--no-ssh-keygen",
+        "--output=journal",
+        "--fidelity=full",
+        "--initramfs=direct",
+        "--accel=kvm",
+        "--runner=quay.io/me/runner:1",
+        "quay.io/me/mybootc:latest",
+    ];
+
+    /// The types are generated from Kubernetes' own schema. What it does not know would be lost on
+    /// the way through them.
+    #[test]
+    fn kubernetes_knows_every_field() {
+        for words in [&EVERYTHING[..], &["--accel=tcg", "image"]] {
+            let manifest = manifest_of(words).expect("a Pod");
+            let yaml = serde_norway::to_string(&manifest).expect("YAML");
+            let pod: Pod = serde_norway::from_str(&yaml).expect("a Pod");
+            assert_eq!(serde_json::to_value(pod).expect("JSON"), manifest);
+        }
+    }
+
+    #[test]
+    fn the_manifest() {
+        let manifest = manifest_of(&EVERYTHING).expect("a Pod");
+        insta::assert_snapshot!(serde_norway::to_string(&manifest).expect("YAML"));
+    }
+
+    #[test]
+    fn the_guide_shows_it_as_it_is() {
+        let guide = include_str!("../../../../docs/scale-out.md");
+        let words = "--name check --accel kvm --publish 8080:80";
+        assert!(guide.contains(words), "the options beside the manifest");
+        let mut words: Vec<&str> = words.split(' ').collect();
+        words.extend([
+            "--runner=quay.io/me/bcvk-runner:0.1.0",
+            "quay.io/me/mybootc:latest",
+        ]);
+        let manifest = manifest_of(&words).expect("a Pod");
+        let yaml = serde_norway::to_string(&manifest).expect("YAML");
+        assert!(guide.contains(&yaml), "{yaml}");
+    }
+
+    #[test]
+    fn the_runner_understands_what_the_manifest_tells_it() {
+        let manifest = manifest_of(&EVERYTHING).expect("a Pod");
+        let container = &manifest["spec"]["containers"][0];
+        let words = container["args"].as_array().expect("args");
+        let words = words.iter().map(|word| word.as_str().expect("text"));
+        let cli = Cli::parse_from(std::iter::once("bcvk").chain(words));
+        let Command::Internal(Internal::Pod(pod)) = cli.command else {
+            panic!("not a Pod's command");
+        };
+        assert_eq!(pod.image, "quay.io/me/mybootc:latest");
+        assert_eq!(pod.guest.memory.mib(), 2048, "of u1.small");
+        assert_eq!(pod.guest.execute, ["systemctl --failed", "-x"]);
+    }
+
+    #[test]
+    fn kvm_is_asked_for_by_the_clusters_name_for_it() {
+        let limits = |words: &[&str]| {
+            let manifest = manifest_of(words).expect("a Pod");
+            manifest["spec"]["containers"][0]["resources"]["limits"].clone()
+        };
+        assert_eq!(limits(&["image"])["devices.kubevirt.io/kvm"], "1");
+        let own = limits(&["--kvm-resource=example.com/kvm", "image"]);
+        assert_eq!(own["example.com/kvm"], "1");
+        let emulated = limits(&["--accel=tcg", "--memory=1G", "image"]);
+        assert_eq!(emulated, json!({ "cpu": "2", "memory": "1536Mi" }));
+    }
+
+    #[test]
+    fn what_no_pod_can_have_is_refused() {
+        for words in [["--name=a_b", "image"], ["--publish=80:80", "image"]] {
+            assert!(manifest_of(&words).is_err(), "{words:?}");
+        }
+    }
+}

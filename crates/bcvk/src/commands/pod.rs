@@ -1,0 +1,58 @@
+//! In a Pod, where there is neither podman nor a host to prepare anything: the runner's own way from
+//! options to a supervisor.
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use bcvk_vm::host::{HostError, Runner, VmDir, fill_vm_dir};
+use bcvk_vm::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
+use bcvk_vm::status::{Phase, StatusReader};
+use bcvk_vm::supervisor;
+
+use super::vm::{self, Place};
+use crate::cli::Pod;
+use crate::ui::Ui;
+
+/// Makes the VM's directory, and becomes its supervisor. What keeps the VM from running is said on
+/// stderr, where `kubectl logs` looks.
+pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
+    let guest = &args.guest;
+    let arch = env::consts::ARCH.parse::<Arch>()?;
+    let place = Place {
+        image: ImageIdentity {
+            reference: args.image.clone(),
+            id: String::new(),
+        },
+        arch,
+        accel: vm::accelerator(guest.accel, arch, ui)?,
+        qemu: Runner::qemu(arch),
+    };
+    let env = vm::environment(&guest.env, ui)?;
+    let (spec, key) = vm::spec(guest, place, env, pod_ports(&guest.publish)?)?;
+    let dir = VmDir::at(CONTAINER_VM_DIR);
+    let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    fill_vm_dir(&dir, &spec, key.as_ref(), &exe).map_err(|source| HostError::VmDir {
+        dir: dir.path().to_owned(),
+        source,
+    })?;
+    let code = supervisor::run();
+    let failure = StatusReader::new(dir.path())
+        .read()
+        .ok()
+        .flatten()
+        .and_then(|status| status.failure);
+    if let Some(failure) = failure {
+        ui.report(&HostError::Vm(Box::new(failure)));
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Succeeds if the VM of this container is ready: for a Pod's readiness probe.
+pub(super) fn ready() -> ExitCode {
+    let status = StatusReader::new(Path::new(CONTAINER_VM_DIR)).read();
+    match status {
+        Ok(Some(status)) if status.phase == Phase::Ready => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,133 @@
+//! From what a VM is like to its [`VmSpec`], on whatever machine it runs.
+
+use std::env;
+use std::path::PathBuf;
+
+use bcvk_vm::host::{AccelRequest, HostError, choose_accelerator};
+use bcvk_vm::spec::{
+    Accelerator, Arch, Console, EnvVar, GuestPort, ImageIdentity, InstanceType, Lifetime,
+    MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
+};
+use bcvk_vm::ssh::KeyPair;
+
+use super::plan::in_option;
+use crate::cli::GuestOptions;
+use crate::ui::Ui;
+
+/// What the machine has for a VM.
+pub(super) struct Place {
+    pub(super) image: ImageIdentity,
+    pub(super) arch: Arch,
+    pub(super) accel: Accelerator,
+    pub(super) qemu: PathBuf,
+}
+
+/// A VM that `guest` describes, with nothing of the host's, and the key that lets the user in.
+pub(super) fn spec(
+    guest: &GuestOptions,
+    place: Place,
+    env: Vec<EnvVar>,
+    ports: Vec<GuestPort>,
+) -> Result<(VmSpec, Option<KeyPair>), HostError> {
+    let name = match &guest.name {
+        Some(name) => name.clone(),
+        None => random_name()?,
+    };
+    let key = if guest.no_ssh_keygen {
+        None
+    } else {
+        Some(new_key(&format!("bcvk {name}"))?)
+    };
+    let spec = VmSpec {
+        version: SPEC_VERSION,
+        host_key: new_key(name.as_str())?.private().to_owned(),
+        name,
+        image: place.image,
+        arch: place.arch,
+        accel: place.accel,
+        vcpus: vcpus(guest).unwrap_or_else(processors),
+        memory: memory(guest),
+        qemu: place.qemu,
+        kargs: guest.karg.clone(),
+        shares: Vec::new(),
+        host_storage: false,
+        disks: Vec::new(),
+        swap: guest.add_swap,
+        units: Vec::new(),
+        ignition: false,
+        execute: guest.execute.clone(),
+        ports,
+        env,
+        ssh: key.as_ref().map(|key| SshAccess {
+            authorized_key: key.public().to_owned(),
+        }),
+        fidelity: guest.fidelity,
+        initramfs: guest.initramfs,
+        snapshot: None,
+        lifetime: Lifetime::Detached,
+        console: Console::Log,
+        output: guest.output.unwrap_or_default(),
+        logs: None,
+        serial_ports: Vec::new(),
+    };
+    Ok((spec, key))
+}
+
+/// The memory of the VM.
+pub(super) fn memory(guest: &GuestOptions) -> MemorySize {
+    guest.itype.map_or(guest.memory, InstanceType::memory)
+}
+
+/// Its processors, if anybody has said how many.
+pub(super) fn vcpus(guest: &GuestOptions) -> Option<u32> {
+    guest.itype.map_or(guest.vcpus, |itype| Some(itype.vcpus()))
+}
+
+/// The processors that this machine, or this container, may use.
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
+}
+
+/// What runs the guest here; the user is told of what they may have expected otherwise.
+pub(super) fn accelerator(
+    request: AccelRequest,
+    arch: Arch,
+    ui: &Ui,
+) -> Result<Accelerator, HostError> {
+    let choice = choose_accelerator(request, arch)?;
+    if let Some(notice) = &choice.notice {
+        ui.notice(notice);
+    }
+    Ok(choice.accel)
+}
+
+/// The variables that `words` give, where a name alone passes one on.
+pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
+    let mut env = Vec::new();
+    for word in words {
+        let var = EnvVar::parse(word, |name| env::var(name).ok()).map_err(in_option("--env"))?;
+        env.extend(var);
+    }
+    for var in env.iter().filter(|var| var.value.contains('#')) {
+        ui.notice(&format!(
+            "sessions see {} only up to its '#', which begins a comment in /etc/environment; \
+             services see all of it",
+            var.name
+        ));
+    }
+    Ok(env)
+}
+
+fn new_key(comment: &str) -> Result<KeyPair, HostError> {
+    KeyPair::generate(comment).map_err(|e| HostError::Io {
+        action: "make SSH keys".to_owned(),
+        source: std::io::Error::other(e),
+    })
+}
+
+pub(super) fn random_name() -> Result<VmName, HostError> {
+    let mut random = [0_u8; 4];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| HostError::io("get randomness")(e.into()))?;
+    Ok(format!("bcvk-{:08x}", u32::from_be_bytes(random)).parse()?)
+}
