@@ -50,6 +50,10 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     });
     for vm in [&one, &two] {
         checks.check("the clock is right", || expect_clock(vm));
+        checks.check("what made it this VM has nothing more to do", || {
+            let agent = "systemctl is-active bcvk-agent.service; true";
+            assert_eq!(vm.sh(agent), "inactive");
+        });
         checks.check("all is well", || {
             assert_eq!(
                 vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),

@@ -70,7 +70,8 @@ pub(crate) struct Mount {
     pub(crate) read_only: bool,
 }
 
-/// Does what the host says, for as long as the guest runs.
+/// Does what the host says, once: a guest becomes one VM, and never another. The host closes its end
+/// then, and a port like that does not block its reader, who would keep the guest busy.
 ///
 /// # Errors
 /// If the port cannot be used.
@@ -82,18 +83,19 @@ pub fn serve() -> io::Result<()> {
     loop {
         line.clear();
         if words.read_line(&mut line)? == 0 {
-            // Nobody is at the other end at the moment, and a port like that does not block.
+            // Nobody is at the other end yet.
             thread::sleep(PAUSE);
             continue;
         }
-        let answer = match line.trim_end() {
-            HELLO => HERE.to_owned(),
-            text => match obey(text) {
-                Ok(()) => DONE.to_owned(),
-                Err(what) => format!("{FAILED}{what}"),
-            },
-        };
-        writeln!(&port, "{answer}")?;
+        match line.trim_end() {
+            HELLO => writeln!(&port, "{HERE}")?,
+            text => {
+                return match obey(text) {
+                    Ok(()) => writeln!(&port, "{DONE}"),
+                    Err(what) => writeln!(&port, "{FAILED}{what}"),
+                };
+            }
+        }
     }
 }
 
