@@ -20,8 +20,14 @@ impl FakeTools {
     /// Only a shell and what scripts need.
     #[must_use]
     pub fn new(sandbox: &Sandbox) -> Self {
+        Self::named(sandbox, "fake-tools")
+    }
+
+    /// The same, for one of several machines.
+    #[must_use]
+    pub fn named(sandbox: &Sandbox, name: &str) -> Self {
         let tools = Self {
-            dir: sandbox.make_dir("fake-tools"),
+            dir: sandbox.make_dir(name),
         };
         for name in ["sh", "cat"] {
             tools.link(name);
@@ -33,6 +39,12 @@ impl FakeTools {
     #[must_use]
     pub fn in_front(sandbox: &Sandbox) -> Self {
         Self { dir: sandbox.bin() }
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
     }
 
     /// Adds a program of the host's.

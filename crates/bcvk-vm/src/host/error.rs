@@ -20,6 +20,10 @@ pub enum HostError {
     ToolMissing(Tool),
     #[error("QEMU at {} cannot be used: only the host's /usr is visible to the VM's container", .0.display())]
     QemuOutsideUsr(PathBuf),
+    #[error("{} is a directory of its own here, and no link into /usr", .0.display())]
+    UsrNotMerged(PathBuf),
+    #[error("{user} has too few subordinate IDs in {file} for rootless containers")]
+    FewSubIds { user: String, file: &'static str },
     #[error("image {reference} does not exist here")]
     ImageMissing { reference: String },
     #[error("{reference:?} cannot name an image")]
@@ -209,6 +213,8 @@ pub enum Operation {
     InspectImage,
     /// `podman run`
     Start,
+    /// `podman run` of a container that does nothing
+    Try,
     /// `podman ps`
     List,
     /// `podman images`
@@ -226,6 +232,7 @@ impl std::fmt::Display for Operation {
         f.write_str(match self {
             Self::InspectImage => "look at the image",
             Self::Start => "start the VM's container",
+            Self::Try => "start a container",
             Self::List => "list containers",
             Self::ListImages => "list images",
             Self::FindStorage => "say where its storage is",

@@ -25,8 +25,7 @@ struct Bound {
 /// # Errors
 /// [`HostError::MemoryTooLarge`], with the numbers of the narrowest bound.
 pub fn check_memory(asked: MemorySize) -> Result<(), HostError> {
-    let bounds = bounds(Path::new("/proc"), Path::new("/sys/fs/cgroup"));
-    match bounds.into_iter().min_by_key(|bound| bound.available) {
+    match narrowest() {
         Some(bound) if asked.bytes() > bound.available => Err(HostError::MemoryTooLarge {
             asked,
             whose: bound.whose,
@@ -35,6 +34,17 @@ pub fn check_memory(asked: MemorySize) -> Result<(), HostError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// The memory that a VM can have here; `None` where nothing says.
+#[must_use]
+pub fn available_memory() -> Option<MemorySize> {
+    narrowest().map(|bound| size(bound.available))
+}
+
+fn narrowest() -> Option<Bound> {
+    let bounds = bounds(Path::new("/proc"), Path::new("/sys/fs/cgroup"));
+    bounds.into_iter().min_by_key(|bound| bound.available)
 }
 
 fn size(bytes: u64) -> MemorySize {

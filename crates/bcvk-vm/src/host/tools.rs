@@ -1,9 +1,11 @@
 //! Programs of the host.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::host::HostError;
 use crate::spec::Arch;
@@ -31,6 +33,53 @@ impl Tool {
             Self::Qemu(arch) => arch.qemu_binary(),
             Self::QemuImg => "qemu-img",
         }
+    }
+}
+
+/// A program's version, as far as it is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The number before the first dot.
+    pub major: u32,
+    /// The number after it.
+    pub minor: u32,
+}
+
+impl Version {
+    /// Asks `program`, which is `tool`. `None` if it does not say, or not in a way that is known.
+    #[must_use]
+    pub fn of(tool: Tool, program: &Path) -> Option<Self> {
+        let flag = match tool {
+            Tool::Ssh => "-V",
+            _ => "--version",
+        };
+        let output = Command::new(program)
+            .arg(flag)
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        // OpenSSH says it on stderr.
+        let said = [output.stdout, output.stderr].concat();
+        Self::find(&String::from_utf8_lossy(&said))
+    }
+
+    /// The first number with a dot and another number: `podman version 4.3.1`,
+    /// `OpenSSH_9.2p1 Debian-2`.
+    fn find(text: &str) -> Option<Self> {
+        text.split(|c: char| !c.is_ascii_digit() && c != '.')
+            .find_map(|word| {
+                let mut numbers = word.split('.');
+                Some(Self {
+                    major: numbers.next()?.parse().ok()?,
+                    minor: numbers.next()?.parse().ok()?,
+                })
+            })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 
@@ -62,5 +111,29 @@ pub fn find_tool(tool: Tool) -> Result<PathBuf, HostError> {
         Ok(real)
     } else {
         Err(HostError::QemuOutsideUsr(real))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_say_their_versions_in_their_own_ways() {
+        for (text, version) in [
+            ("podman version 4.3.1\n", "4.3"),
+            (
+                "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\n",
+                "10.0",
+            ),
+            ("OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL 3.0.17\n", "9.2"),
+            ("qemu-img version 8.2.0\n", "8.2"),
+        ] {
+            let found = Version::find(text).map(|version| version.to_string());
+            assert_eq!(found.as_deref(), Some(version), "{text}");
+        }
+        assert_eq!(Version::find("command not found"), None);
+        let of = |major, minor| Version { major, minor };
+        assert!(of(4, 3) < of(4, 10) && of(4, 10) < of(10, 0));
     }
 }

@@ -3,6 +3,7 @@
 
 mod completions;
 mod defaults;
+mod doctor;
 mod guest;
 mod images;
 mod inspect;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use completions::{Completions, visible};
 pub(crate) use defaults::{Defaults, SettingError};
+pub(crate) use doctor::Doctor;
 pub(crate) use guest::GuestOptions;
 pub(crate) use images::{Images, ImagesList, ImagesVerb};
 pub(crate) use inspect::Inspect;
@@ -54,6 +56,7 @@ pub(crate) enum Command {
     Ephemeral(Ephemeral),
     /// Images that can boot
     Images(Images),
+    Doctor(Doctor),
     Completions(Completions),
     /// What bcvk runs of itself: in containers and for ssh
     #[command(hide = true, subcommand)]

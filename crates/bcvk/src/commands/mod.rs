@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod doctor;
 mod find;
 mod guest;
 mod images;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
     let verb = match command {
         Command::Internal(internal) => return internal::run(internal, ui),
         Command::Images(args) => return images::images(&args, ui),
+        Command::Doctor(args) => return doctor::doctor(&args, ui),
         Command::Completions(args) => return Ok(completions::completions(&args)),
         Command::Ephemeral(ephemeral) => ephemeral.verb,
     };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use bcvk_vm::host::{HostError, Tool};
+use bcvk_vm::host::{HostError, Operation, Tool};
 use bcvk_vm::shell::quote;
 use bcvk_vm::spec::{Arch, MemorySize};
 use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
@@ -23,11 +23,13 @@ mod code {
 /// An error ready to be read.
 #[derive(Debug)]
 pub(super) struct Report {
-    message: String,
-    causes: Vec<String>,
+    pub(super) message: String,
+    pub(super) causes: Vec<String>,
     /// Headings with lines under them: failed units, the console.
     details: Vec<(&'static str, Vec<String>)>,
-    hint: Option<String>,
+    pub(super) hint: Option<String>,
+    /// Whether `bcvk doctor` would have found it.
+    foreseeable: bool,
     pub(super) code: u8,
 }
 
@@ -39,6 +41,7 @@ impl Report {
             causes: causes(error),
             details: details(error),
             hint: hint(error).as_deref().map(printable),
+            foreseeable: is_foreseeable(error),
             code: code(error),
         }
     }
@@ -58,6 +61,12 @@ impl fmt::Display for Report {
         }
         if let Some(hint) = &self.hint {
             writeln!(f, "  hint: {hint}")?;
+        }
+        if self.foreseeable {
+            writeln!(
+                f,
+                "  hint: `bcvk doctor` checks everything that a VM needs here"
+            )?;
         }
         Ok(())
     }
@@ -92,6 +101,20 @@ fn causes(error: &HostError) -> Vec<String> {
         .map(|text| printable(text))
         .filter(|text| !text.is_empty())
         .collect()
+}
+
+fn is_foreseeable(error: &HostError) -> bool {
+    match error {
+        HostError::ToolMissing(_)
+        | HostError::QemuOutsideUsr(_)
+        | HostError::FewOpenFiles { .. }
+        | HostError::NoKvm { .. }
+        | HostError::VmDir { .. } => true,
+        HostError::Podman { action, stderr } => {
+            *action == Operation::Start && podman_hint(stderr).is_none()
+        }
+        _ => false,
+    }
 }
 
 fn details(error: &HostError) -> Vec<(&'static str, Vec<String>)> {
@@ -182,6 +205,12 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::FewOpenFiles { needed, .. } => format!(
             "`ulimit -Hn` shows the limit; root raises it with `prlimit --nofile={needed} --pid $$`, \
              or for good in /etc/security/limits.conf"
+        ),
+        HostError::UsrNotMerged(_) => format!("merge it: {}", install("usrmerge", "filesystem")),
+        HostError::FewSubIds { user, .. } => format!(
+            "root adds some with `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 \
+             {}`; then `podman system migrate`",
+            quote(user)
         ),
         HostError::MemoryTooLarge { available, .. } => memory_that_fits(*available),
         HostError::ShareSource { path, .. } => {
@@ -293,10 +322,41 @@ fn podman_hint(stderr: &str) -> Option<String> {
     } else if says("no space left on device") {
         "`podman system df` shows what fills its storage, `podman image prune` removes images that \
          have no name any more"
+    } else if says("hybrid mode") {
+        "crun does not work with this machine's control groups, but runc does: install it, and put \
+         `runtime = \"runc\"` under [engine] in /etc/containers/containers.conf"
     } else {
-        return None;
+        return missing_helper(stderr).map(|package| format!("install it: {package}"));
     };
     Some(hint.to_owned())
+}
+
+/// The package of the program that podman, or what works for it, says it has not found.
+fn missing_helper(stderr: &str) -> Option<String> {
+    let is_missing = |program: &str| {
+        [
+            format!("exec: \"{program}\": executable file not found"),
+            format!("could not find {program}"),
+            format!("could not find \"{program}\""),
+            format!("could not find a working {program} binary"),
+            format!("OCI runtime \"{program}\" not found"),
+        ]
+        .iter()
+        .any(|words| stderr.contains(words))
+    };
+    [
+        ("newuidmap", "uidmap", "shadow-utils"),
+        ("newgidmap", "uidmap", "shadow-utils"),
+        ("slirp4netns", "slirp4netns", "slirp4netns"),
+        ("pasta", "passt", "passt"),
+        ("netavark", "netavark", "netavark"),
+        ("conmon", "conmon", "conmon"),
+        ("crun", "crun", "crun"),
+        ("runc", "runc", "runc"),
+    ]
+    .iter()
+    .find(|(program, ..)| is_missing(program))
+    .map(|(_, debian, fedora)| install(debian, fedora))
 }
 
 /// What to do about a file of the user's that cannot be what it was given for.
@@ -406,6 +466,29 @@ fn registry(reference: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_helper_that_podman_lacks_is_told_from_what_it_could_not_do() {
+        for (stderr, package) in [
+            (
+                r#"Error: could not find slirp4netns, the network namespace can't be configured: exec: "slirp4netns": executable file not found in $PATH"#,
+                "slirp4netns",
+            ),
+            (
+                r#"Error: default OCI runtime "crun" not found: invalid argument"#,
+                "crun",
+            ),
+            (
+                r#"Error: command required for rootless mode with multiple IDs: exec: "newuidmap": executable file not found in $PATH"#,
+                "install uidmap",
+            ),
+        ] {
+            let hint = podman_hint(stderr).expect(stderr);
+            assert!(hint.contains(package) || hint.contains("dnf"), "{hint}");
+        }
+        let other = "Error: runc: runc create failed: mounting \"/srv\": no such file or directory";
+        assert_eq!(podman_hint(other), None);
+    }
 
     #[test]
     fn a_hint_can_be_copied_into_a_shell() {

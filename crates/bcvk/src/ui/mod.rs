@@ -1,6 +1,7 @@
 //! What the user sees: results on stdout, everything else on stderr.
 
 mod errors;
+mod findings;
 mod guest;
 mod progress;
 
@@ -17,6 +18,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 pub(crate) use errors::interrupted;
+pub(crate) use findings::{Finding, Severity};
 pub(crate) use guest::GuestOutput;
 pub(crate) use progress::Progress;
 
@@ -64,6 +66,12 @@ impl Ui {
             .map_err(|e| HostError::io("print JSON")(e.into()))?;
         print(&format!("{}\n", harmless(&text)));
         Ok(())
+    }
+
+    /// What was found of the host.
+    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
+    pub(crate) fn findings(&self, findings: &[Finding]) {
+        print(&findings::text(findings));
     }
 
     /// Something worth knowing that is not what was asked for.
