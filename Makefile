@@ -9,7 +9,7 @@ bcvk := target/release/bcvk
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture torture-short crowd cycles bench fuzz lint supply-chain runner install clean
+.PHONY: help setup build images demo test torture torture-short crowd cycles bench bench-scale fuzz lint supply-chain runner install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ supply-chain: ## licences and advisories of dependencies, oldest Rust, reproduci
 # BASE=… puts it on another Debian-like image.
 runner: build ## build the image with bcvk and QEMU: docs/scale-out.md
 	@runner/build.sh $(bcvk) "" $(if $(BASE),BASE=$(BASE))
+
+bench-scale: ## measure what each further VM costs (20 minutes)
+	cargo run --release -p xtask -- bench-scale
 
 install: build ## install to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $(bcvk) $(DESTDIR)$(PREFIX)/bin/bcvk

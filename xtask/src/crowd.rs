@@ -1,10 +1,8 @@
 //! `cargo xtask crowd`: many VMs of one image started at once.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,7 +10,8 @@ use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
 use crate::bench::say;
 use crate::error::{Error, Result};
-use crate::process::{Running, run, scratch, text, writer};
+use crate::process::run;
+use crate::together::{Member, all, outputs};
 use crate::vms::{self, Vms};
 
 /// How long all together may take from `podman run` to QEMU.
@@ -23,9 +22,6 @@ const ANSWER: Duration = Duration::from_secs(300);
 
 /// How long the end of all may take.
 const END: Duration = Duration::from_secs(300);
-
-/// How often the children are looked at.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// How many, and with what.
 #[derive(Debug, Args)]
@@ -40,16 +36,6 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     vms: vms::Options,
-}
-
-/// A command for one of the VMs.
-struct Member {
-    name: String,
-    running: Running,
-    stdout: File,
-    stderr: File,
-    /// Its stdout, or the reason why there is none, and after which time.
-    outcome: Option<(std::result::Result<String, String>, Duration)>,
 }
 
 /// Starts them, waits for them, compares them, ends them.
@@ -84,82 +70,6 @@ pub(crate) fn crowd(options: &Options) -> Result<()> {
     run(remove.args(vms.containers()?), END)?.success("remove the VMs")?;
     vms.await_nothing_left()?;
     complain(&starts, &waits)
-}
-
-/// Runs a command for each name, all at once. What is still running at the limit is an error.
-fn all(
-    names: &[String],
-    command: impl Fn(&str) -> Command,
-    started: Instant,
-    limit: Duration,
-) -> Result<Vec<Member>> {
-    let mut members = names
-        .iter()
-        .map(|name| Member::start(name, command(name)))
-        .collect::<Result<Vec<_>>>()?;
-    while members.iter().any(|member| member.outcome.is_none()) {
-        crate::interrupt::check()?;
-        if started.elapsed() > limit {
-            return Err(Error::other(format!(
-                "not done after {} s",
-                limit.as_secs()
-            )));
-        }
-        for member in &mut members {
-            member.look(started)?;
-        }
-    }
-    Ok(members)
-}
-
-impl Member {
-    fn start(name: &str, mut command: Command) -> Result<Self> {
-        let (stdout, stderr) = (scratch()?, scratch()?);
-        command
-            .stdin(std::process::Stdio::null())
-            .stdout(writer(&stdout)?)
-            .stderr(writer(&stderr)?);
-        Ok(Self {
-            name: name.to_owned(),
-            running: Running::start(&mut command)?,
-            stdout,
-            stderr,
-            outcome: None,
-        })
-    }
-
-    fn look(&mut self, started: Instant) -> Result<()> {
-        if self.outcome.is_some() {
-            return Ok(());
-        }
-        if let Some(status) = self.running.poll(LOOK)? {
-            let result = if status.success() {
-                Ok(text(&self.stdout).trim().to_owned())
-            } else {
-                Err(format!("{status}: {}", text(&self.stderr).trim()))
-            };
-            self.outcome = Some((result, started.elapsed()));
-        }
-        Ok(())
-    }
-
-    fn output(&self) -> Option<&str> {
-        let (result, _) = self.outcome.as_ref()?;
-        result.as_ref().ok().map(String::as_str)
-    }
-
-    fn reason(&self) -> Option<&str> {
-        let (result, _) = self.outcome.as_ref()?;
-        result.as_ref().err().map(String::as_str)
-    }
-}
-
-/// Names and outputs of those that succeeded.
-fn outputs(members: &[Member]) -> Vec<(&str, &str)> {
-    members
-        .iter()
-        .filter_map(|member| Some((member.name.as_str(), member.output()?)))
-        .collect()
 }
 
 /// Each VM has an ID, a directory and a socket of its own.

@@ -7,6 +7,8 @@ mod cycles;
 mod error;
 mod interrupt;
 mod process;
+mod scale;
+mod together;
 mod torture;
 mod vms;
 
@@ -26,6 +28,8 @@ struct Cli {
 enum Task {
     /// Measure bcvk beside the same VM started by hand (docs/performance.md)
     Bench(bench::Options),
+    /// Measure what each further VM costs (docs/performance.md)
+    BenchScale(scale::Options),
     /// Kill and stop every part of a VM at every moment (docs/reliability.md)
     Torture(torture::Options),
     /// Start many VMs at once (docs/reliability.md)
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = interrupt::install().and_then(|()| match &cli.task {
         Task::Bench(options) => bench::run(options),
+        Task::BenchScale(options) => scale::run(options),
         Task::Torture(options) => torture::run(options),
         Task::Crowd(options) => crowd::crowd(options),
         Task::Cycles(options) => cycles::cycles(options),

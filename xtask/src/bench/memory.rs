@@ -99,7 +99,7 @@ pub(super) fn peak(pid: u32) -> Option<u64> {
 }
 
 /// Children of all threads of a process.
-pub(super) fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
     };
@@ -146,7 +146,7 @@ fn parse(rollup: &str, status: &str) -> Footprint {
 }
 
 /// Lines `Name:   123 kB`, in bytes.
-fn fields(text: &str) -> BTreeMap<&str, u64> {
+pub(crate) fn fields(text: &str) -> BTreeMap<&str, u64> {
     text.lines()
         .filter_map(|line| {
             let (name, value) = line.split_once(':')?;

@@ -28,6 +28,8 @@ use crate::error::Result;
 use bed::Bed;
 use metrics::Samples;
 
+pub(crate) use memory::{children, fields};
+
 /// What to measure, and how often.
 #[derive(Debug, Args)]
 pub(crate) struct Options {

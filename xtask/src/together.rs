@@ -1,0 +1,97 @@
+//! One command for each of several VMs, all at once.
+
+use std::fs::File;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::process::{Running, scratch, text, writer};
+
+/// How often the children are looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A command for one of the VMs.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    running: Running,
+    stdout: File,
+    stderr: File,
+    /// Its stdout, or the reason why there is none, and after which time.
+    pub(crate) outcome: Option<(std::result::Result<String, String>, Duration)>,
+}
+
+/// Runs a command for each name, all at once. What is still running at the limit is an error.
+pub(crate) fn all(
+    names: &[String],
+    command: impl Fn(&str) -> Command,
+    started: Instant,
+    limit: Duration,
+) -> Result<Vec<Member>> {
+    let mut members = names
+        .iter()
+        .map(|name| Member::start(name, command(name)))
+        .collect::<Result<Vec<_>>>()?;
+    while members.iter().any(|member| member.outcome.is_none()) {
+        crate::interrupt::check()?;
+        if started.elapsed() > limit {
+            return Err(Error::other(format!(
+                "not done after {} s",
+                limit.as_secs()
+            )));
+        }
+        for member in &mut members {
+            member.look(started)?;
+        }
+    }
+    Ok(members)
+}
+
+impl Member {
+    fn start(name: &str, mut command: Command) -> Result<Self> {
+        let (stdout, stderr) = (scratch()?, scratch()?);
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(writer(&stdout)?)
+            .stderr(writer(&stderr)?);
+        Ok(Self {
+            name: name.to_owned(),
+            running: Running::start(&mut command)?,
+            stdout,
+            stderr,
+            outcome: None,
+        })
+    }
+
+    fn look(&mut self, started: Instant) -> Result<()> {
+        if self.outcome.is_some() {
+            return Ok(());
+        }
+        if let Some(status) = self.running.poll(LOOK)? {
+            let result = if status.success() {
+                Ok(text(&self.stdout).trim().to_owned())
+            } else {
+                Err(format!("{status}: {}", text(&self.stderr).trim()))
+            };
+            self.outcome = Some((result, started.elapsed()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn output(&self) -> Option<&str> {
+        let (result, _) = self.outcome.as_ref()?;
+        result.as_ref().ok().map(String::as_str)
+    }
+
+    pub(crate) fn reason(&self) -> Option<&str> {
+        let (result, _) = self.outcome.as_ref()?;
+        result.as_ref().err().map(String::as_str)
+    }
+}
+
+/// Names and outputs of those that succeeded.
+pub(crate) fn outputs(members: &[Member]) -> Vec<(&str, &str)> {
+    members
+        .iter()
+        .filter_map(|member| Some((member.name.as_str(), member.output()?)))
+        .collect()
+}
