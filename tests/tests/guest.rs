@@ -107,7 +107,9 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
 fn a_bookworm_guest_boots_too() {
     let sandbox = Sandbox::new();
     // Two processors and 4 GiB.
-    let options = ["--rm", "--itype=u1.2xmedium", "--fidelity=full"];
+    let machine_id = "0123456789abcdef0123456789abcdef";
+    let asked = format!("--machine-id={machine_id}");
+    let options = ["--rm", "--itype=u1.2xmedium", "--fidelity=full", &asked];
     let vm = sandbox.boot("vm", &options, images::bookworm());
     let mut checks = Checks::new();
     checks.check("systemd's version", || {
@@ -117,6 +119,9 @@ fn a_bookworm_guest_boots_too() {
     checks.check("--fidelity full: nothing is masked", || {
         vm.sh("systemctl is-active systemd-random-seed.service");
         vm.sh("test ! -e /run/systemd/system-generators");
+    });
+    checks.check("--machine-id", || {
+        assert_eq!(vm.sh("cat /etc/machine-id"), machine_id);
     });
     checks.check("--itype", || {
         assert_eq!(vm.sh("nproc"), "2");

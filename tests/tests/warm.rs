@@ -26,7 +26,8 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     let mut checks = Checks::new();
     let options = ["--rm", "--warm=require"];
     let one = sandbox.boot("one", &options, images::trixie());
-    let two = sandbox.boot("two", &options, images::trixie());
+    let of_its_own = ["--rm", "--warm=require", "--machine-id=new"];
+    let two = sandbox.boot("two", &of_its_own, images::trixie());
     checks.check("names, keys and randomness are their own", || {
         for script in [
             "hostname",
@@ -43,6 +44,14 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
             one.sh("dmesg")
                 .contains("crng reseeded due to virtual machine fork")
         );
+    });
+    checks.check("a machine ID of its own, with the journal so far", || {
+        let id = "cat /etc/machine-id";
+        assert_ne!(one.sh(id), two.sh(id));
+        let journal = two.sh("journalctl --boot --unit=ssh.service --output=cat");
+        assert!(journal.contains("listening on"), "{journal}");
+        two.sh("logger -t mine of this machine && journalctl --sync");
+        assert_eq!(two.sh("journalctl -t mine --output=cat"), "of this machine");
     });
     checks.check("nobody sees what another wrote", || {
         one.sh("test ! -e /etc/first && touch /etc/one");

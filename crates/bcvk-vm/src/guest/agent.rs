@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::early::port_file;
 use super::port;
+use crate::missing::if_exists;
+use crate::spec::MachineId;
 
 /// What the host says first, to hear whether anybody is there.
 pub(crate) const HELLO: &str = "hello";
@@ -43,6 +45,8 @@ pub(crate) struct Personal {
     pub(crate) clock: u64,
     /// Its name, if it is to have that of the VM.
     pub(crate) hostname: Option<String>,
+    /// Its machine ID, if it is to have another than it was saved with.
+    pub(crate) machine_id: Option<MachineId>,
     /// What it finds in its files.
     pub(crate) files: Vec<PersonalFile>,
     /// The shares that it mounts.
@@ -107,6 +111,11 @@ fn obey(text: &str) -> Result<(), String> {
         rustix::system::sethostname(name.as_bytes())
             .map_err(|e| format!("cannot set the host name: {e}"))?;
     }
+    if let Some(id) = &personal.machine_id {
+        set_machine_id(Path::new("/"), id)
+            .map_err(|e| format!("cannot set the machine ID: {e}"))?;
+        restart_journal().map_err(|e| format!("cannot restart the journal: {e}"))?;
+    }
     for file in &personal.files {
         write(file).map_err(|e| format!("cannot write {}: {e}", file.path.display()))?;
     }
@@ -130,6 +139,27 @@ fn set_clock(nanoseconds: u64) -> io::Result<()> {
     let time = Duration::from_nanos(nanoseconds);
     let time = Timespec::try_from(time).map_err(io::Error::other)?;
     Ok(clock_settime(ClockId::Realtime, time)?)
+}
+
+/// Readers of the journal look for it under the machine's ID, so what has been written so far moves
+/// along.
+fn set_machine_id(root: &Path, id: &MachineId) -> io::Result<()> {
+    let path = root.join("etc/machine-id");
+    let old = fs::read_to_string(&path)?;
+    for journals in ["run/log/journal", "var/log/journal"] {
+        let journals = root.join(journals);
+        let _ = if_exists(fs::rename(
+            journals.join(old.trim_end()),
+            journals.join(id.as_str()),
+        ))?;
+    }
+    // It may be a mount of its own, which cannot be replaced.
+    fs::write(path, format!("{id}\n"))
+}
+
+/// journald writes where it has once begun. What it is sent meanwhile, the kernel keeps.
+fn restart_journal() -> io::Result<()> {
+    systemctl(&["restart", "systemd-journald.service"])
 }
 
 fn write(file: &PersonalFile) -> io::Result<()> {
@@ -192,13 +222,15 @@ fn until(deadline: Instant, mut so: impl FnMut() -> io::Result<bool>) -> io::Res
 }
 
 fn start(unit: &str) -> io::Result<()> {
-    let started = Command::new("systemctl")
-        .args(["start", "--no-block", unit])
-        .output()?;
-    if started.status.success() {
+    systemctl(&["start", "--no-block", unit])
+}
+
+fn systemctl(args: &[&str]) -> io::Result<()> {
+    let done = Command::new("systemctl").args(args).output()?;
+    if done.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&started.stderr).replace('\n', " ");
+    let said = String::from_utf8_lossy(&done.stderr).replace('\n', " ");
     Err(io::Error::other(said))
 }
 
@@ -220,6 +252,21 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("text"), "key");
         let mode = fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_journal_goes_with_the_machine_id() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("etc")).expect("made");
+        fs::create_dir_all(at("run/log/journal/old")).expect("made");
+        fs::write(at("run/log/journal/old/system.journal"), "entries").expect("written");
+        fs::write(at("etc/machine-id"), "old\n").expect("written");
+        let id = MachineId::random([7; 16]);
+        set_machine_id(root.path(), &id).expect("set");
+        let text = fs::read_to_string(at("etc/machine-id")).expect("text");
+        assert_eq!(text, format!("{id}\n"));
+        assert!(at(&format!("run/log/journal/{id}/system.journal")).exists());
     }
 
     #[test]

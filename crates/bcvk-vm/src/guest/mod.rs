@@ -402,6 +402,7 @@ pub(crate) fn personal(spec: &VmSpec, named: bool, clock: u64) -> Personal {
     Personal {
         clock,
         hostname: named.then(|| hostname(spec.name.as_str())),
+        machine_id: spec.machine_id.clone(),
         files,
         mounts: spec
             .shares

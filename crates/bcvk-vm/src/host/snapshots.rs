@@ -80,6 +80,7 @@ impl SnapshotKey {
             vcpus,
             memory,
             qemu,
+            machine_id: _,
             kargs,
             shares: _,
             host_storage: _,

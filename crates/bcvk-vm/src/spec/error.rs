@@ -188,6 +188,11 @@ pub enum SpecError {
     /// Not an [`Initramfs`](super::Initramfs).
     #[error("'{0}' is not an initramfs: known are image and direct")]
     Initramfs(String),
+    /// Not a [`MachineIdRequest`](super::MachineIdRequest).
+    #[error(
+        "'{0}' is not a machine ID: known are new and 32 hexadecimal digits, not all of them 0"
+    )]
+    MachineId(String),
     /// A configuration that nothing would read.
     #[error(
         "--ignition has no place with --initramfs direct: Ignition runs in the image's own initramfs; leave one of the two out"

@@ -12,6 +12,7 @@ mod initramfs;
 mod itype;
 mod karg;
 mod label;
+mod machine_id;
 mod memory;
 mod name;
 mod pod;
@@ -37,6 +38,7 @@ pub use initramfs::{Initramfs, check_ignition};
 pub use itype::InstanceType;
 pub use karg::Karg;
 pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};
+pub use machine_id::{MachineId, MachineIdRequest};
 pub use memory::MemorySize;
 pub use name::VmName;
 pub use pod::{check_pod_name, pod_ports};
@@ -95,6 +97,8 @@ pub struct VmSpec {
     pub memory: MemorySize,
     /// Absolute path of QEMU's system emulator, on the host and therefore in the container.
     pub qemu: PathBuf,
+    /// The guest's machine ID; without one, what its system makes of the image's.
+    pub machine_id: Option<MachineId>,
     /// The user's kernel arguments, after the image's and ours.
     pub kargs: Vec<Karg>,
     /// Host directories that the guest sees.
@@ -309,6 +313,7 @@ pub(crate) mod tests {
             vcpus: 2,
             memory: MemorySize::from_mib(4096),
             qemu: "/usr/bin/qemu-system-x86_64".into(),
+            machine_id: Some(MachineId::random([7; 16])),
             kargs: vec!["quiet".parse().expect("karg")],
             shares: vec![Share {
                 tag: "mount_project".into(),

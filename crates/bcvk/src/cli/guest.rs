@@ -2,7 +2,8 @@
 
 use bcvk_vm::host::AccelRequest;
 use bcvk_vm::spec::{
-    Fidelity, Initramfs, InstanceType, Karg, MemorySize, PortForward, Stream, SwapSize, VmName,
+    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, Stream,
+    SwapSize, VmName,
 };
 use clap::Args;
 
@@ -37,6 +38,10 @@ pub(crate) struct GuestOptions {
     /// Add a kernel argument
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) karg: Vec<Karg>,
+
+    /// Machine ID of the guest: new, for one that no other machine has, or 32 hexadecimal digits
+    #[arg(long, value_name = "ID")]
+    pub(crate) machine_id: Option<MachineIdRequest>,
 
     /// Set an environment variable for the VM's services and sessions; without a value, pass on
     /// your own
@@ -85,6 +90,7 @@ impl GuestOptions {
             add_swap,
             execute,
             karg,
+            machine_id,
             env,
             publish,
             ssh_keygen,
@@ -114,6 +120,9 @@ impl GuestOptions {
         }
         if let Some(output) = output {
             option("output", output.name());
+        }
+        if let Some(id) = machine_id {
+            option("machine-id", id.name());
         }
         for karg in karg {
             option("karg", karg.as_str());
@@ -163,6 +172,7 @@ mod tests {
             "--execute=--x 'y'",
             "--execute=b",
             "--karg=a=\"b c\"",
+            "--machine-id=0123456789abcdef0123456789abcdef",
             "--env=A=b c",
             "--publish=127.0.0.1:8080:80/udp",
             "--publish=22",

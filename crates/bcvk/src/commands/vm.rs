@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bcvk_vm::host::{AccelRequest, HostError, choose_accelerator};
 use bcvk_vm::spec::{
     Accelerator, Arch, Console, EnvVar, GuestPort, ImageIdentity, InstanceType, Lifetime,
-    MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
+    MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
 };
 use bcvk_vm::ssh::KeyPair;
 
@@ -48,6 +48,7 @@ pub(super) fn spec(
         vcpus: vcpus(guest).unwrap_or_else(processors),
         memory: memory(guest),
         qemu: place.qemu,
+        machine_id: guest.machine_id.as_ref().map(machine_id).transpose()?,
         kargs: guest.karg.clone(),
         shares: Vec::new(),
         host_storage: false,
@@ -126,8 +127,19 @@ fn new_key(comment: &str) -> Result<KeyPair, HostError> {
 }
 
 pub(super) fn random_name() -> Result<VmName, HostError> {
-    let mut random = [0_u8; 4];
+    Ok(format!("bcvk-{:08x}", u32::from_be_bytes(random()?)).parse()?)
+}
+
+fn machine_id(request: &MachineIdRequest) -> Result<MachineId, HostError> {
+    Ok(match request {
+        MachineIdRequest::New => MachineId::random(random()?),
+        MachineIdRequest::Given(id) => id.clone(),
+    })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], HostError> {
+    let mut random = [0; N];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| HostError::io("get randomness")(e.into()))?;
-    Ok(format!("bcvk-{:08x}", u32::from_be_bytes(random)).parse()?)
+    Ok(random)
 }

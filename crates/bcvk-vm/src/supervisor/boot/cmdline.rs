@@ -72,9 +72,13 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         arguments.push("ignition.firstboot".to_owned());
         arguments.push("ignition.platform.id=qemu".to_owned());
     }
-    // One that is saved is not this VM alone; its agent learns the name.
+    // The name of one that is saved is not this VM's alone; its agent learns it.
     if !facts.has_hostname && spec.snapshot.is_none() {
         arguments.push(format!("systemd.hostname={}", hostname(spec.name.as_str())));
+    }
+    // Nor is its machine ID.
+    if let (Some(id), None) = (&spec.machine_id, spec.snapshot) {
+        arguments.push(format!("systemd.machine_id={id}"));
     }
     arguments.extend(spec.kargs.iter().map(ToString::to_string));
     arguments.join(" ")
@@ -95,7 +99,8 @@ mod tests {
             build(&crate::spec::tests::example(), &facts, &kargs),
             "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 \
              systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors ignition.firstboot \
-             ignition.platform.id=qemu systemd.hostname=testvm quiet"
+             ignition.platform.id=qemu systemd.hostname=testvm \
+             systemd.machine_id=07070707070747078707070707070707 quiet"
         );
     }
 
@@ -110,7 +115,7 @@ mod tests {
         };
         assert_eq!(
             build(&spec, &facts, &[]),
-            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm quiet"
+            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
         );
     }
 
