@@ -1,12 +1,16 @@
 //! Which images here can be booted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::image::says_bootable;
 use super::podman::{Podman, stderr_of};
 use crate::host::{HostError, Operation};
+
+/// What podman is asked.
+const LIST: [&str; 3] = ["images", "--no-trunc", "--format=json"];
 
 /// An image that says it is a bootc image, with podman's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,13 +45,19 @@ impl BootableImage {
             action: Operation::ListImages,
             stderr,
         };
-        let output = podman
-            .output(["images", "--no-trunc", "--format=json"])
-            .map_err(HostError::io("run podman"))?;
+        let output = podman.output(LIST).map_err(HostError::io("run podman"))?;
         if !output.status.success() {
             return Err(failed(stderr_of(&output)));
         }
         bootable(&output.stdout).map_err(|e| failed(format!("unexpected answer: {e}")))
+    }
+
+    /// The same, or none if podman does not say in time.
+    #[must_use]
+    pub fn list_within(podman: &Podman, limit: Duration) -> Vec<Self> {
+        let said = podman.output_within(LIST, limit);
+        said.and_then(|json| bootable(&json).ok())
+            .unwrap_or_default()
     }
 }
 

@@ -1,11 +1,12 @@
 //! podman: command lines as pure functions, and the one place that runs them.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -355,6 +356,39 @@ impl Podman {
     /// Runs podman to its end with nothing on stdin; stdout and stderr are collected.
     pub fn output<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> io::Result<Output> {
         self.command().args(args).stdin(Stdio::null()).output()
+    }
+
+    /// What podman says on stdout, if it ends well in time. What takes longer is killed, so it has to
+    /// be a command that only looks.
+    pub(super) fn output_within<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        limit: Duration,
+    ) -> Option<Vec<u8>> {
+        let mut child = self
+            .command()
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut stdout = child.stdout.take()?;
+        let (sender, receiver) = mpsc::channel();
+        // It ends with podman, or with this process.
+        thread::spawn(move || {
+            let mut said = Vec::new();
+            let read = stdout.read_to_end(&mut said);
+            // Nobody listens any more when that took too long.
+            let _ = sender.send(read.map(|_| said));
+        });
+        let Ok(said) = receiver.recv_timeout(limit) else {
+            // Waiting for it could take as long again.
+            let _ = child.kill();
+            return None;
+        };
+        let ended_well = child.wait().is_ok_and(|status| status.success());
+        said.ok().filter(|_| ended_well)
     }
 
     /// Pulls an image with the user watching: podman's progress goes to stderr, and Ctrl-C

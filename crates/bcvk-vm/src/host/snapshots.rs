@@ -18,6 +18,9 @@ use crate::spec::VmSpec;
 /// Bytes of a digest that name a snapshot.
 const NAME_BYTES: usize = 16;
 
+/// Where they are among the user's caches.
+const DIR: &str = "bcvk/snapshots";
+
 /// What says of what VM a snapshot is.
 const ABOUT: &str = "about.json";
 
@@ -147,12 +150,20 @@ impl Snapshots {
     /// # Errors
     /// If it cannot be made.
     pub fn open(cache: &Path) -> io::Result<Self> {
-        let path = cache.join("bcvk/snapshots");
+        let path = cache.join(DIR);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&path)?;
         Ok(Self { path })
+    }
+
+    /// The same, whether there are some or not. Nothing is made.
+    #[must_use]
+    pub fn existing(cache: &Path) -> Self {
+        Self {
+            path: cache.join(DIR),
+        }
     }
 
     /// A snapshot with this key that can be resumed. One that cannot is removed, and `told` hears

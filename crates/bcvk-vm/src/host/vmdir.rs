@@ -43,22 +43,27 @@ impl VmDirs {
     /// as podman does; that one is refused if somebody else made it.
     pub fn open(runtime_dir: Option<&Path>) -> io::Result<Self> {
         let uid = rustix::process::geteuid().as_raw();
-        let base = if uid == 0 {
-            PathBuf::from("/run")
-        } else if let Some(dir) = runtime_dir.filter(|d| d.is_absolute()) {
-            dir.to_owned()
-        } else {
-            let user = PathBuf::from(format!("/run/user/{uid}"));
-            if fs::metadata(&user).is_ok_and(|m| m.uid() == uid) {
-                user
-            } else {
-                private_dir(&PathBuf::from(format!("/tmp/bcvk-{uid}")), uid)?
-            }
-        };
+        let (base, ours) = base(runtime_dir, uid);
+        if ours {
+            private_dir(&base, uid)?;
+        }
         let root = private_dir(&base.join("bcvk"), uid)?.join("vms");
         Ok(Self {
             root: private_dir(&root, uid)?,
         })
+    }
+
+    /// The same where it exists. Nothing is made.
+    #[must_use]
+    pub fn existing(runtime_dir: Option<&Path>) -> Option<Self> {
+        let uid = rustix::process::geteuid().as_raw();
+        let (base, ours) = base(runtime_dir, uid);
+        let parent = base.join("bcvk");
+        let root = parent.join("vms");
+        let safe = |path: &Path| {
+            fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid)
+        };
+        ((!ours || safe(&base)) && safe(&parent) && safe(&root)).then_some(Self { root })
     }
 
     /// Where they are.
@@ -264,6 +269,21 @@ impl VmDir {
     fn wait_for(&self, name: &str) -> io::Result<()> {
         Lock::shared(lock_file(&self.path.join(name))?).map(drop)
     }
+}
+
+/// Where directories of a user's processes are, and whether that is one of our own making.
+fn base(runtime_dir: Option<&Path>, uid: u32) -> (PathBuf, bool) {
+    if uid == 0 {
+        return (PathBuf::from("/run"), false);
+    }
+    if let Some(dir) = runtime_dir.filter(|d| d.is_absolute()) {
+        return (dir.to_owned(), false);
+    }
+    let user = PathBuf::from(format!("/run/user/{uid}"));
+    if fs::metadata(&user).is_ok_and(|m| m.uid() == uid) {
+        return (user, false);
+    }
+    (PathBuf::from(format!("/tmp/bcvk-{uid}")), true)
 }
 
 /// Makes `path` with mode 0700, or checks that it is a directory of ours.
