@@ -27,8 +27,8 @@ packages=(
     gcc libc6-dev make pkg-config libcap-ng-dev ca-certificates
     # building test images
     mmdebstrap debian-archive-keyring
-    # testing: podman's Pods
-    catatonit
+    # testing: podman's Pods; completion in other shells than bash; manual pages
+    catatonit zsh fish man-db
 )
 
 case $(uname -m) in

@@ -6,6 +6,7 @@ mod crowd;
 mod cycles;
 mod error;
 mod interrupt;
+mod man;
 mod process;
 mod scale;
 mod together;
@@ -36,6 +37,8 @@ enum Task {
     Crowd(crowd::Options),
     /// Start and end VMs again and again, and see that nothing grows (docs/reliability.md)
     Cycles(cycles::Options),
+    /// Write the option lists of docs/man anew, or make manual pages of it (CONTRIBUTING.md)
+    Man(man::Options),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Torture(options) => torture::run(options),
         Task::Crowd(options) => crowd::crowd(options),
         Task::Cycles(options) => cycles::cycles(options),
+        Task::Man(options) => man::man(options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,31 +1,7 @@
-//! bcvk: boots bootc container images as ephemeral VMs.
+//! The bcvk binary: all of it is in the library beside it.
 
-mod cli;
-mod commands;
-mod ui;
-
-use std::env;
 use std::process::ExitCode;
 
-use bcvk_vm::guest::early;
-use clap::Parser;
-
 fn main() -> ExitCode {
-    // The kernel knows no subcommands, and makes words of its own command line our arguments.
-    if std::process::id() == 1
-        && env::args_os()
-            .next()
-            .is_some_and(|name| name == early::INIT)
-    {
-        let _told = early::init();
-        return ExitCode::FAILURE;
-    }
-    let cli = cli::Cli::parse();
-    let ui = ui::Ui::new(cli.quiet, cli.verbose);
-    ui.start_logging();
-    let result = commands::apply_defaults(cli).and_then(|cli| commands::run(cli.command, &ui));
-    match result {
-        Ok(code) => code,
-        Err(error) => ui.report(&error),
-    }
+    bcvk::main()
 }

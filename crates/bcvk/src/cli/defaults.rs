@@ -11,7 +11,7 @@ use std::path::Path;
 use bcvk_vm::spec::{EnvVar, ShareRequest};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -139,7 +139,7 @@ impl Defaults {
                 }
             })
         };
-        let command = Cli::command().mut_subcommand("ephemeral", |ephemeral| {
+        let command = super::command().mut_subcommand("ephemeral", |ephemeral| {
             ephemeral
                 .mut_subcommand("run", with_defaults)
                 .mut_subcommand("run-ssh", with_defaults)
@@ -193,6 +193,13 @@ impl Cli {
             _ => None,
         }
     }
+}
+
+/// Every option that can be a setting, with its variable in the environment.
+#[must_use]
+pub fn settings() -> Vec<(String, Arg)> {
+    let named = |option: Arg| Some((variable(option.get_long()?), option));
+    settable().filter_map(named).collect()
 }
 
 /// `--ro-bind` is `BCVK_RO_BIND`.

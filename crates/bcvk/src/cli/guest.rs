@@ -7,76 +7,164 @@ use bcvk_vm::spec::{
 };
 use clap::Args;
 
+use super::heading;
+
 /// Options that need nothing of the host's.
 #[derive(Debug, Args)]
 #[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct GuestOptions {
-    /// KubeVirt instance type, u1.nano to u1.8xlarge; overrides --memory and --vcpus
-    #[arg(long, value_name = "TYPE")]
+    /// KubeVirt instance type, for --memory and --vcpus
+    ///
+    /// It overrides both. The types are u1.nano (1 vCPU, 512 MiB), u1.micro
+    /// (1, 1 GiB), u1.small (1, 2 GiB), u1.medium (1, 4 GiB), u1.2xmedium (2, 4 GiB), u1.large (2,
+    /// 8 GiB), u1.xlarge (4, 16 GiB), u1.2xlarge (8, 32 GiB), u1.4xlarge (16, 64 GiB) and
+    /// u1.8xlarge (32, 128 GiB).
+    #[arg(long, value_name = "TYPE", help_heading = heading::MACHINE)]
     pub(crate) itype: Option<InstanceType>,
 
-    /// Memory: 4G, 2048M; a plain number is MiB
-    #[arg(long, value_name = "SIZE", default_value = "4G")]
+    /// Memory, such as 4G or 2048M
+    ///
+    /// Fractions such as 1.5GiB may be given; a plain number is MiB. At least 256 MiB, in whole MiB,
+    /// and no more than is available on the host, free swap included, and in the control groups that
+    /// bcvk is in.
+    #[arg(long, value_name = "SIZE", default_value = "4G", help_heading = heading::MACHINE)]
     pub(crate) memory: MemorySize,
 
-    /// Number of virtual processors [default: all there are; for kube, 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    /// Virtual processors [default: all of the host's]
+    ///
+    /// From 1 to 255.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=255),
+        help_heading = heading::MACHINE
+    )]
     pub(crate) vcpus: Option<u32>,
 
     /// Name of the VM [default: bcvk- and a random number]
+    ///
+    /// It is the name of its container and the guest's host name, too.
     #[arg(long)]
     pub(crate) name: Option<VmName>,
 
-    /// Give the VM a swap device
-    #[arg(long, value_name = "SIZE")]
+    /// Give the VM a swap device of this size
+    ///
+    /// The size is written like that of memory. The device is a sparse file in podman's storage that
+    /// goes away with the container.
+    #[arg(long, value_name = "SIZE", help_heading = heading::MACHINE)]
     pub(crate) add_swap: Option<SwapSize>,
 
-    /// Run a command in the VM once its system is up, then power it off
-    #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
+    /// How to run the guest: auto, kvm or tcg
+    ///
+    /// `auto` takes KVM where the image is for the host's architecture, the processor has hardware
+    /// virtualisation and `/dev/kvm` can be opened for reading and writing; otherwise tcg, which is
+    /// emulation. `kvm` is an error where KVM cannot be used.
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "WHICH",
+        help_heading = heading::MACHINE
+    )]
+    pub(crate) accel: AccelRequest,
+
+    /// Run CMD when the system is up, then power off
+    ///
+    /// CMD is run with **sh -c** as root. The exit code and the output, standard output and standard
+    /// error apart, are those of CMD. It has no standard input, and needs no sshd in the image. If
+    /// it is given several times, the commands run one after the other until one fails. With **-d**,
+    /// **podman logs** has the output and **podman wait** the exit code. Otherwise the VM ends if
+    /// **bcvk** does.
+    #[arg(
+        long,
+        value_name = "CMD",
+        allow_hyphen_values = true,
+        help_heading = heading::BOOT
+    )]
     pub(crate) execute: Vec<String>,
 
-    /// Add a kernel argument
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub(crate) karg: Vec<Karg>,
-
-    /// Machine ID of the guest: new, for one that no other machine has, or 32 hexadecimal digits
-    #[arg(long, value_name = "ID")]
-    pub(crate) machine_id: Option<MachineIdRequest>,
-
-    /// Set an environment variable for the VM's services and sessions; without a value, pass on
-    /// your own
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    /// Set a variable for services and sessions
+    ///
+    /// Without a value, your own is passed on, if it is set. A value is one line; sessions see it
+    /// only up to a `#`. They get it from `/etc/environment`, services from systemd.
+    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = heading::BOOT)]
     pub(crate) env: Vec<String>,
 
+    /// Add a kernel argument
+    ///
+    /// It comes after those of the image.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, help_heading = heading::BOOT)]
+    pub(crate) karg: Vec<Karg>,
+
+    /// Machine ID of the guest: new or one
+    ///
+    /// `new` is one that no other machine has; one that is given has 32 hexadecimal digits
+    /// (**machine-id**(5)). Without the option it is what the image's `/etc/machine-id` says or, where
+    /// that says nothing, what its systemd makes; VMs that are resumed from one snapshot then have the
+    /// same.
+    #[arg(long, value_name = "ID", help_heading = heading::BOOT)]
+    pub(crate) machine_id: Option<MachineIdRequest>,
+
+    /// How much to boot: fast or full
+    ///
+    /// `fast` leaves out of the image's boot what only a host that lasts has any use for, such as
+    /// saving randomness for the next boot; the guide on fidelity has the list. `full` boots all of
+    /// it.
+    #[arg(
+        long,
+        default_value = "fast",
+        value_name = "HOW",
+        help_heading = heading::BOOT
+    )]
+    pub(crate) fidelity: Fidelity,
+
+    /// Which initramfs: image or direct
+    ///
+    /// `image` boots through the image's own initramfs, as an installed host does. `direct` boots
+    /// through one that loads the kernel's modules for a VM, makes the image the root and starts its
+    /// systemd; the VM is ready some seconds sooner, and what the image's initramfs would do else is
+    /// not done. `direct` is not possible with **--ignition**.
+    #[arg(
+        long,
+        default_value = "image",
+        value_name = "WHICH",
+        help_heading = heading::BOOT
+    )]
+    pub(crate) initramfs: Initramfs,
+
     /// Forward a port of the host into the VM
-    #[arg(short, long, value_name = "[IP:]HOST:GUEST[/tcp|udp]")]
+    ///
+    /// `/tcp`, which is the default, or `/udp` may follow. `GUEST` alone lets podman choose the host's
+    /// port; `podman port NAME` shows it. Ranges are not accepted, nor is the option together with
+    /// **--network host**.
+    #[arg(
+        short,
+        long,
+        value_name = "[IP:]HOST:GUEST",
+        help_heading = heading::NETWORK
+    )]
     pub(crate) publish: Vec<PortForward>,
 
-    /// Make an SSH key for the VM; this is the default
-    #[arg(short = 'K', long, overrides_with = "no_ssh_keygen")]
+    /// Make an SSH key for the VM (the default)
+    #[arg(
+        short = 'K',
+        long,
+        overrides_with = "no_ssh_keygen",
+        help_heading = heading::NETWORK
+    )]
     pub(crate) ssh_keygen: bool,
 
     /// Do not make the VM reachable by SSH
-    #[arg(long)]
+    ///
+    /// It is then ready when its system is up.
+    #[arg(long, help_heading = heading::NETWORK)]
     pub(crate) no_ssh_keygen: bool,
 
-    /// Show the VM's console or its journal
-    #[arg(long, value_name = "STREAM")]
+    /// Show the VM's console or journal
+    ///
+    /// STREAM is console or journal: which of them is shown, and is what **podman logs** has. The
+    /// journal is text, as **journalctl -o short-monotonic** shows it.
+    #[arg(long, value_name = "STREAM", help_heading = heading::OUTPUT)]
     pub(crate) output: Option<Stream>,
-
-    /// How much of the image's boot to repeat: fast, without what only a host that lasts needs, or
-    /// full
-    #[arg(long, default_value = "fast", value_name = "HOW")]
-    pub(crate) fidelity: Fidelity,
-
-    /// What to boot through: the image's own initramfs, or direct, with one that does nothing but
-    /// make the image the root
-    #[arg(long, default_value = "image", value_name = "WHICH")]
-    pub(crate) initramfs: Initramfs,
-
-    /// How to run the guest: kvm, tcg (emulation), or auto, which takes kvm where it works
-    #[arg(long, default_value = "auto", value_name = "WHICH")]
-    pub(crate) accel: AccelRequest,
 }
 
 impl GuestOptions {

@@ -2,8 +2,12 @@
 
 use clap::{Args, Subcommand};
 
-/// Arguments of `bcvk images`.
+/// Show which images here can boot
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk images list
+  bcvk images list --json | jq -r '.[].Names[]'")]
 pub(crate) struct Images {
     #[command(subcommand)]
     pub(crate) verb: ImagesVerb,
@@ -16,8 +20,6 @@ pub(crate) enum ImagesVerb {
 }
 
 /// List the images here that can boot
-///
-/// These are the images in podman's store with the label containers.bootc or ostree.bootable.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

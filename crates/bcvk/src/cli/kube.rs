@@ -1,36 +1,88 @@
 //! `bcvk ephemeral kube`.
 
-use clap::Args;
+use clap::{Arg, Args};
 
-use super::GuestOptions;
+use super::{GuestOptions, heading};
 
 /// Print a Kubernetes Pod that boots an image as a VM
-///
-/// Its container is of a runner image (`make runner`) and mounts the bootable image as a volume. It
-/// needs no privilege.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    mut_arg("name", |arg| describe(
+        arg,
+        "Name of Pod and VM [default: bcvk- and a number]",
+        "At most 63 lowercase letters, digits and dashes.",
+    )),
+    mut_arg("vcpus", |arg| describe(
+        arg,
+        "Processors of the VM [default: 2]",
+        "It is the container's limit, too.",
+    )),
+    mut_arg("memory", |arg| describe(
+        arg,
+        "Memory of the VM, such as 4G or 2048M",
+        "The container's limit is 512 MiB above it.",
+    )),
+    mut_arg("accel", |arg| describe(
+        arg,
+        "How to run the guest: auto, kvm or tcg",
+        "`tcg` emulates, and asks for no device. Everything else is KVM or an error.",
+    )),
+    mut_arg("env", |arg| describe(
+        arg,
+        "Set a variable for services and sessions",
+        "Without a value, it gets the one that it has here.",
+    )),
+    mut_arg("execute", |arg| describe(
+        arg,
+        "Run CMD when the system is up, then power off",
+        "The Pod ends as CMD does. See **bcvk-ephemeral-run**(8).",
+    )),
+    mut_arg("publish", |arg| describe(
+        arg,
+        "A port of the Pod that leads into the VM",
+        "The Pod's port is from 1024 to 65535. `/tcp`, which is the default, or `/udp` may follow.",
+    ).value_name("POD:GUEST")),
+    after_help = "\
 Examples:
-  bcvk ephemeral kube --runner quay.io/me/bcvk-runner quay.io/me/mybootc | kubectl apply -f -
-  bcvk ephemeral kube --name check --execute 'systemctl --failed' quay.io/me/mybootc >pod.yaml")]
+  bcvk ephemeral kube --runner quay.io/me/runner quay.io/me/mybootc >pod.yaml
+  bcvk ephemeral kube --name check quay.io/me/mybootc | kubectl apply -f -"
+)]
 pub(crate) struct Kube {
     /// Container image to boot, as the cluster's nodes pull it
     pub(crate) image: String,
 
-    /// Image with QEMU and bcvk, as the cluster's nodes pull it
-    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_RUNNER)]
+    /// Image with QEMU and bcvk, for the nodes
+    ///
+    /// It is named as the cluster's nodes pull it. `make runner` in bcvk's source makes one.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = DEFAULT_RUNNER,
+        hide_default_value = true,
+        help_heading = heading::CLUSTER
+    )]
     pub(crate) runner: String,
 
-    /// What the cluster calls /dev/kvm; the Pod asks for one, unless with --accel tcg
+    /// What the cluster calls /dev/kvm
+    ///
+    /// The Pod asks for one, unless **--accel tcg** is given. The default is that of KubeVirt's device
+    /// plugin.
     #[arg(
         long,
         value_name = "RESOURCE",
-        default_value = "devices.kubevirt.io/kvm"
+        default_value = "devices.kubevirt.io/kvm",
+        hide_default_value = true,
+        help_heading = heading::CLUSTER
     )]
     pub(crate) kvm_resource: String,
 
     #[command(flatten)]
     pub(crate) guest: GuestOptions,
+}
+
+/// Gives an option that a Pod has too the words for a Pod.
+fn describe(arg: Arg, help: &'static str, more: &str) -> Arg {
+    arg.help(help).long_help(format!("{help}\n\n{more}"))
 }
 
 /// What `make runner` makes.

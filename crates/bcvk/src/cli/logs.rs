@@ -3,9 +3,6 @@
 use clap::Args;
 
 /// Show the console or the journal of an ephemeral VM
-///
-/// The console is there while the VM runs and, without --rm, after its end. Control characters of
-/// the guest's reach programs that read this, but not your terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -14,13 +11,19 @@ Examples:
   bcvk ephemeral logs --journal testvm | grep sshd")]
 pub(crate) struct Logs {
     /// Name or container ID
+    ///
+    /// At least the first four digits of an ID are enough.
     pub(crate) name: String,
 
     /// Go on until the VM ends
+    ///
+    /// After what there is, what comes is shown. Ctrl-C ends the command before. What a guest writes
+    /// into its journal while it shuts down is not seen: its sessions are over by then. It is on the
+    /// console.
     #[arg(short, long)]
     pub(crate) follow: bool,
 
-    /// Show the serial console; this is the default
+    /// Show the serial console (the default)
     #[arg(long, conflicts_with = "journal")]
     pub(crate) console: bool,
 

@@ -4,6 +4,10 @@ use clap::Args;
 
 /// List ephemeral VMs
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral ps
+  bcvk ephemeral ps -a --json")]
 pub(crate) struct Ps {
     /// Show stopped VMs too
     #[arg(short, long)]
@@ -13,13 +17,16 @@ pub(crate) struct Ps {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// How to print
-    #[arg(long, value_name = "FORMAT", value_parser = ["table", "json"], conflicts_with = "json")]
+    /// How to print: table or json
+    #[arg(long, value_name = "FORMAT", value_parser = ["table", "json"], conflicts_with = "json", hide_possible_values = true)]
     pub(crate) format: Option<String>,
 }
 
 /// Shut down ephemeral VMs
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral stop testvm devvm")]
 pub(crate) struct Stop {
     /// Names or container IDs
     #[arg(required = true, value_name = "NAME")]
@@ -28,6 +35,10 @@ pub(crate) struct Stop {
 
 /// Remove ephemeral VMs
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral rm testvm
+  bcvk ephemeral rm -f testvm devvm")]
 pub(crate) struct Rm {
     /// Remove running VMs too
     #[arg(short, long)]
@@ -40,6 +51,10 @@ pub(crate) struct Rm {
 
 /// Remove all ephemeral VMs, running ones included
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral rm-all
+  bcvk ephemeral rm-all -f")]
 pub(crate) struct RmAll {
     /// Do not ask
     #[arg(short, long)]
@@ -47,10 +62,15 @@ pub(crate) struct RmAll {
 }
 
 /// Print a stanza for ~/.ssh/config
-///
-/// ssh -F, scp -F, rsync -e, editors and Ansible reach the VM with it.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral ssh-config testvm >testvm.conf
+  scp -F testvm.conf notes.txt testvm:
+  rsync -a -e 'ssh -F testvm.conf' src/ testvm:/var/tmp/src/")]
 pub(crate) struct SshConfig {
     /// Name or container ID
+    ///
+    /// At least the first four digits of an ID are enough.
     pub(crate) name: String,
 }

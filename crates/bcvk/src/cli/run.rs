@@ -4,83 +4,176 @@ use std::path::PathBuf;
 
 use bcvk_vm::host::PullPolicy;
 use bcvk_vm::spec::{DiskRequest, Label, LogDir, SerialPort, Stream, Timeout, Warm};
-use clap::Args;
+use clap::{Args, ValueHint};
 
-use super::GuestOptions;
+use super::{GuestOptions, heading};
 
 /// Options of `run` and `run-ssh`: what a VM is like, and what of the host's it gets.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "VM")]
 pub(crate) struct VmOptions {
     #[command(flatten)]
     pub(crate) guest: GuestOptions,
 
-    /// Share a host directory read-write, at /run/virtiofs-mnt-NAME in the VM
-    #[arg(long, value_name = "HOST[:NAME]")]
+    /// Share a host directory with the VM
+    ///
+    /// It is at `/run/virtiofs-mnt-NAME` in the VM, and may be written. NAME is letters, digits,
+    /// `_`, `.` and `-`; without it, the last component of HOST is taken. `HOST:/absolute/path`
+    /// mounts it at that path instead, which is made if it does not exist, must not lead through a
+    /// symlink, and ends in neither a blank nor a backslash. HOST and other paths that the VM is to
+    /// see have any characters but carriage returns, and are UTF-8: podman hands no others on.
+    #[arg(
+        long,
+        value_name = "HOST[:NAME]",
+        value_hint = ValueHint::DirPath,
+        help_heading = heading::FILES
+    )]
     pub(crate) bind: Vec<String>,
 
     /// Share a host directory read-only
-    #[arg(long, value_name = "HOST[:NAME]")]
+    ///
+    /// The file server refuses writes too, not only the mount in the VM.
+    #[arg(
+        long,
+        value_name = "HOST[:NAME]",
+        value_hint = ValueHint::DirPath,
+        help_heading = heading::FILES
+    )]
     pub(crate) ro_bind: Vec<String>,
 
-    /// Let podman in the VM use the host's images, read-only
-    #[arg(long)]
+    /// Share podman's images read-only
+    ///
+    /// The host's container storage is at `/run/virtiofs-mnt-hoststorage`, and podman in the VM is
+    /// configured to take images from it (`additionalimagestores`, see
+    /// **containers-storage.conf**(5)). Where a layer of an image replaces a whole directory, files
+    /// that earlier layers had there are seen too: overlayfs marks such directories for privileged
+    /// readers only, and the file server is none.
+    #[arg(long, help_heading = heading::FILES)]
     pub(crate) bind_storage_ro: bool,
 
-    /// Give the VM a disk, at /dev/disk/by-id/virtio-NAME; a file that is missing is made, sparse
-    #[arg(long, value_name = "FILE[:NAME[:FORMAT]]")]
+    /// Give the VM a disk, made if missing
+    ///
+    /// The VM may write to it, and has it at `/dev/disk/by-id/virtio-NAME`. NAME is at most 20
+    /// characters; without it, it is output. `:raw` or `:qcow2` after NAME is the format; without
+    /// it, that is qcow2 for a FILE that ends in `.qcow2`, otherwise raw. A FILE that does not exist
+    /// is made: twice the size of the VM's image, at least 4 GiB, of which it takes up what is
+    /// written to it. Only regular files are accepted, and no qcow2 file with a backing file. The
+    /// first disk is `/dev/vda`.
+    #[arg(
+        long,
+        value_name = "FILE[:NAME]",
+        value_hint = ValueHint::FilePath,
+        help_heading = heading::FILES
+    )]
     pub(crate) mount_disk_file: Vec<DiskRequest>,
 
-    /// Add the systemd units in DIR, or in DIR/system
-    #[arg(long, value_name = "DIR")]
+    /// Add the systemd units in DIR
+    ///
+    /// They are in DIR itself, or in its subdirectory `system` if there is one, with the drop-ins and
+    /// the `.wants` directories beside them. A unit is started by a link in such a directory, as in
+    /// `default.target.wants/hello.service`; `[Install]` sections say nothing. Mount units are
+    /// started with `remote-fs.target`.
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        help_heading = heading::BOOT
+    )]
     pub(crate) systemd_units: Option<PathBuf>,
 
     /// Give the VM a configuration for Ignition
-    #[arg(long, value_name = "FILE")]
+    ///
+    /// An image without Ignition is refused.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        help_heading = heading::BOOT
+    )]
     pub(crate) ignition: Option<PathBuf>,
 
-    /// The container's network, as for podman run
-    #[arg(long)]
+    /// Resume a VM: off, auto, require
+    ///
+    /// `auto` resumes the VM from a snapshot of one like it, a second after the command; if there is
+    /// none yet, the VM boots, and one is made of it before anybody is let in. `off` boots. `require`
+    /// resumes the VM or is an error. A VM that is given what has to be there from the beginning is
+    /// always booted, and **--verbose** says why. See **bcvk-ephemeral-snapshots**(8).
+    #[arg(
+        long,
+        default_value = "off",
+        value_name = "HOW",
+        help_heading = heading::BOOT
+    )]
+    pub(crate) warm: Warm,
+
+    /// Network of the container, as in podman
+    ///
+    /// It is what **podman run** takes. With `none` the VM has no network beyond QEMU's own, and ssh
+    /// works all the same.
+    #[arg(long, help_heading = heading::NETWORK)]
     pub(crate) network: Option<String>,
 
+    /// Show the VM's console
+    ///
+    /// With **--execute** it is on standard error, as is the journal that **--output** shows. A
+    /// terminal gets it without control characters and escape sequences; with **-i** or **-t** of
+    /// **run** it gets all.
+    #[arg(long, conflicts_with = "output", help_heading = heading::OUTPUT)]
+    pub(crate) console: bool,
+
+    /// Keep the journal, console, or both
+    ///
+    /// STREAMS is journal, console, or both with a comma. DIR is made if it does not exist. The files
+    /// in it are `console.txt`, `journal.json` (of the whole boot, as **journalctl -o json** writes
+    /// it) and `journal-initrd.json` (the part of it until the system is mounted, which is there also
+    /// if the boot ends before). They are written as the VM speaks, over those of an earlier VM, and
+    /// are cut at 1 GiB with a notice.
+    #[arg(long, value_name = "STREAMS=DIR", help_heading = heading::OUTPUT)]
+    pub(crate) log_dir: Option<LogDir>,
+
+    /// Copy /dev/virtio-ports/NAME to FILE
+    ///
+    /// What the VM writes there is in FILE, anew for each start. FILE is a regular file or none yet.
+    #[arg(long, value_name = "NAME:FILE", help_heading = heading::OUTPUT)]
+    pub(crate) virtio_serial_out: Vec<SerialPort>,
+
+    /// Take QEMU and bcvk's part from this image
+    ///
+    /// The host then needs podman and ssh alone. `make runner` in bcvk's source makes such an image,
+    /// localhost/bcvk-runner:VERSION. It has to be of this version. Not with **--warm require**.
+    #[arg(long, value_name = "IMAGE", help_heading = heading::MACHINE)]
+    pub(crate) runner: Option<String>,
+
     /// Add a label to the container
+    ///
+    /// `bcvk.ephemeral` and `bcvk.vm` are bcvk's own.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<Label>,
 
-    /// Show the VM's console
-    #[arg(long, conflicts_with = "output")]
-    pub(crate) console: bool,
-
-    /// Keep the VM's journal, console, or both, in a directory
-    #[arg(long, value_name = "STREAMS=DIR")]
-    pub(crate) log_dir: Option<LogDir>,
-
-    /// Keep what the VM writes to /dev/virtio-ports/NAME
-    #[arg(long, value_name = "NAME:FILE")]
-    pub(crate) virtio_serial_out: Vec<SerialPort>,
-
-    /// Whether to resume the VM from a snapshot: auto makes one for the next time if there is none,
-    /// off boots, require refuses to boot
-    #[arg(long, default_value = "off", value_name = "HOW")]
-    pub(crate) warm: Warm,
-
-    /// Take QEMU and bcvk's part in the container from this image, instead of from the host
-    #[arg(long, value_name = "IMAGE")]
-    pub(crate) runner: Option<String>,
-
-    /// When to pull the image: never, missing, or always
+    /// Pull when: never, missing, always
+    ///
+    /// podman shows its progress.
     #[arg(long, default_value = "missing", value_name = "WHEN")]
     pub(crate) pull: PullPolicy,
 
-    /// How long the VM may take until it is ready; without effect in the background
+    /// How long it may take to be ready
+    ///
+    /// Seconds, or numbers with the units h, m, s and ms, such as 90s or 1h30m. In the background,
+    /// it is for the start of QEMU.
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub(crate) timeout: Timeout,
 
-    /// Open a shell in the VM's container instead of starting the VM
+    /// Open a shell in the VM's container instead
+    ///
+    /// It is to look at what the VM would be started from: the image is at `/run/bcvk-image`, its
+    /// description in `/run/bcvk/spec.json`, and `/run/bcvk-exe internal supervise` is what would
+    /// run.
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) debug: bool,
 
-    /// Print the podman and QEMU command lines and do nothing
+    /// Print the podman and QEMU command lines only
+    ///
+    /// Nothing is started. What only a running VM knows stands in capitals. What **--warm** would add
+    /// is left out. A missing image is still pulled, if **--pull** says so.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -95,8 +188,6 @@ impl VmOptions {
 }
 
 /// Run a bootc container image as an ephemeral VM
-///
-/// Attached, the command ends when the VM does, and Ctrl-C shuts the VM down.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -107,7 +198,9 @@ pub(crate) struct Run {
     /// Container image to boot
     pub(crate) image: String,
 
-    /// Run in the background and print the container ID
+    /// Run in the background; print the container ID
+    ///
+    /// Not with **-t**, **-i**, **--console** or **--debug**.
     #[arg(short, long, conflicts_with_all = ["tty", "interactive", "console", "debug"])]
     pub(crate) detach: bool,
 
@@ -116,10 +209,15 @@ pub(crate) struct Run {
     pub(crate) rm: bool,
 
     /// Give the console a terminal
+    ///
+    /// With **-i**, every key is for the VM, Ctrl-C too; Ctrl-P Ctrl-Q leaves it running, and
+    /// `podman attach NAME` returns to it. Not with **--execute**.
     #[arg(short, long, conflicts_with = "execute")]
     pub(crate) tty: bool,
 
     /// Type into the VM's console
+    ///
+    /// The console logs in as root by itself. Not with **--execute**.
     #[arg(short, long, conflicts_with = "execute")]
     pub(crate) interactive: bool,
 
@@ -128,13 +226,17 @@ pub(crate) struct Run {
 }
 
 /// Run an ephemeral VM, ssh into it, and remove it afterwards
-///
-/// Without CMD, opens a shell. The exit code is that of CMD or the shell.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    // They would leave nothing to ssh into, and are errors.
+    mut_arg("no_ssh_keygen", |arg| arg.hide(true)),
+    mut_arg("execute", |arg| arg.hide(true)),
+    after_help = "\
 Examples:
   bcvk ephemeral run-ssh localhost/mybootc
-  bcvk ephemeral run-ssh --memory 8G localhost/mybootc -- systemctl is-system-running --wait")]
+  bcvk ephemeral run-ssh localhost/mybootc 'journalctl -b | tail'
+  bcvk ephemeral run-ssh --memory 8G localhost/mybootc -- systemctl --failed"
+)]
 pub(crate) struct RunSsh {
     /// Container image to boot
     pub(crate) image: String,

@@ -5,6 +5,10 @@ use clap::{Args, Subcommand};
 
 /// Manage the snapshots that --warm makes
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral snapshots ls
+  bcvk ephemeral snapshots prune --keep 0")]
 pub(crate) struct Snapshots {
     #[command(subcommand)]
     pub(crate) verb: SnapshotsVerb,
@@ -20,6 +24,10 @@ pub(crate) enum SnapshotsVerb {
 
 /// List snapshots
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral snapshots ls
+  bcvk ephemeral snapshots ls --json | jq '.[] | select(.Usable | not).Id'")]
 pub(crate) struct SnapshotsLs {
     /// Print JSON
     #[arg(long)]
@@ -28,6 +36,9 @@ pub(crate) struct SnapshotsLs {
 
 /// Remove snapshots
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bcvk ephemeral snapshots rm 3f2a")]
 pub(crate) struct SnapshotsRm {
     /// Their IDs, or the beginning of them
     #[arg(required = true, value_name = "ID")]
@@ -35,16 +46,16 @@ pub(crate) struct SnapshotsRm {
 }
 
 /// Remove snapshots that are of no more use
-///
-/// These are what an interrupted command has left, what was made before the host's last boot, and,
-/// of the rest, those that were used longest ago.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   bcvk ephemeral snapshots prune
   bcvk ephemeral snapshots prune --keep 0")]
 pub(crate) struct SnapshotsPrune {
-    /// How much may stay: 4G, 2048M, 0; a plain number is MiB
+    /// How much may stay, such as 4G or 0
+    ///
+    /// It is written like memory: a plain number is MiB. Those used longest ago go first. What an
+    /// interrupted command has left, and what was made before the host's last boot, goes in any case.
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = kept)]
     pub(crate) keep: u64,
 }

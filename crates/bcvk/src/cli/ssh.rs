@@ -3,8 +3,6 @@
 use clap::Args;
 
 /// SSH into a running ephemeral VM
-///
-/// Works as `ssh NAME` would: all of OpenSSH's options, before or after NAME.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "bcvk ephemeral ssh [SSH-OPTIONS] NAME [CMD...]",
@@ -15,7 +13,11 @@ Examples:
   bcvk ephemeral ssh -N -L 8080:localhost:80 testvm"
 )]
 pub(crate) struct Ssh {
-    /// OpenSSH's options, the VM's name or container ID, and a command
+    /// OpenSSH's options, the VM's name or ID, and a command
+    ///
+    /// The options are those of **ssh**(1), such as **-L**, **-R**, **-N**, **-t**, **-v** or **-o**;
+    /// they stand before or after the name. At least the first four digits of a container's ID are
+    /// enough. The command runs in the VM instead of a shell; `--` before it ends the options.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -40,6 +42,11 @@ pub(crate) struct SshWords {
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 
 impl Ssh {
+    /// One with these words, which need not be all.
+    pub(crate) fn from_words(words: Vec<String>) -> Self {
+        Self { words }
+    }
+
     /// Whether the user only asks how this works.
     pub(crate) fn asks_for_help(&self) -> bool {
         matches!(
@@ -94,9 +101,7 @@ mod tests {
     use super::*;
 
     fn sort(words: &[&str]) -> Option<(Vec<String>, String, Vec<String>)> {
-        let ssh = Ssh {
-            words: words.iter().map(|w| (*w).to_owned()).collect(),
-        };
+        let ssh = Ssh::from_words(words.iter().map(|w| (*w).to_owned()).collect());
         ssh.sort().map(|s| (s.options, s.name, s.command))
     }
 

@@ -6,9 +6,6 @@ use bcvk_vm::spec::Timeout;
 use clap::Args;
 
 /// Wait until an ephemeral VM is ready, has stopped, or runs a unit
-///
-/// Exits with 0 when that is so, with 124 when it is not in time, and with 126 when the VM ended
-/// before.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,13 +14,26 @@ Examples:
   bcvk ephemeral wait --for unit=nginx.service testvm")]
 pub(crate) struct Wait {
     /// Name or container ID
+    ///
+    /// At least the first four digits of an ID are enough.
     pub(crate) name: String,
 
-    /// What to wait for: ready, stopped, or unit=UNIT
+    /// What: ready, stopped or unit=UNIT
+    ///
+    /// With `ready`, sshd answers; without SSH, the system is up.
+    ///
+    /// With `stopped`, the VM has ended, however it did, and podman knows, so that it can be removed
+    /// or started again.
+    ///
+    /// With `unit=UNIT`, the VM is ready, and the systemd unit UNIT in it is active. A unit that
+    /// failed, is masked, or does not exist ends the wait with an error. A service of type `oneshot`
+    /// without `RemainAfterExit=` is never active. This asks over SSH.
     #[arg(long = "for", value_name = "WHAT", default_value = "ready")]
     pub(crate) until: Until,
 
     /// How long to wait at most
+    ///
+    /// As in 300, 90s or 1h30m. The VM runs on.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub(crate) timeout: Timeout,
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, Watcher, find_tool};
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::{Phase, StatusReader};
-use clap::CommandFactory;
 
 use super::find::{self, Found};
-use crate::cli::{Cli, Ssh, SshConfig};
+use crate::cli::{Ssh, SshConfig, command};
 use crate::ui::Ui;
 
 /// How long a VM that still boots is waited for.
@@ -74,7 +73,7 @@ pub(super) fn await_ready(dir: &VmDir, ui: &Ui) -> Result<(), HostError> {
 }
 
 fn print_help() -> ExitCode {
-    let mut root = Cli::command();
+    let mut root = command();
     let help = root
         .find_subcommand_mut("ephemeral")
         .and_then(|c| c.find_subcommand_mut("ssh"))

@@ -1,0 +1,127 @@
+//! What the help of each command is, of all that is said about it.
+//!
+//! The doc comments of options have two parts. The first paragraph is a line of the help, and more
+//! is for the manual: help that fits a screen is read.
+
+use clap::{Command, CommandFactory};
+
+use super::Cli;
+
+/// Headings under which a VM's many options are listed, in the order of their first options.
+pub(crate) mod heading {
+    pub(crate) const MACHINE: &str = "Machine";
+    pub(crate) const BOOT: &str = "Boot";
+    pub(crate) const NETWORK: &str = "Network";
+    pub(crate) const OUTPUT: &str = "Output";
+    pub(crate) const FILES: &str = "Files and disks";
+    pub(crate) const CLUSTER: &str = "Cluster";
+}
+
+/// Options that every command has are listed behind its own, where clap puts `--help`.
+pub(super) const LAST: usize = 900;
+
+/// The command line with everything that the manual says of it.
+#[must_use]
+pub fn described() -> Command {
+    Cli::command()
+}
+
+/// The command line as it is parsed, whose `-h` and `--help` are the same.
+pub(crate) fn command() -> Command {
+    brief(described())
+}
+
+/// The command line as users type it: what bcvk runs of itself is no part of it.
+pub(crate) fn visible() -> Command {
+    let all = command();
+    let shown = all.get_subcommands().filter(|c| !c.is_hide_set()).cloned();
+    Command::new("bcvk")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(all.get_arguments().cloned())
+        .subcommands(shown)
+}
+
+fn brief(command: Command) -> Command {
+    command
+        .long_about(None)
+        .mut_args(|arg| arg.long_help(None))
+        .mut_subcommands(brief)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns of the terminal that help has to fit.
+    const WIDTH: usize = 80;
+    /// Its lines.
+    const HEIGHT: usize = 40;
+    /// The commands that start a VM have more options than that.
+    const HEIGHT_OF_LONG: usize = 75;
+    const LONG: [&str; 3] = ["run", "run-ssh", "kube"];
+
+    fn each(command: &mut Command, check: &mut dyn FnMut(&mut Command)) {
+        check(command);
+        for sub in command.get_subcommands_mut().filter(|c| !c.is_hide_set()) {
+            if sub.get_name() != "help" {
+                each(sub, check);
+            }
+        }
+    }
+
+    #[test]
+    fn every_help_fits_a_screen_and_has_examples() {
+        let mut all = command().term_width(WIDTH);
+        all.build();
+        let mut seen = 0;
+        each(&mut all, &mut |command| {
+            seen += 1;
+            let name = command.get_name().to_owned();
+            let brief = command.render_help().to_string();
+            let what = format!("help of {name}:\n{brief}");
+            assert!(brief.contains("\nExamples:\n  bcvk "), "{what}");
+            let height = if LONG.contains(&name.as_str()) {
+                HEIGHT_OF_LONG
+            } else {
+                HEIGHT
+            };
+            assert!(brief.lines().count() <= height, "{what}");
+            for line in brief.lines() {
+                assert!(line.chars().count() <= WIDTH, "'{line}' of the {what}");
+                // The continuation of an option's text, or all of a text below its option.
+                assert!(!line.starts_with("         "), "'{line}' of the {what}");
+            }
+        });
+        assert!(seen > 15, "only {seen} commands");
+    }
+
+    #[test]
+    fn both_names_of_help_say_the_same() {
+        for verb in ["run", "wait", "kube"] {
+            let said = ["-h", "--help"].map(|flag| {
+                let asked = command().try_get_matches_from(["bcvk", "ephemeral", verb, flag]);
+                asked.expect_err("help is said as an error").to_string()
+            });
+            assert_eq!(said[0], said[1]);
+        }
+    }
+
+    #[test]
+    fn options_have_a_line_each() {
+        let mut all = command();
+        all.build();
+        each(&mut all, &mut |command| {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let name = format!("{} of {}", arg.get_id(), command.get_name());
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty() && !help.contains('\n'), "{name}: {help}");
+                // Marks of the manual's language are no use at a terminal.
+                assert!(
+                    !help.contains("**") && !help.contains('`'),
+                    "{name}: {help}"
+                );
+            }
+        });
+    }
+}
