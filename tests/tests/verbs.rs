@@ -1,4 +1,4 @@
-//! `logs`, `inspect`, `wait`, `images`, `completions`, and where defaults of options come from.
+//! `logs`, `inspect`, `wait`, `images`, and where defaults of options come from.
 
 use std::fs;
 use std::time::Duration;
@@ -210,42 +210,6 @@ EOF"#,
         tools.script("podman", "echo 'Error: database is locked' >&2; exit 125");
         let output = tools.only(bcvk(&sandbox, &["images", "list"])).run();
         let _ = output.expect_error(125, &["list images", "database is locked"]);
-    });
-    checks.finish();
-    sandbox.finish();
-}
-
-#[test]
-fn completions_are_scripts_of_their_shells() {
-    let sandbox = Sandbox::new();
-    sandbox.install_bcvk();
-    let mut checks = Checks::new();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        checks.check(shell, || {
-            let output = bcvk(&sandbox, &["completions", shell])
-                .run()
-                .expect_success();
-            let script = output.stdout();
-            for word in ["run-ssh", "memory"] {
-                assert!(script.contains(word), "{word} in {script}");
-            }
-            for word in ["internal", "supervise"] {
-                assert!(!script.contains(word), "{word} in {script}");
-            }
-        });
-    }
-    checks.check("bash completes a verb and an option", || {
-        let script = "source <(bcvk completions bash)
-            complete_line() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-                _bcvk bcvk \"${!#}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; echo \"${COMPREPLY[@]}\"; }
-            complete_line bcvk ephemeral insp
-            complete_line bcvk ephemeral run --vcp";
-        let output = sandbox.command("bash").args(["-euc", script]).run();
-        assert_eq!(output.expect_success().text(), "inspect\n--vcpus");
-    });
-    checks.check("no such shell", || {
-        let output = bcvk(&sandbox, &["completions", "tcsh"]).run();
-        let _ = output.expect_error(2, &["tcsh", "bash"]);
     });
     checks.finish();
     sandbox.finish();

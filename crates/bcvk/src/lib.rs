@@ -26,6 +26,9 @@ pub fn main() -> ExitCode {
         let _told = early::init();
         return ExitCode::FAILURE;
     }
+    if commands::answered() {
+        return ExitCode::SUCCESS;
+    }
     let cli = cli::Defaults::default().parse(env::args_os());
     let ui = ui::Ui::new(cli.quiet, cli.verbose);
     ui.start_logging();

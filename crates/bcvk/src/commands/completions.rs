@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::cli::{Completions, visible};
+use super::complete;
+use crate::cli::Completions;
 use crate::ui;
 
 pub(super) fn completions(args: &Completions) -> ExitCode {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut visible(), "bcvk", &mut script);
-    ui::print(&String::from_utf8_lossy(&script));
+    ui::print(&complete::script(&args.shell.to_string()));
     ExitCode::SUCCESS
 }

@@ -1,5 +1,6 @@
 //! One file per verb: arguments → spec → call → print.
 
+mod complete;
 mod completions;
 mod config;
 mod doctor;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Tool, VmDirs, find_tool, sweep};
 
+pub(crate) use complete::answered;
 pub(crate) use config::apply_defaults;
 
 use crate::cli::{Command, Verb};

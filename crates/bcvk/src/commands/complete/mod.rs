@@ -1,0 +1,88 @@
+//! What shells ask while a command line is being typed. The script of `bcvk completions` runs bcvk
+//! with [`ASKED`] in its environment.
+//!
+//! Whoever presses TAB has started nothing yet: everything here only looks, says nothing on standard
+//! error, and does not take long.
+
+mod bash;
+mod line;
+mod values;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::Command;
+use clap_complete::env::Shells;
+
+use crate::cli::visible;
+
+/// Says which shell asks. Not one of the variables that a shell's user may have set for another
+/// program, such as `COMPLETE`.
+const ASKED: &str = "_BCVK_COMPLETE";
+
+/// Where clap's scripts say which word is being typed, if it is not the last.
+const INDEX: &str = "_CLAP_COMPLETE_INDEX";
+
+/// Answers a shell, if one asks.
+pub(crate) fn answered() -> bool {
+    let Some(shell) = env::var(ASKED).ok().filter(|shell| !shell.is_empty()) else {
+        return false;
+    };
+    let after_dashes = env::args_os().skip_while(|word| word != "--").skip(1);
+    // A shell that gets half an answer, or none, completes nothing: that is all there is to do.
+    let _ =
+        answer(&shell, after_dashes.collect()).and_then(|answer| io::stdout().write_all(&answer));
+    true
+}
+
+fn answer(shell: &str, words: Vec<OsString>) -> io::Result<Vec<u8>> {
+    if shell == bash::NAME {
+        return bash::answer(&words);
+    }
+    let mut answer = Vec::new();
+    let index = env::var(INDEX).ok().and_then(|index| index.parse().ok());
+    let index = index.unwrap_or(words.len().saturating_sub(1));
+    let mut command = with_values(&words, index);
+    if let Some(shell) = Shells::builtins().completer(shell) {
+        let directory = env::current_dir()?;
+        shell.write_complete(&mut command, words, Some(&directory), &mut answer)?;
+    }
+    Ok(answer)
+}
+
+/// The script for a shell.
+pub(super) fn script(shell: &str) -> String {
+    if shell == bash::NAME {
+        return bash::script(ASKED);
+    }
+    let mut script = Vec::new();
+    if let Some(shell) = Shells::builtins().completer(shell) {
+        // Writing to memory does not fail.
+        let _ = shell.write_registration(ASKED, "bcvk", "bcvk", "bcvk", &mut script);
+    }
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The command line, with what its options may be where the word at `index` is being typed.
+fn with_values(words: &[OsString], index: usize) -> Command {
+    let before = words.get(..index).unwrap_or(words);
+    let mut command = values::add(visible(), before);
+    if words.get(index).is_none_or(|word| word.is_empty()) {
+        // `--help` is there from then on.
+        command.build();
+        return without_options(command);
+    }
+    command
+}
+
+/// Where a name is wanted, names are offered alone. clap's engine has options only where it has
+/// nothing else then.
+fn without_options(command: Command) -> Command {
+    command
+        .mut_args(|arg| {
+            let positional = arg.is_positional();
+            arg.hide(!positional)
+        })
+        .mut_subcommands(without_options)
+}
