@@ -6,10 +6,11 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 images := crates/bcvk-testkit/images
 bcvk := target/release/bcvk
+xtask = $(dir $(bcvk))xtask
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture torture-short crowd cycles bench bench-scale fuzz lint supply-chain runner install clean
+.PHONY: help setup build images demo test torture torture-short crowd cycles bench bench-scale fuzz man lint supply-chain runner chores install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +65,9 @@ cycles: ## start and end 200 VMs, and see that nothing grows
 fuzz: ## fuzz every parser, SECONDS each (300); installs cargo-fuzz if it is missing
 	@fuzz/run.sh $(SECONDS)
 
+man: ## write the option lists of docs/man anew
+	cargo xtask man
+
 # shellcheck is no part of the set-up; where it is there, use it.
 lint: ## formatting, clippy, shell scripts
 	cargo fmt --all --check
@@ -84,8 +88,32 @@ runner: build ## build the image with bcvk and QEMU: docs/scale-out.md
 bench-scale: ## measure what each further VM costs (20 minutes)
 	cargo run --release -p xtask -- bench-scale
 
-install: build ## install to PREFIX (/usr/local), below DESTDIR
-	install -D -m 0755 $(bcvk) $(DESTDIR)$(PREFIX)/bin/bcvk
+# What is installed, below DESTDIR; uninstall removes the same.
+bin := $(DESTDIR)$(PREFIX)/bin/bcvk
+share := $(DESTDIR)$(PREFIX)/share
+completions := $(share)/bash-completion/completions/bcvk $(share)/zsh/site-functions/_bcvk \
+    $(share)/fish/vendor_completions.d/bcvk.fish
+
+# Apart from build: what features xtask asks of shared crates, the program must not get.
+chores:
+	@setup/release.sh --package xtask
+
+install: build chores ## install program, manual and completions to PREFIX (/usr/local), below DESTDIR
+	install -D -m 0755 $(bcvk) '$(bin)'
+	rm -rf target/man
+	$(xtask) man --out target/man
+	install -d '$(share)/man/man5' '$(share)/man/man8'
+	install -m 0644 target/man/man5/bcvk-config.5 '$(share)/man/man5'
+	install -m 0644 target/man/man8/bcvk*.8 '$(share)/man/man8'
+	install -d $(foreach file,$(completions),'$(dir $(file))')
+	$(bcvk) completions bash >'$(word 1,$(completions))'
+	$(bcvk) completions zsh >'$(word 2,$(completions))'
+	$(bcvk) completions fish >'$(word 3,$(completions))'
+	chmod 0644 $(foreach file,$(completions),'$(file)')
+
+uninstall: ## remove what install has installed
+	rm -f '$(bin)' $(foreach file,$(completions),'$(file)')
+	rm -f '$(share)/man/man5/bcvk-config.5' '$(share)'/man/man8/bcvk.8 '$(share)'/man/man8/bcvk-*.8
 
 clean: ## remove what was built, but not the images
 	cargo clean

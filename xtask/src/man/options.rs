@@ -181,7 +181,14 @@ fn default<'a>(arg: &'a Arg, help: &'a str) -> (&'a str, Option<String>) {
     let built_in = arg.get_default_values().first();
     let built_in = built_in.filter(|_| value(arg).is_some());
     match (described, built_in) {
-        (_, Some(value)) => (help, Some(value.to_string_lossy().into_owned())),
+        (_, Some(value)) => {
+            // A page is not out of date because a version is.
+            let value = value.to_string_lossy();
+            (
+                help,
+                Some(value.replace(env!("CARGO_PKG_VERSION"), "VERSION")),
+            )
+        }
         (Some((text, said)), None) => (text, Some(said.to_owned())),
         (None, None) => (help, None),
     }

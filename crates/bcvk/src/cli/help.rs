@@ -28,7 +28,7 @@ pub fn described() -> Command {
 
 /// The command line as it is parsed, whose `-h` and `--help` are the same.
 pub(crate) fn command() -> Command {
-    brief(described())
+    brief(described(), "")
 }
 
 /// The command line as users type it: what bcvk runs of itself is no part of it.
@@ -42,11 +42,22 @@ pub(crate) fn visible() -> Command {
         .subcommands(shown)
 }
 
-fn brief(command: Command) -> Command {
+/// `above` is the page of the command that this one is below.
+fn brief(command: Command, above: &str) -> Command {
+    let name = command.get_name().to_owned();
+    let page = match above {
+        "" => name,
+        "bcvk" | "bcvk-ephemeral" => format!("{above}-{name}"),
+        // What is below a verb is on the verb's page.
+        _ => above.to_owned(),
+    };
+    let examples = command.get_after_help().map(ToString::to_string);
+    let examples = examples.unwrap_or_default();
     command
         .long_about(None)
+        .after_help(format!("{examples}\n\nMore is in the manual: man {page}"))
         .mut_args(|arg| arg.long_help(None))
-        .mut_subcommands(brief)
+        .mut_subcommands(|below| brief(below, &page))
 }
 
 #[cfg(test)]
@@ -80,7 +91,12 @@ mod tests {
             let name = command.get_name().to_owned();
             let brief = command.render_help().to_string();
             let what = format!("help of {name}:\n{brief}");
-            assert!(brief.contains("\nExamples:\n  bcvk "), "{what}");
+            assert!(
+                brief.contains("\n\nMore is in the manual: man bcvk"),
+                "{what}"
+            );
+            let examples = brief.split_once("\nExamples:\n  ");
+            assert!(examples.is_some_and(|(_, e)| e.contains("bcvk ")), "{what}");
             let height = if LONG.contains(&name.as_str()) {
                 HEIGHT_OF_LONG
             } else {
