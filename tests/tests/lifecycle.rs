@@ -224,7 +224,7 @@ fn an_attached_vm_shows_its_console_and_ends_with_ctrl_c() {
     run.await_stderr("ready", limit::BOOT);
     run.await_stdout("Reached target", limit::QUICK);
     checks.check("without a key, nobody logs in", || {
-        for verb in ["ssh", "ssh-config"] {
+        for verb in ["ssh", "ssh-config", "boot-chart"] {
             let _ = sandbox
                 .bcvk([verb, &name])
                 .run()

@@ -278,6 +278,10 @@ fn logs_inspect_and_wait_from_boot_to_end() {
         );
         assert!(json["Timings"]["Boot"].is_null(), "{json:#}");
     });
+    checks.check("no chart of a boot that is not over", || {
+        let booting = sandbox.bcvk(["boot-chart", vm.name()]).run();
+        let _ = booting.expect_error(1, &[vm.name(), "is not ready", "hint: ", "wait"]);
+    });
     checks.check("wait until it is ready", || {
         let ready = sandbox.bcvk(["wait", vm.name()]).limit(limit::BOOT).run();
         let _ = ready.expect_success().expect_empty_stdout();
@@ -289,6 +293,7 @@ fn logs_inspect_and_wait_from_boot_to_end() {
     check_units(&mut checks, &sandbox, &vm);
     check_console(&mut checks, &sandbox, &vm);
     check_journal(&mut checks, &sandbox, &vm);
+    check_chart(&mut checks, &sandbox, &vm);
 
     let stopped = sandbox.bcvk(["wait", "--for=stopped", vm.name()]).spawn();
     let unit = "--for=unit=emergency.service";
@@ -444,6 +449,65 @@ fn check_journal(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     });
 }
 
+fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    let chart = |args: &[&str]| {
+        let chart = sandbox.bcvk(["boot-chart"]).args(args).arg(vm.name());
+        chart.limit(limit::BOOT).run().expect_success()
+    };
+    checks.check("the chart of its boot, as text", || {
+        let text = chart(&[]).stdout();
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let columns = text.lines().skip(3).take_while(|line| !line.is_empty());
+        let longest = columns.map(|line| line.chars().count()).max();
+        assert!(longest <= Some(80), "{text}");
+        for words in [
+            "Boot of",
+            "podman starts",
+            "* network.target",
+            "* ssh.service",
+            "█",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    });
+    checks.check("the chart of its boot, for programs", || {
+        let json: Value = serde_json::from_str(&chart(&["--json"]).stdout()).expect("JSON");
+        let timings = inspect(sandbox, vm)["Timings"].clone();
+        let [ready, boot] =
+            [&json["Ready"], &timings["Boot"]].map(|v| v.as_f64().expect("seconds"));
+        // podman comes before the supervisor's first word.
+        assert!(ready > boot && ready < boot + 60.0, "{ready} and {boot}");
+        let spans = json["Spans"].as_array().expect("spans");
+        let critical: Vec<&Value> = spans.iter().filter(|s| s["Critical"] == true).collect();
+        // One begins where another ends, or later; none goes back.
+        let mut before = 0.0;
+        for span in &critical {
+            let from = span["From"].as_f64().expect("seconds");
+            assert!(from >= before, "{span} in {json:#}");
+            before = from;
+        }
+        let last = critical.last().expect("a critical path");
+        assert_eq!(
+            (&last["Name"], &last["To"]),
+            (&Value::from("sshd answers"), &json["Ready"])
+        );
+        let short = |s: &&Value| s["Place"] == "unit" && s["From"] == s["To"];
+        assert!(
+            spans.iter().any(|s| short(&s)),
+            "units of no time: {json:#}"
+        );
+    });
+    checks.check("the chart of its boot, as a picture", || {
+        let svg = chart(&["-o", "-"]).stdout();
+        assert!(
+            svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
+            "{svg}"
+        );
+        let all = chart(&["-o", "-", "--all"]).stdout();
+        assert!(all.len() > svg.len(), "--all shows more");
+    });
+}
+
 fn check_ended(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     checks.check("an ended VM that is kept has its logs", || {
         for args in [&["logs"][..], &["logs", "-f"]] {
@@ -456,6 +520,8 @@ fn check_ended(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
             .bcvk(["logs", "--journal", vm.name()])
             .run()
             .expect_error(1, &["is not running", "hint: "]);
+        let chart = sandbox.bcvk(["boot-chart", vm.name()]).run();
+        let _ = chart.expect_error(1, &["is not running", "hint: "]);
     });
     checks.check("an ended VM can be inspected", || {
         let json = inspect(sandbox, vm);

@@ -79,6 +79,14 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
             .expect_success()
             .expect_stdout("\"resumed\": true");
     });
+    checks.check("its chart has what was done to resume it", || {
+        let chart = sandbox.bcvk(["boot-chart", one.name()]).run();
+        let _ = chart
+            .expect_success()
+            .expect_stdout("* QEMU resumes the guest")
+            .expect_stdout("resumed from a snapshot")
+            .expect_stdout("Host");
+    });
     one.stop();
     two.stop();
 

@@ -9,6 +9,7 @@ pub use crate::supervisor::fuzzing::{
     bootconfig, bzimage, console, control, cpio, initramfs, journal, kargs_d, module, modules_dep,
     qemu_option, uki, usernet, zboot,
 };
+pub use crate::timeline::fuzzing::timeline;
 pub use values::{
     disk, karg, printable, publish, share, shell, size, spec, status, stream, timeout,
 };
@@ -29,7 +30,7 @@ mod seeds {
     targets! {
         assignments bootconfig bzimage console control cpio disk environment initramfs journal karg kargs_d module
         modules_dep mount_unit podman_json podman_mount printable publish qemu_option share shell
-        size spec status storage_conf stream timeout uki usernet zboot
+        size spec status storage_conf stream timeline timeout uki usernet zboot
     }
 
     fn fuzz(part: &str) -> PathBuf {

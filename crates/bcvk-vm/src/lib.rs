@@ -8,6 +8,7 @@
 //! - [`guest`]: the units and the agent that travel into the VM
 //! - [`ssh`]: keys and the client's configuration
 //! - [`snapshot`]: a VM that was saved, as files
+//! - [`timeline`]: a boot on one axis, of what host and guest say
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
 //! - `bounded`, [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
@@ -26,4 +27,5 @@ pub mod spec;
 pub mod ssh;
 pub mod status;
 pub mod supervisor;
+pub mod timeline;
 mod untrusted;

@@ -100,12 +100,18 @@ pub enum HostError {
         #[source]
         source: io::Error,
     },
+    #[error("the picture cannot go to {}", path.display())]
+    Picture {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error(
         "{0:?} cannot be given to a container: podman takes paths of UTF-8 text without carriage returns"
     )]
     PathNotText(PathBuf),
-    #[error("run-ssh runs its command over SSH, not with --execute")]
-    ExecuteOverSsh,
+    #[error("{verb} runs its command over SSH, not with --execute")]
+    ExecuteOverSsh { verb: &'static str },
     #[error("this VM cannot be resumed from a snapshot: {0}")]
     OnlyCold(&'static str),
     #[error("there is no snapshot of this VM")]
@@ -126,8 +132,10 @@ pub enum HostError {
     StillRunning { name: String },
     #[error("VM {name} has no SSH key")]
     NoSsh { name: String },
-    #[error("run-ssh needs SSH")]
-    SshNeeded,
+    #[error("{verb} needs SSH")]
+    SshNeeded { verb: &'static str },
+    #[error("VM {name} is not ready: {}", phase.describe())]
+    NotReady { name: String, phase: Phase },
     #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
     NeedsForce,
     #[error("podman could not {action}")]

@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::lock::{self, Lock, lock_file};
 use crate::spec::VmSpec;
+use crate::status::Timestamp;
 use crate::untrusted;
 
 /// The most that is read of a spec. Units and commands of the user's are most of it, and a command
@@ -211,6 +212,12 @@ impl VmDir {
     pub fn read_spec(&self) -> io::Result<VmSpec> {
         let text = untrusted::read(&self.path.join("spec.json"), MAX_SPEC_BYTES)?;
         Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// When the spec was written, which is when podman is asked for a container.
+    pub fn planned(&self) -> io::Result<Timestamp> {
+        let spec = fs::symlink_metadata(self.path.join("spec.json"))?;
+        Ok(spec.modified()?.into())
     }
 
     /// Writes a file that only its owner reads (mode 0600).

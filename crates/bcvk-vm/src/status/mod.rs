@@ -112,16 +112,20 @@ impl Timestamp {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one place")]
     pub fn now() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+        Self::from(SystemTime::now())
     }
 
     /// Seconds since `earlier`; zero where the clock went backwards.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> f64 {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 }
 

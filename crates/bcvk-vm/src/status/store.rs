@@ -206,6 +206,16 @@ impl StatusReader {
         };
         Ok(Some(serde_json::from_slice(&text)?))
     }
+
+    /// Whether a history that begins with `first` is that of the container's first start. The events
+    /// of later ones go into the same file. Where the file system does not say when that was made, no.
+    #[must_use]
+    pub fn is_first_start(&self, first: Timestamp) -> bool {
+        /// Between the file's making and the first time stamp.
+        const APART: u64 = 1_000_000;
+        let made = fs::symlink_metadata(self.path.with_file_name(EVENTS)).and_then(|m| m.created());
+        made.is_ok_and(|made| Timestamp::from(made).0.abs_diff(first.0) < APART)
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +252,17 @@ mod tests {
         let status = StatusReader::new(dir.path()).read().expect("read");
         let failure = status.and_then(|status| status.failure).expect("a failure");
         assert!(failure.causes[0].ends_with('…') && failure.causes[0].len() < 1030);
+    }
+
+    #[test]
+    fn a_second_start_is_told_from_the_first() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let reader = StatusReader::new(dir.path());
+        assert!(!reader.is_first_start(Timestamp::now()), "no start at all");
+        let writer = StatusWriter::create(dir.path()).expect("create");
+        let first = writer.status().history[0].at;
+        assert!(reader.is_first_start(first));
+        assert!(!reader.is_first_start(Timestamp(first.0 + 2_000_000)));
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Defaults {
                 .mut_subcommand("run", with_defaults)
                 .mut_subcommand("run-ssh", with_defaults)
                 .mut_subcommand("kube", with_defaults)
+                .mut_subcommand("boot-chart", with_defaults)
         });
         let matches = command.try_get_matches_from(args)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
@@ -188,6 +189,7 @@ impl Cli {
                 Verb::Run(run) => Some(&mut run.vm.guest),
                 Verb::RunSsh(run) => Some(&mut run.vm.guest),
                 Verb::Kube(kube) => Some(&mut kube.guest),
+                Verb::BootChart(chart) => Some(&mut chart.options.guest),
                 _ => None,
             },
             _ => None,

@@ -70,7 +70,7 @@ mod tests {
     const HEIGHT: usize = 40;
     /// The commands that start a VM have more options than that.
     const HEIGHT_OF_LONG: usize = 75;
-    const LONG: [&str; 3] = ["run", "run-ssh", "kube"];
+    const LONG: [&str; 4] = ["run", "run-ssh", "boot-chart", "kube"];
 
     fn each(command: &mut Command, check: &mut dyn FnMut(&mut Command)) {
         check(command);

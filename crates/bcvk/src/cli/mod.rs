@@ -1,6 +1,7 @@
 //! The command line: clap structures and their help. Pure: parsing validates values and touches
 //! nothing.
 
+mod boot_chart;
 mod completions;
 mod defaults;
 mod doctor;
@@ -19,6 +20,7 @@ mod wait;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use boot_chart::BootChart;
 pub(crate) use completions::Completions;
 pub use defaults::settings;
 pub(crate) use defaults::{Defaults, SettingError};
@@ -100,6 +102,7 @@ pub(crate) enum Verb {
     SshConfig(SshConfig),
     Logs(Logs),
     Inspect(Inspect),
+    BootChart(Box<BootChart>),
     Wait(Wait),
     Kube(Box<Kube>),
     Snapshots(Snapshots),

@@ -13,6 +13,13 @@ pub(super) struct Found {
     pub(super) running: bool,
 }
 
+impl Found {
+    /// What ssh needs of it.
+    pub(super) fn address(&self) -> (&VmDir, &str) {
+        (&self.dir, self.spec.name.as_str())
+    }
+}
+
 /// The running VM with this name or container ID.
 pub(super) fn running(name: &str) -> Result<Found, HostError> {
     let found = look(name)?.ok_or_else(|| none(name))?;

@@ -6,10 +6,9 @@ use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{HostError, Tool, WatchEvent, Watcher, find_tool};
+use bcvk_vm::host::{HostError, Tool, VmDir, WatchEvent, Watcher, find_tool};
 use bcvk_vm::ssh::client;
 
-use super::find::Found;
 use super::run_ssh::end_process;
 
 /// How long ssh may take to notice that its VM is gone.
@@ -45,17 +44,16 @@ pub(super) enum End {
 }
 
 impl<W: Write + Send + 'static> GuestCommand<W> {
-    /// Starts `words` in a VM that is ready; what they write goes to `out`.
+    /// Starts `words` in a VM that is ready, by its directory and name; what they write goes to `out`.
     pub(super) fn start(
-        vm: &Found,
+        (dir, name): (&VmDir, &str),
         words: &[&str],
         mut out: W,
         watcher: &Watcher,
     ) -> Result<Self, HostError> {
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
         let options = ["-T".to_owned()];
-        let name = vm.spec.name.as_str();
-        let mut child = client::command(&find_tool(Tool::Ssh)?, &vm.dir, name, &options, &words)
+        let mut child = client::command(&find_tool(Tool::Ssh)?, dir, name, &options, &words)
             // A Ctrl-C is for bcvk, which then ends ssh.
             .process_group(0)
             .stdin(Stdio::null())

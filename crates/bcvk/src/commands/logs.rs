@@ -80,7 +80,12 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         // Without the second, following shows the last ten lines alone.
         words.extend(["--follow", "--no-tail"]);
     }
-    let command = GuestCommand::start(&vm, &words, GuestOutput::to(io::stdout()), &watcher)?;
+    let command = GuestCommand::start(
+        vm.address(),
+        &words,
+        GuestOutput::to(io::stdout()),
+        &watcher,
+    )?;
     let (end, _, stderr) = command.wait(&mut watcher, None, POWER_OFF);
     match end {
         End::Exited(0) => Ok(ExitCode::SUCCESS),

@@ -1,5 +1,6 @@
 //! One file per verb: arguments → spec → call → print.
 
+mod boot_chart;
 mod complete;
 mod completions;
 mod config;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
         Verb::SshConfig(args) => ssh::ssh_config(&args),
         Verb::Logs(args) => logs::logs(&args, ui),
         Verb::Inspect(args) => inspect::inspect(&args, ui),
+        Verb::BootChart(args) => boot_chart::boot_chart(&args, ui),
         Verb::Wait(args) => wait::wait(&args, ui),
         Verb::Kube(args) => kube::kube(*args, ui),
         Verb::Snapshots(args) => snapshots::snapshots(&args, ui),

@@ -1,7 +1,7 @@
 //! `bcvk ephemeral run-ssh`.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitCode, ExitStatus};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{
@@ -9,12 +9,12 @@ use bcvk_vm::host::{
 };
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;
-use bcvk_vm::status::Phase;
+use bcvk_vm::status::{Phase, Status};
 
 use super::plan::Manner;
 use super::start::{Begun, start};
 use super::warm;
-use crate::cli::RunSsh;
+use crate::cli::{RunSsh, VmOptions};
 use crate::ui::{GuestOutput, Ui};
 
 /// How long ssh may take to notice that its VM is gone.
@@ -27,11 +27,31 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 const SSH_LOST: i32 = 255;
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
-    if args.vm.guest.no_ssh_keygen {
-        return Err(HostError::SshNeeded);
+    lend("run-ssh", &args.image, &args.vm, ui, |vm| {
+        vm.session(args.tty, &args.command, Stdio::inherit(), ui)
+    })
+}
+
+/// A VM that is ready and belongs to this command.
+pub(super) struct Lent<'a> {
+    pub(super) started: &'a Started,
+    pub(super) watcher: &'a mut Watcher,
+    pub(super) status: Status,
+}
+
+/// Boots a VM for `verb`, lets `then` have it once it is ready, and removes it, however that ends.
+pub(super) fn lend(
+    verb: &'static str,
+    image: &str,
+    options: &VmOptions,
+    ui: &Ui,
+    then: impl FnOnce(&mut Lent<'_>) -> Result<ExitCode, HostError>,
+) -> Result<ExitCode, HostError> {
+    if options.guest.no_ssh_keygen {
+        return Err(HostError::SshNeeded { verb });
     }
-    if !args.vm.guest.execute.is_empty() {
-        return Err(HostError::ExecuteOverSsh);
+    if !options.guest.execute.is_empty() {
+        return Err(HostError::ExecuteOverSsh { verb });
     }
     find_tool(Tool::Ssh)?;
     let manner = Manner {
@@ -40,30 +60,36 @@ pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
         remove: true,
         lifetime: Lifetime::Cli,
     };
-    let (mut started, mut watcher) = match start(&args.image, &args.vm, manner, ui)? {
+    let (mut started, mut watcher) = match start(image, options, manner, ui)? {
         Begun::Vm(started, watcher) => (started, watcher),
         Begun::Done(code) => return Ok(code),
     };
-    let result = session(args, &mut watcher, &started, ui);
+    let result = await_ready(options, &mut watcher, &started, ui).and_then(|status| {
+        then(&mut Lent {
+            started: &started,
+            watcher: &mut watcher,
+            status,
+        })
+    });
     let removed = started.discard();
     let code = result?;
     removed?;
     Ok(code)
 }
 
-fn session(
-    args: &RunSsh,
+fn await_ready(
+    options: &VmOptions,
     watcher: &mut Watcher,
     started: &Started,
     ui: &Ui,
-) -> Result<ExitCode, HostError> {
-    let shown = args.vm.shown();
+) -> Result<Status, HostError> {
+    let shown = options.shown();
     let mut progress = ui.progress(shown.is_none());
     let log = shown
         .map(|stream| LogFollower::start(started.log(stream), GuestOutput::to(std::io::stderr())));
     let ready = watcher.wait(
         Target::Phase(Phase::Ready),
-        Some(args.vm.timeout.duration()),
+        Some(options.timeout.duration()),
         &mut |status| progress.show(status),
     );
     progress.finish();
@@ -71,24 +97,37 @@ fn session(
     let ready = ready?;
     ui.warnings(&ready.warnings);
     warm::learn(started, &ready);
+    Ok(ready)
+}
 
-    let mut options = Vec::new();
-    if args.tty {
-        options.push("-t".to_owned());
+impl Lent<'_> {
+    /// Runs `command` in it, or a shell; returns its exit code.
+    pub(super) fn session(
+        &mut self,
+        tty: bool,
+        command: &[String],
+        stdout: Stdio,
+        ui: &Ui,
+    ) -> Result<ExitCode, HostError> {
+        let mut options = Vec::new();
+        if tty {
+            options.push("-t".to_owned());
+        }
+        let ssh = client::command(
+            &find_tool(Tool::Ssh)?,
+            &self.started.dir,
+            self.started.name(),
+            &options,
+            command,
+        )
+        .stdout(stdout)
+        .spawn()
+        .map_err(HostError::io("run ssh"))?;
+        let pid = ssh.id();
+        self.watcher.watch_session(ssh);
+        let status = await_session(self.watcher, pid)?;
+        exit_code(status, self.watcher, ui)
     }
-    let ssh = client::command(
-        &find_tool(Tool::Ssh)?,
-        &started.dir,
-        started.name(),
-        &options,
-        &args.command,
-    )
-    .spawn()
-    .map_err(HostError::io("run ssh"))?;
-    let pid = ssh.id();
-    watcher.watch_session(ssh);
-    let status = await_session(watcher, pid)?;
-    exit_code(status, watcher, ui)
 }
 
 /// Waits for ssh, and sees that it ends when the user or the VM does.

@@ -164,7 +164,7 @@ impl Waiting<'_> {
         // Bounded in the guest too, so that nothing stays there when this is interrupted.
         let seconds = format!("{:.3}", self.left().as_secs_f64().max(0.001));
         let words = ["timeout", &seconds, "sh", "-c", SCRIPT, "sh", unit];
-        let command = GuestCommand::start(vm, &words, Vec::new(), watcher)?;
+        let command = GuestCommand::start(vm.address(), &words, Vec::new(), watcher)?;
         let (end, stdout, stderr) = command.wait(watcher, Some(self.deadline), LAST_WORD);
         match end {
             End::Exited(0) => Ok(()),

@@ -150,8 +150,8 @@ fn code(error: &HostError) -> u8 {
         | HostError::ImageName { .. }
         | HostError::ShareSource { .. }
         | HostError::ShareNotDirectory(_)
-        | HostError::SshNeeded
-        | HostError::ExecuteOverSsh
+        | HostError::SshNeeded { .. }
+        | HostError::ExecuteOverSsh { .. }
         | HostError::OnlyCold(_)
         | HostError::DiskNotRegular(_)
         | HostError::DiskLooksQcow2 { .. }
@@ -162,6 +162,7 @@ fn code(error: &HostError) -> u8 {
         | HostError::NoUnits(_)
         | HostError::Ignition { .. }
         | HostError::OutputFile { .. }
+        | HostError::Picture { .. }
         | HostError::PathNotText(_)
         | HostError::Setting { .. } => code::USAGE,
         HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
@@ -175,6 +176,7 @@ fn code(error: &HostError) -> u8 {
         HostError::NoSuchVm { .. }
         | HostError::NotAVm { .. }
         | HostError::NotRunning { .. }
+        | HostError::NotReady { .. }
         | HostError::StillRunning { .. }
         | HostError::NoSsh { .. }
         | HostError::UnitNotActive { .. }
@@ -232,17 +234,20 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::NotRunning { name } => {
             format!("`podman start {name}` boots it again")
         }
+        HostError::NotReady { name, phase } if *phase < Phase::Ready => {
+            format!("`bcvk ephemeral wait {name}` returns when it is")
+        }
+        HostError::NotReady { .. } => "boot another one".to_owned(),
         HostError::StillRunning { name } => {
             format!("`bcvk ephemeral stop {name}` first, or `bcvk ephemeral rm -f {name}`")
         }
         HostError::NoSsh { .. } => {
             "it was started with --no-ssh-keygen; start it without, or use its console".to_owned()
         }
-        HostError::ExecuteOverSsh => {
-            "give the command after the image: run-ssh IMAGE -- CMD; or use `bcvk ephemeral run \
+        HostError::ExecuteOverSsh { verb } => format!(
+            "give the command after the image: {verb} … IMAGE -- CMD; or use `bcvk ephemeral run \
              --execute`"
-                .to_owned()
-        }
+        ),
         HostError::OnlyCold(_) | HostError::NoSnapshot => {
             "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can"
                 .to_owned()
@@ -253,7 +258,9 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::SnapshotInUse(_) => {
             "a VM is being resumed from it or saved to it; `bcvk ephemeral ps` shows VMs".to_owned()
         }
-        HostError::SshNeeded => "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned(),
+        HostError::SshNeeded { .. } => {
+            "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned()
+        }
         HostError::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
         HostError::ReadyTimeout { .. } => {
             "--timeout gives it longer; --console shows the boot".to_owned()

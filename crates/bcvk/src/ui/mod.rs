@@ -1,5 +1,6 @@
 //! What the user sees: results on stdout, everything else on stderr.
 
+mod chart;
 mod errors;
 mod findings;
 mod guest;
@@ -17,6 +18,7 @@ use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+pub(crate) use chart::Chart;
 pub(crate) use errors::interrupted;
 pub(crate) use findings::{Finding, Severity};
 pub(crate) use guest::GuestOutput;
@@ -140,6 +142,17 @@ impl Ui {
 /// Prints a result. A reader that has gone away (`bcvk … | head`) is no error.
 pub(crate) fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Columns of the terminal that results go to; 80 where they go elsewhere.
+pub(crate) fn width() -> usize {
+    /// What terminals have had since there were any.
+    const USUAL: usize = 80;
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.map_or(USUAL, |size| match size.ws_col {
+        0 => USUAL,
+        columns => columns.into(),
+    })
 }
 
 fn say(text: &str) {

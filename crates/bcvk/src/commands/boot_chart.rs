@@ -1,0 +1,356 @@
+//! `bcvk ephemeral boot-chart`.
+
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use bcvk_vm::host::{HostError, SignalSource, VmDir, Watcher, output_file};
+use bcvk_vm::spec::{Snapshot, VmSpec};
+use bcvk_vm::status::{Phase, Status, StatusReader, Timestamp};
+use bcvk_vm::timeline::{
+    Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
+};
+use serde::Serialize;
+
+use super::find;
+use super::guest::{End, GuestCommand};
+use super::run_ssh::{Lent, lend};
+use crate::cli::BootChart;
+use crate::ui::{self, Chart, Ui};
+
+/// How long the guest may take to say when its units started: an emulated one on a busy machine takes
+/// a minute for what others do in a tenth of a second.
+const QUESTION_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long the supervisor may take to say why its VM has ended.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostError> {
+    let command_line = Timestamp::now();
+    let to = Destination::of(args)?;
+    if let Some(image) = &args.run {
+        return lend("boot-chart", image, &args.options, ui, |vm| {
+            of_new_vm(vm, command_line, args, &to, ui)
+        });
+    }
+    let name = args.vm.as_deref().unwrap_or_default();
+    let vm = find::running(name)?;
+    if vm.spec.ssh.is_none() {
+        return Err(HostError::NoSsh {
+            name: name.to_owned(),
+        });
+    }
+    let status = StatusReader::new(vm.dir.path())
+        .read()
+        .map_err(HostError::io("read the VM's status"))?;
+    let phase = status.as_ref().map_or(Phase::Preparing, |s| s.phase);
+    let Some(status) = status.filter(|_| phase == Phase::Ready) else {
+        let name = name.to_owned();
+        return Err(HostError::NotReady { name, phase });
+    };
+    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let boot = Boot {
+        dir: &vm.dir,
+        spec: &vm.spec,
+        host: host(&vm.dir, &vm.spec, &status),
+    };
+    boot.show(&mut watcher, args, &to, ui)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the command, if there is one, in a VM that is ready, and shows the boot.
+fn of_new_vm(
+    vm: &mut Lent<'_>,
+    command_line: Timestamp,
+    args: &BootChart,
+    to: &Destination,
+    ui: &Ui,
+) -> Result<ExitCode, HostError> {
+    let dir = &vm.started.dir;
+    let spec = dir
+        .read_spec()
+        .map_err(HostError::io("read what the VM was started with"))?;
+    let mut host = host(dir, &spec, &vm.status);
+    host.command_line = Some(command_line);
+    let mut code = ExitCode::SUCCESS;
+    if !args.command.is_empty() {
+        // What is not the chart must not get into it.
+        let stdout = match to {
+            Destination::File(_) => Stdio::inherit(),
+            _ => io::stderr().into(),
+        };
+        code = vm.session(false, &args.command, stdout, ui)?;
+        host.command = Some((args.command.join(" "), Timestamp::now()));
+        if vm.watcher.is_over()? {
+            return Err(ended(spec.name.as_str(), vm.watcher));
+        }
+    }
+    let boot = Boot {
+        dir,
+        spec: &spec,
+        host,
+    };
+    boot.show(vm.watcher, args, to, ui)?;
+    Ok(code)
+}
+
+/// What the host knows of the boot of a VM.
+fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
+    let is_first = |first| StatusReader::new(dir.path()).is_first_start(first);
+    let first = status.history.first().map(|event| event.at);
+    Host {
+        command_line: None,
+        planned: first
+            .filter(|first| is_first(*first))
+            .and_then(|_| dir.planned().ok()),
+        history: status.history.clone(),
+        resumed: status.resumed,
+        awaited: match spec.snapshot {
+            _ if !spec.execute.is_empty() => Awaited::Execute,
+            Some(Snapshot::Save) => Awaited::Snapshot,
+            _ => Awaited::Sshd,
+        },
+        command: None,
+    }
+}
+
+/// A VM that is ready, and what is known of how it came to that.
+struct Boot<'a> {
+    dir: &'a VmDir,
+    spec: &'a VmSpec,
+    host: Host,
+}
+
+impl Boot<'_> {
+    fn show(
+        &self,
+        watcher: &mut Watcher,
+        args: &BootChart,
+        to: &Destination,
+        ui: &Ui,
+    ) -> Result<(), HostError> {
+        let guest = if self.host.resumed {
+            None
+        } else {
+            Some(self.ask(watcher)?)
+        };
+        let guest = guest.as_ref().map(|(answer, asked)| (answer, *asked));
+        let Some(timeline) = Timeline::new(&self.host, guest) else {
+            unreachable!("the VM is ready");
+        };
+        let name = self.spec.name.as_str();
+        if args.json {
+            return ui.json(&Description::of(self.spec, &timeline));
+        }
+        let chart = Chart {
+            image: &self.spec.image.reference,
+            name,
+            timeline: &timeline,
+            all: args.all,
+        };
+        match to {
+            Destination::Terminal => ui::print(&chart.text(ui::width())),
+            Destination::Stdout => ui::print(&chart.svg()),
+            Destination::File(path) => write(path, &chart.svg()).map_err(no_picture(path))?,
+        }
+        Ok(())
+    }
+
+    /// Asks the guest when its units started.
+    fn ask(&self, watcher: &mut Watcher) -> Result<(Answer, Asked), HostError> {
+        let name = self.spec.name.as_str();
+        let sent = Timestamp::now();
+        let words = ["sh", "-c", QUESTION];
+        let command = GuestCommand::start((self.dir, name), &words, Heard::default(), watcher)?;
+        let deadline = Instant::now() + QUESTION_LIMIT;
+        let (end, heard, stderr) = command.wait(watcher, Some(deadline), LAST_WORD);
+        let failed = |stderr| HostError::InGuest {
+            name: name.to_owned(),
+            action: "ask when units started",
+            stderr,
+        };
+        match end {
+            End::Exited(0) => {
+                let answer = Answer::parse(&String::from_utf8_lossy(&heard.text));
+                let at = heard.first.unwrap_or_else(Timestamp::now);
+                if answer.userspace == 0 {
+                    return Err(failed("systemd did not say".to_owned()));
+                }
+                Ok((answer, Asked { sent, heard: at }))
+            }
+            End::Signal(signal) => Err(HostError::Interrupted { signal }),
+            End::VmEnded => Err(ended(name, watcher)),
+            End::Deadline => Err(failed(format!(
+                "no answer after {} s",
+                QUESTION_LIMIT.as_secs()
+            ))),
+            End::Exited(_) if heard.is_full() => Err(failed("it said too much".to_owned())),
+            End::Exited(_) | End::Lost => Err(failed(stderr)),
+        }
+    }
+}
+
+/// The guest cannot be asked any more.
+fn ended(name: &str, watcher: &Watcher) -> HostError {
+    HostError::EndedBefore {
+        name: name.to_owned(),
+        awaited: "it had said when its units started".to_owned(),
+        failure: watcher.failure().map(Box::new),
+    }
+}
+
+/// What a guest says, up to a bound, and when it began to.
+#[derive(Debug, Default)]
+struct Heard {
+    first: Option<Timestamp>,
+    text: Vec<u8>,
+}
+
+impl Heard {
+    fn is_full(&self) -> bool {
+        self.text.len() as u64 >= MAX_ANSWER_BYTES
+    }
+}
+
+impl Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_full() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.first.get_or_insert_with(Timestamp::now);
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where the chart goes.
+enum Destination {
+    /// As text or JSON.
+    Terminal,
+    /// As a picture.
+    Stdout,
+    File(PathBuf),
+}
+
+impl Destination {
+    /// What cannot be written to is an error before anything is booted for it.
+    fn of(args: &BootChart) -> Result<Self, HostError> {
+        match args.output_file.as_deref() {
+            None => Ok(Self::Terminal),
+            Some(path) if path == Path::new("-") => Ok(Self::Stdout),
+            Some(path) => {
+                let cwd =
+                    std::env::current_dir().map_err(HostError::io("find the current directory"))?;
+                let file = output_file(path, &cwd).map_err(|error| match error {
+                    HostError::OutputFile { path, source } => HostError::Picture { path, source },
+                    other => other,
+                })?;
+                // Where none can be made beside it, it cannot be replaced in one step.
+                temporary(&file).map_err(no_picture(&file))?;
+                Ok(Self::File(file))
+            }
+        }
+    }
+}
+
+/// A file beside `path` that goes away by itself, unless it takes its place.
+fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    tempfile::Builder::new()
+        .prefix(".bcvk-chart-")
+        // As the umask has it.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)
+}
+
+/// The whole file, or none.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = temporary(path)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn no_picture(path: &Path) -> impl FnOnce(io::Error) -> HostError {
+    let path = path.to_owned();
+    move |source| HostError::Picture { path, source }
+}
+
+/// A boot for programs. The keys are documented in bcvk-ephemeral-boot-chart(8).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description<'a> {
+    name: &'a str,
+    image: Image<'a>,
+    begin: Timestamp,
+    ready: f64,
+    end: f64,
+    guest_uncertainty: Option<f64>,
+    resumed: bool,
+    path_known: bool,
+    spans: Vec<Entry<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Image<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    place: Place,
+    name: &'a str,
+    from: f64,
+    to: f64,
+    critical: bool,
+    starting: bool,
+    failed: bool,
+}
+
+impl<'a> Description<'a> {
+    fn of(spec: &'a VmSpec, timeline: &'a Timeline) -> Self {
+        Self {
+            name: spec.name.as_str(),
+            image: Image {
+                id: &spec.image.id,
+                name: &spec.image.reference,
+            },
+            begin: timeline.begin,
+            ready: seconds(timeline.ready),
+            end: seconds(timeline.end),
+            guest_uncertainty: timeline.uncertainty.map(seconds),
+            resumed: timeline.resumed,
+            path_known: timeline.path_known,
+            spans: timeline.spans.iter().map(Entry::of).collect(),
+        }
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn of(span: &'a Span) -> Self {
+        Self {
+            place: span.place,
+            name: &span.name,
+            from: seconds(span.from),
+            to: seconds(span.to),
+            critical: span.critical,
+            starting: span.starting,
+            failed: span.failed,
+        }
+    }
+}
+
+fn seconds(microseconds: u64) -> f64 {
+    Duration::from_micros(microseconds).as_secs_f64()
+}
