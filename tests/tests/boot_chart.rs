@@ -107,7 +107,7 @@ fn what_cannot_become_a_chart_boots_nothing() {
         (&["nobody", "--run", "image"], 2, &["cannot be used"]),
         (&["nobody", "--memory=1G"], 2, &["cannot be used"]),
         (&["nobody", "--bind=/tmp"], 2, &["cannot be used"]),
-        (&["nobody", "--", "true"], 2, &["--run"]),
+        (&["nobody", "--", "true"], 2, &["cannot be used"]),
         (&["nobody", "--json", "-o", "x.svg"], 2, &["cannot be used"]),
         (
             &["--run", "image", "-o", nowhere],

@@ -37,7 +37,9 @@ const ASKED: Asked = Asked {
 fn steps<'a>(spans: impl Iterator<Item = &'a Span>) -> String {
     spans
         .map(|span| {
-            let [from, to] = [span.from, span.to].map(|time| format!("{:.3}", time as f64 / 1e6));
+            let [from, to] = [span.from, span.to]
+                .map(|time| (time + 500) / 1000)
+                .map(|time| format!("{}.{:03}", time / 1000, time % 1000));
             let starting = if span.starting { " …" } else { "" };
             format!("{:?} {} {from} {to}{starting}\n", span.place, span.name)
         })

@@ -6,6 +6,31 @@ use clap::Args;
 
 use super::VmOptions;
 
+/// What is only for a VM that is yet to be booted. clap's group of [`VmOptions`] has no members, because
+/// another one is flattened into it.
+const OF_A_NEW_VM: [&str; 20] = [
+    "run",
+    "command",
+    "GuestOptions",
+    "bind",
+    "ro_bind",
+    "bind_storage_ro",
+    "mount_disk_file",
+    "systemd_units",
+    "ignition",
+    "network",
+    "label",
+    "console",
+    "log_dir",
+    "virtio_serial_out",
+    "warm",
+    "runner",
+    "pull",
+    "timeout",
+    "debug",
+    "dry_run",
+];
+
 /// Show where the time of a boot went
 ///
 /// Of host and guest on one axis; of a VM that is ready, or with --run of one that is booted for it and removed afterwards. Without -o
@@ -28,7 +53,7 @@ pub(crate) struct BootChart {
     #[arg(
         value_name = "NAME",
         required_unless_present = "run",
-        conflicts_with_all = ["run", "VmOptions", "GuestOptions"]
+        conflicts_with_all = OF_A_NEW_VM
     )]
     pub(crate) vm: Option<String>,
 
@@ -38,11 +63,16 @@ pub(crate) struct BootChart {
     #[arg(long, value_name = "IMAGE")]
     pub(crate) run: Option<String>,
 
+<<<<<<< HEAD
     /// Command whose end is that of the chart
     ///
     /// It is run in the VM of **--run**. Its output goes to standard error, or with **-o** *FILE* to
     /// standard output.
     #[arg(last = true, value_name = "CMD", requires = "run")]
+=======
+    /// Run a command in that VM, whose end is that of the chart
+    #[arg(last = true, value_name = "CMD")]
+>>>>>>> d2de027 (boot-chart: options of a new VM are refused for another)
     pub(crate) command: Vec<String>,
 
     /// Write an SVG picture; - is standard output
@@ -64,4 +94,64 @@ pub(crate) struct BootChart {
 
     #[command(flatten)]
     pub(crate) options: VmOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{ArgAction, Command, CommandFactory as _};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn parse(words: &[&str]) -> Result<(), clap::error::ErrorKind> {
+        let words = ["bcvk", "ephemeral", "boot-chart"].iter().chain(words);
+        let result = Cli::command().try_get_matches_from(words);
+        result.map(drop).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn an_option_of_a_new_vm_is_not_ignored_for_another() {
+        let all = VmOptions::augment_args(Command::new("vm"));
+        for option in all.get_arguments() {
+            let name = option.get_long().expect("a long name");
+            let value = option.get_default_values().first();
+            let value = value.map_or("1", |value| value.to_str().expect("UTF-8"));
+            let word = match option.get_action() {
+                ArgAction::SetTrue => format!("--{name}"),
+                _ => format!("--{name}={value}"),
+            };
+            let refused = parse(&[&word, "testvm"]).expect_err(&word);
+            // What has no value that is good for all is refused for that.
+            let expected = [
+                clap::error::ErrorKind::ArgumentConflict,
+                clap::error::ErrorKind::ValueValidation,
+            ];
+            assert!(expected.contains(&refused), "{word}: {refused:?}");
+            let id = option.get_id().as_str();
+            let guest = crate::cli::GuestOptions::augment_args(Command::new("guest"));
+            let of_guest = guest.get_arguments().any(|other| other.get_id() == id);
+            assert!(of_guest || OF_A_NEW_VM.contains(&id), "{id}");
+        }
+    }
+
+    #[test]
+    fn one_vm_is_named_or_booted() {
+        for words in [
+            &["testvm"][..],
+            &["testvm", "--json", "--all"],
+            &["-o", "-", "testvm"],
+            &["--run", "image", "--memory=1G", "--", "sh", "-c", "true"],
+        ] {
+            assert_eq!(parse(words), Ok(()), "{words:?}");
+        }
+        for words in [
+            &[][..],
+            &["testvm", "--run", "image"],
+            &["testvm", "--", "true"],
+            &["--run", "image", "true"],
+            &["testvm", "--json", "-o", "x"],
+        ] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
 }

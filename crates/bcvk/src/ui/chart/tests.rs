@@ -108,7 +108,7 @@ fn texts(svg: &str) -> Vec<(String, f64, f64, f64)> {
         .map(|node| {
             let text = node.text().unwrap_or_default();
             let size = number(&node, "font-size").unwrap_or(12.0);
-            let width = text.chars().count() as f64 * size * 0.62;
+            let width: f64 = text.chars().map(|_| size * 0.62).sum();
             let x = number(&node, "x").expect("x");
             let left = match node.attribute("text-anchor") {
                 Some("end") => x - width,
