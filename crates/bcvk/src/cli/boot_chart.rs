@@ -33,8 +33,8 @@ const OF_A_NEW_VM: [&str; 20] = [
 
 /// Show where the time of a boot went
 ///
-/// Of host and guest on one axis; of a VM that is ready, or with --run of one that is booted for it and removed afterwards. Without -o
-/// or --json, prints the chart as text.
+/// Host and guest are on one axis: of a VM that is ready, or with --run of one that is booted for it
+/// and removed afterwards. Without -o or --json, prints the chart as text.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "\
@@ -63,16 +63,11 @@ pub(crate) struct BootChart {
     #[arg(long, value_name = "IMAGE")]
     pub(crate) run: Option<String>,
 
-<<<<<<< HEAD
     /// Command whose end is that of the chart
     ///
     /// It is run in the VM of **--run**. Its output goes to standard error, or with **-o** *FILE* to
     /// standard output.
-    #[arg(last = true, value_name = "CMD", requires = "run")]
-=======
-    /// Run a command in that VM, whose end is that of the chart
     #[arg(last = true, value_name = "CMD")]
->>>>>>> d2de027 (boot-chart: options of a new VM are refused for another)
     pub(crate) command: Vec<String>,
 
     /// Write an SVG picture; - is standard output
