@@ -7,10 +7,12 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 images := crates/bcvk-testkit/images
 bcvk := target/release/bcvk
 xtask = $(dir $(bcvk))xtask
+# What makes it; a test that has a bcvk already puts `true` here.
+build := setup/release.sh
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images demo test torture torture-short crowd cycles bench bench-scale fuzz man lint supply-chain runner chores install uninstall clean
+.PHONY: help setup build images shell demo guide test torture torture-short crowd cycles bench bench-scale fuzz man lint supply-chain runner chores install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +28,14 @@ images: ## make the test images that are missing or out of date
 
 # Each target below sets up in its recipe rather than by prerequisites: under -j those would run
 # before what they depend on is installed.
+shell: ## boot a test image, and open a shell in it
+	@setup/host.sh --to-run
+	@$(build)
+	@$(images)/build.sh trixie
+	@$(bcvk) ephemeral run-ssh localhost/bcvk-test:trixie
+
 demo: ## boot a test image, and show what answers
-	@setup/host.sh
+	@setup/host.sh --to-run
 	@setup/release.sh
 	@$(images)/build.sh trixie
 	$(bcvk) ephemeral run-ssh localhost/bcvk-test:trixie -- sh -c 'systemctl status --no-pager | head -n 40; findmnt'
@@ -72,7 +80,7 @@ man: ## write the option lists of docs/man anew
 lint: ## formatting, clippy, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh .ci/run fuzz/*.sh runner/*.sh $(images)/*.sh
+	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh docs/*.sh .ci/run fuzz/*.sh runner/*.sh $(images)/*.sh
 
 # Advisories come from the network; DENY='bans licenses sources' leaves them out.
 DENY ?= advisories bans licenses sources
@@ -87,6 +95,9 @@ runner: build ## build the image with bcvk and QEMU: docs/scale-out.md
 
 bench-scale: ## measure what each further VM costs (20 minutes)
 	cargo run --release -p xtask -- bench-scale
+
+guide: ## make the guide, as a book for a browser: target/guide (builds mdbook if it is missing)
+	@docs/build.sh
 
 # What is installed, below DESTDIR; uninstall removes the same.
 bin := $(DESTDIR)$(PREFIX)/bin/bcvk

@@ -1,9 +1,10 @@
 #!/bin/bash
 # Installs what a Debian-like machine lacks for building bcvk and running its tests.
 #
-#   setup/host.sh [--rootless-user]
+#   setup/host.sh [--to-run | --rootless-user]
 #
 # Needs root, directly or through sudo. Safe to run again: it then changes nothing.
+# --to-run leaves out what only tests need and takes minutes to build.
 # --rootless-user also makes the user that the rootless tests run as.
 set -euo pipefail
 # Every failure below explains itself; this is for the one nobody thought of.
@@ -27,8 +28,9 @@ packages=(
     gcc libc6-dev make pkg-config libcap-ng-dev ca-certificates
     # building test images
     mmdebstrap debian-archive-keyring
-    # testing: podman's Pods; completion in other shells than bash; manual pages
-    catatonit zsh fish man-db
+    # testing: podman's Pods; completion in other shells than bash; manual pages; what the guide
+    # asks of a VM's web server
+    catatonit zsh fish man-db curl
 )
 
 case $(uname -m) in
@@ -107,11 +109,12 @@ EOF
     apt_get update || die "could not read the package list of $1-backports"
 }
 
-rootless_user=
+rootless_user='' tests=1
 case ${1:-} in
     '') ;;
+    --to-run) tests='' ;;
     --rootless-user) rootless_user=1 ;;
-    *) die "usage: ${0##*/} [--rootless-user]" ;;
+    *) die "usage: ${0##*/} [--to-run | --rootless-user]" ;;
 esac
 
 if ! command -v apt-get >/dev/null; then
@@ -127,6 +130,7 @@ install_pasta
 install_qemu
 configure_podman
 install_rust
+if [ -n "$tests" ]; then install_nextest; fi
 if [ -n "$rootless_user" ]; then make_rootless_user; fi
 
 if [ "$actions" -eq 0 ]; then

@@ -64,6 +64,9 @@ install_rust() {
         fi
         rust_is_enough || die "Rust is still older than $(rust_minimum): $(as_builder rustc --version 2>&1)"
     fi
+}
+
+install_nextest() {
     if ! PATH=$(builder_path) command -v cargo-nextest >/dev/null; then
         say 'building cargo-nextest (cargo install, some minutes)'
         quietly as_builder cargo install --locked cargo-nextest || die 'cargo install cargo-nextest failed'

@@ -1,20 +1,16 @@
 //! Every example of bcvk-ephemeral(8), as printed but for the image, the names and the path.
 
 use bcvk_testkit::{Cmd, Sandbox, images, limit};
+use bcvk_tests::stage::Cast;
 
 /// A command line of the manual, in a shell.
 fn example(sandbox: &Sandbox, line: &str) -> Cmd {
-    let line = line
-        .replace("quay.io/fedora/fedora-bootc:42", images::trixie())
-        .replace("testvm", &sandbox.name("testvm"))
-        .replace("devvm", &sandbox.name("devvm"))
-        .replace("localhost/mybootc", &my_image(sandbox));
+    let line = cast(sandbox).to_test(line);
     sandbox.command("sh").args(["-c", &line]).limit(limit::BOOT)
 }
 
-/// The user's own image.
-fn my_image(sandbox: &Sandbox) -> String {
-    format!("localhost/{}mybootc", sandbox.name(""))
+fn cast(sandbox: &Sandbox) -> Cast {
+    Cast::new(sandbox, &sandbox.path().display().to_string())
 }
 
 fn sandbox() -> Sandbox {
@@ -69,7 +65,7 @@ fn build_and_test_workflow_and_quick_session() {
         .podman(["container", "exists", name])
         .run()
         .expect_code(1);
-    sandbox.remove_image(&my_image(&sandbox));
+    sandbox.remove_image(cast(&sandbox).own_image());
     sandbox.finish();
 }
 
@@ -95,7 +91,6 @@ fn development_vm_with_host_directory_access() {
     let project = sandbox.make_dir("project");
     std::fs::write(project.join("main.rs"), "fn main() {}\n").expect("write");
     let line = "bcvk ephemeral run -d --rm -K \\\n        --bind /home/user/project:project \\\n        --name devvm localhost/mybootc"
-        .replace("/home/user/project", &project.display().to_string())
         .replace("localhost/mybootc", images::trixie());
     let _ = example(&sandbox, &line).run().expect_success();
     use_shell(
