@@ -202,10 +202,11 @@ impl Stage {
 
     /// A script of a page's, which ends at the first command that fails.
     fn shell(&self, script: &str) -> Cmd {
+        let script = self.cast.to_test(script);
         let script = format!("set -e; cd '{}'\n{script}", self.home.display());
         self.sandbox
             .command("sh")
-            .args(["-c", &self.cast.to_test(&script)])
+            .args(["-c", &script])
             .env("XDG_CONFIG_HOME", self.home.join(".config"))
             // Beside it: what a page builds images from has no snapshots in it.
             .env("XDG_CACHE_HOME", self.home.with_file_name("cache"))
