@@ -101,8 +101,9 @@ impl Page {
                 }
                 Event::End(TagEnd::CodeBlock) => in_block = false,
                 Event::Text(part) if in_block => {
-                    let block = page.blocks.last_mut().expect("a block has begun");
-                    block.text.push_str(&part);
+                    if let Some(block) = page.blocks.last_mut() {
+                        block.text.push_str(&part);
+                    }
                 }
                 Event::Start(Tag::Heading { level, .. }) => heading = Some((level, String::new())),
                 Event::End(TagEnd::Heading(_)) => page.headings.extend(heading.take()),
@@ -128,18 +129,22 @@ impl Page {
     #[must_use]
     pub fn unclear_blocks(&self) -> Vec<String> {
         let complaint = |block: &Block| {
-            Some(match (block.language.as_str(), &block.mark) {
-                ("", _) => "does not say what it is: sh, console, text, …",
-                ("bash" | "shell" | "shell-session", _) => "is a shell's: call it sh or console",
-                (_, Some(Mark::NotRun(reason))) if reason.split_whitespace().count() < 2 => {
+            let language = block.language.as_str();
+            Some(match &block.mark {
+                _ if language.is_empty() => "does not say what it is: sh, console, text, …",
+                _ if ["bash", "shell", "shell-session"].contains(&language) => {
+                    "is a shell's: call it sh or console"
+                }
+                Some(Mark::NotRun(reason)) if reason.split_whitespace().count() < 2 => {
                     "is not run, and does not say why"
                 }
-                ("console", _) if !block.text.starts_with("$ ") => "has no command: `$ COMMAND`",
-                ("sh", Some(Mark::NotRun(_))) | ("sh" | "console", None) => return None,
-                ("console", Some(Mark::NotRun(_))) => return None,
-                ("sh", Some(Mark::Typed(_) | Mark::ExitCode(_) | Mark::File(_))) => return None,
-                (_, None | Some(Mark::File(_))) => return None,
-                _ => "has a mark that is for blocks of sh",
+                Some(Mark::Typed(_) | Mark::ExitCode(_)) if language != "sh" => {
+                    "has a mark that is for blocks of sh"
+                }
+                _ if language == "console" && !block.text.starts_with("$ ") => {
+                    "has no command: `$ COMMAND`"
+                }
+                _ => return None,
             })
         };
         self.blocks

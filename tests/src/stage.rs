@@ -169,15 +169,14 @@ impl Stage {
     }
 
     fn run(&self, block: &Block) {
-        match (block.language.as_str(), &block.mark) {
-            (_, Some(Mark::NotRun(_))) => {}
-            (_, Some(Mark::File(path))) => self.write(path, &block.text),
-            ("sh", Some(Mark::Typed(line))) => self.type_into(&block.text, line),
-            ("sh", Some(Mark::ExitCode(code))) => {
+        match (&block.mark, block.language.as_str()) {
+            (Some(Mark::File(path)), _) => self.write(path, &block.text),
+            (Some(Mark::Typed(line)), _) => self.type_into(&block.text, line),
+            (Some(Mark::ExitCode(code)), _) => {
                 let _ = self.shell(&block.text).run().expect_code(*code);
             }
-            ("sh", None) => self.succeeds(&block.text),
-            ("console", None) => self.compare(&block.text),
+            (None, "sh") => self.succeeds(&block.text),
+            (None, "console") => self.compare(&block.text),
             _ => {}
         }
     }
@@ -226,12 +225,11 @@ impl Stage {
     fn compare(&self, text: &str) {
         const END: char = '\u{1e}';
         let exchanges = exchanges(text);
-        let mut script = "set +e; exec 2>&1\n".to_owned();
-        for (command, _) in &exchanges {
-            script.push_str(&format!(
-                "{command}\ncode=$?; printf '\\036'; (exit $code)\n"
-            ));
-        }
+        let commands: String = exchanges
+            .iter()
+            .map(|(command, _)| format!("{command}\ncode=$?; printf '\\036'; (exit $code)\n"))
+            .collect();
+        let script = format!("set +e; exec 2>&1\n{commands}");
         let output: Output = self.shell(&script).run();
         let stdout = self.cast.to_page(&output.stdout());
         let answers: Vec<&str> = stdout.split(END).collect();
