@@ -12,7 +12,7 @@ build := setup/release.sh
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images shell demo guide test torture torture-short crowd cycles bench bench-scale fuzz man lint supply-chain runner chores install uninstall clean
+.PHONY: help setup build images shell demo guide test torture torture-short crowd cycles bench bench-scale fuzz man schemas lint supply-chain runner chores install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ fuzz: ## fuzz every parser, SECONDS each (300); installs cargo-fuzz if it is mis
 
 man: ## write the option lists of docs/man anew
 	cargo xtask man
+
+schemas: ## write the JSON schemas of docs/schemas anew
+	BCVK_WRITE_SCHEMAS=1 cargo test --quiet --package bcvk schemas
 
 # shellcheck is no part of the set-up; where it is there, use it.
 lint: ## formatting, clippy, shell scripts

@@ -30,7 +30,7 @@ packages=(
     mmdebstrap debian-archive-keyring
     # testing: podman's Pods; completion in other shells than bash; manual pages; what the guide
     # asks of a VM's web server
-    catatonit zsh fish man-db curl
+    catatonit zsh fish man-db curl python3-jsonschema
 )
 
 case $(uname -m) in

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
-use bcvk_testkit::{Checks, Cmd, FakeTools, Output, Sandbox};
+use bcvk_testkit::{Checks, Cmd, FakeTools, Output, Sandbox, schema};
 use serde_json::Value;
 
 /// What bcvk and podman run of the host's.
@@ -25,6 +25,7 @@ fn doctor(sandbox: &Sandbox) -> Cmd {
 /// Status, message with causes, and hint of one check.
 fn finding(output: &Output, check: &str) -> (String, String, String) {
     let findings: Value = serde_json::from_str(&output.stdout()).expect("JSON");
+    schema::expect_valid("doctor", std::slice::from_ref(&findings));
     let findings = findings.as_array().expect("an array");
     let found = findings.iter().find(|finding| finding["Check"] == check);
     let found = found.unwrap_or_else(|| panic!("no {check} in {findings:?}"));

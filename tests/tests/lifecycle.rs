@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Sandbox, Signal, Vm, images, limit, until, until_some};
+use bcvk_testkit::{Checks, Sandbox, Signal, Vm, images, limit, schema, until, until_some};
 use serde_json::Value;
 
 /// The pause that a person makes between two keys.
@@ -20,6 +20,7 @@ fn listed(sandbox: &Sandbox, vm: &Vm<'_>, args: &[&str]) -> Option<Value> {
         .expect_success();
     let all: Vec<Value> =
         serde_json::from_str(&output.stdout()).unwrap_or_else(|e| panic!("{e} in {output}"));
+    schema::expect_valid("ephemeral-ps", &[Value::from(all.clone())]);
     all.into_iter().find(|row| row["Names"][0] == vm.name())
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Cmd, FakeTools, Sandbox, Signal, Vm, images, limit};
+use bcvk_testkit::{Checks, Cmd, FakeTools, Sandbox, Signal, Vm, images, limit, schema};
 use serde_json::Value;
 
 /// Far above what looking at files takes, far below any time-out.
@@ -199,6 +199,7 @@ EOF"#,
         let command = bcvk(&sandbox, &["images", "list", "--json"]);
         let stdout = tools.only(command).run().expect_success().stdout();
         let json: Value = serde_json::from_str(&stdout).expect("JSON");
+        schema::expect_valid("images-list", std::slice::from_ref(&json));
         assert_eq!(json.as_array().map(Vec::len), Some(1), "{stdout}");
         assert_eq!(json[0]["Id"], "0123456789abcdef");
         assert_eq!(json[0]["Names"][1], "localhost/os:latest");
@@ -329,7 +330,9 @@ fn logs_inspect_and_wait_from_boot_to_end() {
 
 fn inspect(sandbox: &Sandbox, vm: &Vm<'_>) -> Value {
     let output = sandbox.bcvk(["inspect", vm.name()]).run().expect_success();
-    serde_json::from_str(&output.stdout()).unwrap_or_else(|e| panic!("{e} in {output}"))
+    let json = serde_json::from_str(&output.stdout()).unwrap_or_else(|e| panic!("{e} in {output}"));
+    schema::expect_valid("ephemeral-inspect", std::slice::from_ref(&json));
+    json
 }
 
 fn check_description(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {

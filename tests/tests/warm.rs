@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bcvk_testkit::{Checks, Output, Sandbox, Vm, images, limit};
+use bcvk_testkit::{Checks, Output, Sandbox, Vm, images, limit, schema};
 
 /// Something that happens to the directory of a snapshot.
 type Damage = fn(&Path);
@@ -262,7 +262,10 @@ fn expect_clock(vm: &Vm<'_>) {
 
 fn list(sandbox: &Sandbox) -> Vec<serde_json::Value> {
     let output = sandbox.bcvk(["snapshots", "ls", "--json"]).run();
-    serde_json::from_str(&output.expect_success().stdout()).expect("a list")
+    let list: serde_json::Value =
+        serde_json::from_str(&output.expect_success().stdout()).expect("JSON");
+    schema::expect_valid("ephemeral-snapshots-ls", std::slice::from_ref(&list));
+    list.as_array().expect("a list").clone()
 }
 
 fn usable(sandbox: &Sandbox) -> Vec<bool> {

@@ -67,12 +67,22 @@ impl FakeTools {
     /// Adds a podman that knows one bootable image and no container, notes every call, and does
     /// `on_run` (shell) for `podman run`.
     pub fn podman(&self, on_run: &str) {
+        self.podman_with_image(BOOTABLE_IMAGE, on_run);
+    }
+
+    /// The same, whose image does not say that it could boot.
+    pub fn podman_with_plain_image(&self, on_run: &str) {
+        let plain = BOOTABLE_IMAGE.replace("containers.bootc", "maintainer");
+        self.podman_with_image(&plain, on_run);
+    }
+
+    fn podman_with_image(&self, image: &str, on_run: &str) {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
             other => other,
         };
-        let image = BOOTABLE_IMAGE.replace("ARCH", architecture);
+        let image = image.replace("ARCH", architecture);
         let calls = self.calls_file();
         self.script(
             "podman",

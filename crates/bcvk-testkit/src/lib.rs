@@ -29,6 +29,7 @@ mod process;
 mod rootless;
 mod running;
 mod sandbox;
+pub mod schema;
 mod tmpfs;
 mod vm;
 mod wait;

@@ -25,6 +25,12 @@ impl<'a> Vm<'a> {
         Self { sandbox, name, id }
     }
 
+    /// One that a test has started in another way.
+    #[must_use]
+    pub fn of(sandbox: &'a Sandbox, name: &str, id: Option<&str>) -> Self {
+        Self::new(sandbox, name.to_owned(), id.unwrap_or_default().to_owned())
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

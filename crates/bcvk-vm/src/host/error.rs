@@ -112,6 +112,8 @@ pub enum HostError {
     PathNotText(PathBuf),
     #[error("{verb} runs its command over SSH, not with --execute")]
     ExecuteOverSsh { verb: &'static str },
+    #[error("--output json does not go with {0}: only one can have standard output")]
+    NoEvents(&'static str),
     #[error("this VM cannot be resumed from a snapshot: {0}")]
     OnlyCold(&'static str),
     #[error("there is no snapshot of this VM")]

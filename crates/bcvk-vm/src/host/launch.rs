@@ -356,7 +356,9 @@ impl Started {
             .is_some_and(|status| status.began(Phase::Qemu).is_some())
     }
 
-    fn status(&self) -> Option<Status> {
+    /// What the supervisor said last.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
         StatusReader::new(self.dir.path()).read().ok().flatten()
     }
 

@@ -11,6 +11,7 @@ use super::SpecError;
 ///
 /// Serialised under Rust's and uname's name (`x86_64`, `aarch64`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
     /// 64-bit x86; podman's `amd64`.

@@ -25,6 +25,7 @@ pub const SWAP_NAME: &str = "bcvk-swap";
 
 /// How a disk's content is laid out in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DiskFormat {
     /// Byte for byte.
@@ -137,6 +138,7 @@ fn is_name(text: &str) -> bool {
 
 /// A disk of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Disk {
     /// The file on the host.

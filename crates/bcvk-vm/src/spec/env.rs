@@ -8,6 +8,7 @@ use super::SpecError;
 
 /// An environment variable with its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvVar {
     /// Never empty, without `=`, spaces and control characters.
     pub name: String,

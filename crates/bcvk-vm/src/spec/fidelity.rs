@@ -8,6 +8,7 @@ use super::SpecError;
 
 /// Whether a VM leaves out what only a host that lasts has any use for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Fidelity {
     /// It does, and is up sooner.

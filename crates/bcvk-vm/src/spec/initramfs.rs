@@ -8,6 +8,7 @@ use super::SpecError;
 
 /// The initramfs that a VM boots with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Initramfs {
     /// The image's own, as an installed host would.

@@ -14,6 +14,7 @@ use super::SpecError;
 ///
 /// Serialised as the argument.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Karg(String);
 

@@ -18,6 +18,7 @@ const MIB: u128 = 1 << 20;
 ///
 /// Serialised as the number of mebibytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "u32", into = "u32")]
 pub struct MemorySize {
     mib: u32,

@@ -79,6 +79,7 @@ pub const STORAGE_GUEST_PATH: &str = "/run/virtiofs-mnt-hoststorage";
 
 /// One VM, complete: the host resolves it, the supervisor obeys it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VmSpec {
     /// Layout version, [`SPEC_VERSION`].
@@ -123,7 +124,8 @@ pub struct VmSpec {
     /// How the guest lets the user in.
     pub ssh: Option<SshAccess>,
     /// SSH host key for guests that have none, in OpenSSH's private key format: sshd does not
-    /// start without one, whoever uses it.
+    /// start without one, whoever uses it. Never shown: see [`VmSpec::public`].
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub host_key: String,
     /// How much of the image's boot the guest repeats.
     pub fidelity: Fidelity,
@@ -145,6 +147,7 @@ pub struct VmSpec {
 
 /// Which image a VM was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImageIdentity {
     /// What the user wrote, such as `localhost/mybootc`.
     pub reference: String,
@@ -154,6 +157,7 @@ pub struct ImageIdentity {
 
 /// A resolved accelerator; `auto` has been decided by the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Accelerator {
     /// Hardware virtualisation.
@@ -173,6 +177,7 @@ impl std::fmt::Display for Accelerator {
 
 /// One directory shared into the guest over virtiofs, besides the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Share {
     /// virtiofs tag, at most 36 bytes (virtio 1.2, section 5.11.4).
     pub tag: String,
@@ -203,6 +208,7 @@ impl Share {
 
 /// A port of the container that QEMU forwards to the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GuestPort {
     /// Port on which QEMU listens in the container's network namespace.
     pub container: u16,
@@ -214,6 +220,7 @@ pub struct GuestPort {
 
 /// What makes the guest reachable. The private half of the user's key never crosses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SshAccess {
     /// `authorized_keys` line for the guest's root.
     pub authorized_key: String,
@@ -221,6 +228,7 @@ pub struct SshAccess {
 
 /// What ends a VM besides its own power-off and `podman stop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Lifetime {
     /// Nothing: the VM outlives the command that started it.
@@ -231,6 +239,7 @@ pub enum Lifetime {
 
 /// What the supervisor does with its standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Console {
     /// Nothing.

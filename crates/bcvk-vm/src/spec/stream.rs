@@ -14,6 +14,7 @@ const MAX_SERIAL_PORTS: usize = 16;
 
 /// One of the two streams that every guest has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// The serial console: the kernel's messages and systemd's.
@@ -82,6 +83,7 @@ impl FromStr for LogDir {
 
 /// Where streams are kept on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KeptLogs {
     /// What is kept.
@@ -100,6 +102,7 @@ impl KeptLogs {
 
 /// A virtio-serial port whose output goes to a file: `NAME:FILE`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SerialPort {
     /// Its name: the guest finds it at `/dev/virtio-ports/NAME`.

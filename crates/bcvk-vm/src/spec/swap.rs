@@ -11,6 +11,7 @@ use super::{MemorySize, SpecError};
 ///
 /// Serialised as the number of mebibytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct SwapSize {
     mib: u32,

@@ -11,11 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-pub use printable::{PrintableStream, printable, steers};
+pub use printable::{PrintableStream, TextStream, printable, steers};
 pub use store::{StatusReader, StatusWriter, reserve};
 
 /// How far a VM has come. The order is the order of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The supervisor runs and looks at the image.
@@ -55,6 +56,7 @@ impl Phase {
 
 /// The state of one VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// How far the VM has come.
     pub phase: Phase,
@@ -95,6 +97,7 @@ impl Status {
 
 /// A phase and when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// The phase that began.
     pub phase: Phase,
@@ -104,6 +107,7 @@ pub struct Event {
 
 /// Microseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -120,6 +124,12 @@ impl Timestamp {
     pub fn seconds_since(self, earlier: Self) -> f64 {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
     }
+
+    /// The same without the digits that a binary fraction adds to microseconds.
+    #[must_use]
+    pub fn rounded_seconds_since(self, earlier: Self) -> f64 {
+        (self.seconds_since(earlier) * 1e6).round() / 1e6
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -131,6 +141,7 @@ impl From<SystemTime> for Timestamp {
 
 /// Why a VM could not run, or stopped running, in words for its user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// What kind of failure it is; the CLI chooses hint and exit code by it.
     pub kind: FailureKind,
@@ -165,6 +176,7 @@ impl Failure {
 
 /// Kinds of failure that differ in what a user should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// The image lacks what a VM needs (kernel, systemd, sshd).

@@ -9,35 +9,56 @@ pub fn printable(line: &str) -> String {
     line.chars().filter_map(|c| escape.step(c)).collect()
 }
 
-/// The same for a stream that comes in pieces: lines stay lines, and a sequence or character may
-/// begin in one piece and end in the next.
+/// Text that comes in pieces: a character may begin in one and end in the next. What is no UTF-8
+/// becomes U+FFFD.
 #[derive(Debug, Default)]
-pub struct PrintableStream {
-    escape: Escape,
+pub struct TextStream {
     /// The first bytes of a character whose last have not come yet.
     begun: Vec<u8>,
 }
 
-impl PrintableStream {
-    /// What may be shown of the next piece.
+impl TextStream {
+    /// The text of the next piece.
     pub fn feed(&mut self, bytes: &[u8]) -> String {
         let mut all = mem::take(&mut self.begun);
         all.extend_from_slice(bytes);
         let mut text = String::with_capacity(all.len());
         let mut chunks = all.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
-            for c in chunk.valid().chars() {
-                self.push(c, &mut text);
-            }
+            text.push_str(chunk.valid());
             let rest = chunk.invalid();
             let may_go_on = str::from_utf8(rest).is_err_and(|e| e.error_len().is_none());
             if chunks.peek().is_none() && may_go_on {
                 self.begun = rest.to_vec();
             } else if !rest.is_empty() {
-                self.push(char::REPLACEMENT_CHARACTER, &mut text);
+                text.push(char::REPLACEMENT_CHARACTER);
             }
         }
         text
+    }
+
+    /// What is left where no further piece comes.
+    pub fn finish(&mut self) -> String {
+        String::from_utf8_lossy(&mem::take(&mut self.begun)).into_owned()
+    }
+}
+
+/// What a terminal may show of such text: lines stay lines, and an escape sequence may begin in one
+/// piece and end in the next.
+#[derive(Debug, Default)]
+pub struct PrintableStream {
+    text: TextStream,
+    escape: Escape,
+}
+
+impl PrintableStream {
+    /// What may be shown of the next piece.
+    pub fn feed(&mut self, bytes: &[u8]) -> String {
+        let mut shown = String::new();
+        for c in self.text.feed(bytes).chars() {
+            self.push(c, &mut shown);
+        }
+        shown
     }
 
     fn push(&mut self, c: char, text: &mut String) {
@@ -141,5 +162,11 @@ mod tests {
         assert_eq!(stream.feed(b"a\xffb\xe2\x9c"), "a\u{fffd}b");
         assert_eq!(stream.feed(b"\x93\xe2"), "✓");
         assert_eq!(stream.feed(b"x"), "\u{fffd}x");
+        let mut text = TextStream::default();
+        assert_eq!(text.feed(b"\x1b[1m\xe2\x9c"), "\u{1b}[1m");
+        assert_eq!(
+            (text.finish(), text.finish()),
+            ("\u{fffd}".into(), String::new())
+        );
     }
 }

@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Cli, GuestOptions, Verb, VmOptions};
+use super::{Cli, GuestOptions, Output, Verb, VmOptions};
 
 /// The one table of `config.toml`: the command whose options it is about.
 const TABLE: &str = "ephemeral";
@@ -149,8 +149,13 @@ impl Defaults {
         let matches = command.try_get_matches_from(args)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         let verb = matches.subcommand().and_then(|(_, m)| m.subcommand());
+        let has_room_for_events = cli.has_room_for_events();
         if let (Some(guest), Some((_, matches))) = (cli.guest_options(), verb) {
             self.settle_size(guest, matches);
+            let asked = matches.value_source("output") == Some(ValueSource::CommandLine);
+            if guest.output == Some(Output::Events) && !asked && !has_room_for_events {
+                guest.output = None;
+            }
         }
         Ok(cli)
     }
@@ -193,6 +198,17 @@ impl Cli {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// Whether nothing else that this command line asks for needs standard output.
+    fn has_room_for_events(&self) -> bool {
+        match &self.command {
+            super::Command::Ephemeral(ephemeral) => match &ephemeral.verb {
+                Verb::Run(run) => run.has_room_for_events() && !run.vm.console,
+                _ => false,
+            },
+            _ => false,
         }
     }
 }
@@ -404,6 +420,21 @@ mod tests {
         assert_eq!(size(&[("BCVK_MEMORY", "3G")], &[]), (None, 3072, Some(2)));
         let args = ["--itype=u1.small", "--memory=9G"];
         assert_eq!(size(&[], &args).0, Some("u1.small"));
+    }
+
+    #[test]
+    fn events_by_default_give_way_to_what_needs_standard_output() {
+        let env = [("BCVK_OUTPUT", "json")];
+        let output = |args: &[&str]| settled("", &env, args).guest.output;
+        assert_eq!(output(&[]), Some(Output::Events));
+        assert_eq!(output(&["--detach"]), Some(Output::Events));
+        for switch in ["-i", "-t", "--console", "--debug", "--dry-run"] {
+            assert_eq!(output(&[switch]), None, "{switch}");
+            if switch != "--console" {
+                let asked = output(&[switch, "--output=json"]);
+                assert_eq!(asked, Some(Output::Events), "{switch}");
+            }
+        }
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use bcvk_vm::host::AccelRequest;
 use bcvk_vm::spec::{
-    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, Stream,
-    SwapSize, VmName,
+    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, SwapSize,
+    VmName,
 };
 use clap::Args;
 
-use super::heading;
+use super::{Output, heading};
 
 /// Options that need nothing of the host's.
 #[derive(Debug, Args)]
@@ -159,12 +159,15 @@ pub(crate) struct GuestOptions {
     #[arg(long, help_heading = heading::NETWORK)]
     pub(crate) no_ssh_keygen: bool,
 
-    /// Show the VM's console or journal
+    /// Show the VM's console or journal, or events
     ///
-    /// STREAM is console or journal: which of them is shown, and is what **podman logs** has. The
-    /// journal is text, as **journalctl -o short-monotonic** shows it.
-    #[arg(long, value_name = "STREAM", help_heading = heading::OUTPUT)]
-    pub(crate) output: Option<Stream>,
+    /// WHAT is console or journal: which of them is shown, and is what **podman logs** has. The
+    /// journal is text, as **journalctl -o short-monotonic** shows it. Or, for **run**, it is json:
+    /// each thing that happens to the VM as a line of JSON, and nothing else, on standard output; see
+    /// **JSON** in **bcvk-ephemeral-run**(8). That is not possible with **-i**, **-t**, **--console**,
+    /// **--debug** or **--dry-run**.
+    #[arg(long, value_name = "WHAT", help_heading = heading::OUTPUT)]
+    pub(crate) output: Option<Output>,
 }
 
 impl GuestOptions {

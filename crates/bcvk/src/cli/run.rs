@@ -6,7 +6,7 @@ use bcvk_vm::host::PullPolicy;
 use bcvk_vm::spec::{DiskRequest, Label, LogDir, SerialPort, Stream, Timeout, Warm};
 use clap::{Args, ValueHint};
 
-use super::{GuestOptions, heading};
+use super::{GuestOptions, Output, heading};
 
 /// Options of `run` and `run-ssh`: what a VM is like, and what of the host's it gets.
 #[derive(Debug, Args)]
@@ -183,7 +183,7 @@ impl VmOptions {
     pub(crate) fn shown(&self) -> Option<Stream> {
         self.console
             .then_some(Stream::Console)
-            .or(self.guest.output)
+            .or(self.guest.output.and_then(Output::stream))
     }
 }
 
@@ -223,6 +223,13 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) vm: VmOptions,
+}
+
+impl Run {
+    /// Whether events can have standard output: no console, shell or plan goes there.
+    pub(crate) fn has_room_for_events(&self) -> bool {
+        !(self.tty || self.interactive || self.vm.debug || self.vm.dry_run)
+    }
 }
 
 /// Run an ephemeral VM, ssh into it, and remove it afterwards

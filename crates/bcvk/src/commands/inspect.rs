@@ -8,32 +8,32 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::find::{self, Found};
-use super::ps::vm_state;
+use super::ps::{VmState, vm_state};
 use crate::cli::Inspect;
-use crate::ui::Ui;
+use crate::ui::{Image, Ui};
 
 /// All about one VM. The keys are documented in bcvk-ephemeral-inspect(8).
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
-struct Description {
+pub(super) struct Description {
+    /// The container's ID.
     id: Option<String>,
+    /// Name of the VM, of its container and of the guest.
     name: String,
     image: Image,
-    state: &'static str,
+    state: VmState,
+    /// What the VM was started with. Unlike the rest, it changes with bcvk's versions.
+    #[cfg_attr(test, schemars(with = "bcvk_vm::spec::VmSpec"))]
     spec: Value,
+    /// What the supervisor said last; null before its first word.
     status: Option<Status>,
     timings: Timings,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Image {
-    id: String,
-    name: String,
-}
-
 /// Seconds that each phase took; `None` for one that is not over or that nothing told of.
 #[derive(Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
 struct Timings {
     preparing: Option<f64>,
@@ -83,10 +83,8 @@ fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
         let later = status.history.iter().filter(|e| e.phase > phase);
         later.map(|e| e.at).min()
     };
-    let span = |from: Option<Timestamp>, to: Option<Timestamp>| {
-        // Time stamps are microseconds; a binary fraction would show more.
-        Some((to?.seconds_since(from?) * 1e6).round() / 1e6)
-    };
+    let span =
+        |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.rounded_seconds_since(from?));
     let took = |phase| span(began(phase), after(phase));
     Timings {
         preparing: took(Phase::Preparing),

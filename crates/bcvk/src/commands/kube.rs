@@ -8,7 +8,7 @@ use bcvk_vm::spec::{CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, check_pod_
 use serde_json::{Value, json};
 
 use super::vm;
-use crate::cli::{GuestOptions, Kube};
+use crate::cli::{GuestOptions, Kube, Output};
 use crate::ui::{self, Ui};
 
 /// Processors of a VM for which nobody says how many: a node may have a hundred.
@@ -30,6 +30,9 @@ const CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "SETGID", "SETPCAP", "SYS_CHROO
 const PROBE_PERIOD: u32 = 2;
 
 pub(super) fn kube(args: Kube, ui: &Ui) -> Result<ExitCode, HostError> {
+    if args.guest.output == Some(Output::Events) {
+        return Err(HostError::NoEvents("kube"));
+    }
     let manifest = manifest(args, ui)?;
     let yaml = serde_norway::to_string(&manifest).map_err(|e| HostError::Io {
         action: "write the Pod as YAML".to_owned(),

@@ -18,6 +18,8 @@ mod pod;
 mod ps;
 mod run;
 mod run_ssh;
+#[cfg(test)]
+mod schemas;
 mod snapshots;
 mod ssh;
 mod start;

@@ -17,7 +17,7 @@ use bcvk_vm::spec::{
 
 use super::Context;
 use super::vm::{self, Place};
-use crate::cli::VmOptions;
+use crate::cli::{Output, VmOptions};
 use crate::ui::Ui;
 
 /// First of the container's ports that lead to published ports of the guest. Unprivileged,
@@ -121,14 +121,14 @@ pub(super) fn plan(
 /// What of an image may come as a surprise later.
 fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui) {
     if !info.bootable {
-        ui.notice(&format!(
+        ui.warning(&format!(
             "image {image} does not say that it is bootable (label containers.bootc)"
         ));
     }
     if options.bind_storage_ro {
         // overlayfs marks them by an attribute `trusted.…`, and to read that the file server
         // would need CAP_SYS_ADMIN.
-        ui.notice(
+        ui.warning(
             "where a layer of a host image replaces a whole directory, podman in the VM also sees \
              what earlier layers had there",
         );
@@ -137,7 +137,7 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
 
 fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
     let commands_alone = manner.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
-    if commands_alone && options.guest.output == Some(Stream::Journal) {
+    if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
         return Err(SpecError::JournalOverCommand);
     }
     Ok(())

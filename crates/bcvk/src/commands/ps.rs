@@ -14,8 +14,9 @@ use crate::ui::{self, Ui};
 
 /// One VM, with podman's keys and ours.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
-struct Row {
+pub(super) struct Row {
     id: String,
     names: Vec<String>,
     image: String,
@@ -24,9 +25,7 @@ struct Row {
     /// podman's word for the container.
     state: String,
     exit_code: i32,
-    /// `booting`, `ready`, `stopping` or `exited`.
-    #[serde(rename = "VmState")]
-    vm_state: &'static str,
+    vm_state: VmState,
     /// Whether it was resumed from a snapshot.
     #[serde(rename = "Resumed")]
     resumed: bool,
@@ -40,6 +39,17 @@ struct Row {
     /// The command that logs in; absent when the VM is not reachable.
     #[serde(rename = "Ssh", skip_serializing_if = "Option::is_none")]
     ssh: Option<String>,
+}
+
+/// How far a VM has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(super) enum VmState {
+    Booting,
+    Ready,
+    Stopping,
+    Exited,
 }
 
 pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, HostError> {
@@ -90,18 +100,18 @@ fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
     }
 }
 
-pub(super) fn vm_state(running: bool, status: Option<&Status>) -> &'static str {
+pub(super) fn vm_state(running: bool, status: Option<&Status>) -> VmState {
     if !running {
-        return "exited";
+        return VmState::Exited;
     }
     match status.map(|status| status.phase) {
-        Some(Phase::Ready) => "ready",
-        Some(Phase::Stopping | Phase::Exited) => "stopping",
-        _ => "booting",
+        Some(Phase::Ready) => VmState::Ready,
+        Some(Phase::Stopping | Phase::Exited) => VmState::Stopping,
+        _ => VmState::Booting,
     }
 }
 
-fn ssh_command(spec: &VmSpec) -> Option<String> {
+pub(super) fn ssh_command(spec: &VmSpec) -> Option<String> {
     spec.ssh
         .as_ref()
         .map(|_| format!("bcvk ephemeral ssh {}", spec.name))
@@ -118,12 +128,16 @@ fn whole_seconds(seconds: f64) -> u64 {
 
 impl Row {
     fn cells(&self) -> Vec<String> {
-        let state = if self.vm_state == "exited" {
-            format!("exited ({})", self.exit_code)
-        } else if self.resumed {
-            format!("{} (resumed)", self.vm_state)
-        } else {
-            self.vm_state.to_owned()
+        let state = match self.vm_state {
+            VmState::Booting => "booting",
+            VmState::Ready => "ready",
+            VmState::Stopping => "stopping",
+            VmState::Exited => "exited",
+        };
+        let state = match self.vm_state {
+            VmState::Exited => format!("{state} ({})", self.exit_code),
+            _ if self.resumed => format!("{state} (resumed)"),
+            _ => state.to_owned(),
         };
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         vec![

@@ -7,15 +7,22 @@ use std::time::{Duration, Instant};
 use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
 use bcvk_vm::host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
 use bcvk_vm::spec::Lifetime;
-use bcvk_vm::status::Phase;
+use bcvk_vm::status::{Phase, Status};
 
 use super::plan::Manner;
+use super::ps::ssh_command;
 use super::start::{Begun, start};
 use super::warm;
-use crate::cli::Run;
-use crate::ui::{self, GuestOutput, Ui};
+use crate::cli::{Output, Run};
+use crate::ui::{self, Event, GuestOutput, Image, OutputEvents, OutputStream, Ui};
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
+    if args.vm.guest.output == Some(Output::Events) {
+        if !args.has_room_for_events() {
+            return Err(HostError::NoEvents("-i, -t, --debug and --dry-run"));
+        }
+        ui.begin_events();
+    }
     let manner = Manner {
         interactive: args.interactive,
         tty: args.tty,
@@ -31,16 +38,21 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         Begun::Vm(started, watcher) => (started, watcher),
         Begun::Done(code) => return Ok(code),
     };
-    match accompany(args, &mut watcher, &started, ui) {
-        Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
+    let outcome = accompany(args, &mut watcher, &started, ui);
+    // It says more after its last word that was waited for.
+    if let Some(status) = started.status() {
+        follow(&status, ui);
+    }
+    match outcome {
+        Ok(Outcome::Left) => Ok(end(0, true, ui)),
         Ok(Outcome::Ended { code }) => {
             started.finish()?;
-            Ok(ExitCode::from(code))
+            Ok(end(code, false, ui))
         }
         Ok(Outcome::ShutDown { signal }) => {
             started.finish()?;
             ui.notice("shut down");
-            Ok(ExitCode::from(ui::interrupted(signal)))
+            Ok(end(ui::interrupted(signal), false, ui))
         }
         Err(error) => {
             // A guest that failed is kept where podman would keep a container that failed, for its
@@ -60,6 +72,47 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     }
 }
 
+fn tell_start(started: &Started, ui: &Ui) -> Result<(), HostError> {
+    let Some(events) = ui.events() else {
+        return Ok(());
+    };
+    let spec = started.dir.read_spec();
+    let spec = spec.map_err(HostError::io("read what the VM was started with"))?;
+    events.tell(Event::Started {
+        name: spec.name.to_string(),
+        id: started.dir.container_id().unwrap_or_default(),
+        image: Image {
+            id: spec.image.id,
+            name: spec.image.reference,
+        },
+        accelerator: spec.accel,
+    });
+    Ok(())
+}
+
+fn follow(status: &Status, ui: &Ui) {
+    if let Some(events) = ui.events() {
+        events.follow(status);
+    }
+}
+
+fn tell_ready(status: &Status, started: &Started, ui: &Ui) {
+    let Some(events) = ui.events() else { return };
+    let ssh = started.dir.read_spec().ok().as_ref().and_then(ssh_command);
+    events.tell(Event::Ready {
+        ssh_config: ssh.is_some().then(|| started.dir.ssh_config()),
+        ssh,
+        resumed: status.resumed,
+    });
+}
+
+fn end(exit_code: u8, running: bool, ui: &Ui) -> ExitCode {
+    if let Some(events) = ui.events() {
+        events.tell(Event::Ended { exit_code, running });
+    }
+    ExitCode::from(exit_code)
+}
+
 /// How a command leaves its VM.
 enum Outcome {
     /// Running.
@@ -76,6 +129,7 @@ fn accompany(
     started: &Started,
     ui: &Ui,
 ) -> Result<Outcome, HostError> {
+    tell_start(started, ui)?;
     if !args.detach {
         return attached(args, watcher, started, ui);
     }
@@ -83,11 +137,13 @@ fn accompany(
     let status = watcher.wait(
         Target::Phase(Phase::Qemu),
         Some(args.vm.timeout.duration()),
-        &mut |_| {},
+        &mut |status| follow(status, ui),
     )?;
     ui.warnings(&status.warnings);
     warm::learn(started, &status);
-    ui.result(&started.dir.container_id().unwrap_or_default());
+    if ui.events().is_none() {
+        ui.result(&started.dir.container_id().unwrap_or_default());
+    }
     Ok(Outcome::Left)
 }
 
@@ -113,12 +169,15 @@ fn attached(
             LogFollower::start(log, GuestOutput::to(io::stdout()))
         }
     });
-    let output = executes.then(|| CommandOutput::start(&started.dir, io::stdout(), io::stderr()));
+    let output = executes.then(|| command_output(started, ui));
     let mut progress = ui.progress(shown.is_none() && !at_console);
     let ready = watcher.wait(
         Target::Phase(Phase::Ready),
         Some(args.vm.timeout.duration()),
-        &mut |status| progress.show(status),
+        &mut |status| {
+            progress.show(status);
+            follow(status, ui);
+        },
     );
     progress.finish();
     let mut told = 0;
@@ -127,10 +186,11 @@ fn attached(
             told = status.warnings.len();
             ui.warnings(&status.warnings);
             warm::learn(started, &status);
+            tell_ready(&status, started, ui);
             if !at_console && !executes {
                 ui.notice(&ready_notice(args, started));
             }
-            watcher.wait(Target::End, None, &mut |_| {})
+            watcher.wait(Target::End, None, &mut |status| follow(status, ui))
         }
         Err(HostError::ReadyTimeout { .. }) if at_console => {
             watcher.wait(Target::End, None, &mut |_| {})
@@ -147,7 +207,7 @@ fn attached(
             Ok(Outcome::Ended { code })
         }
         Err(HostError::Interrupted { signal }) => {
-            shut_down(watcher, started)?;
+            shut_down(watcher, started, ui)?;
             Ok(Outcome::ShutDown { signal })
         }
         Err(HostError::Detached) => Ok(Outcome::Left),
@@ -155,6 +215,17 @@ fn attached(
             started.end()?;
             Err(error)
         }
+    }
+}
+
+fn command_output(started: &Started, ui: &Ui) -> CommandOutput {
+    match ui.events() {
+        Some(events) => CommandOutput::start(
+            &started.dir,
+            OutputEvents::new(events, OutputStream::Stdout),
+            OutputEvents::new(events, OutputStream::Stderr),
+        ),
+        None => CommandOutput::start(&started.dir, io::stdout(), io::stderr()),
     }
 }
 
@@ -168,14 +239,15 @@ fn ready_notice(args: &Run, started: &Started) -> String {
 }
 
 /// Waits for the guest to power off; a second signal ends it at once.
-fn shut_down(watcher: &mut Watcher, started: &Started) -> Result<(), HostError> {
+fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), HostError> {
     started.ask_to_stop()?;
     let deadline = Instant::now() + Duration::from_secs(STOP_TIMEOUT_SECONDS.into());
     loop {
         match watcher.next(Some(deadline)) {
             Some(WatchEvent::Signal(_)) => started.end()?,
             Some(WatchEvent::SupervisorEnded) => return Ok(()),
-            Some(WatchEvent::Status(_) | WatchEvent::Session(_)) => {}
+            Some(WatchEvent::Status(status)) => follow(&status, ui),
+            Some(WatchEvent::Session(_)) => {}
             // The supervisor ends a guest before that; it hangs itself.
             None => return started.end(),
         }

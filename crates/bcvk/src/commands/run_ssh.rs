@@ -14,7 +14,7 @@ use bcvk_vm::status::{Phase, Status};
 use super::plan::Manner;
 use super::start::{Begun, start};
 use super::warm;
-use crate::cli::{RunSsh, VmOptions};
+use crate::cli::{Output, RunSsh, VmOptions};
 use crate::ui::{GuestOutput, Ui};
 
 /// How long ssh may take to notice that its VM is gone.
@@ -52,6 +52,9 @@ pub(super) fn lend(
     }
     if !options.guest.execute.is_empty() {
         return Err(HostError::ExecuteOverSsh { verb });
+    }
+    if options.guest.output == Some(Output::Events) {
+        return Err(HostError::NoEvents(verb));
     }
     find_tool(Tool::Ssh)?;
     let manner = Manner {

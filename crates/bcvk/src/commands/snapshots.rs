@@ -13,9 +13,11 @@ use crate::ui::{self, Ui};
 
 /// One snapshot.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
-struct Row {
+pub(super) struct Row {
     id: String,
+    /// As it was written.
     image: String,
     image_id: String,
     #[serde(rename = "MemoryMiB")]

@@ -11,7 +11,7 @@ use bcvk_vm::spec::{
 use bcvk_vm::ssh::KeyPair;
 
 use super::plan::in_option;
-use crate::cli::GuestOptions;
+use crate::cli::{GuestOptions, Output};
 use crate::ui::Ui;
 
 /// What the machine has for a VM.
@@ -67,7 +67,7 @@ pub(super) fn spec(
         snapshot: None,
         lifetime: Lifetime::Detached,
         console: Console::Log,
-        output: guest.output.unwrap_or_default(),
+        output: guest.output.and_then(Output::stream).unwrap_or_default(),
         logs: None,
         serial_ports: Vec::new(),
     };
@@ -97,7 +97,7 @@ pub(super) fn accelerator(
 ) -> Result<Accelerator, HostError> {
     let choice = choose_accelerator(request, arch)?;
     if let Some(notice) = &choice.notice {
-        ui.notice(notice);
+        ui.warning(notice);
     }
     Ok(choice.accel)
 }
@@ -110,7 +110,7 @@ pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, Host
         env.extend(var);
     }
     for var in env.iter().filter(|var| var.value.contains('#')) {
-        ui.notice(&format!(
+        ui.warning(&format!(
             "sessions see {} only up to its '#', which begins a comment in /etc/environment; \
              services see all of it",
             var.name

@@ -20,13 +20,16 @@ mod code {
     pub(super) const SIGNAL: u8 = 128;
 }
 
+/// The hint of errors that it would have found.
+const DOCTOR: &str = "`bcvk doctor` checks everything that a VM needs here";
+
 /// An error ready to be read.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) message: String,
     pub(super) causes: Vec<String>,
-    /// Headings with lines under them: failed units, the console.
-    details: Vec<(&'static str, Vec<String>)>,
+    pub(super) failed_units: Vec<String>,
+    pub(super) console_tail: Vec<String>,
     pub(super) hint: Option<String>,
     /// Whether `bcvk doctor` would have found it.
     foreseeable: bool,
@@ -36,14 +39,23 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn of(error: &HostError) -> Self {
         // Whatever came from outside (guest, image, podman) must not steer the terminal.
+        let [failed_units, console_tail] =
+            guest_words(error).map(|lines| lines.iter().map(|line| printable(line)).collect());
         Self {
             message: printable(&error.to_string()),
             causes: causes(error),
-            details: details(error),
+            failed_units,
+            console_tail,
             hint: hint(error).as_deref().map(printable),
             foreseeable: is_foreseeable(error),
             code: code(error),
         }
+    }
+
+    /// The hint that mends most, for those who read only one.
+    pub(super) fn first_hint(&self) -> Option<String> {
+        let doctor = || self.foreseeable.then(|| DOCTOR.to_owned());
+        self.hint.clone().or_else(doctor)
     }
 }
 
@@ -53,8 +65,13 @@ impl fmt::Display for Report {
         for cause in &self.causes {
             writeln!(f, "  caused by: {cause}")?;
         }
-        for (heading, lines) in &self.details {
-            writeln!(f, "  {heading}:")?;
+        for (heading, lines) in [
+            ("failed units", &self.failed_units),
+            ("the console's last lines", &self.console_tail),
+        ] {
+            if !lines.is_empty() {
+                writeln!(f, "  {heading}:")?;
+            }
             for line in lines {
                 writeln!(f, "    {line}")?;
             }
@@ -63,10 +80,7 @@ impl fmt::Display for Report {
             writeln!(f, "  hint: {hint}")?;
         }
         if self.foreseeable {
-            writeln!(
-                f,
-                "  hint: `bcvk doctor` checks everything that a VM needs here"
-            )?;
+            writeln!(f, "  hint: {DOCTOR}")?;
         }
         Ok(())
     }
@@ -117,30 +131,28 @@ fn is_foreseeable(error: &HostError) -> bool {
     }
 }
 
-fn details(error: &HostError) -> Vec<(&'static str, Vec<String>)> {
-    let (units, console): (&[String], &[String]) = match error {
+/// What the guest said of its failure: the units that failed, and the console's last lines.
+fn guest_words(error: &HostError) -> [&[String]; 2] {
+    match error {
         HostError::Vm(failure)
         | HostError::EndedBefore {
             failure: Some(failure),
             ..
-        } => (&failure.failed_units, &failure.console_tail),
+        } => [&failure.failed_units, &failure.console_tail],
         HostError::SupervisorVanished { console_tail, .. }
-        | HostError::ReadyTimeout { console_tail, .. } => (&[], console_tail),
-        _ => (&[], &[]),
-    };
-    [
-        ("failed units", units),
-        ("the console's last lines", console),
-    ]
-    .into_iter()
-    .filter(|(_, lines)| !lines.is_empty())
-    .map(|(heading, lines)| (heading, lines.iter().map(|l| printable(l)).collect()))
-    .collect()
+        | HostError::ReadyTimeout { console_tail, .. } => [&[], console_tail],
+        _ => [&[], &[]],
+    }
 }
 
 /// The exit code of a command that a signal ended, as shells count it.
 pub(crate) fn interrupted(signal: i32) -> u8 {
     code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
+}
+
+/// Whether what was asked for cannot be.
+pub(super) fn is_usage(error: &HostError) -> bool {
+    code(error) == code::USAGE
 }
 
 fn code(error: &HostError) -> u8 {
@@ -152,6 +164,7 @@ fn code(error: &HostError) -> u8 {
         | HostError::ShareNotDirectory(_)
         | HostError::SshNeeded { .. }
         | HostError::ExecuteOverSsh { .. }
+        | HostError::NoEvents(_)
         | HostError::OnlyCold(_)
         | HostError::DiskNotRegular(_)
         | HostError::DiskLooksQcow2 { .. }
@@ -248,6 +261,11 @@ fn hint(error: &HostError) -> Option<String> {
             "give the command after the image: {verb} … IMAGE -- CMD; or use `bcvk ephemeral run \
              --execute`"
         ),
+        HostError::NoEvents(_) => {
+            "leave one of them out; a VM of `bcvk ephemeral run --output json` can be reached with \
+             `bcvk ephemeral ssh`"
+                .to_owned()
+        }
         HostError::OnlyCold(_) | HostError::NoSnapshot => {
             "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can"
                 .to_owned()

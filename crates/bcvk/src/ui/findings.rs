@@ -9,6 +9,7 @@ use super::errors::Report;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
     /// Nothing need be done.
@@ -21,13 +22,18 @@ pub(crate) enum Severity {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Finding {
+    /// What was looked at.
     check: &'static str,
     #[serde(rename = "Status")]
     pub(crate) severity: Severity,
+    /// What was found.
     message: String,
+    /// What led to it, outermost first.
     causes: Vec<String>,
+    /// What mends it, where that is known.
     hint: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 mod chart;
 mod errors;
+mod events;
 mod findings;
 mod guest;
 mod progress;
@@ -9,6 +10,7 @@ mod progress;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Launch};
@@ -20,6 +22,9 @@ use serde::Serialize;
 
 pub(crate) use chart::Chart;
 pub(crate) use errors::interrupted;
+#[cfg(test)]
+pub(crate) use events::Line;
+pub(crate) use events::{Event, Events, Image, OutputEvents, OutputStream};
 pub(crate) use findings::{Finding, Severity};
 pub(crate) use guest::GuestOutput;
 pub(crate) use progress::Progress;
@@ -29,11 +34,26 @@ pub(crate) use progress::Progress;
 pub(crate) struct Ui {
     quiet: bool,
     verbose: u8,
+    events: OnceLock<Arc<Events>>,
 }
 
 impl Ui {
     pub(crate) fn new(quiet: bool, verbose: u8) -> Self {
-        Self { quiet, verbose }
+        Self {
+            quiet,
+            verbose,
+            events: OnceLock::new(),
+        }
+    }
+
+    /// From now on, what happens is also told to programs.
+    pub(crate) fn begin_events(&self) {
+        self.events.get_or_init(|| Arc::new(Events::begin()));
+    }
+
+    /// Where to tell programs, if any want to know.
+    pub(crate) fn events(&self) -> Option<&Arc<Events>> {
+        self.events.get()
     }
 
     pub(crate) fn quiet(&self) -> bool {
@@ -83,10 +103,19 @@ impl Ui {
         }
     }
 
+    /// Something that may come as a surprise later.
+    pub(crate) fn warning(&self, text: &str) {
+        self.notice(text);
+        if let Some(events) = self.events() {
+            let message = text.to_owned();
+            events.tell(Event::Warning { message });
+        }
+    }
+
     /// What the VM's supervisor found worth knowing.
     pub(crate) fn warnings(&self, warnings: &[String]) {
         for warning in warnings {
-            self.notice(&printable(warning));
+            self.warning(&printable(warning));
         }
     }
 
@@ -131,10 +160,16 @@ impl Ui {
     }
 
     /// Says what went wrong and what to do; returns the exit code that says so too.
-    #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn report(&self, error: &HostError) -> ExitCode {
         let report = errors::Report::of(error);
         say(&report.to_string());
+        if let Some(events) = self.events() {
+            events.fail(error, &report);
+            events.tell(Event::Ended {
+                exit_code: report.code,
+                running: false,
+            });
+        }
         ExitCode::from(report.code)
     }
 }

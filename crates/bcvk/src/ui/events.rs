@@ -1,0 +1,277 @@
+//! What happens to a VM, as lines of JSON on standard output: `run --output json`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bcvk_vm::host::HostError;
+use bcvk_vm::spec::Accelerator;
+use bcvk_vm::status::{FailureKind, Phase, Status, TextStream, Timestamp};
+use serde::Serialize;
+
+use super::errors::Report;
+use super::harmless;
+
+/// Of the format. New keys and events do not change it; whoever reads leaves out what they do not
+/// know.
+const VERSION: u32 = 1;
+
+/// One line of `bcvk ephemeral run --output json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Line {
+    /// Version of the format. New keys and new events do not change it.
+    version: u32,
+    /// When it happened: microseconds since the Unix epoch.
+    at: Timestamp,
+    /// When it happened: seconds since bcvk was started.
+    seconds: f64,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// What has happened.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "Event", rename_all_fields = "PascalCase")]
+pub(crate) enum Event {
+    /// podman has started the VM's container.
+    Started {
+        /// Name of the VM and of its container.
+        name: String,
+        /// The container's ID.
+        id: String,
+        image: Image,
+        /// What runs the guest: kvm, or tcg, which takes about ten times as long.
+        accelerator: Accelerator,
+    },
+    /// The VM has entered a phase.
+    Phase { phase: Phase },
+    /// The VM can be used.
+    Ready {
+        /// The command that logs in; null with --no-ssh-keygen.
+        ssh: Option<String>,
+        /// A configuration for ssh -F, scp -F and others, in which the VM has its name; null with
+        /// --no-ssh-keygen.
+        ssh_config: Option<PathBuf>,
+        /// Whether the VM was resumed from a snapshot.
+        resumed: bool,
+    },
+    /// Something worth knowing that is no failure.
+    Warning { message: String },
+    /// A command of --execute has written this.
+    Output {
+        stream: OutputStream,
+        /// A piece as it came: all pieces of a stream together are what was written. What is no
+        /// UTF-8 is replaced by U+FFFD.
+        text: String,
+    },
+    /// Something went wrong. Ended follows.
+    Failed {
+        kind: Kind,
+        /// One sentence without a full stop.
+        message: String,
+        /// The phase in which the VM was, if there was one.
+        phase: Option<Phase>,
+        /// What led to it, outermost first.
+        causes: Vec<String>,
+        /// What mends it, where that is known.
+        hint: Option<String>,
+        /// Units that failed in the guest, with their last messages.
+        failed_units: Vec<String>,
+        /// The last lines of the guest's console, without control characters.
+        console_tail: Vec<String>,
+    },
+    /// The last line.
+    Ended {
+        /// bcvk's own exit code.
+        exit_code: u8,
+        /// Whether the VM goes on, as it does with --detach.
+        running: bool,
+    },
+}
+
+/// Of what the VM is made.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Image {
+    /// Full image ID.
+    pub(crate) id: String,
+    /// What the user called it.
+    pub(crate) name: String,
+}
+
+/// Where a command has written.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OutputStream {
+    Stdout,
+    Stderr,
+}
+
+/// Kinds of failure that differ in who can mend them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// An option, or what it names, cannot be used.
+    Usage,
+    /// The image is not here, or lacks what a VM needs.
+    Image,
+    /// podman, QEMU or this machine could not do their part.
+    Host,
+    /// The guest gave up.
+    Guest,
+    /// The VM was not ready in time.
+    Timeout,
+    /// Somebody stopped the VM before it was ready.
+    Stopped,
+    /// A signal came before there was a VM to shut down.
+    Interrupted,
+}
+
+/// Writes events, from several threads.
+#[derive(Debug)]
+pub(crate) struct Events {
+    began: Timestamp,
+    told: Mutex<Told>,
+}
+
+/// What has been written.
+#[derive(Debug, Default)]
+struct Told {
+    /// How many phases of the VM's history.
+    phases: usize,
+    /// The last line.
+    end: bool,
+}
+
+impl Events {
+    pub(super) fn begin() -> Self {
+        Self {
+            began: Timestamp::now(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Says that something happens now.
+    pub(crate) fn tell(&self, event: Event) {
+        // A reader that has gone away learns of nothing any more.
+        let _ = self.try_tell(event);
+    }
+
+    fn try_tell(&self, event: Event) -> io::Result<()> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut told, Timestamp::now(), event)
+    }
+
+    /// Says which phases have begun that it has not said yet.
+    pub(crate) fn follow(&self, status: &Status) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for begun in status.history.iter().skip(told.phases) {
+            let phase = begun.phase;
+            let _ = self.write(&mut told, begun.at, Event::Phase { phase });
+        }
+        told.phases = told.phases.max(status.history.len());
+    }
+
+    /// Says why there is, or will be, no VM.
+    pub(super) fn fail(&self, error: &HostError, report: &Report) {
+        self.tell(Event::Failed {
+            kind: kind(error),
+            message: report.message.clone(),
+            phase: phase(error),
+            causes: report.causes.clone(),
+            hint: report.first_hint(),
+            failed_units: report.failed_units.clone(),
+            console_tail: report.console_tail.clone(),
+        });
+    }
+
+    fn write(&self, told: &mut Told, at: Timestamp, event: Event) -> io::Result<()> {
+        if told.end {
+            return Ok(());
+        }
+        told.end = matches!(event, Event::Ended { .. });
+        let line = Line {
+            version: VERSION,
+            at,
+            seconds: at.rounded_seconds_since(self.began),
+            event,
+        };
+        let text = format!("{}\n", harmless(&serde_json::to_string(&line)?));
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    }
+}
+
+/// What a command writes, as events.
+#[derive(Debug)]
+pub(crate) struct OutputEvents {
+    events: Arc<Events>,
+    stream: OutputStream,
+    text: TextStream,
+}
+
+impl OutputEvents {
+    pub(crate) fn new(events: &Arc<Events>, stream: OutputStream) -> Self {
+        Self {
+            events: Arc::clone(events),
+            stream,
+            text: TextStream::default(),
+        }
+    }
+
+    fn tell(&self, text: String) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let stream = self.stream;
+        self.events.try_tell(Event::Output { stream, text })
+    }
+}
+
+impl Write for OutputEvents {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = self.text.feed(bytes);
+        self.tell(text)?;
+        Ok(bytes.len())
+    }
+
+    /// To be called at the end alone: no character goes on afterwards.
+    fn flush(&mut self) -> io::Result<()> {
+        let text = self.text.finish();
+        self.tell(text)
+    }
+}
+
+fn kind(error: &HostError) -> Kind {
+    match error {
+        HostError::Vm(failure) => match failure.kind {
+            FailureKind::Image => Kind::Image,
+            FailureKind::Host => Kind::Host,
+            FailureKind::Guest => Kind::Guest,
+        },
+        HostError::ImageMissing { .. }
+        | HostError::ImageArch { .. }
+        | HostError::PullFailed { .. }
+        | HostError::SupervisorNotStarted { .. } => Kind::Image,
+        HostError::ReadyTimeout { .. } => Kind::Timeout,
+        HostError::Stopped => Kind::Stopped,
+        HostError::Interrupted { .. } => Kind::Interrupted,
+        other if super::errors::is_usage(other) => Kind::Usage,
+        _ => Kind::Host,
+    }
+}
+
+fn phase(error: &HostError) -> Option<Phase> {
+    match error {
+        HostError::Vm(failure) => Some(failure.phase),
+        HostError::SupervisorVanished { phase, .. } => Some(*phase),
+        _ => None,
+    }
+}
