@@ -29,8 +29,8 @@ packages=(
     # building test images
     mmdebstrap debian-archive-keyring
     # testing: podman's Pods; completion in other shells than bash; manual pages; what the guide
-    # asks of a VM's web server
-    catatonit zsh fish man-db curl python3-jsonschema
+    # asks of a VM's web server; JSON against its schemas, and the examples
+    catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core
 )
 
 case $(uname -m) in
