@@ -5,14 +5,15 @@ PREFIX ?= /usr/local
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 images := crates/bcvk-testkit/images
-bcvk := target/release/bcvk
+# BCVK_BIN names another one.
+bcvk := $(or $(BCVK_BIN),target/release/bcvk)
 xtask = $(dir $(bcvk))xtask
 # What makes it; a test that has a bcvk already puts `true` here.
 build := setup/release.sh
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images shell demo guide test torture torture-short crowd cycles bench bench-scale fuzz man schemas lint supply-chain runner chores install uninstall clean
+.PHONY: help setup build images shell demo guide test torture torture-short crowd cycles bench bench-scale fuzz man schemas lint supply-chain runner chores install uninstall packages test-packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,7 +84,7 @@ schemas: ## write the JSON schemas of docs/schemas anew
 lint: ## formatting, clippy, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh docs/*.sh .ci/run fuzz/*.sh runner/*.sh $(images)/*.sh
+	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh docs/*.sh .ci/run fuzz/*.sh runner/*.sh $(images)/*.sh tests/*.sh
 
 # Advisories come from the network; DENY='bans licenses sources' leaves them out.
 DENY ?= advisories bans licenses sources
@@ -112,7 +113,7 @@ completions := $(share)/bash-completion/completions/bcvk $(share)/zsh/site-funct
 chores:
 	@setup/release.sh --package xtask
 
-install: build chores ## install program, manual and completions to PREFIX (/usr/local), below DESTDIR
+install: $(if $(BCVK_BIN),,build chores) ## install program, manual, completions and schemas to PREFIX (/usr/local), below DESTDIR
 	install -D -m 0755 $(bcvk) '$(bin)'
 	rm -rf target/man
 	$(xtask) man --out target/man
@@ -124,10 +125,24 @@ install: build chores ## install program, manual and completions to PREFIX (/usr
 	$(bcvk) completions zsh >'$(word 2,$(completions))'
 	$(bcvk) completions fish >'$(word 3,$(completions))'
 	chmod 0644 $(foreach file,$(completions),'$(file)')
+	install -d '$(share)/bcvk/schemas' '$(share)/doc/bcvk'
+	install -m 0644 docs/schemas/*.json '$(share)/bcvk/schemas'
+	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE '$(share)/doc/bcvk'
 
 uninstall: ## remove what install has installed
 	rm -f '$(bin)' $(foreach file,$(completions),'$(file)')
 	rm -f '$(share)/man/man5/bcvk-config.5' '$(share)'/man/man8/bcvk.8 '$(share)'/man/man8/bcvk-*.8
+	rm -rf '$(share)/bcvk' '$(share)/doc/bcvk'
+
+packages: ## build the .deb and the .rpm in target/packages; installs cargo's tools for it if missing
+	@setup/packages.sh deb rpm
+
+# Of the program that tests use; a release would be built for a minute or two.
+test-packages: ## build the .deb, install it in a clean Debian, look at it and remove it
+	@setup/host.sh
+	@setup/packages.sh --tools deb
+	@[ -x target/debug/xtask ] || cargo build --quiet --package xtask
+	cargo nextest run --package bcvk-tests $(nextest_profile) --run-ignored all -E 'binary(packages)'
 
 clean: ## remove what was built, but not the images
 	cargo clean
