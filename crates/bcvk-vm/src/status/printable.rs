@@ -97,11 +97,12 @@ impl Escape {
     fn step(&mut self, c: char) -> Option<char> {
         match (mem::take(self), c) {
             (Self::Begun, '[') | (Self::Control, '\u{20}'..='\u{3f}') => *self = Self::Control,
-            // `\` is the rest of ST, which ends a command.
+            // The shortest sequences have a final byte only, but for `[` and `]`. By one of them systemd
+            // goes up a row; `\` is the rest of ST, which ends a command.
             (Self::Control, '\u{40}'..='\u{7e}')
-            | (Self::Begun, '\\')
+            | (Self::Begun, '\u{30}'..='\u{5c}' | '\u{5e}'..='\u{7e}')
             | (Self::Command, '\u{7}' | '\u{9c}') => {}
-            (_, '\u{1b}') => *self = Self::Begun,
+            (_, '\u{1b}') | (Self::Begun, '\u{20}'..='\u{2f}') => *self = Self::Begun,
             (Self::Begun, ']') | (Self::Command, _) => *self = Self::Command,
             (_, '\t') => return Some(' '),
             (_, c) => return (!steers(c)).then_some(c),
@@ -114,7 +115,7 @@ impl Escape {
 mod tests {
     use super::*;
 
-    const CASES: [(&str, &str); 10] = [
+    const CASES: [(&str, &str); 12] = [
         ("plain", "plain"),
         ("\u{1b}[1;31mFAILED\u{1b}[0m unit", "FAILED unit"),
         ("\u{1b}]0;title\u{7}x", "x"),
@@ -122,7 +123,9 @@ mod tests {
         ("\u{1b}]8;;never ended", ""),
         ("a\rb\tc\u{9b}31m", "ab c31m"),
         ("\u{1b}[", ""),
-        ("\u{1b}cx", "cx"),
+        ("\u{1b}cx", "x"),
+        ("\u{1b}M[ OK ]", "[ OK ]"),
+        ("\u{1b}(Bx", "x"),
         ("größe ✓", "größe ✓"),
         (
             "\u{202e}gpj\u{202c}.exe\u{2066}x\u{2069}\u{2028}y",
