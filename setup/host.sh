@@ -29,8 +29,9 @@ packages=(
     # building test images
     mmdebstrap debian-archive-keyring
     # testing: podman's Pods; completion in other shells than bash; manual pages; what the guide
-    # asks of a VM's web server; JSON against its schemas, and the examples
-    catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core
+    # asks of a VM's web server; JSON against its schemas; the examples; a terminal whose screen can
+    # be looked at
+    catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux
 )
 
 case $(uname -m) in

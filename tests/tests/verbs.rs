@@ -383,8 +383,14 @@ fn check_units(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
         assert_eq!(vm.sh("systemctl is-active late"), "active");
     });
     checks.check("a unit that does not", || {
-        let _ = wait("emergency.service", "3s")
-            .expect_error(124, &[vm.name(), "emergency.service", "not active", "3s"]);
+        let _ = wait("emergency.service", "3s").expect_error(
+            124,
+            &[
+                vm.name(),
+                "did not have unit emergency.service active",
+                "3s",
+            ],
+        );
         let left = vm.run_sh("sleep 2; pgrep -f 'systemctl show --property=[L]oadState'");
         assert_eq!(
             left.code(),

@@ -113,6 +113,24 @@ impl Cmd {
         .open_stdin()
     }
 
+    /// A tmux server at `socket`, with `options` for its first window, in which the shell `script` gets
+    /// this command as its arguments.
+    pub(crate) fn in_tmux(self, socket: &Path, options: &[&str], script: &str) -> Self {
+        let mut args: Vec<OsString> = ["-u", "-f", "/dev/null", "-S"].map(Into::into).to_vec();
+        args.push(socket.into());
+        args.extend(["new-session", "-d"].map(Into::into));
+        args.extend(options.iter().map(Into::into));
+        // More than one word: tmux then needs no shell of its own.
+        args.extend(["sh", "-c", script, "sh"].map(Into::into));
+        args.push(self.program.into());
+        args.extend(self.args);
+        Self {
+            program: "tmux".into(),
+            args,
+            ..self
+        }
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub fn run(self) -> Output {

@@ -77,12 +77,7 @@ impl FakeTools {
     }
 
     fn podman_with_image(&self, image: &str, on_run: &str) {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let image = image.replace("ARCH", architecture);
+        let image = bootable(image);
         let calls = self.calls_file();
         self.script(
             "podman",
@@ -96,6 +91,43 @@ impl FakeTools {
                 calls.display()
             ),
         );
+    }
+
+    /// Adds a podman that knows one bootable image, and in place of a container starts a process that
+    /// holds the supervisor's lock: the test is the supervisor. [`FakeTools::vm_dir`] is then there.
+    pub fn podman_without_supervisor(&self) {
+        let image = bootable(BOOTABLE_IMAGE);
+        let vm_dir = self.dir.join("vm-dir");
+        self.script(
+            "podman",
+            &format!(
+                "vm_dir='{}'\n\
+                 case \"$*\" in\n\
+                 'image inspect'*) echo '{image}' ;;\n\
+                 *' run '* | 'run '*)\n\
+                 dir=$(echo \"$*\" | sed 's|.*--cidfile=\\([^ ]*\\)/container-id.*|\\1|')\n\
+                 echo 0123456789abcdef >\"$dir/container-id\"\n\
+                 setsid flock -x \"$dir/supervisor.lock\" sh -c 'echo $$ >\"$1/pid\"; exec sleep 300' sh \"$dir\" \
+                 </dev/null >/dev/null 2>&1 &\n\
+                 while ! [ -s \"$dir/pid\" ]; do sleep 0.01; done\n\
+                 echo \"$dir\" >\"$vm_dir\"\n\
+                 cat \"$dir/container-id\" ;;\n\
+                 'rm '* | 'kill '*)\n\
+                 [ -e \"$vm_dir\" ] || exit 0\n\
+                 kill -9 \"$(cat \"$(cat \"$vm_dir\")/pid\")\"\n\
+                 rm \"$vm_dir\" ;;\n\
+                 *) exec /usr/bin/podman \"$@\" ;;\n\
+                 esac",
+                vm_dir.display()
+            ),
+        );
+    }
+
+    /// The directory of the VM whose supervisor the test is, once `podman run` has returned.
+    #[must_use]
+    pub fn vm_dir(&self) -> Option<PathBuf> {
+        let text = fs::read_to_string(self.dir.join("vm-dir")).ok()?;
+        text.strip_suffix('\n').map(PathBuf::from)
     }
 
     /// The calls of the fake podman so far, one a line.
@@ -113,4 +145,13 @@ impl FakeTools {
     fn calls_file(&self) -> PathBuf {
         self.dir.join("podman-calls")
     }
+}
+
+fn bootable(image: &str) -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    image.replace("ARCH", architecture)
 }

@@ -1,6 +1,6 @@
 //! Files in a directory that a container can write to, which may have put something else there.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,12 +9,11 @@ use rustix::fs::OFlags;
 
 use crate::bounded;
 
-/// Reads a regular file of at most `most` bytes. A symlink is not followed, and a FIFO not waited
-/// for.
+/// Opens a regular file. A symlink is not followed, and a FIFO not waited for.
 ///
 /// # Errors
-/// As open(2) and read(2); [`io::ErrorKind::InvalidData`] for something else than such a file.
-pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// As open(2); [`io::ErrorKind::InvalidData`] for something else than such a file.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new()
         .read(true)
@@ -23,7 +22,15 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    bounded::read(file, most)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    Ok(file)
+}
+
+/// Reads a regular file of at most `most` bytes, opened as [`open`] does.
+///
+/// # Errors
+/// As [`open`] and read(2); [`io::ErrorKind::InvalidData`] for a larger file.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    bounded::read(open(path)?, most)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::vmdir::VmDir;
 use crate::missing::if_exists;
 use crate::status::printable;
+use crate::untrusted;
 
 /// Bytes at the end of the log that are enough for the last lines.
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -21,7 +22,7 @@ const TAIL_BYTES: u64 = 16 * 1024;
 #[must_use]
 pub(super) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     let mut text = Vec::new();
-    let read = File::open(dir.console_log()).and_then(|mut file| {
+    let read = untrusted::open(&dir.console_log()).and_then(|mut file| {
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         file.take(TAIL_BYTES).read_to_end(&mut text)
@@ -82,14 +83,14 @@ impl GuestLog {
     /// Whether there is a file after the last one known.
     fn find_newer(&mut self) -> io::Result<bool> {
         let last = self.files.back().map(identity).transpose()?;
-        let Some(newest) = if_exists(File::open(&self.path))? else {
+        let Some(newest) = if_exists(untrusted::open(&self.path))? else {
             return Ok(false);
         };
         let id = identity(&newest)?;
         if last == Some(id) {
             return Ok(false);
         }
-        if let Some(earlier) = if_exists(File::open(earlier(&self.path)))? {
+        if let Some(earlier) = if_exists(untrusted::open(&earlier(&self.path)))? {
             let earlier_id = identity(&earlier)?;
             // It is the newest itself where the supervisor has just renamed that.
             if last != Some(earlier_id) && earlier_id != id {

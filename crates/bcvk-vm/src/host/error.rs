@@ -167,6 +167,7 @@ pub enum HostError {
     ReadyTimeout {
         seconds: f64,
         phase: String,
+        starting: Vec<String>,
         console_tail: Vec<String>,
     },
     #[error("VM {name} ended before {awaited}")]
@@ -175,11 +176,14 @@ pub enum HostError {
         awaited: String,
         failure: Option<Box<Failure>>,
     },
-    #[error("VM {name} {state} after {timeout}")]
+    #[error("VM {name} {state} after {timeout}{}", still_at(phase.as_deref()))]
     WaitTimeout {
         name: String,
         state: String,
+        phase: Option<String>,
         timeout: Timeout,
+        starting: Vec<String>,
+        console_tail: Vec<String>,
     },
     #[error("unit {unit} in VM {name} will not become active: it is {state}")]
     UnitNotActive {
@@ -206,6 +210,11 @@ pub enum HostError {
     },
     #[error(transparent)]
     Spec(#[from] SpecError),
+}
+
+/// The phase as the end of a sentence.
+fn still_at(phase: Option<&str>) -> String {
+    phase.map_or_else(String::new, |phase| format!("; it was still at: {phase}"))
 }
 
 impl HostError {

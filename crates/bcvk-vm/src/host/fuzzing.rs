@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::activity::Told;
 use super::image::ImageInfo;
 use super::images::bootable;
 use super::podman::{Container, bind};
@@ -22,6 +23,17 @@ pub fn podman_json(data: &[u8]) {
         assert_eq!(ids.len(), images.len(), "an image comes twice");
     }
     let _ = ImageInfo::parse(data, "localhost/image");
+}
+
+/// A guest's console, as the progress of a boot is read from it. In pieces it tells the same.
+pub fn activity(data: &[u8]) {
+    let mut whole = Told::default();
+    whole.feed(data);
+    let mut pieces = Told::default();
+    data.chunks(7).for_each(|piece| pieces.feed(piece));
+    assert_eq!(whole.awaited(), pieces.awaited());
+    let shown = whole.awaited().unwrap_or_default();
+    assert!(!shown.contains(crate::status::steers), "{shown:?}");
 }
 
 /// A path, as a field of podman's `--mount`, which is CSV.

@@ -1,6 +1,8 @@
 //! What happens where the user is: finding tools, asking podman, keeping VM directories.
 
 mod accel;
+mod activity;
+mod boot_times;
 mod command;
 mod console;
 mod disk;
@@ -28,6 +30,8 @@ mod vmdir;
 mod watch;
 
 pub use accel::{AccelChoice, AccelRequest, choose_accelerator};
+pub use activity::Activity;
+pub use boot_times::{BootKind, BootTime, BootTimes};
 pub use command::CommandOutput;
 pub(crate) use console::earlier;
 pub use console::{GuestLog, LogFollower};

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::activity::Activity;
 use super::vmdir::VmDir;
 use crate::host::HostError;
 use crate::status::{Failure, Phase, Status, StatusReader};
@@ -204,6 +205,7 @@ impl Watcher {
                             .as_ref()
                             .map_or("nothing", |s| s.phase.describe())
                             .to_owned(),
+                        starting: Activity::starting(&self.dir),
                         console_tail: super::console::tail(&self.dir, CONSOLE_LINES),
                     });
                 }

@@ -9,7 +9,7 @@ use bcvk_vm::status::StatusReader;
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
-use super::ssh::await_ready;
+use super::ssh::join_boot;
 use crate::cli::Logs;
 use crate::ui::{self, GuestOutput, Ui};
 
@@ -72,7 +72,7 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
             name: args.name.clone(),
         });
     }
-    await_ready(&vm.dir, ui)?;
+    join_boot(&vm.dir, &args.name, ui)?;
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
     let mut words = vec!["journalctl", "-b", "-o", "short-monotonic", "--no-pager"];

@@ -16,6 +16,7 @@ mod manage;
 mod plan;
 mod pod;
 mod ps;
+mod ready;
 mod run;
 mod run_ssh;
 #[cfg(test)]

@@ -11,10 +11,11 @@ use bcvk_vm::status::{Phase, Status};
 
 use super::plan::Manner;
 use super::ps::ssh_command;
+use super::ready::await_ready;
 use super::start::{Begun, start};
 use super::warm;
 use crate::cli::{Output, Run};
-use crate::ui::{self, Event, GuestOutput, Image, OutputEvents, OutputStream, Ui};
+use crate::ui::{self, Event, GuestOutput, Image, OutputEvents, OutputStream, Progress, Ui};
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     if args.vm.guest.output == Some(Output::Events) {
@@ -34,14 +35,16 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
             Lifetime::Cli
         },
     };
-    let (mut started, mut watcher) = match start(&args.image, &args.vm, manner, ui)? {
-        Begun::Vm(started, watcher) => (started, watcher),
+    let shown = !args.detach && args.vm.shown().is_none() && !at_console(args);
+    let begun = start(&args.image, &args.vm, manner, shown, ui)?;
+    let (mut started, mut watcher, progress) = match begun {
+        Begun::Vm(started, watcher, progress) => (started, watcher, progress),
         Begun::Done(code) => return Ok(code),
     };
-    let outcome = accompany(args, &mut watcher, &started, ui);
+    let outcome = accompany(args, &mut watcher, &started, progress, ui);
     // It says more after its last word that was waited for.
     if let Some(status) = started.status() {
-        follow(&status, ui);
+        ui.follow(&status);
     }
     match outcome {
         Ok(Outcome::Left) => Ok(end(0, true, ui)),
@@ -90,12 +93,6 @@ fn tell_start(started: &Started, ui: &Ui) -> Result<(), HostError> {
     Ok(())
 }
 
-fn follow(status: &Status, ui: &Ui) {
-    if let Some(events) = ui.events() {
-        events.follow(status);
-    }
-}
-
 fn tell_ready(status: &Status, started: &Started, ui: &Ui) {
     let Some(events) = ui.events() else { return };
     let ssh = started.dir.read_spec().ok().as_ref().and_then(ssh_command);
@@ -127,17 +124,18 @@ fn accompany(
     args: &Run,
     watcher: &mut Watcher,
     started: &Started,
+    progress: Progress,
     ui: &Ui,
 ) -> Result<Outcome, HostError> {
     tell_start(started, ui)?;
     if !args.detach {
-        return attached(args, watcher, started, ui);
+        return attached(args, watcher, started, progress, ui);
     }
     // What cannot even come so far is an error of this command, and leaves nothing.
     let status = watcher.wait(
         Target::Phase(Phase::Qemu),
         Some(args.vm.timeout.duration()),
-        &mut |status| follow(status, ui),
+        &mut |status| ui.follow(status),
     )?;
     ui.warnings(&status.warnings);
     warm::learn(started, &status);
@@ -147,14 +145,20 @@ fn accompany(
     Ok(Outcome::Left)
 }
 
+/// Whether the user's terminal is the guest's.
+fn at_console(args: &Run) -> bool {
+    args.interactive || args.tty
+}
+
 /// Stays with the VM until it ends. The first signal shuts it down, the second ends it.
 fn attached(
     args: &Run,
     watcher: &mut Watcher,
     started: &Started,
+    progress: Progress,
     ui: &Ui,
 ) -> Result<Outcome, HostError> {
-    let at_console = args.interactive || args.tty;
+    let at_console = at_console(args);
     if at_console {
         watcher.watch_session(started.attach()?);
     }
@@ -170,16 +174,7 @@ fn attached(
         }
     });
     let output = executes.then(|| command_output(started, ui));
-    let mut progress = ui.progress(shown.is_none() && !at_console);
-    let ready = watcher.wait(
-        Target::Phase(Phase::Ready),
-        Some(args.vm.timeout.duration()),
-        &mut |status| {
-            progress.show(status);
-            follow(status, ui);
-        },
-    );
-    progress.finish();
+    let ready = await_ready(&started.dir, watcher, args.vm.timeout.duration(), progress, ui);
     let mut told = 0;
     let ended = match ready {
         Ok(status) => {
@@ -190,7 +185,7 @@ fn attached(
             if !at_console && !executes {
                 ui.notice(&ready_notice(args, started));
             }
-            watcher.wait(Target::End, None, &mut |status| follow(status, ui))
+            watcher.wait(Target::End, None, &mut |status| ui.follow(status))
         }
         Err(HostError::ReadyTimeout { .. }) if at_console => {
             watcher.wait(Target::End, None, &mut |_| {})
@@ -246,7 +241,7 @@ fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), Ho
         match watcher.next(Some(deadline)) {
             Some(WatchEvent::Signal(_)) => started.end()?,
             Some(WatchEvent::SupervisorEnded) => return Ok(()),
-            Some(WatchEvent::Status(status)) => follow(&status, ui),
+            Some(WatchEvent::Status(status)) => ui.follow(&status),
             Some(WatchEvent::Session(_)) => {}
             // The supervisor ends a guest before that; it hangs itself.
             None => return started.end(),

@@ -4,18 +4,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{
-    HostError, LogFollower, Started, Target, Tool, WatchEvent, Watcher, find_tool,
-};
+use bcvk_vm::host::{HostError, LogFollower, Started, Tool, WatchEvent, Watcher, find_tool};
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;
-use bcvk_vm::status::{Phase, Status};
+use bcvk_vm::status::Status;
 
 use super::plan::Manner;
+use super::ready::await_ready;
 use super::start::{Begun, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
-use crate::ui::{GuestOutput, Ui};
+use crate::ui::{GuestOutput, Progress, Ui};
 
 /// How long ssh may take to notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
@@ -63,11 +62,13 @@ pub(super) fn lend(
         remove: true,
         lifetime: Lifetime::Cli,
     };
-    let (mut started, mut watcher) = match start(image, options, manner, ui)? {
-        Begun::Vm(started, watcher) => (started, watcher),
+    let shown = options.shown().is_none();
+    let begun = start(image, options, manner, shown, ui)?;
+    let (mut started, mut watcher, progress) = match begun {
+        Begun::Vm(started, watcher, progress) => (started, watcher, progress),
         Begun::Done(code) => return Ok(code),
     };
-    let result = await_ready(options, &mut watcher, &started, ui).and_then(|status| {
+    let result = booted(options, &mut watcher, &started, progress, ui).and_then(|status| {
         then(&mut Lent {
             started: &started,
             watcher: &mut watcher,
@@ -80,22 +81,17 @@ pub(super) fn lend(
     Ok(code)
 }
 
-fn await_ready(
+fn booted(
     options: &VmOptions,
     watcher: &mut Watcher,
     started: &Started,
+    progress: Progress,
     ui: &Ui,
 ) -> Result<Status, HostError> {
     let shown = options.shown();
-    let mut progress = ui.progress(shown.is_none());
     let log = shown
         .map(|stream| LogFollower::start(started.log(stream), GuestOutput::to(std::io::stderr())));
-    let ready = watcher.wait(
-        Target::Phase(Phase::Ready),
-        Some(options.timeout.duration()),
-        &mut |status| progress.show(status),
-    );
-    progress.finish();
+    let ready = await_ready(&started.dir, watcher, options.timeout.duration(), progress, ui);
     drop(log);
     let ready = ready?;
     ui.warnings(&ready.warnings);

@@ -2,18 +2,19 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, Watcher, find_tool};
+use bcvk_vm::host::{HostError, SignalSource, Tool, VmDir, Watcher, find_tool};
+use bcvk_vm::spec::Timeout;
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::{Phase, StatusReader};
 
 use super::find::{self, Found};
+use super::ready::{await_ready, not_ready};
 use crate::cli::{Ssh, SshConfig, command};
 use crate::ui::Ui;
 
 /// How long a VM that still boots is waited for.
-const READY_TIMEOUT: Duration = Duration::from_secs(300);
+const READY_TIMEOUT: Timeout = Timeout::from_secs(300);
 
 pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
     let words = if args.asks_for_help() {
@@ -29,7 +30,7 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
     if spec.ssh.is_none() {
         return Err(HostError::NoSsh { name: words.name });
     }
-    await_ready(&dir, ui)?;
+    join_boot(&dir, &words.name, ui)?;
     let error = client::command(
         &program,
         &dir,
@@ -53,7 +54,8 @@ pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn await_ready(dir: &VmDir, ui: &Ui) -> Result<(), HostError> {
+/// Waits for a VM that still boots.
+pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), HostError> {
     let now = StatusReader::new(dir.path())
         .read()
         .map_err(HostError::io("read the VM's status"))?;
@@ -62,14 +64,16 @@ pub(super) fn await_ready(dir: &VmDir, ui: &Ui) -> Result<(), HostError> {
     }
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut watcher = Watcher::new(dir, signals).map_err(HostError::io("watch the VM"))?;
-    let mut progress = ui.progress(true);
-    let ready = watcher.wait(
-        Target::Phase(Phase::Ready),
-        Some(READY_TIMEOUT),
-        &mut |status| progress.show(status),
-    );
-    progress.finish();
-    ready.map(drop)
+    match await_ready(
+        dir,
+        &mut watcher,
+        READY_TIMEOUT.duration(),
+        ui.progress(true),
+        ui,
+    ) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(not_ready(error, name, READY_TIMEOUT)),
+    }
 }
 
 fn print_help() -> ExitCode {

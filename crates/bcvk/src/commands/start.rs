@@ -9,23 +9,25 @@ use bcvk_vm::host::{HostError, SignalSource, Started, Watcher};
 use super::plan::{Manner, plan};
 use super::{Context, warm};
 use crate::cli::VmOptions;
-use crate::ui::Ui;
+use crate::ui::{Progress, Ui};
 
 /// What has come of a command line.
 pub(super) enum Begun {
-    /// A VM.
-    Vm(Started, Watcher),
+    /// A VM, and the progress that has been shown since before it was there.
+    Vm(Started, Watcher, Progress),
     /// All that was asked for, with this result.
     Done(ExitCode),
 }
 
-/// Starts a VM of `image` and watches it, unless something else was asked for.
+/// Starts a VM of `image` and watches it, unless something else was asked for. Its progress is shown
+/// if `shown`.
 ///
 /// Signals are taken over before anything is made, so that none can keep it from being undone.
 pub(super) fn start(
     image: &str,
     options: &VmOptions,
     manner: Manner,
+    shown: bool,
     ui: &Ui,
 ) -> Result<Begun, HostError> {
     let context = Context::open()?;
@@ -47,10 +49,12 @@ pub(super) fn start(
     }
     warm::choose(&mut launch, options.warm)?;
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let progress = ui.progress(shown);
     let mut started = launch.start(&context.podman, &context.dirs)?;
     match watch(&started, signals) {
-        Ok(watcher) => Ok(Begun::Vm(started, watcher)),
+        Ok(watcher) => Ok(Begun::Vm(started, watcher, progress)),
         Err(error) => {
+            drop(progress);
             started.discard()?;
             Err(error)
         }

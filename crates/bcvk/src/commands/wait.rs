@@ -10,6 +10,7 @@ use bcvk_vm::status::{Phase, StatusReader};
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
+use super::ready::{await_ready, not_ready};
 use super::run_ssh::end_process;
 use crate::cli::{Until, Wait};
 use crate::ui::Ui;
@@ -101,18 +102,10 @@ impl Waiting<'_> {
         }
         let mut watcher = watch(vm)?;
         // What is ready already has no progress to show.
-        let mut progress = ui.progress(!is_ready(&vm.dir));
-        let ready = watcher.wait(
-            Target::Phase(Phase::Ready),
-            Some(self.left()),
-            &mut |status| progress.show(status),
-        );
-        progress.finish();
+        let progress = ui.progress(!is_ready(&vm.dir));
+        let ready = await_ready(&vm.dir, &mut watcher, self.left(), progress, ui);
         match ready {
             Ok(_) => Ok(watcher),
-            Err(HostError::ReadyTimeout { phase, .. }) => {
-                Err(self.timeout(format!("was not ready, but still at: {phase},")))
-            }
             Err(HostError::Vm(failure)) => Err(HostError::EndedBefore {
                 name: self.args.name.clone(),
                 awaited: "it was ready".to_owned(),
@@ -121,7 +114,7 @@ impl Waiting<'_> {
             Err(HostError::SupervisorVanished { .. } | HostError::Stopped) => {
                 Err(self.ended_before(vm, "it was ready"))
             }
-            Err(other) => Err(other),
+            Err(other) => Err(not_ready(other, &self.args.name, self.args.timeout)),
         }
     }
 
@@ -174,7 +167,7 @@ impl Waiting<'_> {
                 state: String::from_utf8_lossy(&stdout).trim().to_owned(),
             }),
             End::Exited(TIMED_OUT) | End::Deadline => {
-                Err(self.timeout(format!("had unit {unit} not active")))
+                Err(self.timeout(format!("did not have unit {unit} active")))
             }
             End::VmEnded => Err(self.ended_before(vm, &format!("unit {unit} was active"))),
             End::Signal(signal) => Err(HostError::Interrupted { signal }),
@@ -195,6 +188,9 @@ impl Waiting<'_> {
             name: self.args.name.clone(),
             state,
             timeout: self.args.timeout,
+            phase: None,
+            starting: Vec::new(),
+            console_tail: Vec::new(),
         }
     }
 

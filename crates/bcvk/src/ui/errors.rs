@@ -29,6 +29,7 @@ pub(super) struct Report {
     pub(super) message: String,
     pub(super) causes: Vec<String>,
     pub(super) failed_units: Vec<String>,
+    pub(super) starting_units: Vec<String>,
     pub(super) console_tail: Vec<String>,
     pub(super) hint: Option<String>,
     /// Whether `bcvk doctor` would have found it.
@@ -39,12 +40,13 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn of(error: &HostError) -> Self {
         // Whatever came from outside (guest, image, podman) must not steer the terminal.
-        let [failed_units, console_tail] =
+        let [failed_units, starting_units, console_tail] =
             guest_words(error).map(|lines| lines.iter().map(|line| printable(line)).collect());
         Self {
             message: printable(&error.to_string()),
             causes: causes(error),
             failed_units,
+            starting_units,
             console_tail,
             hint: hint(error).as_deref().map(printable),
             foreseeable: is_foreseeable(error),
@@ -67,6 +69,7 @@ impl fmt::Display for Report {
         }
         for (heading, lines) in [
             ("failed units", &self.failed_units),
+            ("it was still starting", &self.starting_units),
             ("the console's last lines", &self.console_tail),
         ] {
             if !lines.is_empty() {
@@ -131,17 +134,27 @@ fn is_foreseeable(error: &HostError) -> bool {
     }
 }
 
-/// What the guest said of its failure: the units that failed, and the console's last lines.
-fn guest_words(error: &HostError) -> [&[String]; 2] {
+/// What the guest said of its failure: the units that failed, those that were still starting, and the
+/// console's last lines.
+fn guest_words(error: &HostError) -> [&[String]; 3] {
     match error {
         HostError::Vm(failure)
         | HostError::EndedBefore {
             failure: Some(failure),
             ..
-        } => [&failure.failed_units, &failure.console_tail],
-        HostError::SupervisorVanished { console_tail, .. }
-        | HostError::ReadyTimeout { console_tail, .. } => [&[], console_tail],
-        _ => [&[], &[]],
+        } => [&failure.failed_units, &[], &failure.console_tail],
+        HostError::SupervisorVanished { console_tail, .. } => [&[], &[], console_tail],
+        HostError::ReadyTimeout {
+            starting,
+            console_tail,
+            ..
+        }
+        | HostError::WaitTimeout {
+            starting,
+            console_tail,
+            ..
+        } => [&[], starting, console_tail],
+        _ => [&[], &[], &[]],
     }
 }
 

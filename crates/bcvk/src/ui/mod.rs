@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, Launch};
 use bcvk_vm::shell;
-use bcvk_vm::status::{printable, steers};
+use bcvk_vm::status::{Status, printable, steers};
 use bcvk_vm::supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -54,6 +54,13 @@ impl Ui {
     /// Where to tell programs, if any want to know.
     pub(crate) fn events(&self) -> Option<&Arc<Events>> {
         self.events.get()
+    }
+
+    /// Tells programs what has become of the VM.
+    pub(crate) fn follow(&self, status: &Status) {
+        if let Some(events) = self.events() {
+            events.follow(status);
+        }
     }
 
     pub(crate) fn quiet(&self) -> bool {
@@ -123,10 +130,8 @@ impl Ui {
     pub(crate) fn progress(&self, wanted: bool) -> Progress {
         if self.quiet || !wanted {
             Progress::silent()
-        } else if io::stderr().is_terminal() {
-            Progress::spinner()
         } else {
-            Progress::lines()
+            Progress::on_stderr()
         }
     }
 

@@ -1,0 +1,63 @@
+//! Waiting until a VM is ready, with the user watching.
+
+use std::time::Duration;
+
+use bcvk_vm::host::{BootKind, BootTimes, HostError, Target, VmDir, Watcher};
+use bcvk_vm::spec::Timeout;
+use bcvk_vm::status::{Phase, Status};
+
+use super::base_directory;
+use crate::ui::{Progress, Ui};
+
+/// Waits until the VM in `dir` is ready, and remembers how long that took. When this returns, the
+/// terminal is free again.
+pub(super) fn await_ready(
+    dir: &VmDir,
+    watcher: &mut Watcher,
+    timeout: Duration,
+    mut progress: Progress,
+    ui: &Ui,
+) -> Result<Status, HostError> {
+    let cache = base_directory("XDG_CACHE_HOME", ".cache");
+    let mut times = BootTimes::read(cache.as_deref());
+    // Without it, there is nothing to compare with; the VM need not care.
+    let spec = dir.read_spec().ok();
+    let kind = |status: &Status| spec.as_ref().map(|spec| BootKind::of(spec, status));
+    progress.listen_to(dir);
+    let mut seen_booting = false;
+    let ready = watcher.wait(Target::Phase(Phase::Ready), Some(timeout), &mut |status| {
+        seen_booting |= status.phase < Phase::Ready;
+        let last = kind(status).and_then(|kind| times.last(&kind).cloned());
+        progress.show(status, last.as_ref());
+        ui.follow(status);
+    });
+    progress.finish();
+    // One that was ready long ago is not the last one that booted.
+    if let Ok(status) = &ready
+        && seen_booting
+        && let Some(kind) = kind(status)
+    {
+        times.remember(kind, status);
+    }
+    ready
+}
+
+/// Names the VM to somebody who has not started it with this command.
+pub(super) fn not_ready(error: HostError, name: &str, timeout: Timeout) -> HostError {
+    match error {
+        HostError::ReadyTimeout {
+            phase,
+            starting,
+            console_tail,
+            ..
+        } => HostError::WaitTimeout {
+            name: name.to_owned(),
+            state: "was not ready".to_owned(),
+            phase: Some(phase),
+            timeout,
+            starting,
+            console_tail,
+        },
+        other => other,
+    }
+}

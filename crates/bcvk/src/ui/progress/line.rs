@@ -1,0 +1,372 @@
+//! What the line says, and what of it fits. Pure.
+
+use std::time::{Duration, Instant};
+
+use bcvk_vm::host::BootTime;
+use bcvk_vm::status::Phase;
+use unicode_width::UnicodeWidthChar;
+
+use crate::ui::duration;
+
+/// Cells of the bar.
+const BAR: usize = 16;
+
+/// A terminal narrower than this has no place for the bar.
+const WIDE: usize = 60;
+
+/// What is known of a boot.
+#[derive(Debug, Clone)]
+pub(super) struct Boot {
+    /// `None` before the supervisor has said anything.
+    pub(super) phase: Option<Phase>,
+    /// Since when the user waits.
+    pub(super) since: Instant,
+    /// Since when the VM is in its phase.
+    pub(super) phase_since: Instant,
+    /// What the user waited before the VM's first phase.
+    pub(super) lead: Duration,
+    /// A boot like this one.
+    pub(super) last: Option<BootTime>,
+}
+
+impl Boot {
+    /// How it stands at `now`.
+    pub(super) fn at(&self, now: Instant) -> Moment {
+        let (Some(phase), Some(last)) = (self.phase, &self.last) else {
+            return Moment {
+                phase: self.phase,
+                waited: now.saturating_duration_since(self.since),
+                expected: None,
+            };
+        };
+        let reached = last.reached(phase, now.saturating_duration_since(self.phase_since));
+        Moment {
+            phase: self.phase,
+            waited: now.saturating_duration_since(self.since),
+            expected: Some(Expected {
+                reached: self.lead + reached,
+                total: self.lead + last.total(),
+            }),
+        }
+    }
+}
+
+/// A boot at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) phase: Option<Phase>,
+    pub(super) waited: Duration,
+    pub(super) expected: Option<Expected>,
+}
+
+/// How it compares with the last one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// After which time that one was as far.
+    pub(super) reached: Duration,
+    /// How long it took.
+    pub(super) total: Duration,
+}
+
+/// How a terminal wants to be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Whether it may be given bold and faint text. Colours it is not given: what is readable on a
+    /// dark background may not be on a light one.
+    weights: bool,
+    /// Whether it shows more than ASCII.
+    unicode: bool,
+}
+
+impl Look {
+    /// By the environment: <https://no-color.org>, and the locale as setlocale(3) finds it.
+    pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let locale = set("LC_ALL")
+            .or_else(|| set("LC_CTYPE"))
+            .or_else(|| set("LANG"));
+        let locale = locale.unwrap_or_default().to_lowercase();
+        Self {
+            weights: set("NO_COLOR").is_none(),
+            unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Normal,
+    Bold,
+    Faint,
+}
+
+/// The line in at most `columns` cells; `tick` counts how often it was drawn.
+pub(super) fn line(
+    moment: &Moment,
+    awaited: Option<&str>,
+    tick: usize,
+    columns: usize,
+    look: Look,
+) -> String {
+    let mut line = Fitted {
+        text: String::new(),
+        left: columns,
+        look,
+    };
+    line.add(Weight::Normal, &format!("{} ", spinner(tick, look)));
+    if let Some(expected) = moment.expected.filter(|_| columns >= WIDE) {
+        let (done, rest) = bar(&expected, look);
+        line.add(Weight::Normal, &done);
+        line.add(Weight::Faint, &rest);
+        line.add(Weight::Normal, " ");
+    }
+    line.add(Weight::Normal, &time(moment));
+    line.add(Weight::Normal, "  ");
+    line.add(Weight::Bold, doing(moment.phase));
+    if let Some(awaited) = awaited {
+        line.add(Weight::Normal, ": ");
+        line.add(Weight::Normal, awaited);
+    }
+    line.text
+}
+
+/// The phase in the words of somebody who waits for it.
+fn doing(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None => "starting the container",
+        Some(Phase::Preparing) => "looking at the image",
+        Some(Phase::Qemu) => "starting the VM",
+        Some(Phase::Kernel) => "booting kernel and initramfs",
+        Some(Phase::Initrd) => "switching to the image",
+        Some(other) => other.describe(),
+    }
+}
+
+/// The seconds, beside those of the last time; it is plainly said when they are more.
+fn time(moment: &Moment) -> String {
+    let waited = duration(moment.waited.as_secs());
+    match moment.expected {
+        None => waited,
+        Some(expected) => {
+            let total = duration(rounded(expected.total));
+            if moment.waited.as_secs() > rounded(expected.total) {
+                format!("{waited} (last time {total})")
+            } else {
+                format!("{waited:>0$} of ~{total}", total.len())
+            }
+        }
+    }
+}
+
+fn rounded(duration: Duration) -> u64 {
+    (duration + Duration::from_millis(500)).as_secs()
+}
+
+fn spinner(tick: usize, look: Look) -> char {
+    const DOTS: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+    const STROKES: [char; 4] = ['|', '/', '-', '\\'];
+    if look.unicode {
+        DOTS[tick % DOTS.len()]
+    } else {
+        STROKES[tick % STROKES.len()]
+    }
+}
+
+/// What of the bar is full, and what is not. It is full when the VM is ready, and not before.
+fn bar(expected: &Expected, look: Look) -> (String, String) {
+    let total = expected.total.as_millis().max(1);
+    let full = expected.reached.as_millis() * BAR as u128 / total;
+    let full = usize::try_from(full).unwrap_or(BAR).min(BAR - 1);
+    let (done, rest) = if look.unicode {
+        ("━", "─")
+    } else {
+        ("=", ".")
+    };
+    (done.repeat(full), rest.repeat(BAR - full))
+}
+
+/// Text that is cut where its place ends.
+struct Fitted {
+    text: String,
+    left: usize,
+    look: Look,
+}
+
+impl Fitted {
+    fn add(&mut self, weight: Weight, text: &str) {
+        let text = if self.look.unicode {
+            text.to_owned()
+        } else {
+            text.chars()
+                .map(|c| if c.is_ascii() { c } else { '?' })
+                .collect()
+        };
+        let shown = if width(&text) <= self.left {
+            self.left -= width(&text);
+            text
+        } else {
+            let left = std::mem::take(&mut self.left);
+            cut(&text, left, if self.look.unicode { "…" } else { "~" })
+        };
+        let codes = match weight {
+            Weight::Bold => Some("1"),
+            Weight::Faint => Some("2"),
+            Weight::Normal => None,
+        };
+        match codes.filter(|_| self.look.weights && !shown.is_empty()) {
+            Some(code) => self
+                .text
+                .extend(["\u{1b}[", code, "m", &shown, "\u{1b}[0m"]),
+            None => self.text.push_str(&shown),
+        }
+    }
+}
+
+/// Cells that a terminal takes for `text` at most: some draw several characters as one.
+fn width(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or_default()).sum()
+}
+
+/// As much of `text` as has place in `columns` with `mark` behind it.
+fn cut(text: &str, columns: usize, mark: &str) -> String {
+    let Some(mut left) = columns.checked_sub(width(mark)) else {
+        return String::new();
+    };
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or_default();
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    let mut shown: String = text.chars().take_while(fits).collect();
+    shown.push_str(mark);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Look = Look {
+        weights: false,
+        unicode: true,
+    };
+    const ASCII: Look = Look {
+        weights: false,
+        unicode: false,
+    };
+
+    fn moment(phase: Phase, waited: u64, expected: Option<(u64, u64)>) -> Moment {
+        Moment {
+            phase: Some(phase),
+            waited: Duration::from_secs(waited),
+            expected: expected.map(|(reached, total)| Expected {
+                reached: Duration::from_secs(reached),
+                total: Duration::from_secs(total),
+            }),
+        }
+    }
+
+    #[test]
+    fn lines() {
+        let start = Moment {
+            phase: None,
+            ..moment(Phase::Preparing, 0, None)
+        };
+        let services = moment(Phase::Userspace, 12, Some((11, 22)));
+        let slow = moment(Phase::Kernel, 75, Some((10, 22)));
+        let long = "a-unit-whose-name-is-as-long-as-those-of-devices-are-in-every-system.device";
+        let lines = [
+            line(&start, None, 0, 79, PLAIN),
+            line(&moment(Phase::Preparing, 1, None), None, 1, 79, PLAIN),
+            line(
+                &moment(Phase::Kernel, 3, Some((3, 22))),
+                Some("Freeing unused memory"),
+                2,
+                79,
+                PLAIN,
+            ),
+            line(&services, Some("ssh.service"), 3, 79, PLAIN),
+            line(&services, Some("ssh.service"), 3, 79, ASCII),
+            line(&services, Some(long), 4, 79, PLAIN),
+            line(&services, Some(long), 4, 39, ASCII),
+            line(&services, Some("größe-漢字-漢字.service"), 5, 54, PLAIN),
+            line(&services, Some("größe.service"), 5, 59, ASCII),
+            line(&services, Some("x"), 5, 12, PLAIN),
+            line(&slow, Some("x"), 6, 79, PLAIN),
+            line(
+                &moment(Phase::Userspace, 130, Some((100, 185))),
+                None,
+                7,
+                79,
+                PLAIN,
+            ),
+        ];
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_its_place() {
+        let moment = moment(Phase::Userspace, 12, Some((11, 22)));
+        for look in [PLAIN, ASCII] {
+            for columns in 0..120 {
+                let line = line(
+                    &moment,
+                    Some("漢字-größe-漢字.service 漢字漢字漢字漢字漢字漢字"),
+                    1,
+                    columns,
+                    look,
+                );
+                assert!(width(&line) <= columns, "{columns}: {line}");
+                assert!(look.unicode || line.is_ascii(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_weights_are_given_to_a_terminal_and_only_where_they_are_wanted() {
+        let moment = moment(Phase::Userspace, 12, Some((11, 22)));
+        let environment = |name: &str| match name {
+            "LC_CTYPE" => Some("de_DE.UTF-8".to_owned()),
+            "LANG" => Some("C".to_owned()),
+            _ => None,
+        };
+        let look = Look::of(environment);
+        let weighted = line(&moment, Some("x"), 0, 79, look);
+        assert_eq!(weighted.matches('\u{1b}').count(), 4, "{weighted:?}");
+        assert!(
+            weighted.contains("\u{1b}[1mstarting services\u{1b}[0m: x"),
+            "{weighted:?}"
+        );
+        let look = Look::of(|name| match name {
+            "NO_COLOR" => Some("1".to_owned()),
+            other => environment(other),
+        });
+        assert_eq!(look, PLAIN);
+        assert!(!Look::of(|_| None).unicode);
+    }
+
+    #[test]
+    fn a_boot_that_takes_longer_says_so_and_is_never_full() {
+        for reached in [22, 23, 1000] {
+            let (done, rest) = bar(
+                &Expected {
+                    reached: Duration::from_secs(reached),
+                    total: Duration::from_secs(22),
+                },
+                ASCII,
+            );
+            assert_eq!((done.len(), rest.len()), (BAR - 1, 1), "{reached}");
+        }
+        for (waited, time_shown) in [
+            (9, " 9s of ~22s"),
+            (22, "22s of ~22s"),
+            (23, "23s (last time 22s)"),
+        ] {
+            assert_eq!(
+                time(&moment(Phase::Kernel, waited, Some((1, 22)))),
+                time_shown
+            );
+        }
+    }
+}
