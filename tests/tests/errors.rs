@@ -122,7 +122,11 @@ fn files_that_will_not_do_are_usage_errors() {
         ),
         (
             vec![format!("--ignition={}", at("text"))],
-            &["not a configuration for Ignition", "hint: ", "butane"],
+            &[
+                "cannot be used as Ignition's configuration",
+                "hint: ",
+                "butane",
+            ],
         ),
         (
             vec![

@@ -20,6 +20,7 @@ mod autopsy;
 mod binary;
 mod checks;
 mod cmd;
+mod every;
 mod fake;
 mod guard;
 pub mod images;

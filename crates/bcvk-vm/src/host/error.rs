@@ -20,7 +20,7 @@ pub enum HostError {
     ToolMissing(Tool),
     #[error("QEMU at {} cannot be used: only the host's /usr is visible to the VM's container", .0.display())]
     QemuOutsideUsr(PathBuf),
-    #[error("{} is a directory of its own here, and no link into /usr", .0.display())]
+    #[error("containers with the host's /usr cannot run here: {} is a directory of its own, and no link into /usr", .0.display())]
     UsrNotMerged(PathBuf),
     #[error("{user} has too few subordinate IDs in {file} for rootless containers")]
     FewSubIds { user: String, file: &'static str },
@@ -88,7 +88,7 @@ pub enum HostError {
     },
     #[error("{} has no systemd units", .0.display())]
     NoUnits(PathBuf),
-    #[error("{} is not a configuration for Ignition", path.display())]
+    #[error("{} cannot be used as Ignition's configuration", path.display())]
     Ignition {
         path: PathBuf,
         #[source]
@@ -130,11 +130,11 @@ pub enum HostError {
     NotAVm { name: String },
     #[error("VM {name} is not running")]
     NotRunning { name: String },
-    #[error("VM {name} is running")]
+    #[error("VM {name} is running; only one that has ended is removed")]
     StillRunning { name: String },
-    #[error("VM {name} has no SSH key")]
+    #[error("nobody can log in to VM {name}: it was started with --no-ssh-keygen")]
     NoSsh { name: String },
-    #[error("{verb} needs SSH")]
+    #[error("{verb} logs in over SSH, and --no-ssh-keygen leaves that out")]
     SshNeeded { verb: &'static str },
     #[error("VM {name} is not ready: {}", phase.describe())]
     NotReady { name: String, phase: Phase },

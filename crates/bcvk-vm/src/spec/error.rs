@@ -161,7 +161,7 @@ pub enum SpecError {
         name: String,
     },
     /// More disks than a VM has places for.
-    #[error("{given} disks are too many: a VM can have {most}")]
+    #[error("{given} disks are too many: give at most {most}, or share directories with --bind")]
     TooManyDisks {
         /// How many were given.
         given: usize,
@@ -183,7 +183,7 @@ pub enum SpecError {
     #[error("'{0}' is not a fidelity: known are fast and full")]
     Fidelity(String),
     /// Not a [`Warm`](super::Warm).
-    #[error("'{0}' is not a way to start: known are auto, off and require")]
+    #[error("'{0}' is not a rule for warm starts: known are auto, off and require")]
     Warm(String),
     /// Not an [`Initramfs`](super::Initramfs).
     #[error("'{0}' is not an initramfs: known are image and direct")]
@@ -232,7 +232,7 @@ pub enum SpecError {
         name: String,
     },
     /// More ports than a VM has places for.
-    #[error("{given} virtio-serial ports are too many: a VM can have {most}")]
+    #[error("{given} virtio-serial ports are too many: give at most {most}")]
     TooManySerialPorts {
         /// How many were given.
         given: usize,
@@ -308,7 +308,7 @@ pub enum SpecError {
     },
     /// A value that the files which the guest's environment is kept in cannot hold.
     #[error(
-        "the value of '{name}' has several lines: the guest's environment is kept in files with a line for each variable"
+        "the value of '{name}' has several lines, and the guest's environment is kept in files with a line for each variable: give it in one line, such as base64, or share a file with --ro-bind"
     )]
     EnvLines {
         /// The variable.
@@ -345,7 +345,7 @@ pub enum SpecError {
     KargEmpty,
     /// A line break or NUL, neither of which a kernel command line can hold.
     #[error(
-        "the kernel argument {value:?} contains a line break or NUL character: the kernel command line is one line of text"
+        "the kernel argument {value:?} contains a line break or NUL character: leave it out, because the kernel command line is one line of text"
     )]
     KargControl {
         /// As given.
@@ -360,7 +360,9 @@ pub enum SpecError {
         value: String,
     },
     /// A quotation that does not end.
-    #[error("the kernel argument '{value}' opens a quotation with '\"' and does not close it")]
+    #[error(
+        "the kernel argument '{value}' opens a quotation with '\"' and does not close it: close it, as in NAME=\"a b\""
+    )]
     KargQuote {
         /// As given.
         value: String,

@@ -174,6 +174,10 @@ impl Failure {
     }
 }
 
+/// What to look for where something on the host was killed and nobody says by whom.
+pub const OUT_OF_MEMORY: &str = "the kernel kills what is large when memory is short: `journalctl -k -g 'Out of memory'` shows \
+     whether it did";
+
 /// Kinds of failure that differ in what a user should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -339,6 +339,7 @@ fn unusable_kargs<E: std::error::Error>(reference: &str) -> impl FnOnce(E) -> Fa
     let message = format!("image {reference} has kernel arguments that cannot be used");
     move |e| Failure {
         causes: chain(&e),
+        hint: Some("mend them in the image's build; bootc reads them by the same rules".to_owned()),
         ..image(message)
     }
 }

@@ -4,6 +4,7 @@ mod start;
 mod warm;
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -25,7 +26,7 @@ use super::warm::Making;
 use crate::host::lock::hold_read_only;
 use crate::host::{Lock, VmDir};
 use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec};
-use crate::status::{Failure, FailureKind, Phase, StatusWriter};
+use crate::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, StatusWriter};
 
 /// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
 /// ([`crate::host::podman::STOP_TIMEOUT_SECONDS`]), so that the end is ours and has a reason.
@@ -270,7 +271,10 @@ impl Supervisor {
             Event::Made(Ok(())) => self.record(|status| status.enter(Phase::Ready)),
             Event::Made(Err(error)) => {
                 let message = "the guest did not take what it was given";
-                self.fail_now(self.guest_failure(message, vec![error.to_string()]));
+                self.fail_now(Failure {
+                    hint: Some("--warm off boots it instead".to_owned()),
+                    ..self.guest_failure(message, vec![error.to_string()])
+                });
             }
             Event::Banner if self.spec.snapshot.is_some() => self.make(),
             Event::Banner if self.spec.execute.is_empty() => {
@@ -402,6 +406,8 @@ impl Supervisor {
         let failure = if killed || !status.success() {
             Failure {
                 kind: FailureKind::Host,
+                hint: (status.signal() == Some(Signal::KILL.as_raw()))
+                    .then(|| OUT_OF_MEMORY.to_owned()),
                 ..self.guest_failure("QEMU ended unexpectedly", how)
             }
         } else if was_ready && self.spec.execute.is_empty() {

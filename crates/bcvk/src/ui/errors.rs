@@ -8,7 +8,7 @@ use std::path::Path;
 use bcvk_vm::host::{HostError, Operation, Tool};
 use bcvk_vm::shell::quote;
 use bcvk_vm::spec::{Arch, MemorySize};
-use bcvk_vm::status::{Failure, FailureKind, Phase, printable};
+use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, printable};
 
 /// Exit codes, as bcvk-ephemeral(8) documents them.
 mod code {
@@ -241,17 +241,15 @@ fn hint(error: &HostError) -> Option<String> {
             quote(user)
         ),
         HostError::MemoryTooLarge { available, .. } => memory_that_fits(*available),
-        HostError::ShareSource { path, .. } => {
+        HostError::ShareSource { path, source } if source.kind() == ErrorKind::NotFound => {
             format!(
                 "`mkdir -p {}` makes it, if that is the right place",
                 word(path)
             )
         }
-        HostError::ShareNotDirectory(path) => format!(
-            "share the directory it is in: {}",
-            path.parent()
-                .map_or_else(|| ".".into(), |p| p.display().to_string())
-        ),
+        HostError::ShareNotDirectory(path) => {
+            format!("share the directory it is in: {}", parent(path).display())
+        }
         HostError::NameTaken { name } => {
             format!("choose another --name, or `podman rm -f {name}` removes the old one")
         }
@@ -267,8 +265,8 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::StillRunning { name } => {
             format!("`bcvk ephemeral stop {name}` first, or `bcvk ephemeral rm -f {name}`")
         }
-        HostError::NoSsh { .. } => {
-            "it was started with --no-ssh-keygen; start it without, or use its console".to_owned()
+        HostError::NoSsh { name } => {
+            format!("start it without, or read its console: `bcvk ephemeral logs {name}`")
         }
         HostError::ExecuteOverSsh { verb } => format!(
             "give the command after the image: {verb} … IMAGE -- CMD; or use `bcvk ephemeral run \
@@ -279,16 +277,6 @@ fn hint(error: &HostError) -> Option<String> {
              `bcvk ephemeral ssh`"
                 .to_owned()
         }
-        HostError::OnlyCold(_) | HostError::NoSnapshot => {
-            "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can"
-                .to_owned()
-        }
-        HostError::NoSuchSnapshot(_) => {
-            "`bcvk ephemeral snapshots ls` shows which there are".to_owned()
-        }
-        HostError::SnapshotInUse(_) => {
-            "a VM is being resumed from it or saved to it; `bcvk ephemeral ps` shows VMs".to_owned()
-        }
         HostError::SshNeeded { .. } => {
             "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned()
         }
@@ -296,8 +284,14 @@ fn hint(error: &HostError) -> Option<String> {
         HostError::ReadyTimeout { .. } => {
             "--timeout gives it longer; --console shows the boot".to_owned()
         }
-        HostError::WaitTimeout { name, .. } => {
-            format!("--timeout waits longer; `bcvk ephemeral logs {name}` shows its console")
+        HostError::WaitTimeout { name, .. } => format!(
+            "`bcvk ephemeral logs {name}` shows its console; `bcvk ephemeral wait` waits as long as its \
+             --timeout says"
+        ),
+        HostError::SupervisorVanished { .. } => OUT_OF_MEMORY.to_owned(),
+        HostError::Stopped => {
+            "`podman stop` and `bcvk ephemeral stop` do that, and so does a shutdown of this machine"
+                .to_owned()
         }
         HostError::EndedBefore { name, failure, .. } => {
             let hint = failure.as_deref().and_then(|f| f.hint.as_deref());
@@ -313,9 +307,19 @@ fn hint(error: &HostError) -> Option<String> {
             format!("`bcvk ephemeral ssh {name}` may say more; `logs {name}` shows its console")
         }
         HostError::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
-        HostError::Podman { stderr, .. } => return podman_hint(stderr),
+        HostError::Podman { action, stderr } => {
+            return podman_hint(stderr).or_else(|| {
+                // What a start needs, `bcvk doctor` knows better.
+                (*action != Operation::Start)
+                    .then(|| "`podman info` shows whether podman itself works here".to_owned())
+            });
+        }
         HostError::Vm(failure) => return vm_hint(failure),
-        other => return image_hint(other).or_else(|| file_hint(other)),
+        other => {
+            return image_hint(other)
+                .or_else(|| snapshot_hint(other))
+                .or_else(|| file_hint(other));
+        }
     })
 }
 
@@ -328,6 +332,10 @@ fn image_hint(error: &HostError) -> Option<String> {
         HostError::ImageMissing { reference } => {
             format!("`podman pull {}` gets it", quote(reference))
         }
+        HostError::ImageArch { reference, .. } => format!(
+            "`podman pull --arch ARCH {}` gets it for another architecture, if it is made for that",
+            quote(reference)
+        ),
         HostError::ImageName { .. } => "`bcvk images list` shows the names there are".to_owned(),
         HostError::PullFailed { reference } => match registry(reference) {
             "localhost" => build(reference),
@@ -341,6 +349,23 @@ fn image_hint(error: &HostError) -> Option<String> {
         }
         HostError::RunnerArch { wanted, .. } => {
             format!("make a runner on a machine that is {wanted}: `make runner` in bcvk's source")
+        }
+        _ => return None,
+    })
+}
+
+/// What to do about a snapshot that is not there, or cannot be had.
+fn snapshot_hint(error: &HostError) -> Option<String> {
+    Some(match error {
+        HostError::OnlyCold(_) | HostError::NoSnapshot => {
+            "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can"
+                .to_owned()
+        }
+        HostError::NoSuchSnapshot(_) => {
+            "`bcvk ephemeral snapshots ls` shows which there are".to_owned()
+        }
+        HostError::SnapshotInUse(_) => {
+            "a VM is being resumed from it or saved to it; `bcvk ephemeral ps` shows VMs".to_owned()
         }
         _ => return None,
     })
@@ -428,20 +453,52 @@ fn file_hint(error: &HostError) -> Option<String> {
              system"
                 .to_owned()
         }
-        HostError::Ignition { path, .. } => {
+        HostError::Ignition { path, source } if source.kind() == ErrorKind::Other => {
             format!(
                 "`butane --strict {} >config.ign` makes one of Butane's YAML",
                 word(path)
             )
         }
+        HostError::Disk { path, source } | HostError::OutputFile { path, source }
+            if source.kind() == ErrorKind::NotFound =>
+        {
+            format!(
+                "`mkdir -p {}` makes its directory, if that is the right place",
+                word(parent(path))
+            )
+        }
+        HostError::ShareSource { path, source }
+        | HostError::Disk { path, source }
+        | HostError::Units { dir: path, source }
+        | HostError::Ignition { path, source }
+        | HostError::OutputFile { path, source }
+        | HostError::VmDir { dir: path, source } => return path_hint(path, source.kind()),
         _ => return None,
     })
+}
+
+/// What shows why a path of the user's cannot be used.
+fn path_hint(path: &Path, why: ErrorKind) -> Option<String> {
+    match why {
+        ErrorKind::NotFound => Some(format!("`ls {}` shows what there is", word(parent(path)))),
+        ErrorKind::PermissionDenied => Some(format!(
+            "`namei -l {}` shows who may enter each directory on the way",
+            word(path)
+        )),
+        _ => None,
+    }
 }
 
 fn vm_hint(failure: &Failure) -> Option<String> {
     let hint = failure.hint.clone();
     let unready_guest = failure.kind == FailureKind::Guest && failure.phase < Phase::Ready;
     hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// A path as a word of the command in a hint, which is there to be copied into a shell.
@@ -500,6 +557,9 @@ fn registry(reference: &str) -> &str {
         _ => "docker.io",
     }
 }
+
+#[cfg(test)]
+mod every;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@ pub(super) mod bzimage;
 pub(super) mod cmdline;
 mod compression;
 pub(super) mod cpio;
+#[cfg(test)]
+mod every;
 pub(super) mod initramfs;
 pub(super) mod kargs;
 pub(super) mod kernel;

@@ -90,7 +90,10 @@ impl ModulesError {
     #[must_use]
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Read(_) | Self::TooMany { .. } => None,
+            Self::Read(_) => None,
+            Self::TooMany { release } => Some(format!(
+                "make the list anew in the image's build: depmod {release}"
+            )),
             Self::Missing { option, .. } => Some(format!(
                 "install all of the kernel's modules in the image's build (kernel-modules-core on \
                  Fedora and CentOS), or a kernel with {option}"

@@ -90,6 +90,7 @@ impl Supervisor {
         if self.spec.snapshot == Some(Snapshot::ResumeOnly) {
             return Err(Failure {
                 causes: vec![why],
+                hint: Some("--warm auto boots a VM that cannot be resumed".to_owned()),
                 ..prepare::host("the VM cannot be resumed from its snapshot", &[])
             });
         }
