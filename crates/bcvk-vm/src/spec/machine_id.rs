@@ -9,6 +9,7 @@ use super::SpecError;
 
 /// A machine ID (machine-id(5)): 32 lower-case hexadecimal digits, not all of them zero.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct MachineId(String);
 
