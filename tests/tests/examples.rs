@@ -25,11 +25,13 @@ fn pytest(sandbox: &Sandbox, image: &str, name: &str) -> Cmd {
     let dir = sandbox.path().join("pytest");
     sandbox
         .command("python3")
-        .args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "--basetemp"])
+        .args(["-m", "pytest"])
+        // First: options of its conftest.py are not known before that is found.
+        .arg(&dir)
+        .args(["-v", "-p", "no:cacheprovider", "--basetemp"])
         .arg(sandbox.path().join("basetemp"))
         .arg(format!("--bcvk-options=--name {name} --pull never"))
         .args(["--image", image])
-        .arg(&dir)
         .env("PYTHONDONTWRITEBYTECODE", "1")
 }
 
