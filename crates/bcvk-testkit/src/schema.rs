@@ -33,7 +33,8 @@ pub fn expect_valid(schema: &str, documents: &[Value]) {
     };
     let parsed: Value = serde_json::from_str(text).expect("a schema is JSON");
     let given = json!({ "schema": parsed, "documents": documents }).to_string();
-    let mut python = Command::new("python3")
+    // Debian's, which has Debian's jsonschema; another one may be in front of it.
+    let mut python = Command::new("/usr/bin/python3")
         .args(["-c", VALIDATE])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
