@@ -46,12 +46,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         );
     });
     checks.check("a machine ID of its own, with the journal so far", || {
-        let id = "cat /etc/machine-id";
-        assert_ne!(one.sh(id), two.sh(id));
-        let journal = two.sh("journalctl --boot --unit=ssh.service --output=cat");
-        assert!(journal.contains("listening on"), "{journal}");
-        two.sh("logger -t mine of this machine && journalctl --sync");
-        assert_eq!(two.sh("journalctl -t mine --output=cat"), "of this machine");
+        expect_machine_id(&two, &one);
     });
     checks.check("nobody sees what another wrote", || {
         one.sh("test ! -e /etc/first && touch /etc/one");
@@ -208,6 +203,15 @@ fn an_ordinary_user_resumes_too() {
     prune();
     assert!(list(&sandbox).is_empty());
     sandbox.finish();
+}
+
+fn expect_machine_id(vm: &Vm<'_>, other: &Vm<'_>) {
+    let id = "cat /etc/machine-id";
+    assert_ne!(other.sh(id), vm.sh(id));
+    let journal = vm.sh("journalctl --boot --unit=ssh.service --output=cat");
+    assert!(journal.contains("listening on"), "{journal}");
+    vm.sh("logger -t mine of this machine && journalctl --sync");
+    assert_eq!(vm.sh("journalctl -t mine --output=cat"), "of this machine");
 }
 
 fn expect_plugged(sandbox: &Sandbox) {

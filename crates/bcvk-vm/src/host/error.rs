@@ -136,7 +136,7 @@ pub enum HostError {
     NoSsh { name: String },
     #[error("{verb} logs in over SSH, and --no-ssh-keygen leaves that out")]
     SshNeeded { verb: &'static str },
-    #[error("VM {name} is not ready: {}", phase.describe())]
+    #[error("VM {name} is not ready: its boot has come to \"{}\"", phase.describe())]
     NotReady { name: String, phase: Phase },
     #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
     NeedsForce,

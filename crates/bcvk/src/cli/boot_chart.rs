@@ -38,8 +38,8 @@ const OF_A_NEW_VM: [&str; 20] = [
 #[derive(Debug, Args)]
 #[command(
     override_usage = "\
-bcvk ephemeral boot-chart [-o FILE | --json] [--all] NAME
-       bcvk ephemeral boot-chart [-o FILE | --json] [--all] [VM OPTIONS] --run IMAGE [-- CMD...]",
+bcvk ephemeral boot-chart [OPTIONS] NAME
+       bcvk ephemeral boot-chart [OPTIONS] --run IMAGE [-- CMD...]",
     after_help = "\
 Examples:
   bcvk ephemeral boot-chart testvm

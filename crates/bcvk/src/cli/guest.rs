@@ -95,10 +95,9 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "ARG", allow_hyphen_values = true, help_heading = heading::BOOT)]
     pub(crate) karg: Vec<Karg>,
 
-    /// Machine ID of the guest: new or one
+    /// Machine ID: new, or 32 hexadecimal digits
     ///
-    /// `new` is one that no other machine has; one that is given has 32 hexadecimal digits
-    /// (**machine-id**(5)). Without the option it is what the image's `/etc/machine-id` says or, where
+    /// `new` is one that no other machine has; see **machine-id**(5). Without the option it is what the image's `/etc/machine-id` says or, where
     /// that says nothing, what its systemd makes; VMs that are resumed from one snapshot then have the
     /// same.
     #[arg(long, value_name = "ID", help_heading = heading::BOOT)]
@@ -159,7 +158,7 @@ pub(crate) struct GuestOptions {
     #[arg(long, help_heading = heading::NETWORK)]
     pub(crate) no_ssh_keygen: bool,
 
-    /// Show the VM's console or journal, or events
+    /// Show console, journal, or events
     ///
     /// WHAT is console or journal: which of them is shown, and is what **podman logs** has. The
     /// journal is text, as **journalctl -o short-monotonic** shows it. Or, for **run**, it is json:

@@ -174,7 +174,13 @@ fn attached(
         }
     });
     let output = executes.then(|| command_output(started, ui));
-    let ready = await_ready(&started.dir, watcher, args.vm.timeout.duration(), progress, ui);
+    let ready = await_ready(
+        &started.dir,
+        watcher,
+        args.vm.timeout.duration(),
+        progress,
+        ui,
+    );
     let mut told = 0;
     let ended = match ready {
         Ok(status) => {

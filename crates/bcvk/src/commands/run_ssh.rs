@@ -91,7 +91,13 @@ fn booted(
     let shown = options.shown();
     let log = shown
         .map(|stream| LogFollower::start(started.log(stream), GuestOutput::to(std::io::stderr())));
-    let ready = await_ready(&started.dir, watcher, options.timeout.duration(), progress, ui);
+    let ready = await_ready(
+        &started.dir,
+        watcher,
+        options.timeout.duration(),
+        progress,
+        ui,
+    );
     drop(log);
     let ready = ready?;
     ui.warnings(&ready.warnings);
