@@ -46,7 +46,7 @@ test: ## set up, then lint, unit tests and tests on real VMs
 	@setup/host.sh $(if $(filter 0,$(shell id -u)),--rootless-user)
 	@$(images)/build.sh all
 	$(MAKE) lint
-	cargo nextest run --workspace $(nextest_profile)
+	cargo nextest run --workspace $(if $(filter true,$(CI)),--profile "$$(tests/pace.sh)")
 
 torture: ## kill, stop, repeat, crowd and fuzz: docs/reliability.md (hours)
 	@setup/host.sh

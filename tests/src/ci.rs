@@ -38,8 +38,10 @@ impl Step {
     /// The script, for a machine without KVM.
     #[must_use]
     pub fn script_with(&self, variables: &[(String, String)]) -> String {
-        let exports: String = variables
-            .iter()
+        // Through which initramfs is no matter here, and this one is sooner at its end.
+        let direct = ("BCVK_INITRAMFS".to_owned(), "direct".to_owned());
+        let exports: String = std::iter::once(&direct)
+            .chain(variables)
             .map(|(name, value)| format!("export {name}='{value}'\n"))
             .collect();
         exports + &self.script.replace("--accel kvm ", "")

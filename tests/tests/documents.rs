@@ -209,7 +209,7 @@ fn ci_recipes() {
             file.path.display()
         );
         let here: Vec<&ci::Step> = file.steps.iter().filter(|s| s.runs_here()).collect();
-        assert!(here.len() >= 2, "what does {file:?} test?");
+        assert!(!here.is_empty(), "what does {file:?} test?");
         for step in here {
             stage.succeeds(&step.script_with(&file.variables));
         }

@@ -29,21 +29,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     let of_its_own = ["--rm", "--warm=require", "--machine-id=new"];
     let two = sandbox.boot("two", &of_its_own, images::trixie());
     checks.check("names, keys and randomness are their own", || {
-        for script in [
-            "hostname",
-            "cat /root/.ssh/authorized_keys",
-            "cat /run/tmpfiles.d/00-bcvk-key.conf",
-            "head -c 16 /dev/urandom | od -An -tx1",
-            "cat /proc/sys/kernel/random/uuid",
-        ] {
-            assert_ne!(one.sh(script), two.sh(script), "{script}");
-        }
-        assert_eq!(one.sh("hostname"), one.name());
-        assert_eq!(one.sh("grep -c . /root/.ssh/authorized_keys"), "1");
-        assert!(
-            one.sh("dmesg")
-                .contains("crng reseeded due to virtual machine fork")
-        );
+        expect_nothing_in_common(&one, &two);
     });
     checks.check("a machine ID of its own, with the journal so far", || {
         expect_machine_id(&two, &one);
@@ -203,6 +189,24 @@ fn an_ordinary_user_resumes_too() {
     prune();
     assert!(list(&sandbox).is_empty());
     sandbox.finish();
+}
+
+fn expect_nothing_in_common(one: &Vm<'_>, two: &Vm<'_>) {
+    for script in [
+        "hostname",
+        "cat /root/.ssh/authorized_keys",
+        "cat /run/tmpfiles.d/00-bcvk-key.conf",
+        "head -c 16 /dev/urandom | od -An -tx1",
+        "cat /proc/sys/kernel/random/uuid",
+    ] {
+        assert_ne!(one.sh(script), two.sh(script), "{script}");
+    }
+    assert_eq!(one.sh("hostname"), one.name());
+    assert_eq!(one.sh("grep -c . /root/.ssh/authorized_keys"), "1");
+    assert!(
+        one.sh("dmesg")
+            .contains("crng reseeded due to virtual machine fork")
+    );
 }
 
 fn expect_machine_id(vm: &Vm<'_>, other: &Vm<'_>) {

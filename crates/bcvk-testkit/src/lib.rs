@@ -58,7 +58,7 @@ pub mod limit {
     /// A command that starts no VM.
     pub const QUICK: Duration = Duration::from_secs(30);
     /// A command that boots a VM, or one in a VM that may still boot.
-    pub const BOOT: Duration = Duration::from_secs(240);
+    pub const BOOT: Duration = Duration::from_secs(360);
     /// A guest's shutdown.
     pub const SHUTDOWN: Duration = Duration::from_secs(60);
     /// What the program promises after any end: nothing is left.

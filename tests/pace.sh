@@ -1,0 +1,19 @@
+#!/bin/bash
+# Says which of nextest's profiles CI has time for: `ci`, or `ci-slow` where emulated VMs take so long
+# that all tests would not be done within its 90 minutes (.config/nextest.toml).
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+# Seconds from the command line to its end. Twenty are usual, and all tests then take half an hour.
+slow=40
+
+cargo build --quiet --package bcvk
+began=$SECONDS
+target/debug/bcvk ephemeral run-ssh --quiet localhost/bcvk-test:trixie true >&2
+took=$((SECONDS - began))
+if [ "$took" -gt "$slow" ]; then
+    echo "pace: a VM took $took s here: CI leaves out what the profile ci-slow lists" >&2
+    echo ci-slow
+else
+    echo ci
+fi
