@@ -122,7 +122,7 @@ fn what_cannot_become_a_chart_boots_nothing() {
         (
             &["--run", "image", "--no-ssh-keygen"],
             2,
-            &["boot-chart needs SSH", "hint: "],
+            &["boot-chart logs in over SSH", "hint: "],
         ),
         (
             &["--run", "image", "--execute=true"],

@@ -229,7 +229,7 @@ fn an_attached_vm_shows_its_console_and_ends_with_ctrl_c() {
             let _ = sandbox
                 .bcvk([verb, &name])
                 .run()
-                .expect_error(1, &["no SSH key", &name, "hint: ", "--no-ssh-keygen"]);
+                .expect_error(1, &["nobody can log in", &name, "hint: ", "--no-ssh-keygen"]);
         }
     });
     run.signal_group(Signal::INT);
