@@ -91,6 +91,11 @@ fn each_word(text: &str, replacement: impl Fn(&str) -> Option<String>) -> String
         .collect()
 }
 
+/// What the image that is there at first is known by, whatever becomes of its name.
+fn label(cast: &Cast) -> String {
+    format!("bcvk.test={}", cast.own_image())
+}
+
 /// A sandbox in which the blocks of one page run, one after the other.
 #[derive(Debug)]
 pub struct Stage {
@@ -123,8 +128,13 @@ impl Stage {
             symlink(podmans, config.join("containers")).expect("make a link");
         }
         let cast = Cast::new(&sandbox, &home.display().to_string());
+        // With an ID of its own: of two names that one image is given, or relieved of, at the same time,
+        // podman loses one.
         let _ = sandbox
-            .podman(["tag", images::trixie(), cast.own_image()])
+            .podman(["build", "--quiet", "--pull=never", "--label"])
+            .arg(label(&cast))
+            .args(["--tag", cast.own_image(), "-"])
+            .stdin(format!("FROM {}\n", images::trixie()))
             .run()
             .expect_success();
         let stage = Self {
@@ -250,6 +260,13 @@ impl Stage {
     /// Removes what is the stage's, and fails the test if a page has left anything.
     pub fn finish(self) {
         self.sandbox.remove_image(self.cast.own_image());
+        // A page that has built the image has taken the first one's name away.
+        let _ = self
+            .sandbox
+            .podman(["image", "prune", "--force", "--filter"])
+            .arg(format!("label={}", label(&self.cast)))
+            .run()
+            .expect_success();
         self.sandbox.finish();
     }
 }

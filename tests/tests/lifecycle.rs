@@ -226,10 +226,10 @@ fn an_attached_vm_shows_its_console_and_ends_with_ctrl_c() {
     run.await_stdout("Reached target", limit::QUICK);
     checks.check("without a key, nobody logs in", || {
         for verb in ["ssh", "ssh-config", "boot-chart"] {
-            let _ = sandbox
-                .bcvk([verb, &name])
-                .run()
-                .expect_error(1, &["nobody can log in", &name, "hint: ", "--no-ssh-keygen"]);
+            let _ = sandbox.bcvk([verb, &name]).run().expect_error(
+                1,
+                &["nobody can log in", &name, "hint: ", "--no-ssh-keygen"],
+            );
         }
     });
     run.signal_group(Signal::INT);
