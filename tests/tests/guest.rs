@@ -125,6 +125,7 @@ fn a_bookworm_guest_boots_too() {
     checks.check("--fidelity full: nothing is masked", || {
         vm.sh("systemctl is-active systemd-random-seed.service");
         vm.sh("test ! -e /run/systemd/system-generators");
+        vm.sh("systemd-detect-virt | grep -qx kvm || grep -qw smap /proc/cpuinfo");
     });
     checks.check("--machine-id", || {
         assert_eq!(vm.sh("cat /etc/machine-id"), machine_id);
@@ -230,6 +231,12 @@ fn check_masks(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("what only a host that lasts needs is left out", || {
         vm.sh("! systemctl is-active systemd-random-seed.service");
         vm.sh("test -e /run/systemd/system-generators/systemd-ssh-generator");
+    });
+    checks.check("emulated processors have what is fast to emulate", || {
+        vm.sh(
+            "systemd-detect-virt | grep -qx kvm || \
+             { grep -qw avx2 /proc/cpuinfo && ! grep -qwE 'erms|fsrm|fsrs|smap|la57' /proc/cpuinfo; }",
+        );
     });
 }
 

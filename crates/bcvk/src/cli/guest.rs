@@ -106,8 +106,8 @@ pub(crate) struct GuestOptions {
     /// How much to boot: fast or full
     ///
     /// `fast` leaves out of the image's boot what only a host that lasts has any use for, such as
-    /// saving randomness for the next boot; the guide on fidelity has the list. `full` boots all of
-    /// it.
+    /// saving randomness for the next boot, and out of an emulated processor what only slows it down;
+    /// the guide on fidelity has the lists. `full` boots all of it.
     #[arg(
         long,
         default_value = "fast",

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::guest::port;
-use crate::spec::{Accelerator, Arch, DiskFormat, GuestPort, SWAP_NAME, VmSpec};
+use crate::spec::{Accelerator, Arch, DiskFormat, Fidelity, GuestPort, SWAP_NAME, VmSpec};
 use crate::supervisor::control;
 use crate::supervisor::ports::ports;
 use crate::supervisor::sshd::Ports;
@@ -102,7 +102,7 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.opt("-name", &format!("guest={}", spec.name));
     args.opt("-machine", machine_type(spec.arch));
     args.opt("-accel", accelerator(spec.accel));
-    args.opt("-cpu", cpu(spec.arch, spec.accel));
+    args.opt("-cpu", cpu(spec));
     args.opt("-smp", &format!("cpus={}", spec.vcpus));
     args.opt("-m", &format!("size={}M", spec.memory.mib()));
     args.path_opt(
@@ -262,16 +262,26 @@ fn accelerator(accel: Accelerator) -> &'static str {
     }
 }
 
-fn cpu(arch: Arch, accel: Accelerator) -> &'static str {
-    match (accel, arch) {
-        (Accelerator::Kvm, _) => "host",
+fn cpu(spec: &VmSpec) -> &'static str {
+    match (spec.accel, spec.arch, spec.fidelity) {
+        (Accelerator::Kvm, ..) => "host",
         // With svm the guest would load kvm_amd and offer virtual machines that nobody could wait
         // for.
-        (Accelerator::Tcg, Arch::X86_64) => "max,svm=off",
+        (Accelerator::Tcg, Arch::X86_64, Fidelity::Full) => "max,svm=off",
+        // Nor what makes a processor of silicon faster or safer, but an emulated one slower:
+        // - fast string instructions (erms, fsrm, and fsrs in CPUID's leaf 7.1, which older QEMUs
+        //   know no name for): kernel and libc then clear and copy memory byte by byte, each of
+        //   them emulated, instead of in words and vectors;
+        // - smap: each access to a user's memory is between two instructions that end a block of
+        //   translated code;
+        // - la57: each walk through the page tables has a level more.
+        (Accelerator::Tcg, Arch::X86_64, Fidelity::Fast) => {
+            "max,svm=off,erms=off,fsrm=off,level-func7=0,smap=off,la57=off"
+        }
         // The architecture's own algorithm for signing pointers is slow to emulate, and every
         // function call of a guest built for it uses it (QEMU, docs/system/arm/cpu-features:
         // pauth-impdef).
-        (Accelerator::Tcg, Arch::Aarch64) => "max,pauth-impdef=on",
+        (Accelerator::Tcg, Arch::Aarch64, _) => "max,pauth-impdef=on",
     }
 }
 
