@@ -18,6 +18,7 @@ mod knock;
 mod noise;
 mod ports;
 mod prepare;
+mod problem;
 mod qemu;
 mod rights;
 mod run;

@@ -16,6 +16,7 @@ use super::boot::modules::{self, Module};
 use super::boot::program::Program;
 use super::boot::zboot::ZbootError;
 use super::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
+use super::problem::{Cause, Problem};
 use super::warm::Saved;
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
@@ -24,7 +25,6 @@ use crate::host::VmDir;
 use crate::spec::{
     Accelerator, CONTAINER_IMAGE, CONTAINER_VM_DIR, Initramfs, Karg, VmSpec, fits_unit,
 };
-use crate::status::{Failure, FailureKind, Phase};
 
 /// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
 /// hundred MiB.
@@ -51,43 +51,39 @@ pub(super) struct Prepared {
 /// Looks at the image and makes what QEMU needs.
 ///
 /// # Errors
-/// A [`Failure`] of kind image where the image lacks something, of kind host otherwise.
-pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
-    let root = Rooted::new(Path::new(CONTAINER_IMAGE))
-        .map_err(|e| host("cannot open the image", &[&e]))?;
-    let facts = GuestFacts::read(&root).map_err(|e| host("cannot look into the image", &[&e]))?;
-    let reference = &spec.image.reference;
+/// What the image lacks, or what could not be done here.
+pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Problem> {
+    let root = Rooted::new(Path::new(CONTAINER_IMAGE)).map_err(Problem::OpenImage)?;
+    let facts = GuestFacts::read(&root).map_err(Problem::LookIntoImage)?;
     check(spec, &facts)?;
-    let source = discover(&root, spec.arch).map_err(|e| Failure {
-        causes: chain(&e),
-        hint: e.hint(),
-        ..image(format!("image {reference} cannot boot"))
-    })?;
-    let files = BootFiles::read(&root, &source).map_err(|e| Failure {
-        causes: vec![e],
-        ..image(format!("image {reference} cannot boot"))
-    })?;
+    let unbootable = |hint: Option<String>, cause: Cause| Problem::Unbootable {
+        image: spec.image.reference.clone(),
+        cause,
+        hint,
+    };
+    let unusable_kargs = |cause: Cause| Problem::KernelArguments {
+        image: spec.image.reference.clone(),
+        cause,
+    };
+    let source = discover(&root, spec.arch).map_err(|e| unbootable(e.hint(), e.into()))?;
+    let files = BootFiles::read(&root, &source).map_err(|e| unbootable(None, e.into()))?;
     let from_image = match files.cmdline {
-        Some(ref text) => Karg::split(text).map_err(unusable_kargs(reference))?,
-        None => kargs::read(&root, spec.arch).map_err(unusable_kargs(reference))?,
+        Some(ref text) => Karg::split(text).map_err(|e| unusable_kargs(e.into()))?,
+        None => kargs::read(&root, spec.arch).map_err(|e| unusable_kargs(e.into()))?,
     };
     let modules = match &files.release {
-        Some(release) => modules::read(&root, release).map_err(|e| Failure {
-            causes: chain(&e),
-            hint: e.hint(),
-            ..image(format!("image {reference} cannot boot"))
-        })?,
+        Some(release) => {
+            modules::read(&root, release).map_err(|e| unbootable(e.hint(), e.into()))?
+        }
         None => Vec::new(),
     };
-    let spec = &with_mount_points(spec, &root)
-        .map_err(|e| host("cannot make a share's mount point", &[&e]))?;
-    let program = Program::running().map_err(|e| host("cannot read bcvk's own program", &[&e]))?;
+    let spec = &with_mount_points(spec, &root).map_err(Problem::MountPoint)?;
+    let program = Program::running().map_err(Problem::OwnProgram)?;
     let bcvk = BcvkCommand {
         initramfs: program.command(early::BIN),
         system: program.command(early::SYSTEM_BIN),
     };
     let entries = guest::initramfs_entries(spec, &facts, &bcvk);
-    let in_memory = |e: io::Error| host("cannot put the guest's files into memory", &[&e]);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     let (kernel, initrd) = thread::scope(|scope| {
@@ -100,15 +96,14 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
             .and_then(|archive| initrd(image, &archive, unpack_initrd));
         (kernel.join().expect("no panic"), initrd)
     });
-    let kernel = kernel.map_err(|e| Failure {
-        causes: chain(&e),
-        ..image(format!("image {reference} cannot boot"))
-    })?;
+    let kernel = kernel.map_err(|e| unbootable(None, e.into()))?;
     Ok(Prepared {
-        initrd: initrd.map_err(in_memory)?,
-        kernel: memory_file(c"kernel", &kernel).map_err(in_memory)?.into(),
-        memory: guest_memory(spec).map_err(in_memory)?,
-        ignition: ignition(spec).map_err(in_memory)?,
+        initrd: initrd.map_err(Problem::FilesInMemory)?,
+        kernel: memory_file(c"kernel", &kernel)
+            .map_err(Problem::FilesInMemory)?
+            .into(),
+        memory: guest_memory(spec).map_err(Problem::FilesInMemory)?,
+        ignition: ignition(spec).map_err(Problem::FilesInMemory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
         sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
         named: !facts.has_hostname
@@ -121,48 +116,26 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Failure> {
 }
 
 /// Whether the image has what nothing else can stand in for.
-fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Failure> {
-    let lacks = |what: &str, hint: &str| {
-        Err(Failure {
-            hint: Some(hint.to_owned()),
-            ..image(format!("image {} has no {what}", spec.image.reference))
-        })
-    };
+fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
+    let image = || spec.image.reference.clone();
     if !facts.systemd {
-        return lacks(
-            "systemd to boot with",
-            "bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc",
-        );
+        return Err(Problem::NoSystemd(image()));
     }
     if spec.ignition && !facts.ignition {
-        return lacks(
-            "Ignition",
-            "leave --ignition out: nothing in the image would read the configuration",
-        );
+        return Err(Problem::NoIgnition(image()));
     }
     // Commands to execute need no login.
     if spec.ssh.is_none() || !spec.execute.is_empty() {
         return Ok(());
     }
     if facts.sshd == Sshd::Absent {
-        return lacks(
-            "sshd, so nobody could log in",
-            "install openssh-server in the image, or boot it with `bcvk ephemeral run \
-             --no-ssh-keygen --console`",
-        );
+        return Err(Problem::NoSshd(image()));
     }
     if facts.root_home.is_none() {
-        return lacks(
-            "directory /root, so there is no place for the key to log in with",
-            "make one in the image's build: RUN mkdir -m 0700 /root",
-        );
+        return Err(Problem::NoRootHome(image()));
     }
     if facts.network == Network::None && !facts.networkd_installed && !facts.iproute2 {
-        return lacks(
-            "means to configure its network, so nobody could log in",
-            "install systemd-networkd, NetworkManager or iproute2 in the image, or boot it with \
-             `bcvk ephemeral run --no-ssh-keygen --console`",
-        );
+        return Err(Problem::NoNetwork(image()));
     }
     Ok(())
 }
@@ -333,50 +306,6 @@ fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {
 /// The path under which a child that inherits `fd` opens it.
 pub(super) fn fd_path(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
-fn unusable_kargs<E: std::error::Error>(reference: &str) -> impl FnOnce(E) -> Failure {
-    let message = format!("image {reference} has kernel arguments that cannot be used");
-    move |e| Failure {
-        causes: chain(&e),
-        hint: Some("mend them in the image's build; bootc reads them by the same rules".to_owned()),
-        ..image(message)
-    }
-}
-
-fn image(message: String) -> Failure {
-    failure(FailureKind::Image, message)
-}
-
-/// A failure of the host's side, with the errors that led to it.
-pub(super) fn host(message: &str, causes: &[&dyn std::error::Error]) -> Failure {
-    Failure {
-        causes: causes.iter().flat_map(|e| chain(*e)).collect(),
-        ..failure(FailureKind::Host, message.to_owned())
-    }
-}
-
-fn failure(kind: FailureKind, message: String) -> Failure {
-    Failure {
-        kind,
-        phase: Phase::Preparing,
-        message,
-        causes: Vec::new(),
-        hint: None,
-        failed_units: Vec::new(),
-        console_tail: Vec::new(),
-    }
-}
-
-/// An error and everything behind it.
-fn chain(error: &dyn std::error::Error) -> Vec<String> {
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        causes.push(error.to_string());
-        source = error.source();
-    }
-    causes
 }
 
 #[cfg(test)]

@@ -21,12 +21,13 @@ use super::children::{self, Children, Role};
 use super::console::{self, Sign};
 use super::control::Message;
 use super::prepare;
+use super::problem::Problem;
 use super::qemu::monitor::Monitor;
 use super::warm::Making;
 use crate::host::lock::hold_read_only;
 use crate::host::{Lock, VmDir};
 use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec};
-use crate::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, StatusWriter};
+use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
 /// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
 /// ([`crate::host::podman::STOP_TIMEOUT_SECONDS`]), so that the end is ours and has a reason.
@@ -151,8 +152,8 @@ impl Supervisor {
 
     fn live(&mut self) -> u8 {
         let started = self.launch();
-        if let Err(failure) = started {
-            self.record(|status| status.fail(failure));
+        if let Err(problem) = started {
+            self.record(|status| status.fail(problem.into()));
         } else {
             self.watch();
         }
@@ -175,9 +176,8 @@ impl Supervisor {
         }
     }
 
-    fn launch(&mut self) -> Result<(), Failure> {
-        forward_signals(self.sender.clone())
-            .map_err(|e| prepare::host("cannot receive signals", &[&e]))?;
+    fn launch(&mut self) -> Result<(), Problem> {
+        forward_signals(self.sender.clone()).map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.dir.clone(), self.sender.clone());
         }
@@ -190,7 +190,7 @@ impl Supervisor {
         self.boot()
     }
 
-    fn boot(&mut self) -> Result<(), Failure> {
+    fn boot(&mut self) -> Result<(), Problem> {
         let spec = match self.spec.snapshot {
             Some(_) => self.spec.base(),
             None => self.spec.clone(),
@@ -201,12 +201,11 @@ impl Supervisor {
         }
         let sockets = self
             .start_file_servers()
-            .map_err(|e| prepare::host("cannot start the file servers", &[&e]))?;
-        let cannot_start = |e| prepare::host("cannot start QEMU", &[&e]);
-        let beginning = self.beginning().map_err(cannot_start)?;
+            .map_err(Problem::StartFileServers)?;
+        let beginning = self.beginning().map_err(Problem::StartQemu)?;
         let agent = self
             .start_qemu(&spec, &prepared, &sockets, &beginning)
-            .map_err(cannot_start)?;
+            .map_err(Problem::StartQemu)?;
         self.record(|status| status.enter(Phase::Qemu));
         if let Some(agent) = agent {
             let spec = self.spec.clone();
@@ -258,23 +257,19 @@ impl Supervisor {
             }
             Event::Console(Sign::FirstByte) => self.record(|status| status.enter(Phase::Kernel)),
             Event::Console(Sign::Panic(message)) => {
-                let panic = self.guest_failure("the guest's kernel panicked", vec![message]);
+                let panic = self.failure(Problem::Panic(message.into()));
                 let known = self.pending_failure.take().map(|(known, _)| known);
                 self.fail_now(cause(known, panic));
             }
             Event::Console(Sign::Emergency) => {
                 self.emergency = true;
-                self.expect_failure("the guest's boot ended in emergency mode", REPORT_GRACE);
+                self.expect(Problem::Emergency, REPORT_GRACE);
                 self.fail_if_all_is_said();
             }
             Event::Control(message) => self.guest_says(message),
             Event::Made(Ok(())) => self.record(|status| status.enter(Phase::Ready)),
             Event::Made(Err(error)) => {
-                let message = "the guest did not take what it was given";
-                self.fail_now(Failure {
-                    hint: Some("--warm off boots it instead".to_owned()),
-                    ..self.guest_failure(message, vec![error.to_string()])
-                });
+                self.fail_now(self.failure(Problem::NotTaken(error.to_string().into())));
             }
             Event::Banner if self.spec.snapshot.is_some() => self.make(),
             Event::Banner if self.spec.execute.is_empty() => {
@@ -308,32 +303,28 @@ impl Supervisor {
             Message::Up if self.spec.ssh.is_none() || !self.spec.execute.is_empty() => {
                 self.record(|status| status.enter(Phase::Ready));
             }
-            Message::Up => self.expect_failure(
-                "the guest is up, but its sshd does not answer",
-                BANNER_GRACE,
-            ),
+            Message::Up => self.expect(Problem::Sshd, BANNER_GRACE),
             Message::Failed(unit) => {
                 self.failed_units.push(unit);
-                self.expect_failure("the guest could not start its services", RESTART_GRACE);
+                self.expect(Problem::Services, RESTART_GRACE);
             }
             Message::Reported => {
                 self.reported = true;
                 self.fail_if_all_is_said();
             }
             Message::GaveUp(why) => {
-                let message = "the guest cannot make the image its root";
-                self.fail_now(self.guest_failure(message, vec![why]));
+                self.fail_now(self.failure(Problem::Root(why.into())));
             }
         }
     }
 
     /// A sign of failure has come; within `grace` either more is said about it, or sshd answers
     /// after all. A guest that was ready has a user who sees for themselves.
-    fn expect_failure(&mut self, message: &str, grace: Duration) {
+    fn expect(&mut self, problem: Problem, grace: Duration) {
         if self.status.status().was_ready() {
             return;
         }
-        self.pend(self.guest_failure(message, vec![]), grace);
+        self.pend(self.failure(problem), grace);
     }
 
     /// Ends the VM because of `failure`, or of one that is pending already, in `grace` at most.
@@ -384,8 +375,8 @@ impl Supervisor {
             // in its shutdown as well.
             role if self.shutdown_reason.is_none() && !self.qemu_killed => {
                 let failure = Failure {
-                    kind: FailureKind::Host,
-                    ..self.guest_failure(&format!("{role} ended while the VM was running"), how)
+                    causes: how,
+                    ..self.failure(Problem::FileServerEnded(role))
                 };
                 self.pend(failure, QEMU_FOLLOWS);
                 Continue(())
@@ -404,11 +395,10 @@ impl Supervisor {
         let rebooted = self.shutdown_reason == Some(qmp::ShutdownCause::guest_reset);
         let was_ready = self.status.status().was_ready();
         let failure = if killed || !status.success() {
+            let killed = status.signal() == Some(Signal::KILL.as_raw());
             Failure {
-                kind: FailureKind::Host,
-                hint: (status.signal() == Some(Signal::KILL.as_raw()))
-                    .then(|| OUT_OF_MEMORY.to_owned()),
-                ..self.guest_failure("QEMU ended unexpectedly", how)
+                causes: how,
+                ..self.failure(Problem::QemuEnded { killed })
             }
         } else if was_ready && self.spec.execute.is_empty() {
             // A user's `poweroff`.
@@ -417,13 +407,8 @@ impl Supervisor {
             }
             return;
         } else {
-            let did = if rebooted { "rebooted" } else { "powered off" };
-            let aim = if was_ready {
-                "its command had ended"
-            } else {
-                "it was ready"
-            };
-            self.guest_failure(&format!("the guest {did} before {aim}"), vec![])
+            let ready = was_ready;
+            self.failure(Problem::GuestEnded { rebooted, ready })
         };
         self.record(|status| status.fail(failure));
     }
@@ -491,19 +476,17 @@ impl Supervisor {
         }
     }
 
-    fn guest_failure(&self, message: &str, causes: Vec<String>) -> Failure {
+    /// `problem`, with what can be seen of the VM now.
+    fn failure(&self, problem: Problem) -> Failure {
         Failure {
-            kind: FailureKind::Guest,
             phase: self.status.status().phase,
-            message: message.to_owned(),
-            causes,
-            hint: None,
             failed_units: self.failed_units.clone(),
             console_tail: self
                 .running
                 .as_ref()
                 .map(|running| running.console.tail.lines())
                 .unwrap_or_default(),
+            ..problem.into()
         }
     }
 

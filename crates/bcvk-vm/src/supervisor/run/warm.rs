@@ -11,9 +11,10 @@ use rustix::process::{Signal, kill_process};
 use super::Supervisor;
 use super::start::{Beginning, pid_of};
 use crate::spec::Snapshot;
-use crate::status::{Failure, Phase, StatusWriter};
+use crate::status::{Phase, StatusWriter};
 use crate::supervisor::Event;
 use crate::supervisor::prepare::{self, Prepared};
+use crate::supervisor::problem::Problem;
 use crate::supervisor::warm::{Making, Saved, Unsaved, is_made, new_state};
 
 /// How long QEMU may take to make its machine.
@@ -62,7 +63,7 @@ impl Supervisor {
     }
 
     /// Ends what an attempt to resume has started, so that the VM can be booted instead.
-    pub(super) fn give_up_resuming(&mut self, why: String) -> Result<(), Failure> {
+    pub(super) fn give_up_resuming(&mut self, why: String) -> Result<(), Problem> {
         self.snapshot = None;
         self.record(|status| status.cold(&why));
         self.running = None;
@@ -88,11 +89,7 @@ impl Supervisor {
             let _ = self.sender.send(event);
         }
         if self.spec.snapshot == Some(Snapshot::ResumeOnly) {
-            return Err(Failure {
-                causes: vec![why],
-                hint: Some("--warm auto boots a VM that cannot be resumed".to_owned()),
-                ..prepare::host("the VM cannot be resumed from its snapshot", &[])
-            });
+            return Err(Problem::Resume(why.into()));
         }
         Ok(())
     }
