@@ -231,6 +231,7 @@ fn check_masks(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("what only a host that lasts needs is left out", || {
         vm.sh("! systemctl is-active systemd-random-seed.service");
         vm.sh("test -e /run/systemd/system-generators/systemd-ssh-generator");
+        vm.sh("! systemctl is-active systemd-network-generator.service");
     });
     checks.check("emulated processors have what is fast to emulate", || {
         vm.sh(

@@ -56,6 +56,10 @@ pub struct GuestFacts {
     pub cloud_init_enabled: bool,
     /// Whether Ignition is part of it, as in CoreOS.
     pub ignition: bool,
+    /// Whether it has credentials for its services (systemd.exec(5), `ImportCredential=`).
+    pub credentials: bool,
+    /// Whether it has a script of its own to end the boot with (systemd-rc-local-generator(8)).
+    pub rc_local: bool,
     /// Its configuration of container storage (containers-storage.conf(5)).
     pub storage_conf: Option<String>,
 }
@@ -91,6 +95,8 @@ impl GuestFacts {
             selinux_enforcing: selinux_enforcing(root)?,
             cloud_init_enabled: cloud_init_enabled(root, &units)?,
             ignition: ignition(root)?,
+            credentials: credentials(root)?,
+            rc_local: any_exists(root, &["/etc/rc.local", "/etc/rc.d/rc.local"])?,
             storage_conf: storage_conf(root)?,
         })
     }
@@ -207,6 +213,17 @@ fn ignition(root: &Rooted) -> io::Result<bool> {
     // Its dracut module, 30ignition: what the initramfs was made with.
     let modules = names(root, "/usr/lib/dracut/modules.d")?;
     Ok(modules.iter().any(|name| name.ends_with("ignition")))
+}
+
+fn credentials(root: &Rooted) -> io::Result<bool> {
+    for place in ["/etc", "/usr/lib", "/usr/local/lib"] {
+        for store in ["credstore", "credstore.encrypted"] {
+            if !names(root, &format!("{place}/{store}"))?.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

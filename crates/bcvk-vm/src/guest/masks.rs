@@ -2,8 +2,67 @@
 //! machine sees which is gone in the end and has no disk, display or firmware. `docs/guide/fidelity.md`
 //! has the same list.
 
-/// Units of the real root.
-pub(super) const UNITS: [&str; 12] = [
+use super::facts::GuestFacts;
+use crate::spec::{Fidelity, Karg, VmSpec};
+
+/// Names of what is masked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Masks {
+    /// Units of the real root.
+    pub(super) units: Vec<&'static str>,
+    /// systemd's generators, in the initramfs and in the real root.
+    pub(super) generators: Vec<&'static str>,
+}
+
+/// What a VM of `spec` leaves out of the boot of an image with `facts`, which brings the kernel
+/// arguments `from_image`.
+pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Masks {
+    if spec.fidelity == Fidelity::Full {
+        return Masks::default();
+    }
+    let mut masks = Masks {
+        units: UNITS.to_vec(),
+        generators: GENERATORS.to_vec(),
+    };
+    if !facts.rc_local {
+        masks.generators.push("systemd-rc-local-generator");
+    }
+    let mut kargs = from_image.iter().chain(&spec.kargs);
+    if !facts.credentials && !kargs.any(instructs) {
+        masks.units.extend(INSTRUCTED_UNITS);
+        masks.generators.extend(INSTRUCTED_GENERATORS);
+    }
+    masks
+}
+
+/// Whether one of those that are instructed might have something to do for `karg`
+/// (kernel-command-line(7), systemd-network-generator.service(8), systemd-debug-generator(8),
+/// systemd-run-generator(8)).
+fn instructs(karg: &Karg) -> bool {
+    let name = karg.name();
+    ["systemd.", "rd.", "net."]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || [
+            "ip",
+            "ifname",
+            "nameserver",
+            "vlan",
+            "bond",
+            "bridge",
+            "team",
+        ]
+        .contains(&name)
+}
+
+/// What does only what kernel arguments and credentials say.
+const INSTRUCTED_UNITS: [&str; 2] = [
+    "systemd-network-generator.service",
+    "systemd-udev-load-credentials.service",
+];
+const INSTRUCTED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
+
+const UNITS: [&str; 12] = [
     // On a volatile /etc and /var each would do its work anew in every boot: the linker's cache and
     // the hardware database are part of the image, message catalogues only explain journal entries,
     // and nobody reads the mark that update-done leaves.
@@ -27,8 +86,7 @@ pub(super) const UNITS: [&str; 12] = [
     "dracut-shutdown.service",
 ];
 
-/// systemd's generators, in the initramfs and in the real root.
-pub(super) const GENERATORS: [&str; 6] = [
+const GENERATORS: [&str; 6] = [
     // The kernel arguments say no.
     "systemd-gpt-auto-generator",
     // There is nothing to resume from, no TPM, no boot loader, and no update that waits.
@@ -39,3 +97,48 @@ pub(super) const GENERATORS: [&str; 6] = [
     // Loads the drivers for sockets between host and guest, of which there are none.
     "systemd-ssh-generator",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::rooted::Rooted;
+
+    #[test]
+    fn what_has_something_to_do_is_not_masked() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let spec = |kargs: &str| VmSpec {
+            kargs: Karg::split(kargs).expect("kargs"),
+            ..crate::spec::tests::example()
+        };
+        let of = |facts: &GuestFacts, image: &str, user: &str| {
+            let Masks { units, generators } =
+                masks(&spec(user), facts, &Karg::split(image).expect("kargs"));
+            [
+                units.contains(&"systemd-network-generator.service"),
+                generators.contains(&"systemd-run-generator"),
+                generators.contains(&"systemd-rc-local-generator"),
+                units.contains(&"ldconfig.service"),
+            ]
+        };
+        assert_eq!(of(&facts, "quiet console=tty0", ""), [true; 4]);
+        for (image, user) in [
+            ("ip=dhcp", ""),
+            ("", "systemd.mask=x.service"),
+            ("rd.systemd.debug_shell", ""),
+        ] {
+            assert_eq!(of(&facts, image, user), [false, false, true, true]);
+        }
+        let credentials = GuestFacts {
+            credentials: true,
+            ..facts.clone()
+        };
+        assert_eq!(of(&credentials, "", ""), [false, false, true, true]);
+        let rc_local = GuestFacts {
+            rc_local: true,
+            ..facts
+        };
+        assert_eq!(of(&rc_local, "", ""), [true, true, false, true]);
+    }
+}

@@ -83,7 +83,7 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Problem> {
         initramfs: program.command(early::BIN),
         system: program.command(early::SYSTEM_BIN),
     };
-    let entries = guest::initramfs_entries(spec, &facts, &bcvk);
+    let entries = guest::initramfs_entries(spec, &facts, &from_image, &bcvk);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     let (kernel, initrd) = thread::scope(|scope| {

@@ -56,7 +56,9 @@ mod tests {
         let tail = Tail::default();
         tail.push("Kernel panic, almost");
         for seconds in 0..40 {
-            tail.push(&format!("[ ***  ] Job x.service/start running ({seconds}s)\r"));
+            tail.push(&format!(
+                "[ ***  ] Job x.service/start running ({seconds}s)\r"
+            ));
         }
         let moving = "[ ***  ] Job x.service/start running (39s)";
         assert_eq!(tail.lines(), ["Kernel panic, almost", moving]);

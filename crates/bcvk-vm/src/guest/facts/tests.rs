@@ -56,6 +56,8 @@ fn an_empty_image_has_nothing() {
             selinux_enforcing: false,
             cloud_init_enabled: false,
             ignition: false,
+            credentials: false,
+            rc_local: false,
             storage_conf: None,
         }
     );
@@ -379,4 +381,19 @@ fn serialised_plainly() {
         serde_json::from_value::<GuestFacts>(json).expect("deserialises"),
         facts
     );
+}
+
+#[test]
+fn credentials_and_a_script_at_the_end() {
+    for (files, credentials, rc_local) in [
+        (&["etc/credstore/", "usr/lib/credstore/"][..], false, false),
+        (&["etc/credstore/network.conf.x"], true, false),
+        (&["usr/lib/credstore.encrypted/x"], true, false),
+        (&["etc/rc.local"], false, true),
+        (&["etc/rc.d/rc.local"], false, true),
+    ] {
+        let facts = facts(files);
+        assert_eq!(facts.credentials, credentials, "{files:?}");
+        assert_eq!(facts.rc_local, rc_local, "{files:?}");
+    }
 }

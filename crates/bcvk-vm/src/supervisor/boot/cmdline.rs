@@ -3,7 +3,7 @@
 use crate::guest::early::START_PROCESSORS;
 use crate::guest::facts::GuestFacts;
 use crate::guest::hostname;
-use crate::spec::{Accelerator, Arch, Karg, VmSpec};
+use crate::spec::{Accelerator, Arch, Fidelity, Karg, VmSpec};
 
 /// Arguments of a deployed host that say where its root is. The guest's root is the image itself,
 /// and a wait for a disk that is not there would end in emergency mode.
@@ -61,6 +61,11 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         arguments.push("noreplace-smp".to_owned());
         arguments.push(START_PROCESSORS.to_owned());
     }
+    if spec.accel == Accelerator::Tcg && spec.fidelity == Fidelity::Fast {
+        // The kernel's tests of its own cryptography: nothing in silicon, a thirtieth of an emulated
+        // boot. In FIPS mode it makes them all the same (Linux, crypto/testmgr.c).
+        arguments.push("cryptomgr.notests".to_owned());
+    }
     if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
         // There is no data source here. `ds=none` would spare the search for one, but not the
         // rest: minutes under emulation, new host keys for an sshd that is about to start, and
@@ -98,7 +103,7 @@ mod tests {
         assert_eq!(
             build(&crate::spec::tests::example(), &facts, &kargs),
             "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 \
-             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors ignition.firstboot \
+             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests ignition.firstboot \
              ignition.platform.id=qemu systemd.hostname=testvm \
              systemd.machine_id=07070707070747078707070707070707 quiet"
         );
@@ -115,7 +120,7 @@ mod tests {
         };
         assert_eq!(
             build(&spec, &facts, &[]),
-            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
+            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 cryptomgr.notests ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
         );
     }
 
