@@ -3,6 +3,8 @@
 //! The supervisor runs this binary again for each share, so that a file server has only the rights
 //! and the directory of its share, and its death is seen and named.
 
+mod image;
+
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
@@ -21,6 +23,8 @@ use virtiofsd::passthrough::{CachePolicy, Config, MigrationMode, PassthroughFs};
 use virtiofsd::sandbox::{Sandbox, SandboxMode};
 use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+use image::ImageFs;
 
 use super::rights::keep_only;
 
@@ -132,7 +136,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         dir: options.dir.clone(),
         source,
     };
-    if options.read_only {
+    if options.immutable {
+        serve_fs(ImageFs::new(config).map_err(open)?, &mut listener)
+    } else if options.read_only {
         serve_fs(PassthroughFsRo::new(config).map_err(open)?, &mut listener)
     } else {
         serve_fs(PassthroughFs::new(config).map_err(open)?, &mut listener)
