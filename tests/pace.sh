@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-# Seconds from the command line to its end. Twenty are usual, and all tests then take half an hour.
-slow=40
+# Seconds from the command line to its end. Up to twenty are usual, and all tests then take half an hour.
+slow=28
 
 cargo build --quiet --package bcvk
 began=$SECONDS
