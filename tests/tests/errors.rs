@@ -178,7 +178,7 @@ fn options_that_cannot_be_had_together_are_usage_errors() {
     for (args, words) in [
         (
             &["run-ssh", "--execute=true"][..],
-            &["--execute", "hint: ", "IMAGE -- CMD"][..],
+            &["--execute", "hint: ", "run-ssh … IMAGE -- CMD"][..],
         ),
         (&["run", "-it", "--execute=true"], &["--execute"]),
         (

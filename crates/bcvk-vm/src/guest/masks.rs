@@ -6,7 +6,7 @@ use super::facts::GuestFacts;
 use crate::spec::{Fidelity, Karg, VmSpec};
 
 /// Names of what is masked.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Masks {
     /// Units of the real root.
     pub(super) units: Vec<&'static str>,

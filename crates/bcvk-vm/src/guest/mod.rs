@@ -629,18 +629,21 @@ mod tests {
         let image = tempfile::tempdir().expect("temporary directory");
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
-        let masks = |fidelity: Fidelity| {
-            let spec = VmSpec {
-                fidelity,
-                ..crate::spec::tests::example()
-            };
-            let entries = initramfs_entries(&spec, &facts, &[], &bcvk()).into_iter();
+        let spec = |fidelity: Fidelity| VmSpec {
+            fidelity,
+            ..crate::spec::tests::example()
+        };
+        let masked = |spec: &VmSpec| {
+            let entries = initramfs_entries(spec, &facts, &[], &bcvk()).into_iter();
             entries
                 .filter(|e| e.content == Content::Link("/dev/null".to_owned()))
                 .count()
         };
-        assert_eq!(masks(Fidelity::Full), 0);
-        assert!(masks(Fidelity::Fast) > 20);
+        assert_eq!(masked(&spec(Fidelity::Full)), 0);
+        let fast = spec(Fidelity::Fast);
+        let Masks { units, generators } = masks::masks(&fast, &facts, &[]);
+        assert_eq!(masked(&fast), units.len() + 2 * generators.len());
+        assert!(masked(&fast) > 20);
     }
 
     #[test]

@@ -174,6 +174,14 @@ impl Failure {
     }
 }
 
+/// What is behind an error, outermost first: [`Failure::causes`] of it.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
 /// What to look for where something on the host was killed and nobody says by whom.
 pub const OUT_OF_MEMORY: &str = "the kernel kills what is large when memory is short: `journalctl -k -g 'Out of memory'` shows \
      whether it did";

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io;
 
 use super::children::Role;
-use crate::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
+use crate::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, causes};
 
 /// What is behind a problem: an error, or somebody's words.
 pub(super) type Cause = Box<dyn Error + Send + Sync>;
@@ -150,19 +150,12 @@ impl From<Problem> for Failure {
             kind: problem.kind(),
             phase: Phase::Preparing,
             message: problem.to_string(),
-            causes: chain(problem.source()),
+            causes: causes(&problem),
             hint: problem.hint().map(str::to_owned),
             failed_units: Vec::new(),
             console_tail: Vec::new(),
         }
     }
-}
-
-/// An error and everything behind it.
-fn chain(error: Option<&(dyn Error + 'static)>) -> Vec<String> {
-    std::iter::successors(error, |error: &&(dyn Error + 'static)| (**error).source())
-        .map(ToString::to_string)
-        .collect()
 }
 
 #[cfg(test)]

@@ -391,10 +391,10 @@ impl Supervisor {
             return;
         }
         // QEMU ends in good order when somebody sends it a signal.
-        let killed = self.shutdown_reason == Some(qmp::ShutdownCause::host_signal);
+        let signalled = self.shutdown_reason == Some(qmp::ShutdownCause::host_signal);
         let rebooted = self.shutdown_reason == Some(qmp::ShutdownCause::guest_reset);
         let was_ready = self.status.status().was_ready();
-        let failure = if killed || !status.success() {
+        let failure = if signalled || !status.success() {
             let killed = status.signal() == Some(Signal::KILL.as_raw());
             Failure {
                 causes: how,
@@ -407,8 +407,10 @@ impl Supervisor {
             }
             return;
         } else {
-            let ready = was_ready;
-            self.failure(Problem::GuestEnded { rebooted, ready })
+            self.failure(Problem::GuestEnded {
+                rebooted,
+                ready: was_ready,
+            })
         };
         self.record(|status| status.fail(failure));
     }

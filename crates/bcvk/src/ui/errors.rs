@@ -2,11 +2,10 @@
 
 mod hint;
 
-use std::error::Error;
 use std::fmt;
 
 use bcvk_vm::host::{HostError, Operation};
-use bcvk_vm::status::{FailureKind, Phase, printable};
+use bcvk_vm::status::{self, FailureKind, Phase, printable};
 
 use hint::{hint, podman_hint};
 
@@ -103,15 +102,7 @@ fn causes(error: &HostError) -> Vec<String> {
         HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
             stderr.lines().map(str::to_owned).collect()
         }
-        other => {
-            let mut causes = Vec::new();
-            let mut source = other.source();
-            while let Some(error) = source {
-                causes.push(error.to_string());
-                source = error.source();
-            }
-            causes
-        }
+        other => status::causes(other),
     };
     texts
         .iter()

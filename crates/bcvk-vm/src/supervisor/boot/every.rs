@@ -11,6 +11,7 @@ use super::modules::ModulesError;
 use super::uki::UkiError;
 use super::zboot::ZbootError;
 use crate::spec::{Arch, SpecError};
+use crate::status::causes;
 
 fn missing() -> io::Error {
     io::Error::from_raw_os_error(2)
@@ -18,10 +19,8 @@ fn missing() -> io::Error {
 
 fn line(name: &str, error: &dyn std::error::Error, hint: Option<String>) -> String {
     let mut text = format!("{name}: {error}\n");
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = writeln!(text, "  caused by: {error}");
-        source = error.source();
+    for cause in causes(error) {
+        let _ = writeln!(text, "  caused by: {cause}");
     }
     if let Some(hint) = hint {
         let _ = writeln!(text, "  hint: {hint}");

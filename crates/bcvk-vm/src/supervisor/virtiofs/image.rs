@@ -27,28 +27,32 @@ use virtiofsd::fuse::{Attr, SetattrIn};
 use virtiofsd::passthrough::Config;
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
 
-/// How long the guest may remember that something is not there.
-const ABSENT: Duration = Duration::from_secs(86_400);
-
 type Inode = <PassthroughFsRo as FileSystem>::Inode;
 type Handle = <PassthroughFsRo as FileSystem>::Handle;
 
 /// An image's tree.
-pub(super) struct ImageFs(PassthroughFsRo);
+pub(super) struct ImageFs {
+    tree: PassthroughFsRo,
+    /// How long the guest may remember a name, of something or of nothing.
+    entry_timeout: Duration,
+}
 
 impl ImageFs {
     pub(super) fn new(config: Config) -> io::Result<Self> {
-        PassthroughFsRo::new(config).map(Self)
+        Ok(Self {
+            entry_timeout: config.entry_timeout,
+            tree: PassthroughFsRo::new(config)?,
+        })
     }
-}
 
-fn nowhere() -> Entry {
-    Entry {
-        inode: 0,
-        generation: 0,
-        attr: Attr::default(),
-        attr_timeout: Duration::ZERO,
-        entry_timeout: ABSENT,
+    fn nothing(&self) -> Entry {
+        Entry {
+            inode: 0,
+            generation: 0,
+            attr: Attr::default(),
+            attr_timeout: Duration::ZERO,
+            entry_timeout: self.entry_timeout,
+        }
     }
 }
 
@@ -56,7 +60,7 @@ fn nowhere() -> Entry {
 macro_rules! as_the_tree {
     ($(fn $name:ident$(<$w:ident: $writer:ident>)?(&self $(, $arg:ident: $type:ty)*) $(-> $result:ty)?;)+) => {
         $(fn $name$(<$w: $writer>)?(&self $(, $arg: $type)*) $(-> $result)? {
-            self.0.$name($($arg),*)
+            self.tree.$name($($arg),*)
         })+
     };
 }
@@ -67,12 +71,12 @@ impl FileSystem for ImageFs {
     type DirIter = <PassthroughFsRo as FileSystem>::DirIter;
 
     fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
-        Ok(self.0.init(capable)? | FsOptions::CACHE_SYMLINKS)
+        Ok(self.tree.init(capable)? | FsOptions::CACHE_SYMLINKS)
     }
 
     fn lookup(&self, ctx: Context, parent: Inode, name: &CStr) -> io::Result<Entry> {
-        match self.0.lookup(ctx, parent, name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(nowhere()),
+        match self.tree.lookup(ctx, parent, name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(self.nothing()),
             found => found,
         }
     }
@@ -112,14 +116,14 @@ impl FileSystem for ImageFs {
 
 impl SerializableFileSystem for ImageFs {
     fn prepare_serialization(&self, cancel: Arc<AtomicBool>) {
-        self.0.prepare_serialization(cancel);
+        self.tree.prepare_serialization(cancel);
     }
 
     fn serialize(&self, state_pipe: File) -> io::Result<()> {
-        self.0.serialize(state_pipe)
+        self.tree.serialize(state_pipe)
     }
 
     fn deserialize_and_apply(&self, state_pipe: File) -> io::Result<()> {
-        self.0.deserialize_and_apply(state_pipe)
+        self.tree.deserialize_and_apply(state_pipe)
     }
 }
