@@ -8,6 +8,8 @@ use crate::spec::{Fidelity, Karg, VmSpec};
 /// Names of what is masked.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
+    /// Units of the initramfs.
+    pub(super) initrd_units: Vec<&'static str>,
     /// Units of the real root.
     pub(super) units: Vec<&'static str>,
     /// systemd's generators, in the initramfs and in the real root.
@@ -21,16 +23,20 @@ pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> M
         return Masks::default();
     }
     let mut masks = Masks {
+        initrd_units: Vec::new(),
         units: UNITS.to_vec(),
         generators: GENERATORS.to_vec(),
     };
     if !facts.rc_local {
         masks.generators.push("systemd-rc-local-generator");
     }
-    let mut kargs = from_image.iter().chain(&spec.kargs);
-    if !facts.credentials && !kargs.any(instructs) {
+    let instructed = from_image.iter().chain(&spec.kargs).any(instructs);
+    if !facts.credentials && !instructed {
         masks.units.extend(INSTRUCTED_UNITS);
         masks.generators.extend(INSTRUCTED_GENERATORS);
+    }
+    if !instructed && !spec.ignition && spec.disks.is_empty() {
+        masks.initrd_units.extend(INITRD_UNITS);
     }
     masks
 }
@@ -61,6 +67,10 @@ const INSTRUCTED_UNITS: [&str; 2] = [
     "systemd-udev-load-credentials.service",
 ];
 const INSTRUCTED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
+
+/// What finds an initramfs's disks and network cards. The image is mounted without it, and the real
+/// root's own finds everything once more.
+const INITRD_UNITS: [&str; 1] = ["systemd-udev-trigger.service"];
 
 const UNITS: [&str; 12] = [
     // On a volatile /etc and /var each would do its work anew in every boot: the linker's cache and
@@ -113,8 +123,9 @@ mod tests {
             ..crate::spec::tests::example()
         };
         let of = |facts: &GuestFacts, image: &str, user: &str| {
-            let Masks { units, generators } =
-                masks(&spec(user), facts, &Karg::split(image).expect("kargs"));
+            let Masks {
+                units, generators, ..
+            } = masks(&spec(user), facts, &Karg::split(image).expect("kargs"));
             [
                 units.contains(&"systemd-network-generator.service"),
                 generators.contains(&"systemd-run-generator"),
@@ -140,5 +151,37 @@ mod tests {
             ..facts
         };
         assert_eq!(of(&rc_local, "", ""), [true, true, false, true]);
+    }
+
+    #[test]
+    fn an_initramfs_that_may_need_devices_looks_for_them() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let looks = |spec: &VmSpec| masks(spec, &facts, &[]).initrd_units.is_empty();
+        let example = crate::spec::tests::example();
+        let plain = VmSpec {
+            kargs: Vec::new(),
+            ignition: false,
+            disks: Vec::new(),
+            ..example.clone()
+        };
+        assert!(!looks(&plain));
+        assert!(looks(&VmSpec {
+            kargs: Karg::split("rd.neednet=1").expect("kargs"),
+            ..plain.clone()
+        }));
+        assert!(looks(&VmSpec {
+            ignition: true,
+            ..plain.clone()
+        }));
+        assert!(looks(&VmSpec {
+            disks: example.disks,
+            ..plain.clone()
+        }));
+        assert!(looks(&VmSpec {
+            fidelity: Fidelity::Full,
+            ..plain
+        }));
     }
 }

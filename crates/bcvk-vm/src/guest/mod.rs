@@ -125,19 +125,14 @@ fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
 
 /// The units for an image's own initramfs.
 fn add_initrd(tree: &mut Tree, spec: &VmSpec, masks: &Masks, bcvk: &str) {
-    tree.initrd_unit("sysroot.mount", include_str!("units/sysroot.mount"));
     for (name, text) in [
-        (
-            "bcvk-modules.service",
-            include_str!("units/bcvk-modules.service"),
-        ),
-        (
-            "bcvk-processors.service",
-            include_str!("units/bcvk-processors.service"),
-        ),
         (
             "bcvk-sysroot.service",
             include_str!("units/bcvk-sysroot.service"),
+        ),
+        (
+            "bcvk-handover.service",
+            include_str!("units/bcvk-handover.service"),
         ),
     ] {
         tree.initrd_unit(name, &text.replace("@BCVK@", bcvk));
@@ -147,16 +142,17 @@ fn add_initrd(tree: &mut Tree, spec: &VmSpec, masks: &Masks, bcvk: &str) {
         &include_str!("units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
     );
     for (target, unit) in [
-        ("sysinit.target.wants", "bcvk-processors.service"),
-        ("sysroot.mount.wants", "bcvk-modules.service"),
-        ("initrd-root-fs.target.requires", "sysroot.mount"),
-        ("initrd.target.requires", "bcvk-sysroot.service"),
+        ("initrd-root-fs.target.requires", "bcvk-sysroot.service"),
+        ("initrd.target.requires", "bcvk-handover.service"),
         ("emergency.target.wants", "bcvk-failed.service"),
     ] {
         tree.initrd_wants(target, unit);
     }
     tree.file("usr/lib/bcvk/failed", include_str!("units/failed.sh"));
     tree.file("usr/lib/bcvk/port", include_str!("units/port.sh"));
+    for unit in &masks.initrd_units {
+        tree.mask(format!("etc/systemd/system/{unit}"));
+    }
     for generator in &masks.generators {
         tree.mask(format!("etc/systemd/system-generators/{generator}"));
     }
@@ -641,9 +637,14 @@ mod tests {
         };
         assert_eq!(masked(&spec(Fidelity::Full)), 0);
         let fast = spec(Fidelity::Fast);
-        let Masks { units, generators } = masks::masks(&fast, &facts, &[]);
-        assert_eq!(masked(&fast), units.len() + 2 * generators.len());
-        assert!(masked(&fast) > 20);
+        let Masks {
+            initrd_units,
+            units,
+            generators,
+        } = masks::masks(&fast, &facts, &[]);
+        let expected = initrd_units.len() + units.len() + 2 * generators.len();
+        assert_eq!(masked(&fast), expected);
+        assert!(expected > 20);
     }
 
     #[test]

@@ -33,14 +33,12 @@ pub(crate) enum Internal {
     Proxy { dir: PathBuf },
     /// Remove the directory of a VM whose container is gone
     Forget { dir: PathBuf },
-    /// In an initramfs: start the processors that the kernel has left alone
-    StartProcessors,
-    /// In an initramfs: load the kernel modules that came along
-    LoadModules,
+    /// In an initramfs: mount the image, and make it writable and volatile
+    MountRoot,
+    /// In an initramfs: put in place what the image's system starts from
+    HandOver,
     /// In a VM: do what its host says
     Agent,
-    /// In an initramfs: make the image's root writable and volatile
-    PrepareRoot,
 }
 
 /// A VM whose image is mounted already.

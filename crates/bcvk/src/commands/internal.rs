@@ -56,13 +56,12 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             let _ = VmDir::at(dir).remove_if_unused();
             Ok(ExitCode::SUCCESS)
         }
-        Internal::StartProcessors => Ok(early(early::start_processors())),
-        Internal::LoadModules => Ok(early(early::load_modules())),
+        Internal::MountRoot => Ok(early(early::mount_root())),
+        Internal::HandOver => Ok(early(early::hand_over())),
         Internal::Agent => {
             agent::serve().map_err(HostError::io("listen to the host"))?;
             Ok(ExitCode::SUCCESS)
         }
-        Internal::PrepareRoot => Ok(early(early::prepare_root())),
     }
 }
 

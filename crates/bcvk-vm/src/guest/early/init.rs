@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::Access;
 use rustix::io::Errno;
@@ -15,7 +15,7 @@ use rustix::mount::{MountFlags, mount, mount_move};
 
 use super::error::EarlyError;
 use super::files::make_dir;
-use super::{SYSROOT, load_modules, port, prepare_root, start_processors};
+use super::{SYSROOT, hand_over, mount_root, port};
 
 /// Path and name under which the kernel runs the first process of an initramfs (Linux,
 /// Documentation/filesystems/ramfs-rootfs-initramfs.rst).
@@ -58,29 +58,9 @@ fn boot() -> Result<Infallible, EarlyError> {
         make_dir(path, 0o755)?;
         mount(kind, path, kind, flags, options).map_err(EarlyError::with("mount", path))?;
     }
-    start_processors()?;
-    load_modules()?;
-    mount_image()?;
-    prepare_root()?;
+    mount_root()?;
+    hand_over()?;
     enter()
-}
-
-/// The file server's device is there a moment after its driver at the latest.
-fn mount_image() -> Result<(), EarlyError> {
-    const PAUSE: Duration = Duration::from_millis(10);
-    const LIMIT: Duration = Duration::from_secs(20);
-    let path = Path::new(SYSROOT);
-    make_dir(path, 0o755)?;
-    let until = Instant::now() + LIMIT;
-    loop {
-        match mount("rootfs", path, "virtiofs", MountFlags::RDONLY, None) {
-            // Without the driver, waiting does not help.
-            Err(e) if e != Errno::NODEV && Instant::now() < until => thread::sleep(PAUSE),
-            result => {
-                return result.map_err(|e| EarlyError::new("mount the image over virtiofs", e));
-            }
-        }
-    }
 }
 
 /// Makes the image the root and its init the first process.

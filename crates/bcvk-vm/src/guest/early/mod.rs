@@ -19,10 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use error::EarlyError;
 pub use init::{INIT, init};
 pub(crate) use modules::MODULES;
-pub use modules::load as load_modules;
 pub(crate) use port::port_file;
 pub(crate) use processors::START as START_PROCESSORS;
-pub use processors::start as start_processors;
 
 /// Where bcvk's files are in the initramfs.
 pub(crate) const DIR: &str = "/usr/lib/bcvk";
@@ -63,16 +61,32 @@ pub(crate) enum Var {
     Overlay,
 }
 
-/// Makes the image, which is mounted at `/sysroot`, ready to be the root, and tells the host.
+/// Starts all processors, mounts the image at `/sysroot`, and makes it writable there.
 ///
 /// # Errors
 /// [`EarlyError`] with what could not be done.
-pub fn prepare_root() -> Result<(), EarlyError> {
-    let path = Path::new(DIR).join(PLAN);
-    let cannot = |e| EarlyError::new(format!("read {}", path.display()), e);
-    let text = std::fs::read(&path).map_err(cannot)?;
-    let plan: Plan = serde_json::from_slice(&text).map_err(|e| cannot(e.into()))?;
-    root::make_volatile(&plan)?;
+pub fn mount_root() -> Result<(), EarlyError> {
+    processors::start()?;
+    modules::load()?;
+    root::mount_image()?;
+    root::make_volatile(&Plan::read()?)
+}
+
+/// Puts in place what the image's system starts from, and tells the host.
+///
+/// # Errors
+/// [`EarlyError`] with what could not be done.
+pub fn hand_over() -> Result<(), EarlyError> {
+    files::install(&Path::new(DIR).join("run"), Path::new("/run"))?;
     port::tell("initrd");
     Ok(())
+}
+
+impl Plan {
+    fn read() -> Result<Self, EarlyError> {
+        let path = Path::new(DIR).join(PLAN);
+        let cannot = |e| EarlyError::new(format!("read {}", path.display()), e);
+        let text = std::fs::read(&path).map_err(cannot)?;
+        serde_json::from_slice(&text).map_err(|e| cannot(e.into()))
+    }
 }

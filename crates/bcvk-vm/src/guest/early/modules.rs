@@ -16,7 +16,7 @@ pub(crate) const MODULES: &str = "/usr/lib/bcvk/modules";
 ///
 /// # Errors
 /// [`EarlyError`] for the first that could not be loaded.
-pub fn load() -> Result<(), EarlyError> {
+pub(super) fn load() -> Result<(), EarlyError> {
     let mut first = Ok(());
     for path in in_order().map_err(EarlyError::with("list", Path::new(MODULES)))? {
         let result = load_one(&path).map_err(EarlyError::with("load", &path));

@@ -16,7 +16,7 @@ const PROCESSORS: &str = "/sys/devices/system/cpu";
 ///
 /// # Errors
 /// [`EarlyError`] for the first that does not start; all of them are tried.
-pub fn start() -> Result<(), EarlyError> {
+pub(super) fn start() -> Result<(), EarlyError> {
     let arguments = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     if arguments.split_whitespace().any(|word| word == START) {
         let dir = Path::new(PROCESSORS);

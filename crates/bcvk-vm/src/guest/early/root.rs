@@ -5,8 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_move,
 };
@@ -21,8 +24,26 @@ const VOLATILE: &str = "/run/bcvk/volatile";
 /// Options of a tmpfs that may take all of the memory.
 const WHOLE: &str = "mode=0755,size=100%";
 
+/// The file server's device is there a moment after its driver at the latest.
+pub(super) fn mount_image() -> Result<(), EarlyError> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    const LIMIT: Duration = Duration::from_secs(20);
+    let path = Path::new(SYSROOT);
+    make_dir(path, 0o755)?;
+    let until = Instant::now() + LIMIT;
+    loop {
+        match mount("rootfs", path, "virtiofs", MountFlags::RDONLY, None) {
+            // Without the driver, waiting does not help.
+            Err(e) if e != Errno::NODEV && Instant::now() < until => thread::sleep(PAUSE),
+            result => {
+                return result.map_err(|e| EarlyError::new("mount the image over virtiofs", e));
+            }
+        }
+    }
+}
+
 /// Makes `/etc`, `/var`, `/root` and `/tmp` of the image at [`SYSROOT`] writable and volatile, and
-/// puts the files for the real root in their places.
+/// adds what is bcvk's to `/etc`.
 pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     let root = Path::new(SYSROOT);
     // Otherwise what is mounted over a directory also lands on the binds of it below, and nothing
@@ -65,7 +86,6 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
         tmpfs("tmpfs", &tmp, "mode=1777,size=50%", flags)?;
     }
 
-    install(&Path::new(DIR).join("run"), Path::new("/run"))?;
     if plan.agent {
         let bin = Path::new(SYSTEM_BIN);
         make_dir(bin, 0o755)?;
