@@ -115,10 +115,12 @@ impl Vms {
         ours.map(|dir| dir.path().to_owned()).collect()
     }
 
-    /// Containers of this run, by name.
+    /// Containers of this run, by name. After Ctrl-C they are asked for too: to be removed.
     pub(crate) fn containers(&self) -> Result<Vec<String>> {
         let filter = format!("--filter=name=^{}", self.prefix);
-        let names = self.podman(&["ps", "--all", &filter, "--format={{.Names}}"])?;
+        let mut list = Command::new(&self.podman);
+        list.args(["ps", "--all", &filter, "--format={{.Names}}"]);
+        let names = clean_up(&mut list, SHORT)?.success("list the VMs")?.stdout;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
