@@ -1,10 +1,8 @@
 //! Options combine: every pair of them, used and not used, is on some VM.
 
 use std::fs;
-use std::io::Read;
-use std::net::TcpStream;
 
-use bcvk_testkit::{Sandbox, free_port, images, limit};
+use bcvk_testkit::{Sandbox, expect_sshd, free_port, images, limit};
 
 /// What one VM is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -144,13 +142,7 @@ fn combine(number: usize) {
     let mut run = command.limit(limit::BOOT).spawn();
     run.await_stdout("here", limit::BOOT);
     if row.publish {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
-        stream
-            .set_read_timeout(Some(limit::QUICK))
-            .expect("set a time-out");
-        let mut banner = [0; 8];
-        stream.read_exact(&mut banner).expect("a banner");
-        assert_eq!(&banner, b"SSH-2.0-");
+        expect_sshd(("127.0.0.1", port));
     }
     let output = run.wait(limit::SHUTDOWN).expect_code(9);
     let expected: Vec<&str> = std::iter::once("here")

@@ -1,10 +1,9 @@
 //! What a guest is like: processors and memory as asked, kernel arguments, file systems, services.
 
-use std::io::Read;
-use std::net::{TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Sandbox, Vm, free_port, images, limit, until_some};
+use bcvk_testkit::{Checks, Sandbox, Vm, expect_sshd, free_port, images, limit, until_some};
 
 /// Everything that one `run` can be asked for, on one VM.
 #[test]
@@ -35,8 +34,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
 
     vm.sh("true");
     checks.check("a published port answers", || {
-        let banner = banner(port);
-        assert!(banner.starts_with("SSH-2.0-"), "{banner}");
+        expect_sshd(("127.0.0.1", port));
     });
     check_udp(&mut checks, &vm, udp_port);
     checks.check("processors", || {
@@ -377,17 +375,6 @@ fn check_wait_and_journal(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
             .expect_stdout("Linux version")
             .expect_stdout("a message");
     });
-}
-
-/// What sshd says first. One connection, because it locks out whom it sees come and go.
-fn banner(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
-    stream
-        .set_read_timeout(Some(limit::QUICK))
-        .expect("set a time-out");
-    let mut bytes = [0; 64];
-    let length = stream.read(&mut bytes).expect("read a banner");
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! VMs whose QEMU and supervisor come from a runner image: on hosts without QEMU, and in Pods.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
 use std::path::Path;
 
-use bcvk_testkit::{Checks, FakeTools, Sandbox, images, limit, until};
+use bcvk_testkit::{Checks, FakeTools, Sandbox, expect_sshd, images, limit, until};
 
 /// Built as users build theirs, with the binary under test.
 fn build_runner(sandbox: &Sandbox) -> String {
@@ -217,15 +215,7 @@ fn a_pod_is_a_vm() {
             .arg(infra)
             .run()
             .text();
-        let stream = TcpStream::connect((address.as_str(), 2222)).expect("the Pod's port");
-        stream
-            .set_read_timeout(Some(limit::QUICK))
-            .expect("a time-out");
-        let mut banner = String::new();
-        BufReader::new(stream)
-            .read_line(&mut banner)
-            .expect("a banner");
-        assert!(banner.starts_with("SSH-2.0-"), "{banner}");
+        expect_sshd((address.as_str(), 2222));
     });
     checks.check("SIGTERM shuts the VM down", || {
         let _ = sandbox

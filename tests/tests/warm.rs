@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bcvk_testkit::{Checks, Output, Sandbox, Vm, images, limit, schema};
+use bcvk_testkit::{Checks, Output, Sandbox, Vm, expect_sshd, free_port, images, limit, schema};
 
 /// Something that happens to the directory of a snapshot.
 type Damage = fn(&Path);
@@ -26,7 +26,9 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     let mut checks = Checks::new();
     let options = ["--rm", "--warm=require"];
     let one = sandbox.boot("one", &options, images::trixie());
-    let of_its_own = ["--rm", "--warm=require", "--machine-id=new"];
+    let port = free_port();
+    let publish = format!("--publish=127.0.0.1:{port}:22");
+    let of_its_own = ["--rm", "--warm=require", "--machine-id=new", &publish];
     let two = sandbox.boot("two", &of_its_own, images::trixie());
     checks.check("names, keys and randomness are their own", || {
         expect_nothing_in_common(&one, &two);
@@ -37,6 +39,9 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     checks.check("nobody sees what another wrote", || {
         one.sh("test ! -e /etc/first && touch /etc/one");
         two.sh("test ! -e /etc/one");
+    });
+    checks.check("a published port answers", || {
+        expect_sshd(("127.0.0.1", port));
     });
     for vm in [&one, &two] {
         checks.check("the clock is right", || expect_clock(vm));
@@ -71,7 +76,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     one.stop();
     two.stop();
 
-    checks.check("shares, a disk and a port", || expect_plugged(&sandbox));
+    checks.check("shares and a disk", || expect_plugged(&sandbox));
     checks.check("--execute", || {
         let output = sandbox
             .bcvk(["run", "--rm", "--warm=require", "--name"])
@@ -170,6 +175,32 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
 }
 
 #[test]
+fn a_vm_starts_again_when_its_snapshot_is_gone() {
+    let sandbox = Sandbox::new();
+    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    let vm = sandbox.boot("again", &["--warm=auto"], images::trixie());
+    vm.stop();
+    let pruned = sandbox.bcvk(["snapshots", "prune", "--keep=0"]).run();
+    let _ = pruned.expect_success().expect_stderr("1 removed");
+    let dir = entry(&sandbox);
+    assert!(!dir.join("memory").exists());
+
+    let _ = sandbox.podman(["start", vm.name()]).run().expect_success();
+    assert_eq!(vm.sh("hostname"), vm.name());
+    let ps = sandbox.bcvk(["ps", "--json"]).run().expect_success();
+    assert!(ps.stdout().contains("\"Resumed\": false"), "{ps}");
+
+    let _ = sandbox
+        .bcvk(["rm", "--force", vm.name()])
+        .run()
+        .expect_success();
+    let pruned = sandbox.bcvk(["snapshots", "prune"]).run();
+    let _ = pruned.expect_success();
+    assert!(!dir.exists());
+    sandbox.finish();
+}
+
+#[test]
 fn an_ordinary_user_resumes_too() {
     let Some(sandbox) = Sandbox::rootless() else {
         return;
@@ -224,13 +255,7 @@ fn expect_plugged(sandbox: &Sandbox) {
     let bind = format!("--bind={}:it", dir.display());
     let ro_bind = format!("--ro-bind={}:ro", dir.display());
     let disk = format!("--mount-disk-file={}:data", dir.join("disk.img").display());
-    let options = [
-        "--warm=require",
-        "--publish=127.0.0.1::80",
-        &bind,
-        &ro_bind,
-        &disk,
-    ];
+    let options = ["--warm=require", &bind, &ro_bind, &disk];
     let script = "cat /run/virtiofs-mnt-it/from-host && echo guest >/run/virtiofs-mnt-it/from-guest \
                   && ! touch /run/virtiofs-mnt-ro/x 2>/dev/null \
                   && echo text >/dev/disk/by-id/virtio-data && sync";

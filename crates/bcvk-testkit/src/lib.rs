@@ -40,7 +40,7 @@ pub use checks::Checks;
 pub use cmd::Cmd;
 pub use fake::FakeTools;
 pub use output::Output;
-pub use port::free_port;
+pub use port::{expect_sshd, free_port};
 pub use process::Process;
 pub use running::Running;
 pub use rustix::process::Signal;

@@ -166,6 +166,10 @@ impl Launch {
             let lock = dir.lock_as_cli();
             started.cli_lock = Some(lock.map_err(HostError::io("lock the VM directory"))?);
         }
+        if let (Some(entry), false) = (&started.snapshot, self.remove) {
+            let kept = entry.keep_for(dir);
+            kept.map_err(HostError::io("keep the snapshot's directory"))?;
+        }
         let hooks_dir = dir.path().join("hooks");
         let hooks_dir = self.remove.then_some(hooks_dir.as_path());
         let args = run_args(&self.plan_in(dir, hooks_dir));

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::lock::{self, Lock};
+use super::vmdir::VmDir;
 use crate::bounded;
 use crate::missing::if_exists;
-use crate::snapshot::{Meta, SnapshotError};
+use crate::snapshot::{self, Meta, SnapshotError};
 use crate::spec::VmSpec;
 
 /// Bytes of a digest that name a snapshot.
@@ -29,6 +30,9 @@ const MAX_ABOUT: u64 = 64 * 1024;
 
 /// Its time of change is when the snapshot was last used.
 const USED: &str = "used";
+
+/// Links to the directories of VMs that may start again, and whose containers have the snapshot's.
+const VMS: &str = "vms";
 
 /// The user's snapshots.
 #[derive(Debug, Clone)]
@@ -330,12 +334,42 @@ impl SnapshotEntry {
         })
     }
 
-    /// Removes it, unless somebody holds it; says whether it is gone.
+    /// Keeps a place for the VM that has this directory: `podman start` needs it, also when there is
+    /// no snapshot any more.
+    ///
+    /// # Errors
+    /// If it cannot be noted.
+    pub(super) fn keep_for(&self, vm: &VmDir) -> io::Result<()> {
+        let vms = self.path.join(VMS);
+        DirBuilder::new().recursive(true).mode(0o700).create(&vms)?;
+        symlink(vm.path(), vms.join(vm.id()))
+    }
+
+    /// Whether a VM may start again whose container has this directory.
+    fn is_kept(&self) -> io::Result<bool> {
+        let vms = if_exists(fs::read_dir(self.path.join(VMS)))?;
+        for vm in vms.into_iter().flatten() {
+            // The link's target.
+            if vm?.path().is_dir() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes it, unless somebody holds it; says whether that made a difference. An empty directory
+    /// stays for a VM that may start again, and boots then.
     ///
     /// # Errors
     /// If it cannot be removed.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
-        lock::remove_unless_held(&self.path)
+        if !self.is_kept()? {
+            return lock::remove_unless_held(&self.path);
+        }
+        let Some(_alone) = lock::try_take(&self.path)? else {
+            return Ok(false);
+        };
+        snapshot::empty(&self.path)
     }
 
     fn touch(&self) -> io::Result<()> {
@@ -426,6 +460,31 @@ mod tests {
         assert_eq!(find(), None);
         assert!(!entry.path().exists());
         assert_eq!(told, ["its file state is damaged"]);
+    }
+
+    #[test]
+    fn a_vm_that_may_start_again_finds_the_directory() {
+        let cache = tempfile::tempdir().expect("a directory");
+        let snapshots = Snapshots::open(cache.path()).expect("made");
+        let spec = example();
+        let held = snapshots.create(&key(&spec), &spec).expect("made");
+        let entry = held.entry().clone();
+        make(entry.path());
+        let vm = cache.path().join("vm");
+        fs::create_dir(&vm).expect("made");
+        entry.keep_for(&VmDir::at(&vm)).expect("kept");
+        assert!(!entry.remove_if_unused().expect("looked at"), "it is held");
+        drop(held);
+
+        assert_eq!(snapshots.prune(0).expect("pruned"), 1);
+        assert!(entry.path().is_dir());
+        assert!(entry.check().is_err());
+        assert!(!entry.path().join("memory").exists());
+        assert_eq!(snapshots.prune(0).expect("pruned"), 0);
+
+        fs::remove_dir(&vm).expect("removed");
+        assert_eq!(snapshots.prune(0).expect("pruned"), 1);
+        assert!(!entry.path().exists());
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use crc32fast::Hasher;
 use rustix::fs::{SeekFrom, ftruncate, seek};
@@ -14,6 +18,9 @@ const BLOCK: usize = 4096;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
+
+/// Bytes of a part that one thread reads by itself.
+const PART: u64 = 16 << 20;
 
 /// What is in a file with holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,52 +38,98 @@ pub struct Contents {
 /// holes.
 pub(crate) fn copy(from: &File, to: &File, length: u64) -> io::Result<Contents> {
     ftruncate(to, length)?;
-    read(from, length, |bytes, place| to.write_all_at(bytes, place))
+    read(from, length, &|bytes, place| to.write_all_at(bytes, place))
 }
 
 /// Looks at what is in `file`, `length` bytes with holes.
 pub(crate) fn sum(file: &File, length: u64) -> io::Result<Contents> {
-    read(file, length, |_, _| Ok(()))
+    read(file, length, &|_, _| Ok(()))
 }
 
-/// Reads a file, and passes on what is not zero with its place.
-fn read(
+/// What is done with used blocks that follow each other, and with the place of the first.
+type Pass<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
+
+/// Reads a file, in as many parts at once as there are processors, and passes on what is not zero.
+/// A guest stands still meanwhile, so they have nothing else to do.
+fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<Contents> {
+    let parts = length.div_ceil(PART);
+    let next = AtomicU64::new(0);
+    let reader = || -> io::Result<Vec<(u64, Part)>> {
+        let mut buffer = vec![0; BUFFER];
+        let mut read = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= parts {
+                return Ok(read);
+            }
+            let begin = number * PART;
+            let part = read_part(from, begin..length.min(begin + PART), &mut buffer, pass)?;
+            read.push((number, part));
+        }
+    };
+    let readers = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut read = thread::scope(|scope| {
+        let readers: Vec<_> = (0..readers).map(|_| scope.spawn(reader)).collect();
+        let mut read = Vec::new();
+        for reader in readers {
+            read.extend(reader.join().expect("no panic")?);
+        }
+        io::Result::Ok(read)
+    })?;
+    read.sort_unstable_by_key(|(number, _)| *number);
+    let mut whole = Part::default();
+    for (_, part) in read {
+        whole.crc.combine(&part.crc);
+        whole.stored += part.stored;
+    }
+    Ok(Contents {
+        length,
+        stored: whole.stored,
+        crc: whole.crc.finalize(),
+    })
+}
+
+/// What is in a part of a file.
+#[derive(Default)]
+struct Part {
+    stored: u64,
+    crc: Hasher,
+}
+
+fn read_part(
     from: &File,
-    length: u64,
-    mut pass: impl FnMut(&[u8], u64) -> io::Result<()>,
-) -> io::Result<Contents> {
-    let mut buffer = vec![0; BUFFER];
-    let mut crc = Hasher::new();
-    let mut stored = 0;
-    let mut at = 0;
-    while let Some(start) = data_from(from, at)? {
+    range: Range<u64>,
+    buffer: &mut [u8],
+    pass: Pass<'_>,
+) -> io::Result<Part> {
+    let mut part = Part::default();
+    let mut at = range.start;
+    while let Some(start) = data_from(from, at)?.filter(|start| *start < range.end) {
         let hole = seek(from, SeekFrom::Hole(start))?;
-        let end = hole.next_multiple_of(BLOCK as u64).min(length);
+        let end = hole.next_multiple_of(BLOCK as u64).min(range.end);
         at = start - start % BLOCK as u64;
         while at < end {
             let room = usize::try_from(end - at).map_or(BUFFER, |left| left.min(BUFFER));
-            let part = &mut buffer[..room];
-            from.read_exact_at(part, at)?;
+            let bytes = &mut buffer[..room];
+            from.read_exact_at(bytes, at)?;
             let place = |index: usize| at + (index * BLOCK) as u64;
-            let blocks: Vec<(usize, &[u8])> = used_blocks(part).collect();
+            let blocks: Vec<(usize, &[u8])> = used_blocks(bytes).collect();
             for (index, block) in &blocks {
-                crc.update(&place(*index).to_le_bytes());
-                crc.update(block);
-                stored += block.len() as u64;
+                part.crc.update(&place(*index).to_le_bytes());
+                part.crc.update(block);
+                part.stored += block.len() as u64;
             }
             for run in blocks.chunk_by(|(before, _), (after, _)| before + 1 == *after) {
                 let (first, count) = (run[0].0, run.len());
-                let bytes = &part[first * BLOCK..room.min((first + count) * BLOCK)];
-                pass(bytes, place(first))?;
+                pass(
+                    &bytes[first * BLOCK..room.min((first + count) * BLOCK)],
+                    place(first),
+                )?;
             }
             at += room as u64;
         }
     }
-    Ok(Contents {
-        length,
-        stored,
-        crc: crc.finalize(),
-    })
+    Ok(part)
 }
 
 /// Where the next data of a file is, from `at` on (lseek(2), SEEK_DATA).

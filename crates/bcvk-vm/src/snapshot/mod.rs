@@ -19,6 +19,7 @@ pub use memory::Contents;
 pub(crate) use memory::{copy, sum};
 
 use crate::bounded;
+use crate::missing::if_exists;
 
 /// Version of the layout.
 const VERSION: u32 = 1;
@@ -127,6 +128,16 @@ impl Meta {
         }
         Ok(meta)
     }
+}
+
+/// Removes the files of the snapshot in `dir`, and first what makes them one. Says whether there
+/// were any.
+pub(crate) fn empty(dir: &Path) -> io::Result<bool> {
+    let mut any = false;
+    for name in [META, MEMORY, STATE, KERNEL] {
+        any |= if_exists(fs::remove_file(dir.join(name)))?.is_some();
+    }
+    Ok(any)
 }
 
 /// Differs from boot to boot of the host (proc_sys_kernel(5)).
