@@ -181,7 +181,7 @@ fn a_vm_starts_again_when_its_snapshot_is_gone() {
     let vm = sandbox.boot("again", &["--warm=auto"], images::trixie());
     vm.stop();
     let pruned = sandbox.bcvk(["snapshots", "prune", "--keep=0"]).run();
-    let _ = pruned.expect_success().expect_stderr("1 removed");
+    let _ = pruned.expect_success().expect_stderr("1 snapshot removed");
     let dir = entry(&sandbox);
     assert!(!dir.join("memory").exists());
 

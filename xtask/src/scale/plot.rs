@@ -18,20 +18,30 @@ const WARM: RGBColor = RGBColor(0xe0, 0x7b, 0x1a);
 struct Panel {
     title: &'static str,
     of: fn(&Row) -> f64,
+    /// Of the numbers on the axis.
+    decimals: usize,
+    /// Where there are no points.
+    legend: SeriesLabelPosition,
 }
 
 const PANELS: [Panel; 3] = [
     Panel {
         title: "last VM ready (s)",
         of: |row| row.ready[2],
+        decimals: 0,
+        legend: SeriesLabelPosition::UpperLeft,
     },
     Panel {
         title: "memory per VM (MiB)",
         of: |row| row.memory / (1024.0 * 1024.0),
+        decimals: 0,
+        legend: SeriesLabelPosition::MiddleRight,
     },
     Panel {
         title: "idle processor per VM (%)",
         of: |row| row.idle * 100.0,
+        decimals: 1,
+        legend: SeriesLabelPosition::UpperRight,
     },
 ];
 
@@ -68,6 +78,7 @@ fn chart(
         .x_desc("VMs at once")
         .x_labels(5)
         .y_labels(6)
+        .y_label_formatter(&|value| format!("{value:.*}", panel.decimals))
         .draw()
         .map_err(|e| e.to_string())?;
     for (start, colour) in [(Start::Cold, COLD), (Start::Warm, WARM)] {
@@ -87,7 +98,7 @@ fn chart(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(panel.legend.clone())
         .background_style(WHITE)
         .border_style(BLACK.mix(0.3))
         .draw()

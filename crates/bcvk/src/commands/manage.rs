@@ -7,7 +7,7 @@ use bcvk_vm::host::podman::Container;
 
 use super::Context;
 use crate::cli::{Rm, RmAll, Stop};
-use crate::ui::Ui;
+use crate::ui::{Notice, Ui};
 
 pub(super) fn stop(args: &Stop) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
@@ -40,7 +40,7 @@ pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
     let vms = context.podman.vms()?;
     if vms.is_empty() {
-        ui.notice("there is no VM to remove");
+        ui.notice(&Notice::NoVmToRemove);
         return Ok(ExitCode::SUCCESS);
     }
     if !args.force {

@@ -18,7 +18,7 @@ use bcvk_vm::spec::{
 use super::Context;
 use super::vm::{self, Place};
 use crate::cli::{Output, VmOptions};
-use crate::ui::Ui;
+use crate::ui::{Notice, Ui};
 
 /// First of the container's ports that lead to published ports of the guest. Unprivileged,
 /// because QEMU has no rights, and away from sshd's.
@@ -121,17 +121,10 @@ pub(super) fn plan(
 /// What of an image may come as a surprise later.
 fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui) {
     if !info.bootable {
-        ui.warning(&format!(
-            "image {image} does not say that it is bootable (label containers.bootc)"
-        ));
+        ui.warning(&Notice::NotBootable { image });
     }
     if options.bind_storage_ro {
-        // overlayfs marks them by an attribute `trusted.…`, and to read that the file server
-        // would need CAP_SYS_ADMIN.
-        ui.warning(
-            "where a layer of a host image replaces a whole directory, podman in the VM also sees \
-             what earlier layers had there",
-        );
+        ui.warning(&Notice::ReplacedDirectories);
     }
 }
 

@@ -15,7 +15,9 @@ use super::ready::await_ready;
 use super::start::{Begun, start};
 use super::warm;
 use crate::cli::{Output, Run};
-use crate::ui::{self, Event, GuestOutput, Image, OutputEvents, OutputStream, Progress, Ui};
+use crate::ui::{
+    self, Event, GuestOutput, Image, Notice, OutputEvents, OutputStream, Progress, Ui,
+};
 
 pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
     if args.vm.guest.output == Some(Output::Events) {
@@ -54,7 +56,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         }
         Ok(Outcome::ShutDown { signal }) => {
             started.finish()?;
-            ui.notice("shut down");
+            ui.notice(&Notice::ShutDown);
             Ok(end(ui::interrupted(signal), false, ui))
         }
         Err(error) => {
@@ -189,7 +191,8 @@ fn attached(
             warm::learn(started, &status);
             tell_ready(&status, started, ui);
             if !at_console && !executes {
-                ui.notice(&ready_notice(args, started));
+                let ssh = (!args.vm.guest.no_ssh_keygen).then(|| started.name());
+                ui.notice(&Notice::Ready { ssh });
             }
             watcher.wait(Target::End, None, &mut |status| ui.follow(status))
         }
@@ -227,15 +230,6 @@ fn command_output(started: &Started, ui: &Ui) -> CommandOutput {
             OutputEvents::new(events, OutputStream::Stderr),
         ),
         None => CommandOutput::start(&started.dir, io::stdout(), io::stderr()),
-    }
-}
-
-fn ready_notice(args: &Run, started: &Started) -> String {
-    if args.vm.guest.no_ssh_keygen {
-        "ready; Ctrl-C shuts down".to_owned()
-    } else {
-        let name = started.name();
-        format!("ready; `bcvk ephemeral ssh {name}` logs in, Ctrl-C shuts down")
     }
 }
 

@@ -14,7 +14,7 @@ use super::ready::await_ready;
 use super::start::{Begun, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
-use crate::ui::{GuestOutput, Progress, Ui};
+use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
 /// How long ssh may take to notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
@@ -184,7 +184,7 @@ fn exit_code(status: ExitStatus, watcher: &mut Watcher, ui: &Ui) -> Result<ExitC
             Some(WatchEvent::SupervisorEnded) | None
         ) {}
         if watcher.is_over()? {
-            ui.notice("the VM has shut down");
+            ui.notice(&Notice::ShutDownBySession);
         }
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))

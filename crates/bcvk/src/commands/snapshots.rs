@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::warm::open;
 use crate::cli::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
-use crate::ui::{self, Ui};
+use crate::ui::{self, Notice, Ui};
 
 /// One snapshot.
 #[derive(Debug, Serialize)]
@@ -111,6 +111,6 @@ fn prune(args: &SnapshotsPrune, ui: &Ui) -> Result<ExitCode, HostError> {
     let gone = open()?
         .prune(args.keep)
         .map_err(HostError::io("remove snapshots"))?;
-    ui.notice(&format!("{gone} removed"));
+    ui.notice(&Notice::SnapshotsRemoved(gone));
     Ok(ExitCode::SUCCESS)
 }

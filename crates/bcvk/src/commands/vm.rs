@@ -12,7 +12,7 @@ use bcvk_vm::ssh::KeyPair;
 
 use super::plan::in_option;
 use crate::cli::{GuestOptions, Output};
-use crate::ui::Ui;
+use crate::ui::{Notice, Ui};
 
 /// What the machine has for a VM.
 pub(super) struct Place {
@@ -110,11 +110,7 @@ pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, Host
         env.extend(var);
     }
     for var in env.iter().filter(|var| var.value.contains('#')) {
-        ui.warning(&format!(
-            "sessions see {} only up to its '#', which begins a comment in /etc/environment; \
-             services see all of it",
-            var.name
-        ));
+        ui.warning(&Notice::CutVariable { name: &var.name });
     }
     Ok(env)
 }

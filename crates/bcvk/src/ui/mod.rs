@@ -5,9 +5,11 @@ mod errors;
 mod events;
 mod findings;
 mod guest;
+mod notice;
 mod progress;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -27,6 +29,7 @@ pub(crate) use events::Line;
 pub(crate) use events::{Event, Events, Image, OutputEvents, OutputStream};
 pub(crate) use findings::{Finding, Severity};
 pub(crate) use guest::GuestOutput;
+pub(crate) use notice::Notice;
 pub(crate) use progress::Progress;
 
 /// How much is said, and where.
@@ -104,17 +107,17 @@ impl Ui {
     }
 
     /// Something worth knowing that is not what was asked for.
-    pub(crate) fn notice(&self, text: &str) {
+    pub(crate) fn notice(&self, notice: &dyn fmt::Display) {
         if !self.quiet {
-            say(&format!("bcvk: {text}\n"));
+            say(&format!("bcvk: {notice}\n"));
         }
     }
 
     /// Something that may come as a surprise later.
-    pub(crate) fn warning(&self, text: &str) {
-        self.notice(text);
+    pub(crate) fn warning(&self, warning: &dyn fmt::Display) {
+        self.notice(warning);
         if let Some(events) = self.events() {
-            let message = text.to_owned();
+            let message = warning.to_string();
             events.tell(Event::Warning { message });
         }
     }

@@ -1,0 +1,83 @@
+//! What a user is told without having asked for it: all of it but errors and progress, and what the
+//! library says of the host and the guest.
+
+use std::fmt;
+
+/// One such thing.
+#[derive(Debug)]
+pub(crate) enum Notice<'a> {
+    /// A VM that `run` stays with is ready; `ssh` is its name, if one can log in.
+    Ready { ssh: Option<&'a str> },
+    /// `run` was interrupted, and its VM has powered off.
+    ShutDown,
+    /// ssh lost its connection, because the VM has powered off.
+    ShutDownBySession,
+    /// There is nothing for `rm-all` to do.
+    NoVmToRemove,
+    /// So many snapshots were removed.
+    SnapshotsRemoved(usize),
+    /// An image does not have the label of those that boot.
+    NotBootable { image: &'a str },
+    /// overlayfs marks directories that a layer replaces by an attribute `trusted.…`, and to read
+    /// that the file server would need `CAP_SYS_ADMIN`.
+    ReplacedDirectories,
+    /// PAM takes what follows a '#' in `/etc/environment` for a comment (`pam_env(8)`).
+    CutVariable { name: &'a str },
+}
+
+impl fmt::Display for Notice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { ssh: None } => write!(f, "ready; Ctrl-C shuts down"),
+            Self::Ready { ssh: Some(name) } => write!(
+                f,
+                "ready; `bcvk ephemeral ssh {name}` logs in, Ctrl-C shuts down"
+            ),
+            Self::ShutDown => write!(f, "shut down"),
+            Self::ShutDownBySession => write!(f, "the VM has shut down"),
+            Self::NoVmToRemove => write!(f, "there is no VM to remove"),
+            Self::SnapshotsRemoved(1) => write!(f, "1 snapshot removed"),
+            Self::SnapshotsRemoved(count) => write!(f, "{count} snapshots removed"),
+            Self::NotBootable { image } => write!(
+                f,
+                "image {image} does not say that it is bootable (label containers.bootc)"
+            ),
+            Self::ReplacedDirectories => write!(
+                f,
+                "where a layer of a host image replaces a whole directory, podman in the VM also sees what earlier \
+                 layers had there"
+            ),
+            Self::CutVariable { name } => write!(
+                f,
+                "sessions see {name} only up to its '#', which begins a comment in /etc/environment; services see \
+                 all of it"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_notice() {
+        let name = "web";
+        let every = [
+            Notice::Ready { ssh: Some(name) },
+            Notice::Ready { ssh: None },
+            Notice::ShutDown,
+            Notice::ShutDownBySession,
+            Notice::NoVmToRemove,
+            Notice::SnapshotsRemoved(0),
+            Notice::SnapshotsRemoved(1),
+            Notice::NotBootable {
+                image: "quay.io/me/app",
+            },
+            Notice::ReplacedDirectories,
+            Notice::CutVariable { name: "COLOR" },
+        ];
+        let text = every.map(|notice| format!("bcvk: {notice}\n")).concat();
+        insta::assert_snapshot!(text);
+    }
+}
