@@ -71,7 +71,6 @@ fn a_picture_from_the_command_line_to_the_commands_result() {
                 "kernel: ",
                 "initramfs: ",
                 "systemd reads its units: ",
-                "network.target: ",
                 "ssh.service: ",
                 "sshd answers: ",
                 "sh -c echo in the guest; exit 7: ",
