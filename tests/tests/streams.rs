@@ -82,6 +82,15 @@ fn the_journal_can_take_the_consoles_place() {
         .limit(limit::BOOT)
         .spawn();
     run.await_stderr("ready;", limit::BOOT);
+    // sshd is there before all jobs are done.
+    let _ = sandbox
+        .bcvk([
+            "ssh",
+            &sandbox.name("vm"),
+            "systemctl is-system-running --wait",
+        ])
+        .limit(limit::BOOT)
+        .run();
     let _ = sandbox
         .bcvk(["stop", &sandbox.name("vm")])
         .limit(limit::SHUTDOWN)

@@ -41,7 +41,7 @@ pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};
 pub use machine_id::{MachineId, MachineIdRequest};
 pub use memory::MemorySize;
 pub use name::VmName;
-pub use pod::{check_pod_name, pod_ports};
+pub use pod::{check_pod_name, pod_ports, pod_volume};
 pub use publish::{PortForward, Protocol};
 pub(crate) use share::fits_unit;
 pub use share::{ShareRequest, ShareTarget};

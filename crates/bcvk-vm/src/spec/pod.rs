@@ -29,6 +29,16 @@ pub fn check_pod_name(name: &VmName) -> Result<(), SpecError> {
     }
 }
 
+/// Names the volume that has the VM's directory, a DNS label too, for a Pod with a checked name. It
+/// has the Pod's name in it, because podman 4.3 gives Pods with volumes of one name one volume.
+#[must_use]
+pub fn pod_volume(pod: &VmName) -> String {
+    let mut name = format!("vm-{pod}");
+    name.truncate(MAX_NAME);
+    name.truncate(name.trim_end_matches('-').len());
+    name
+}
+
 /// Ports of a Pod that lead into its VM. The Pod has an address of its own, so none has to be chosen
 /// for it.
 ///
@@ -77,6 +87,15 @@ mod tests {
             let name: VmName = name.parse().expect("a name for podman");
             assert_eq!(check_pod_name(&name).is_ok(), well, "{name}");
         }
+    }
+
+    #[test]
+    fn each_pod_has_a_volume_of_its_own() {
+        let volume = |pod: &str| pod_volume(&pod.parse().expect("a name"));
+        assert_eq!(volume("web"), "vm-web");
+        assert_ne!(volume("image"), "image");
+        let long = format!("{}-{}", "a".repeat(59), "b".repeat(3));
+        assert_eq!(volume(&long), format!("vm-{}", "a".repeat(59)));
     }
 
     #[test]

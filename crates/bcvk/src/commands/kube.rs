@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
 use bcvk_vm::host::{AccelRequest, HostError};
-use bcvk_vm::spec::{CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, check_pod_name, pod_ports};
+use bcvk_vm::spec::{
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, check_pod_name, pod_ports, pod_volume,
+};
 use serde_json::{Value, json};
 
 use super::vm;
@@ -77,6 +79,7 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
     if kvm {
         limits[&args.kvm_resource] = "1".into();
     }
+    let volume = pod_volume(&name);
     let mut words = vec!["internal".to_owned(), "pod".to_owned()];
     words.extend(guest.words());
     words.extend(["--".to_owned(), args.image.clone()]);
@@ -102,7 +105,7 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             { "name": "image", "mountPath": CONTAINER_IMAGE, "readOnly": true },
-            { "name": "vm", "mountPath": CONTAINER_VM_DIR },
+            { "name": volume, "mountPath": CONTAINER_VM_DIR },
         ],
     });
     if !ports.is_empty() {
@@ -131,7 +134,7 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
             "containers": [container],
             "volumes": [
                 { "name": "image", "image": { "reference": args.image } },
-                { "name": "vm", "emptyDir": { "medium": "Memory", "sizeLimit": VM_DIR_SIZE } },
+                { "name": volume, "emptyDir": { "medium": "Memory", "sizeLimit": VM_DIR_SIZE } },
             ],
         },
     }))
