@@ -14,7 +14,7 @@ use clap::Args;
 use crate::build::{self, target_dir};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::process::{clean_up, run};
+use crate::process::clean_up;
 
 /// For commands that start no VM; generous, because the machine is busy with VMs.
 const SHORT: Duration = Duration::from_secs(120);
@@ -99,9 +99,9 @@ impl Vms {
         command
     }
 
-    /// What `podman …` prints.
+    /// What `podman …` prints. It is asked after Ctrl-C too: for what is to be removed.
     pub(crate) fn podman(&self, words: &[&str]) -> Result<String> {
-        let finished = run(Command::new(&self.podman).args(words), SHORT)?;
+        let finished = clean_up(Command::new(&self.podman).args(words), SHORT)?;
         Ok(finished.success("ask podman")?.stdout)
     }
 
@@ -115,12 +115,10 @@ impl Vms {
         ours.map(|dir| dir.path().to_owned()).collect()
     }
 
-    /// Containers of this run, by name. After Ctrl-C they are asked for too: to be removed.
+    /// Containers of this run, by name.
     pub(crate) fn containers(&self) -> Result<Vec<String>> {
         let filter = format!("--filter=name=^{}", self.prefix);
-        let mut list = Command::new(&self.podman);
-        list.args(["ps", "--all", &filter, "--format={{.Names}}"]);
-        let names = clean_up(&mut list, SHORT)?.success("list the VMs")?.stdout;
+        let names = self.podman(&["ps", "--all", &filter, "--format={{.Names}}"])?;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
