@@ -36,9 +36,10 @@ impl Machine {
             fs::create_dir(&dir).expect("make a VM's directory");
             let spec = spec.replace("\"template\"", &format!("\"{name}\""));
             fs::write(dir.join("spec.json"), spec).expect("write a spec");
-            fs::write(dir.join("supervisor.lock"), "").expect("make a lock");
+            fs::create_dir(dir.join("shared")).expect("make the shared directory");
+            fs::write(dir.join("shared/supervisor.lock"), "").expect("make a lock");
         }
-        let lock = vms(&sandbox).join("0123456789abcdef/supervisor.lock");
+        let lock = vms(&sandbox).join("0123456789abcdef/shared/supervisor.lock");
         let mut alpha = sandbox
             .command("flock")
             .arg(lock)

@@ -62,7 +62,7 @@ fn debug_opens_a_shell_instead_of_a_vm() {
         .bcvk(["run", "--debug", "--name", &sandbox.name("vm")])
         .arg(images::trixie())
         .stdin(
-            "ls /run/bcvk-image/usr/lib/os-release; grep -c systemd /run/bcvk/spec.json; \
+            "ls /run/bcvk-image/usr/lib/os-release; grep -c systemd /run/bcvk-spec.json; \
              /run/bcvk-exe --version; exit 6\n",
         )
         .run()

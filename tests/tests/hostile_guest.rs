@@ -70,6 +70,7 @@ fn state_of(sandbox: &Sandbox, dir: &Path) -> String {
 /// The image as this VM's file server sees it.
 fn image_of(vm: &Vm<'_>) -> PathBuf {
     let pid = vm.inspect("{{.State.Pid}}");
+    // Its root is the directory of the container that has all of the VM.
     format!("/proc/{pid}/root/run/bcvk-image").into()
 }
 

@@ -17,29 +17,8 @@ mod cap {
     pub(super) const KILL: u64 = 1 << 5;
     pub(super) const SETGID: u64 = 1 << 6;
     pub(super) const SETUID: u64 = 1 << 7;
-    pub(super) const SETPCAP: u64 = 1 << 8;
-    pub(super) const NET_BIND_SERVICE: u64 = 1 << 10;
-    pub(super) const NET_RAW: u64 = 1 << 13;
-    pub(super) const SYS_CHROOT: u64 = 1 << 18;
-    pub(super) const MKNOD: u64 = 1 << 27;
-    pub(super) const AUDIT_WRITE: u64 = 1 << 29;
     pub(super) const SETFCAP: u64 = 1 << 31;
 
-    /// What any podman gives a container that asks for nothing.
-    pub(super) const PODMANS: u64 = CHOWN
-        | DAC_OVERRIDE
-        | FOWNER
-        | FSETID
-        | KILL
-        | SETGID
-        | SETUID
-        | SETPCAP
-        | NET_BIND_SERVICE
-        | NET_RAW
-        | SYS_CHROOT
-        | MKNOD
-        | AUDIT_WRITE
-        | SETFCAP;
     /// What acting for a guest's users takes.
     pub(super) const WRITERS: u64 =
         CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETGID | SETUID | SETFCAP;
@@ -52,12 +31,16 @@ struct Member {
 }
 
 impl Member {
-    fn number(&self, field: &str, radix: u32) -> u64 {
+    fn line(&self, field: &str) -> &str {
         let line = self.status.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             (name == field).then(|| value.trim())
         });
-        u64::from_str_radix(line.expect(field), radix).expect("a number")
+        line.expect(field)
+    }
+
+    fn number(&self, field: &str, radix: u32) -> u64 {
+        u64::from_str_radix(self.line(field), radix).expect("a number")
     }
 
     fn capabilities(&self, field: &str) -> u64 {
@@ -127,6 +110,19 @@ fn every_process_has_the_least_rights() {
         // QEMU's own, besides podman's.
         assert!(qemu.number("Seccomp_filters", 10) >= 2);
     });
+    checks.check("QEMU is a user of its own", || {
+        let qemu = &the("guest=")[0];
+        let ids = |field: &str| -> BTreeSet<String> {
+            let line = qemu.line(field);
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        for field in ["Uid", "Gid"] {
+            let ids = ids(field);
+            assert_eq!(ids.len(), 1, "{field}: {ids:?}");
+            assert!(!ids.contains("0"), "{field}: {ids:?}");
+        }
+        assert!(ids("Groups").is_empty());
+    });
     checks.check("file servers have what serving takes", || {
         for server in the("virtiofs") {
             let allowed = if server.is("--read-only") {
@@ -138,15 +134,23 @@ fn every_process_has_the_least_rights() {
                 let found = server.capabilities(set);
                 assert_eq!(found & !allowed, 0, "{set} {found:x} {:?}", server.process);
             }
+            // Its own, besides podman's.
+            assert!(server.number("Seccomp_filters", 10) >= 2);
         }
         let readers = the("--read-only").len();
         assert_eq!(readers, 2, "the image and the read-only share");
     });
-    checks.check("a file server sees its share alone", || {
+    checks.check("each process sees its part of the container alone", || {
+        let place = PathBuf::from(format!(
+            "/bcvk-{}",
+            vm.dir().file_name().expect("ID").display()
+        ));
+        let root = |member: &Member| fs::read_link(member.proc("root")).expect("its root");
+        assert_eq!(root(the("supervise")[0]), place);
+        assert_eq!(root(the("guest=")[0]), place.join("root"));
         for server in the("virtiofs") {
-            let root = fs::read_link(server.proc("root")).expect("its root");
             let share = server.process.args.last().expect("a directory");
-            assert_eq!(root, Path::new(share));
+            assert_eq!(root(server), place.join(share.trim_start_matches('/')));
         }
     });
     check_surroundings(&mut checks, the("supervise")[0]);
@@ -159,76 +163,61 @@ fn every_process_has_the_least_rights() {
     sandbox.finish();
 }
 
+/// A set of capabilities in the state of a process or thread.
+fn field(status: &str, set: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(set));
+    let digits = line.expect(set).trim_start_matches(':').trim();
+    u64::from_str_radix(digits, 16).expect("a number")
+}
+
 /// What the container gives the process that starts the others.
 fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
-    checks.check("the supervisor has podman's defaults", || {
-        for set in ["CapEff", "CapBnd"] {
-            let found = supervisor.capabilities(set);
-            assert_eq!(found & !cap::PODMANS, 0, "{set} {found:x}");
+    checks.check("the supervisor may only end what it has started", || {
+        let tasks = fs::read_dir(supervisor.proc("task")).expect("its threads");
+        for task in tasks.map(|task| task.expect("a thread").path().join("status")) {
+            let status = fs::read_to_string(task).expect("its state");
+            for set in ["CapPrm", "CapEff"] {
+                let found = field(&status, set);
+                assert_eq!(found & !cap::KILL, 0, "{set} {found:x}");
+            }
         }
     });
     checks.check(
         "what can be written on the host is the VM's or was asked for",
         || {
             let mounts = fs::read_to_string(supervisor.proc("mountinfo")).expect("mounts");
-            let written: BTreeSet<&str> = mounts
-                .lines()
-                .filter_map(|line| {
-                    let fields: Vec<&str> = line.split(' ').collect();
-                    let separator = fields.iter().position(|field| *field == "-")?;
-                    let kind = fields[separator + 1];
-                    let memory = [
-                        "tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2",
-                    ];
-                    let own = fields[4] == "/"
-                        || memory.contains(&kind) && !fields[4].starts_with("/run/bcvk");
-                    let writable = fields[5].split(',').any(|option| option == "rw");
-                    // podman follows the host's link, if it is one.
-                    let resolver = fields[4].ends_with("resolv.conf");
-                    (writable && !own && !resolver).then_some(fields[4])
-                })
-                .collect();
+            let written: BTreeSet<&str> = mounts.lines().filter_map(writable_mount).collect();
             let expected = BTreeSet::from([
                 // Status, console, sockets.
                 "/run/bcvk",
-                // An overlay of the container's own above the image, which takes the mount points
-                // of shares and goes with the container.
-                "/run/bcvk-image",
+                // The guest's kernel, initramfs and memory.
+                "/root/boot",
                 // --bind and --log-dir.
                 "/run/bcvk-shares/mount_rw",
                 "/run/bcvk-logs",
-                // podman's own, for every container.
-                "/etc/hostname",
-                "/etc/hosts",
-                "/run/.containerenv",
             ]);
-            let unexpected: Vec<_> = written.difference(&expected).collect();
-            assert!(unexpected.is_empty(), "{unexpected:?} in\n{mounts}");
-            assert!(written.contains("/run/bcvk"), "{mounts}");
+            assert_eq!(written, expected, "{mounts}");
         },
     );
-    checks.check("no device but those that every container has", || {
-        let dev = supervisor.proc("root/dev");
-        let found: BTreeSet<String> = fs::read_dir(dev)
-            .expect("its /dev")
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect();
-        let usual = [
-            "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm",
-            "stderr", "stdin", "stdout", "tty", "urandom", "zero",
-        ];
-        let odd: Vec<_> = found
-            .iter()
-            .filter(|n| !usual.contains(&n.as_str()))
-            .collect();
-        assert!(odd.is_empty(), "{odd:?}");
+    checks.check("there is no device", || {
+        for dev in ["root/dev", "root/root/dev"] {
+            let found = fs::read_dir(supervisor.proc(dev)).into_iter().flatten();
+            let found: Vec<_> = found
+                .map(|entry| entry.expect("an entry"))
+                .filter(|entry| !entry.file_type().expect("a type").is_file())
+                .collect();
+            assert!(found.is_empty(), "{found:?}");
+        }
     });
+}
+
+/// The place of a mount, as the supervisor's root has it, that can be written to.
+fn writable_mount(line: &str) -> Option<&str> {
+    let fields: Vec<&str> = line.split(' ').collect();
+    fields[5]
+        .split(',')
+        .any(|option| option == "rw")
+        .then_some(fields[4])
 }
 
 fn check_secrets(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, members: &[Member]) {

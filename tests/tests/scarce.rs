@@ -189,7 +189,7 @@ fn a_busy_host_does_not_make_the_kernel_doubt_its_timer() {
     let sandbox = Sandbox::new();
     let vm = sandbox.boot("vm", &["--no-ssh-keygen"], images::trixie());
     let qemu = vm.qemu();
-    let console = vm.dir().join("console.log");
+    let console = vm.dir().join("shared/console.log");
     let said = || String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
     until("the kernel has looked at its timer", limit::BOOT, || {
         qemu.signal(Signal::STOP);

@@ -315,7 +315,7 @@ fn logs_inspect_and_wait_from_boot_to_end() {
         let _ = journal.wait(limit::SHUTDOWN).expect_success();
         follower.await_stdout("Power down", limit::QUICK);
         let all = follower.wait(limit::SHUTDOWN).expect_success();
-        let log = fs::read(vm.dir().join("console.log")).expect("the console's log");
+        let log = fs::read(vm.dir().join("shared/console.log")).expect("the console's log");
         assert!(
             all.stdout_bytes() == log,
             "{} and {} bytes",

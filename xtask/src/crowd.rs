@@ -80,7 +80,7 @@ fn check_distinct(vms: &Vms, starts: &[Member]) -> Result<()> {
     let is_socket = |path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_socket());
     let sockets = directories
         .iter()
-        .filter(|dir| is_socket(dir.join("ssh.sock")));
+        .filter(|dir| is_socket(dir.join("shared/ssh.sock")));
     let seen = [distinct.len(), directories.len(), sockets.count()];
     if seen == [ids.len(); 3] {
         Ok(())

@@ -27,7 +27,7 @@ impl Patient {
     /// busy, or waits for a file server.
     pub(crate) fn report(&self) -> String {
         let mut report = format!("--- console of {}\n", self.name);
-        let console = self.dir().map(|dir| dir.join("console.log"));
+        let console = self.dir().map(|dir| dir.join("shared/console.log"));
         let console = console.and_then(|path| fs::read(path).ok());
         let console = String::from_utf8_lossy(&console.unwrap_or_default()).into_owned();
         let lines: Vec<&str> = console.lines().collect();

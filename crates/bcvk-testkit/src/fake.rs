@@ -107,14 +107,14 @@ impl FakeTools {
                  *' run '* | 'run '*)\n\
                  dir=$(echo \"$*\" | sed 's|.*--cidfile=\\([^ ]*\\)/container-id.*|\\1|')\n\
                  echo 0123456789abcdef >\"$dir/container-id\"\n\
-                 setsid flock -x \"$dir/supervisor.lock\" sh -c 'echo $$ >\"$1/pid\"; exec sleep 300' sh \"$dir\" \
+                 setsid flock -x \"$dir/shared/supervisor.lock\" sh -c 'echo $$ >\"$1/pid\"; exec sleep 300' sh \"$dir\" \
                  </dev/null >/dev/null 2>&1 &\n\
                  while ! [ -s \"$dir/pid\" ]; do sleep 0.01; done\n\
-                 echo \"$dir\" >\"$vm_dir\"\n\
+                 echo \"$dir/shared\" >\"$vm_dir\"\n\
                  cat \"$dir/container-id\" ;;\n\
                  'rm '* | 'kill '*)\n\
                  [ -e \"$vm_dir\" ] || exit 0\n\
-                 kill -9 \"$(cat \"$(cat \"$vm_dir\")/pid\")\"\n\
+                 kill -9 \"$(cat \"$(cat \"$vm_dir\")/../pid\")\"\n\
                  rm \"$vm_dir\" ;;\n\
                  *) exec /usr/bin/podman \"$@\" ;;\n\
                  esac",
@@ -123,7 +123,7 @@ impl FakeTools {
         );
     }
 
-    /// The directory of the VM whose supervisor the test is, once `podman run` has returned.
+    /// The directory that the supervisor writes which the test is, once `podman run` has returned.
     #[must_use]
     pub fn vm_dir(&self) -> Option<PathBuf> {
         let text = fs::read_to_string(self.dir.join("vm-dir")).ok()?;

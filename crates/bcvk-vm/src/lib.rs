@@ -11,7 +11,8 @@
 //! - [`timeline`]: a boot on one axis, of what host and guest say
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
-//! - `bounded`, [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
+//! - `shared`: the files through which a container speaks to its host
+//! - `bounded`, [`missing`], `procfs`, `untrusted`, [`shell`]: helpers for files and command lines
 //!
 //! Above all of them, in tests and fuzzing only: `fuzzing`, each parser of what others wrote.
 
@@ -21,6 +22,8 @@ pub mod fuzzing;
 pub mod guest;
 pub mod host;
 pub mod missing;
+mod procfs;
+mod shared;
 pub mod shell;
 pub mod snapshot;
 pub mod spec;

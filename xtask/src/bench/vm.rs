@@ -184,7 +184,9 @@ impl VmFiles {
 
     /// `None` before the supervisor's first word.
     pub(super) fn events(&self) -> Option<Events> {
-        File::open(self.0.join("events.jsonl")).ok().map(Events)
+        File::open(self.0.join("shared/events.jsonl"))
+            .ok()
+            .map(Events)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::bounded;
+use crate::procfs;
 
 pub use crate::missing::if_exists;
 
@@ -248,7 +249,7 @@ impl Rooted {
 
 /// The path of an open descriptor (`proc_pid_fd(5)`).
 fn seen_from_outside(fd: &OwnedFd) -> io::Result<PathBuf> {
-    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+    procfs::path_of(fd)
 }
 
 /// The error with the path it happened at.

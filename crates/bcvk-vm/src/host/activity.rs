@@ -275,12 +275,14 @@ mod tests {
     fn all_that_is_kept_of_the_console_tells_what_was_starting() {
         let tmp = tempfile::tempdir().expect("temporary directory");
         let dir = VmDir::at(tmp.path());
+        let paths = dir.shared().paths().clone();
+        std::fs::create_dir(paths.dir()).expect("made");
         assert!(Activity::starting(&dir).is_empty());
         let mut activity = Activity::of(&dir);
         activity.look();
         assert_eq!(activity.awaited(), None);
         std::fs::write(
-            dir.console_log(),
+            paths.console_log(),
             "Starting a.service - A...\nStarting b.mount\n",
         )
         .expect("write");

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Take, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,23 +10,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::shared::{LogFile, SharedDir};
 use super::vmdir::VmDir;
 use crate::missing::if_exists;
 use crate::status::printable;
-use crate::untrusted;
 
 /// Bytes at the end of the log that are enough for the last lines.
 const TAIL_BYTES: u64 = 16 * 1024;
+
+/// Bytes of a file that are read at most: twice what the supervisor puts into one. A container that
+/// has been taken over can make a file of any length.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The last `lines` lines of the guest's console, safe to print; empty if there is none.
 #[must_use]
 pub(super) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     let mut text = Vec::new();
-    let read = untrusted::open(&dir.console_log()).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        file.take(TAIL_BYTES).read_to_end(&mut text)
-    });
+    let read = dir
+        .shared()
+        .open_log(LogFile::Console)
+        .and_then(|mut file| {
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+            file.take(TAIL_BYTES).read_to_end(&mut text)
+        });
     if read.is_err() {
         return Vec::new();
     }
@@ -43,27 +50,29 @@ pub(super) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
 /// read may find more, also in a file that the supervisor has begun since.
 #[derive(Debug)]
 pub struct GuestLog {
-    path: PathBuf,
+    dir: SharedDir,
+    log: LogFile,
     /// Oldest first; the last one may grow.
-    files: VecDeque<File>,
+    files: VecDeque<Take<File>>,
 }
 
 impl GuestLog {
     /// The console of the VM in `dir`, which need not have said anything yet.
     #[must_use]
     pub fn console(dir: &VmDir) -> Self {
-        Self::at(dir.console_log())
+        Self::of(dir, LogFile::Console)
     }
 
     /// The journal of the VM in `dir` as text, if the VM keeps one on the host.
     #[must_use]
     pub fn journal(dir: &VmDir) -> Self {
-        Self::at(dir.journal_log())
+        Self::of(dir, LogFile::Journal)
     }
 
-    fn at(path: PathBuf) -> Self {
+    fn of(dir: &VmDir, log: LogFile) -> Self {
         Self {
-            path,
+            dir: dir.shared(),
+            log,
             files: VecDeque::new(),
         }
     }
@@ -76,28 +85,29 @@ impl GuestLog {
         }
         self.files
             .iter()
-            .map(|file| Ok(file.metadata()?.len()))
+            .map(|file| Ok(file.get_ref().metadata()?.len().min(MAX_FILE_BYTES)))
             .sum()
     }
 
     /// Whether there is a file after the last one known.
     fn find_newer(&mut self) -> io::Result<bool> {
-        let last = self.files.back().map(identity).transpose()?;
-        let Some(newest) = if_exists(untrusted::open(&self.path))? else {
+        let last = self.files.back().map(|file| identity(file.get_ref()));
+        let last = last.transpose()?;
+        let Some(newest) = if_exists(self.dir.open_log(self.log))? else {
             return Ok(false);
         };
         let id = identity(&newest)?;
         if last == Some(id) {
             return Ok(false);
         }
-        if let Some(earlier) = if_exists(untrusted::open(&earlier(&self.path)))? {
+        if let Some(earlier) = if_exists(self.dir.open_earlier_log(self.log))? {
             let earlier_id = identity(&earlier)?;
             // It is the newest itself where the supervisor has just renamed that.
             if last != Some(earlier_id) && earlier_id != id {
-                self.files.push_back(earlier);
+                self.files.push_back(earlier.take(MAX_FILE_BYTES));
             }
         }
-        self.files.push_back(newest);
+        self.files.push_back(newest.take(MAX_FILE_BYTES));
         Ok(true)
     }
 }
@@ -185,10 +195,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_end_is_read_up_to_a_bound() {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let dir = VmDir::at(tmp.path());
+        let paths = dir.shared().paths().clone();
+        fs::create_dir(paths.dir()).expect("made");
+        let endless = File::create(paths.console_log()).expect("made");
+        endless.set_len(1 << 40).expect("longer");
+        let mut log = GuestLog::console(&dir);
+        assert_eq!(log.length().expect("length"), MAX_FILE_BYTES);
+        let read = io::copy(&mut log, &mut io::sink()).expect("read");
+        assert_eq!(read, MAX_FILE_BYTES);
+    }
+
+    #[test]
     fn nothing_is_lost_or_read_twice_when_the_log_is_begun_anew() {
         let tmp = tempfile::tempdir().expect("temporary directory");
         let dir = VmDir::at(tmp.path());
-        let now = dir.console_log();
+        fs::create_dir(dir.shared().paths().dir()).expect("made");
+        let now = dir.shared().paths().console_log();
         let earlier = earlier(&now);
         let add = |text: &str| {
             let mut file = File::options()

@@ -30,6 +30,13 @@ pub enum HostError {
     ImageName { reference: String },
     #[error("image {reference} could not be pulled")]
     PullFailed { reference: String },
+    #[error(
+        "image {reference} has the annotation {annotation:?}, which would steer the container's runtime"
+    )]
+    ImageSteersRuntime {
+        reference: String,
+        annotation: String,
+    },
     #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
     ImageArch { reference: String, found: String },
     #[error("image {reference} is no runner: it has no label {LABEL_RUNNER}")]

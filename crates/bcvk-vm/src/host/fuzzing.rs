@@ -15,7 +15,7 @@ use super::podman::{Container, bind};
 pub fn podman_json(data: &[u8]) {
     if let Ok(containers) = serde_json::from_slice::<Vec<Container>>(data) {
         for container in containers {
-            let _ = (container.name(), container.vm_id(), container.is_vm());
+            let _ = (container.name(), container.vm_id(), container.is_running());
         }
     }
     if let Ok(images) = bootable(data) {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::podman::{Podman, stderr_of};
+use super::podman::{LABEL_CAPABILITIES, Podman, stderr_of};
 use crate::host::{HostError, Operation};
 use crate::spec::{Arch, ImageIdentity, LABEL_RUNNER, SpecError};
 
@@ -47,6 +47,44 @@ pub struct ImageInfo {
     pub bytes: u64,
     /// Which bcvk is in it, if it is a runner.
     pub runner: Option<String>,
+    /// What it would have podman do with a container.
+    pub claims: ImageClaims,
+}
+
+/// What an image says of its containers that podman or the OCI runtime would obey, and that no option
+/// of `podman run` turns off as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageClaims {
+    /// Names of its annotations.
+    pub annotations: Vec<String>,
+    /// Whether it says what capabilities a container needs (`io.containers.capabilities`).
+    pub capabilities: bool,
+}
+
+/// Annotations by which crun, runc and podman are told what to do (crun(1), "EXTENSIONS TO OCI"; runc,
+/// docs/systemd.md). Given another value, they still do something.
+const STEERING: [&str; 3] = [
+    "run.oci.",
+    "org.systemd.property.",
+    "io.podman.annotations.",
+];
+
+impl ImageClaims {
+    fn of(labels: &BTreeMap<String, String>, annotations: BTreeMap<String, String>) -> Self {
+        Self {
+            annotations: annotations.into_keys().collect(),
+            capabilities: labels.contains_key(LABEL_CAPABILITIES),
+        }
+    }
+
+    /// The annotation that nothing takes the effect of, if there is one.
+    #[must_use]
+    pub fn steering(&self) -> Option<&str> {
+        let steers = |name: &&String| {
+            STEERING.iter().any(|prefix| name.starts_with(prefix)) || name.contains('=')
+        };
+        self.annotations.iter().find(steers).map(String::as_str)
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,6 +96,8 @@ struct Inspected {
     size: u64,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 impl ImageInfo {
@@ -146,6 +186,7 @@ impl ImageInfo {
             bootable: says_bootable(&labels),
             bytes: found.size,
             runner: labels.get(LABEL_RUNNER).cloned(),
+            claims: ImageClaims::of(&labels, found.annotations.unwrap_or_default()),
         })
     }
 }

@@ -1,7 +1,8 @@
 //! From a resolved spec to a running container, and back to nothing when that fails.
 
-use std::fs;
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 
@@ -11,17 +12,19 @@ use serde_json::json;
 use super::accel::kvm_needs_groups;
 use super::console::GuestLog;
 use super::disk::{NewDisk, make_disk};
+use super::image::ImageClaims;
 use super::lock::Lock;
 use super::made::Made;
-use super::podman::{ContainerPlan, Podman, lost_image_mount, run_args, stderr_of};
+use super::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use super::runner::Runner;
 use super::snapshots::{HeldSnapshot, SnapshotEntry};
+use super::trial::INTO_USR;
 use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
 use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
-use crate::status::{self, Phase, Status, StatusReader};
+use crate::status::{self, Phase, Status};
 
 /// How often podman is asked for a container that lacks nothing but its image's mount.
 const IMAGE_ATTEMPTS: u32 = 5;
@@ -33,8 +36,12 @@ pub struct Launch {
     pub spec: VmSpec,
     /// The bcvk binary.
     pub exe: PathBuf,
-    /// What the container is made of, if not of the image and the host's `/usr`.
+    /// What QEMU comes from, if not from the host's `/usr`.
     pub runner: Option<Runner>,
+    /// What the image of the container would have podman do.
+    pub claims: ImageClaims,
+    /// The most that the container may take, where the host can hold it to that.
+    pub limits: Option<Limits>,
     /// Whether the container goes away when it ends.
     pub remove: bool,
     /// Whether the container's standard input stays open.
@@ -57,25 +64,14 @@ pub struct Launch {
     pub snapshot: Option<HeldSnapshot>,
 }
 
-/// Writes what every supervisor reads into `dir`, and what lets the user in with `key` by the bcvk at
-/// `exe`.
+/// Writes what lets the user of the VM `spec` in with `key`, by the bcvk at `exe`.
 ///
 /// # Errors
 /// If the directory cannot be written to.
-pub fn fill_vm_dir(
-    dir: &VmDir,
-    spec: &VmSpec,
-    key: Option<&KeyPair>,
-    exe: &Path,
-) -> io::Result<()> {
-    status::reserve(dir.path())?;
-    dir.write_spec(spec)?;
-    if let Some(key) = key {
-        dir.write_private("ssh_key", key.private().as_bytes())?;
-        let config = client::config(&spec.name, dir, exe);
-        dir.write_private("ssh_config", config.as_bytes())?;
-    }
-    Ok(())
+pub fn write_ssh_access(dir: &VmDir, spec: &VmSpec, key: &KeyPair, exe: &Path) -> io::Result<()> {
+    dir.write_private("ssh_key", key.private().as_bytes())?;
+    let config = client::config(&spec.name, dir, exe);
+    dir.write_private("ssh_config", config.as_bytes())
 }
 
 /// A container that podman has started.
@@ -198,32 +194,21 @@ impl Launch {
     /// does not exist yet.
     #[must_use]
     pub fn podman_args(&self) -> Vec<std::ffi::OsString> {
-        run_args(&ContainerPlan {
-            vm_dir: Path::new("VM_DIR"),
-            vm_id: "VM_ID",
-            hooks_dir: self.remove.then_some(Path::new("VM_DIR/hooks")),
-            ..self.plan()
-        })
+        let dir = VmDir::at("VM_DIR");
+        let hooks_dir = self.remove.then_some(Path::new("VM_DIR/hooks"));
+        run_args(&self.plan_in(&dir, hooks_dir))
     }
 
     fn plan_in<'a>(&'a self, dir: &'a VmDir, hooks_dir: Option<&'a Path>) -> ContainerPlan<'a> {
-        ContainerPlan {
-            vm_dir: dir.path(),
-            vm_id: dir.id(),
-            hooks_dir,
-            ..self.plan()
-        }
-    }
-
-    fn plan(&self) -> ContainerPlan<'_> {
         let kvm = self.spec.accel == Accelerator::Kvm;
         ContainerPlan {
             spec: &self.spec,
-            vm_dir: Path::new(""),
-            vm_id: "",
+            dir,
+            claims: &self.claims,
+            limits: self.limits,
             exe: &self.exe,
             runner: self.runner.as_ref().map(|runner| runner.id.as_str()),
-            hooks_dir: None,
+            hooks_dir,
             remove: self.remove,
             interactive: self.interactive,
             tty: self.tty,
@@ -238,12 +223,20 @@ impl Launch {
     }
 
     fn fill(&self, dir: &VmDir) -> io::Result<()> {
-        fill_vm_dir(dir, &self.spec, self.key.as_ref(), &self.exe)?;
+        dir.write_spec(&self.spec)?;
+        if let Some(key) = &self.key {
+            write_ssh_access(dir, &self.spec, key, &self.exe)?;
+        }
+        make_qemu_root(&dir.qemu_root())?;
+        let shared = dir.shared();
+        let paths = shared.paths();
+        DirBuilder::new().mode(0o700).create(paths.dir())?;
+        status::reserve(paths.dir())?;
         if let Some(config) = &self.ignition {
             dir.write_private("ignition.json", config)?;
         }
         if self.spec.lifetime == Lifetime::Cli && !self.spec.execute.is_empty() {
-            for fifo in dir.command_streams() {
+            for fifo in paths.command_streams() {
                 mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
             }
         }
@@ -363,7 +356,7 @@ impl Started {
     /// What the supervisor said last.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        StatusReader::new(self.dir.path()).read().ok().flatten()
+        self.dir.shared().status().ok().flatten()
     }
 
     /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,
@@ -371,6 +364,30 @@ impl Started {
     pub fn finish(mut self) -> Result<(), HostError> {
         if self.remove { self.discard() } else { Ok(()) }
     }
+}
+
+/// Makes the root that QEMU gets. Programs and libraries of the host are mounted into it; the rest is
+/// what leads there, and where the supervisor puts the container's resolver.
+fn make_qemu_root(root: &Path) -> io::Result<()> {
+    // QEMU runs as another user, whatever the umask.
+    let dir = |name: &str| {
+        let path = root.join(name);
+        fs::create_dir(&path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o755))
+    };
+    let file = |name: &str| File::create(root.join(name)).map(drop);
+    for name in ["", "usr", "etc", "etc/ld.so.conf.d", "dev", "boot"] {
+        dir(name)?;
+    }
+    file("etc/ld.so.cache")?;
+    file("dev/kvm")?;
+    symlink("../boot/resolv.conf", root.join("etc/resolv.conf"))?;
+    for name in INTO_USR {
+        if let Some(target) = if_exists(fs::read_link(Path::new("/").join(name)))? {
+            symlink(target, root.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn unwritable(dir: &Path) -> impl FnOnce(io::Error) -> HostError {
@@ -402,7 +419,7 @@ pub fn sweep(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
     if unused.is_empty() {
         return Ok(());
     }
-    let containers = podman.vms()?;
+    let containers = podman.labelled()?;
     for dir in unused {
         if !containers.iter().any(|c| c.vm_id() == Some(dir.id())) {
             dir.remove_if_unused()

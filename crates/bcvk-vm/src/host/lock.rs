@@ -24,14 +24,20 @@ pub struct Lock {
 
 impl Lock {
     /// Takes it together with others, once nobody has it alone.
-    pub(super) fn shared(file: File) -> io::Result<Self> {
+    pub(crate) fn shared(file: File) -> io::Result<Self> {
         flock(&file, FlockOperation::LockShared)?;
         Ok(Self { _file: file })
     }
 
     /// Takes it alone, at once or not at all.
-    pub(super) fn exclusive(file: File) -> io::Result<Self> {
+    pub(crate) fn exclusive(file: File) -> io::Result<Self> {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes it alone, once nobody has it.
+    pub(crate) fn once_free(file: File) -> io::Result<Self> {
+        flock(&file, FlockOperation::LockExclusive)?;
         Ok(Self { _file: file })
     }
 
@@ -45,7 +51,7 @@ impl Lock {
 }
 
 /// Opens the file of a lock, and makes it if it is missing.
-pub(super) fn lock_file(path: &Path) -> io::Result<File> {
+pub(crate) fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::host::image::ImageClaims;
+use crate::host::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
 use crate::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_LOGS, CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, LABEL,
-    LABEL_VM, Label, PortForward, Share, Snapshot, VmName, VmSpec,
+    CONTAINER_CLI_LOCK, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_LOGS,
+    CONTAINER_QEMU_ROOT, CONTAINER_SNAPSHOT, CONTAINER_SPEC, CONTAINER_VM_DIR, LABEL, LABEL_VM,
+    Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, Snapshot, VmName, VmSpec, in_container,
 };
 
 /// Seconds that `podman stop` leaves a guest for its shutdown before it kills the container.
@@ -26,15 +29,20 @@ pub const STOP_TIMEOUT_SECONDS: u32 = 30;
 /// to that, conmon begins the log anew.
 pub(crate) const LOG_BYTES: u64 = 64 << 20;
 
+/// Room for a kernel and an initramfs beside the guest's memory: twice the largest that is read.
+const BOOT_FILES_BYTES: u64 = 4 << 30;
+
 /// A container around one VM, as `podman run` is told to make it.
 #[derive(Debug, Clone)]
 pub struct ContainerPlan<'a> {
     /// What the supervisor will do.
     pub spec: &'a VmSpec,
     /// The VM directory on the host.
-    pub vm_dir: &'a Path,
-    /// Its id.
-    pub vm_id: &'a str,
+    pub dir: &'a VmDir,
+    /// What the image would have podman do.
+    pub claims: &'a ImageClaims,
+    /// The most that the container's processes may take.
+    pub limits: Option<Limits>,
     /// The bcvk binary on the host.
     pub exe: &'a Path,
     /// ID of the image that QEMU and the supervisor come from, instead of from the host.
@@ -63,14 +71,38 @@ pub struct ContainerPlan<'a> {
     pub keep_groups: bool,
 }
 
+/// What a container may take of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processes and threads.
+    pub tasks: u32,
+}
+
+/// Capabilities that a VM's processes need, each of them among podman's defaults:
+/// - the file servers of writable shares act for the guest's users (`CHOWN`, `DAC_OVERRIDE`,
+///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of others read everybody's files
+///   (`DAC_OVERRIDE`);
+/// - the supervisor and the file servers leave the image's root for their own (`SYS_CHROOT`);
+/// - QEMU becomes another user (`SETGID`, `SETUID`), and is killed as one (`KILL`);
+/// - what a process gives up leaves its bounding set too (`SETPCAP`).
+const CAPABILITIES: &str =
+    "CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT";
+
+/// The label by which an image says what capabilities its container needs, instead of all
+/// (podman-run(1), `--cap-add`). The container's own of that name counts more.
+pub(super) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
+
 /// The arguments of `podman`, without the program itself.
 ///
-/// The container has podman's default capabilities and seccomp profile. What deviates from a plain
-/// `podman run IMAGE` is one of:
-/// - the supervisor and QEMU run from the host's `/usr`, so nothing need be in the image, or from
-///   the image of a runner;
-/// - the image's own configuration (entrypoint, user, volumes, health check, environment, stop
-///   signal) describes its use as a container and must not leak into the supervisor;
+/// podman has to know that the container is one of the image, but nothing of the image has an effect
+/// on it. The first process is static and changes its root to a directory of ours; all that it needs
+/// is mounted there ([`in_container`]). What deviates from a plain `podman run IMAGE` is one of:
+/// - nothing of the image's own configuration counts (entrypoint, user, volumes, health check,
+///   environment, stop signal, annotations, capabilities): it describes a use as a container;
+/// - the container has fewer capabilities than podman's default, and podman's seccomp profile;
+/// - QEMU's root has the host's `/usr`, or is that of a runner's image;
 /// - `label=disable`: SELinux would otherwise forbid reading the host's `/usr`.
 #[must_use]
 pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
@@ -83,8 +115,8 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.flag("--detach");
     }
     args.pair("--name", plan.spec.name.as_str());
-    args.pair("--cidfile", plan.vm_dir.join("container-id"));
-    args.pair("--pidfile", plan.vm_dir.join("pid"));
+    args.pair("--cidfile", plan.dir.container_id_file());
+    args.pair("--pidfile", plan.dir.pid_file());
     args.flag("--pull=never");
     for (wanted, flag) in [
         (plan.remove, "--rm"),
@@ -96,7 +128,7 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         }
     }
     args.pair("--label", format!("{LABEL}=1"));
-    args.pair("--label", format!("{LABEL_VM}={}", plan.vm_id));
+    args.pair("--label", format!("{LABEL_VM}={}", plan.dir.id()));
     for label in plan.labels {
         args.pair("--label", label.as_str());
     }
@@ -106,6 +138,7 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     for (forward, container_port) in plan.publish {
         args.pair("--publish", publish_arg(forward, *container_port));
     }
+    add_confinement(&mut args, plan);
     for flag in [
         "--user=0:0",
         "--workdir=/",
@@ -114,9 +147,6 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         "--image-volume=ignore",
         "--unsetenv-all",
         "--stop-signal=SIGTERM",
-        "--security-opt=label=disable",
-        // Nothing in the container executes a file to gain rights.
-        "--security-opt=no-new-privileges",
     ] {
         args.flag(flag);
     }
@@ -129,70 +159,113 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     if plan.keep_groups {
         args.flag("--group-add=keep-groups");
     }
-    if plan.runner.is_none() {
-        args.pair("--volume", "/usr:/usr:ro");
-        for file in ["/etc/ld.so.cache", "/etc/ld.so.conf.d"] {
-            if Path::new(file).exists() {
-                args.pair("--mount", bind(Path::new(file), Path::new(file), true));
-            }
-        }
-        args.pair("--mount", bind(plan.exe, Path::new(CONTAINER_EXE), true));
+    add_qemu_root(&mut args, plan);
+    let mut mount = |source: &Path, destination: &Path, read_only| {
+        let destination = in_container(plan.dir.id(), destination);
+        args.pair("--mount", bind(source, &destination, read_only));
+    };
+    mount(plan.exe, Path::new(CONTAINER_EXE), true);
+    mount(&plan.dir.spec(), Path::new(CONTAINER_SPEC), true);
+    // With a shell in its place there is no supervisor to watch it.
+    if plan.spec.lifetime == Lifetime::Cli && !plan.debug {
+        mount(&plan.dir.cli_lock(), Path::new(CONTAINER_CLI_LOCK), true);
     }
-    args.pair(
-        "--mount",
-        bind(plan.vm_dir, Path::new(CONTAINER_VM_DIR), false),
-    );
+    if plan.spec.ignition {
+        let config = plan.dir.ignition_config();
+        mount(&config, Path::new(CONTAINER_IGNITION), true);
+    }
+    let shared = plan.dir.shared();
+    mount(shared.paths().dir(), Path::new(CONTAINER_VM_DIR), false);
+    add_mounts(&mut mount, plan);
     // Writable only into a layer that goes with the container, for the mount points that the
     // image lacks.
     args.pair(
         "--mount",
         format!(
-            "type=image,source={},destination={CONTAINER_IMAGE},rw={}",
+            "type=image,source={},destination={},rw={}",
             plan.spec.image.id,
+            in_container(plan.dir.id(), CONTAINER_IMAGE).display(),
             plan.spec.shares.iter().any(Share::needs_mount_point),
         ),
     );
-    add_mounts(&mut args, plan);
-    let image = plan.runner.unwrap_or(&plan.spec.image.id);
-    if plan.debug {
-        args.pair("--entrypoint", "[\"/usr/bin/bash\"]");
-        args.flag(image);
-    } else {
-        args.pair("--entrypoint", format!("[\"{CONTAINER_EXE}\"]"));
-        args.flag(image);
-        args.flag("internal");
-        args.flag("supervise");
+    let exe = in_container(plan.dir.id(), CONTAINER_EXE);
+    args.pair("--entrypoint", format!("[\"{}\"]", exe.display()));
+    args.flag(plan.runner.unwrap_or(&plan.spec.image.id));
+    args.flag("internal");
+    args.flag(if plan.debug { "debug" } else { "supervise" });
+    args.pair("--root", in_container(plan.dir.id(), "/"));
+    if plan.runner.is_some() {
+        args.flag("--runner");
     }
     args.0
 }
 
+/// The container's rights, whatever its image says of them, and the most that it may take.
+fn add_confinement(args: &mut Args, plan: &ContainerPlan<'_>) {
+    args.flag("--cap-drop=all");
+    args.pair("--cap-add", CAPABILITIES);
+    if plan.claims.capabilities {
+        args.pair("--label", format!("{LABEL_CAPABILITIES}={CAPABILITIES}"));
+    }
+    // An OCI runtime reads some of them; podman can only be told other values.
+    for annotation in &plan.claims.annotations {
+        args.pair("--annotation", format!("{annotation}="));
+    }
+    args.flag("--security-opt=label=disable");
+    // Nothing in the container executes a file to gain rights.
+    args.flag("--security-opt=no-new-privileges");
+    if let Some(limits) = plan.limits {
+        args.pair("--memory", format!("{}b", limits.memory));
+        args.pair("--pids-limit", limits.tasks.to_string());
+    }
+}
+
+/// QEMU's root: the host's programs in a skeleton, and a directory in memory for the guest's kernel,
+/// initramfs and memory.
+fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
+    let id = plan.dir.id();
+    let root = in_container(id, CONTAINER_QEMU_ROOT);
+    let in_root = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    if plan.runner.is_none() {
+        args.pair("--mount", bind(&plan.dir.qemu_root(), &root, true));
+        for path in ["/usr", "/etc/ld.so.cache", "/etc/ld.so.conf.d"].map(Path::new) {
+            if path.exists() {
+                args.pair("--mount", bind(path, &in_root(path), true));
+            }
+        }
+        if plan.kvm {
+            let kvm = Path::new("/dev/kvm");
+            args.pair("--mount", bind(kvm, &in_root(kvm), false));
+        }
+    }
+    args.pair(
+        "--mount",
+        format!(
+            "type=tmpfs,destination={},tmpfs-size={},tmpfs-mode=0755,notmpcopyup",
+            in_root(Path::new(QEMU_BOOT_DIR)).display(),
+            plan.spec.memory.bytes() + BOOT_FILES_BYTES,
+        ),
+    );
+}
+
 /// What only this VM has.
-fn add_mounts(args: &mut Args, plan: &ContainerPlan<'_>) {
+fn add_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
     if let Some(snapshot) = plan.snapshot {
         // What comes out of a VM must not change the ones that follow.
         let read_only = plan.spec.snapshot != Some(Snapshot::Save);
-        args.pair(
-            "--mount",
-            bind(snapshot, Path::new(CONTAINER_SNAPSHOT), read_only),
-        );
+        mount(snapshot, Path::new(CONTAINER_SNAPSHOT), read_only);
     }
     for share in &plan.spec.shares {
-        args.pair(
-            "--mount",
-            bind(&share.host, &share.container_path(), share.read_only),
-        );
+        mount(&share.host, &share.container_path(), share.read_only);
     }
     for disk in &plan.spec.disks {
-        args.pair("--mount", bind(&disk.host, &disk.container_path(), false));
+        mount(&disk.host, &disk.container_path(), false);
     }
     for port in &plan.spec.serial_ports {
-        args.pair("--mount", bind(&port.host, &port.container_path(), false));
+        mount(&port.host, &port.container_path(), false);
     }
     if let Some(logs) = &plan.spec.logs {
-        args.pair(
-            "--mount",
-            bind(&logs.host, Path::new(CONTAINER_LOGS), false),
-        );
+        mount(&logs.host, Path::new(CONTAINER_LOGS), false);
     }
 }
 
@@ -315,14 +388,30 @@ impl Container {
     pub fn is_running(&self) -> bool {
         self.state == "running"
     }
+}
 
-    /// Whether it is one of bcvk's.
-    #[must_use]
-    pub fn is_vm(&self) -> bool {
-        self.labels
-            .as_ref()
-            .is_some_and(|labels| labels.contains_key(LABEL))
-    }
+/// The part of `podman container inspect` that says how a container was made.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+    config: CreatedConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreatedConfig {
+    #[serde(default)]
+    create_command: Vec<String>,
+}
+
+/// Returns true if `words` are a command line of ours for the VM `id`. An image can set no word of it.
+fn is_run_command(words: &[String], id: &str) -> bool {
+    let cidfile = format!("/bcvk/vms/{id}/container-id");
+    words
+        .iter()
+        .filter_map(|word| word.strip_prefix("--cidfile="))
+        .any(|path| path.ends_with(&cidfile))
 }
 
 /// The podman of this host.
@@ -407,9 +496,46 @@ impl Podman {
             .status()
     }
 
-    /// All containers, stopped ones included, that are bcvk's VMs.
-    pub fn vms(&self) -> Result<Vec<Container>, HostError> {
+    /// All containers, stopped ones included, that are VMs of this user's.
+    pub fn vms(&self, dirs: &VmDirs) -> Result<Vec<Container>, HostError> {
+        self.only_vms(self.labelled()?, dirs)
+    }
+
+    /// All containers that have a VM's label. Anybody can give a container that, and any image.
+    pub(super) fn labelled(&self) -> Result<Vec<Container>, HostError> {
         self.ps(&[&format!("label={LABEL}=1")])
+    }
+
+    /// Those of `containers` that bcvk has made.
+    ///
+    /// A VM's directory has its container's ID. Where that directory is gone, as after a boot of the
+    /// host, podman still knows the command line.
+    pub fn only_vms(
+        &self,
+        containers: Vec<Container>,
+        dirs: &VmDirs,
+    ) -> Result<Vec<Container>, HostError> {
+        let (mut ours, others): (Vec<_>, Vec<_>) = containers
+            .into_iter()
+            .partition(|container| dirs.of(container).is_some());
+        let unknown: Vec<&Container> = others.iter().filter(|c| c.vm_id().is_some()).collect();
+        if unknown.is_empty() {
+            return Ok(ours);
+        }
+        let mut args = vec!["container", "inspect", "--format=json", "--"];
+        args.extend(unknown.iter().map(|container| container.id.as_str()));
+        let output = self.output(&args).map_err(HostError::io("run podman"))?;
+        // One that is gone by now is left out of the answer, whatever the exit code.
+        let created: Vec<Created> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        ours.extend(others.into_iter().filter(|container| {
+            created.iter().any(|made| {
+                made.id == container.id
+                    && container
+                        .vm_id()
+                        .is_some_and(|id| is_run_command(&made.config.create_command, id))
+            })
+        }));
+        Ok(ours)
     }
 
     /// The container with this name or ID prefix, whatever it is.
@@ -595,11 +721,24 @@ mod tests {
         }
     }
 
-    fn plan<'a>(spec: &'a VmSpec, publish: &'a [(PortForward, u16)]) -> ContainerPlan<'a> {
+    static NO_CLAIMS: ImageClaims = ImageClaims {
+        annotations: Vec::new(),
+        capabilities: false,
+    };
+
+    fn plan<'a>(
+        spec: &'a VmSpec,
+        dir: &'a VmDir,
+        publish: &'a [(PortForward, u16)],
+    ) -> ContainerPlan<'a> {
         ContainerPlan {
             spec,
-            vm_dir: Path::new("/run/bcvk/vms/0123"),
-            vm_id: "0123",
+            dir,
+            claims: &NO_CLAIMS,
+            limits: Some(Limits {
+                memory: 5 << 30,
+                tasks: 1000,
+            }),
             exe: Path::new("/usr/local/bin/bcvk"),
             runner: None,
             hooks_dir: Some(Path::new("/run/bcvk/vms/0123/hooks")),
@@ -622,9 +761,42 @@ mod tests {
         let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
         let args = run_args(&ContainerPlan {
             labels: &["team=os".parse().expect("label")],
-            ..plan(&spec, &[(forward, 20_000)])
+            ..plan(&spec, &dir(), &[(forward, 20_000)])
         });
         insta::assert_snapshot!(lines(&args));
+    }
+
+    fn dir() -> VmDir {
+        VmDir::at("/run/bcvk/vms/0123")
+    }
+
+    #[test]
+    fn what_an_image_claims_is_overruled() {
+        let spec = example();
+        let claims = ImageClaims {
+            annotations: vec!["run.oci.handler".to_owned()],
+            capabilities: true,
+        };
+        let args = lines(&run_args(&ContainerPlan {
+            claims: &claims,
+            ..plan(&spec, &dir(), &[])
+        }));
+        assert!(args.contains("\n--annotation=run.oci.handler=\n"), "{args}");
+        let label = format!("\n--label=io.containers.capabilities={CAPABILITIES}\n");
+        assert!(args.contains(&label), "{args}");
+    }
+
+    #[test]
+    fn only_our_own_command_line_makes_a_container_a_vm() {
+        let spec = example();
+        let words: Vec<String> = run_args(&plan(&spec, &dir(), &[]))
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        assert!(is_run_command(&words, "0123"));
+        assert!(!is_run_command(&words, "4567"));
+        let stranger = ["podman", "run", "--label=bcvk.vm=0123", "image"];
+        assert!(!is_run_command(&stranger.map(str::to_owned), "0123"));
     }
 
     #[test]
@@ -632,16 +804,14 @@ mod tests {
         let spec = example();
         let args = run_args(&ContainerPlan {
             runner: Some("4a11"),
-            ..plan(&spec, &[])
+            ..plan(&spec, &dir(), &[])
         });
         let args = lines(&args);
-        assert!(!args.contains("/usr:"), "{args}");
-        assert!(!args.contains("/usr/local/bin/bcvk"), "{args}");
-        assert!(
-            args.contains("type=image,source=c0ffee,destination=/run/bcvk-image"),
-            "{args}"
-        );
-        assert!(args.ends_with("\n4a11\ninternal\nsupervise"), "{args}");
+        assert!(!args.contains("source=/usr,"), "{args}");
+        let image = "type=image,source=c0ffee,destination=/bcvk-0123/run/bcvk-image";
+        assert!(args.contains(image), "{args}");
+        let end = "\n4a11\ninternal\nsupervise\n--root=/bcvk-0123/\n--runner";
+        assert!(args.ends_with(end), "{args}");
     }
 
     #[test]

@@ -4,20 +4,22 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 use super::podman::Podman;
+use super::shared::SharedDir;
 use super::vmdir::VmDir;
 use crate::host::HostError;
-use crate::spec::{CONTAINER_EXE, CONTAINER_VM_DIR};
+use crate::spec::{CONTAINER_EXE, CONTAINER_VM_DIR, in_container};
 
 /// Connects stdin and stdout with the VM's SSH socket until either side ends.
 ///
 /// Where the socket cannot be reached from here (podman's storage and the VM directory can be on
 /// two machines), the same thing is run inside the container through `podman exec`.
 pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
-    let stream = match (UnixStream::connect(dir.ssh_socket()), podman) {
+    let stream = match (dir.shared().connect_to_sshd(), podman) {
         (Ok(stream), _) => stream,
         (Err(_), Some(podman)) if dir.container_id().is_some() => {
             return Err(exec_in_container(dir, podman));
@@ -32,11 +34,23 @@ pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
     relay(&stream).map_err(HostError::io("relay the SSH connection"))
 }
 
+/// Connects stdin and stdout with the SSH socket in `dir`, where a supervisor keeps it.
+///
+/// # Errors
+/// If the socket cannot be reached.
+pub fn relay_in_container(dir: &Path) -> Result<(), HostError> {
+    let stream = SharedDir::at(dir).connect_to_sshd();
+    let stream = stream.map_err(HostError::io("reach the VM"))?;
+    relay(&stream).map_err(HostError::io("relay the SSH connection"))
+}
+
 fn exec_in_container(dir: &VmDir, podman: &Podman) -> HostError {
     let id = dir.container_id().unwrap_or_default();
     let source = Command::new(podman.program())
-        .args(["exec", "--interactive", &id, CONTAINER_EXE])
-        .args(["internal", "proxy", CONTAINER_VM_DIR])
+        .args(["exec", "--interactive", &id])
+        .arg(in_container(dir.id(), CONTAINER_EXE))
+        .args(["internal", "relay"])
+        .arg(in_container(dir.id(), CONTAINER_VM_DIR))
         .exec();
     HostError::Io {
         action: "run podman exec".to_owned(),

@@ -66,6 +66,7 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::image::ImageClaims;
     use crate::spec::ImageIdentity;
 
     #[test]
@@ -80,6 +81,7 @@ mod tests {
             bootable: false,
             bytes: 0,
             runner: runner.map(str::to_owned),
+            claims: ImageClaims::default(),
         };
         let of = |runner, arch| Runner::of(&image(runner, arch), Arch::X86_64);
         let found = of(Some(version), Arch::X86_64).expect("a runner");

@@ -11,7 +11,7 @@ use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
 
 /// Directories of the root that lead into `/usr` where that is merged, as VMs' containers need it.
-const INTO_USR: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+pub(super) const INTO_USR: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
 /// What podman mounts over, and cannot make in a root of somebody else's.
 const MOUNT_POINTS: [&str; 7] = ["usr", "proc", "sys", "dev", "etc", "run", "tmp"];

@@ -1,14 +1,18 @@
-//! The VM directory: where the host and one VM's supervisor meet.
+//! The VM directory: what the host keeps of one VM.
+//!
+//! No container sees it. What the container reads is mounted one by one and read-only (`spec.json`,
+//! `ignition.json`, `cli.lock`, `root`), and what it writes is a directory in it, which the host reads
+//! as a stranger's ([`SharedDir`]).
 //!
 //! Life and death are told by `flock(2)`, because the kernel drops a lock however its holder ends:
 //!
 //! | file | held by | says |
 //! |---|---|---|
-//! | `lock` | shared: every bcvk process that needs the directory, and the supervisor | do not sweep |
-//! | `supervisor.lock` | exclusive: the supervisor | the VM's supervisor lives |
-//! | `cli.lock` | exclusive: the CLI of an attached VM | the VM's user is still there |
+//! | `lock` | shared: every bcvk process that needs the directory | do not sweep |
+//! | `cli.lock` | exclusive: the command that an attached VM belongs to | the VM's user is still there |
+//! | `shared/supervisor.lock` | exclusive: the supervisor | the VM's supervisor lives |
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -17,6 +21,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::lock::{self, Lock, lock_file};
+use super::podman::Container;
+use super::shared::SharedDir;
 use crate::spec::VmSpec;
 use crate::status::Timestamp;
 use crate::untrusted;
@@ -100,19 +106,28 @@ impl VmDirs {
         (plain && path.is_dir()).then_some(VmDir { path })
     }
 
+    /// The directory of `container`, if it is a VM's that this user has started: the container's own
+    /// labels do not tell, since its image may have brought them.
+    #[must_use]
+    pub fn of(&self, container: &Container) -> Option<VmDir> {
+        let dir = self.by_id(container.vm_id()?)?;
+        (dir.container_id()? == container.id).then_some(dir)
+    }
+
     /// Directories that no process uses: candidates for [`VmDir::remove_if_unused`] once podman
     /// has confirmed that their containers are gone.
     pub fn unused(&self) -> io::Result<Vec<VmDir>> {
         Ok(self
             .list()?
             .into_iter()
+            .filter(|dir| !dir.shared().supervisor_lives())
             .filter(|dir| matches!(lock::try_take(&dir.path), Ok(Some(_))))
             .collect())
     }
 }
 
 impl VmDir {
-    /// The directory at `path`, such as [`crate::spec::CONTAINER_VM_DIR`] inside the container.
+    /// The directory at `path`.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
@@ -145,22 +160,28 @@ impl VmDir {
         self.path.join("ssh_config")
     }
 
-    /// The socket behind which the guest's sshd is.
+    /// What the container writes.
     #[must_use]
-    pub fn ssh_socket(&self) -> PathBuf {
-        self.path.join("ssh.sock")
+    pub fn shared(&self) -> SharedDir {
+        SharedDir::at(self.path.join("shared"))
     }
 
-    /// The guest's console, as far as it was kept.
+    /// The root that QEMU gets, but for the programs of the host that are mounted there.
     #[must_use]
-    pub fn console_log(&self) -> PathBuf {
-        self.path.join("console.log")
+    pub(super) fn qemu_root(&self) -> PathBuf {
+        self.path.join("root")
     }
 
-    /// The guest's journal as text, where it takes the console's place.
+    /// The description that the supervisor obeys.
     #[must_use]
-    pub fn journal_log(&self) -> PathBuf {
-        self.path.join("journal.log")
+    pub(super) fn spec(&self) -> PathBuf {
+        self.path.join("spec.json")
+    }
+
+    /// The lock of the command that an attached VM belongs to.
+    #[must_use]
+    pub(super) fn cli_lock(&self) -> PathBuf {
+        self.path.join("cli.lock")
     }
 
     /// The configuration for Ignition.
@@ -169,11 +190,10 @@ impl VmDir {
         self.path.join("ignition.json")
     }
 
-    /// FIFOs that carry standard output and standard error of `--execute` to the CLI. There are
-    /// none if the container's own streams do.
+    /// Where podman writes the process ID of the container's first process (`--pidfile`).
     #[must_use]
-    pub fn command_streams(&self) -> [PathBuf; 2] {
-        ["stdout", "stderr"].map(|name| self.path.join(name))
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.path.join("pid")
     }
 
     /// Where podman writes the container's ID (`--cidfile`).
@@ -193,7 +213,7 @@ impl VmDir {
     /// A descriptor of the container's first process, once podman has started it (`--pidfile`);
     /// `None` if it has ended already.
     pub fn container_process(&self) -> io::Result<Option<OwnedFd>> {
-        let pid = fs::read_to_string(self.path.join("pid"))?;
+        let pid = fs::read_to_string(self.pid_file())?;
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -210,13 +230,13 @@ impl VmDir {
 
     /// Reads the spec back.
     pub fn read_spec(&self) -> io::Result<VmSpec> {
-        let text = untrusted::read(&self.path.join("spec.json"), MAX_SPEC_BYTES)?;
+        let text = untrusted::read(&self.spec(), MAX_SPEC_BYTES)?;
         Ok(serde_json::from_slice(&text)?)
     }
 
     /// When the spec was written, which is when podman is asked for a container.
     pub fn planned(&self) -> io::Result<Timestamp> {
-        let spec = fs::symlink_metadata(self.path.join("spec.json"))?;
+        let spec = fs::symlink_metadata(self.spec())?;
         Ok(spec.modified()?.into())
     }
 
@@ -238,43 +258,16 @@ impl VmDir {
 
     /// Takes `cli.lock`: from now on an attached VM lives as long as this process.
     pub fn lock_as_cli(&self) -> io::Result<Lock> {
-        self.lock_exclusive("cli.lock")
-    }
-
-    /// Takes `supervisor.lock`.
-    pub fn lock_as_supervisor(&self) -> io::Result<Lock> {
-        self.lock_exclusive("supervisor.lock")
-    }
-
-    /// Whether the VM's supervisor lives.
-    #[must_use]
-    pub fn supervisor_lives(&self) -> bool {
-        let file = File::open(self.path.join("supervisor.lock"));
-        matches!(file.and_then(Lock::try_exclusive), Ok(None))
-    }
-
-    /// Blocks until no CLI holds `cli.lock`.
-    pub fn wait_for_cli_to_end(&self) -> io::Result<()> {
-        self.wait_for("cli.lock")
-    }
-
-    /// Blocks until no supervisor holds `supervisor.lock`.
-    pub fn wait_for_supervisor_to_end(&self) -> io::Result<()> {
-        self.wait_for("supervisor.lock")
+        Lock::exclusive(lock_file(&self.cli_lock())?)
     }
 
     /// Removes the directory unless a process uses it; says whether it is gone. The command that ends
     /// a VM, podman's hook and whoever sweeps may do so at once.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
+        if self.shared().supervisor_lives() {
+            return Ok(false);
+        }
         lock::remove_unless_held(&self.path)
-    }
-
-    fn lock_exclusive(&self, name: &str) -> io::Result<Lock> {
-        Lock::exclusive(lock_file(&self.path.join(name))?)
-    }
-
-    fn wait_for(&self, name: &str) -> io::Result<()> {
-        Lock::shared(lock_file(&self.path.join(name))?).map(drop)
     }
 }
 
@@ -351,14 +344,20 @@ mod tests {
     }
 
     #[test]
-    fn the_supervisor_is_known_to_live_by_its_lock_alone() {
+    fn a_directory_whose_supervisor_lives_is_in_use() {
         let (_tmp, dirs) = dirs();
-        let (dir, _held) = dirs.create().expect("create");
-        assert!(!dir.supervisor_lives());
-        let lock = dir.lock_as_supervisor().expect("lock");
-        assert!(dir.supervisor_lives());
+        let (dir, held) = dirs.create().expect("create");
+        drop(held);
+        let shared = dir.shared();
+        assert!(!shared.supervisor_lives());
+        fs::create_dir(shared.paths().dir()).expect("made");
+        let lock = Lock::exclusive(lock_file(&shared.paths().supervisor_lock()).expect("made"));
+        assert!(shared.supervisor_lives());
+        assert!(dirs.unused().expect("unused").is_empty());
+        assert!(!dir.remove_if_unused().expect("looked at"));
         drop(lock);
-        assert!(!dir.supervisor_lives());
+        assert!(!shared.supervisor_lives());
+        assert!(dir.remove_if_unused().expect("removed"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::activity::Activity;
+use super::shared::SharedDir;
 use super::vmdir::VmDir;
 use crate::host::HostError;
-use crate::status::{Failure, Phase, Status, StatusReader};
+use crate::status::{Failure, Phase, Status};
 
 /// How long a container may take from `podman run` returning to the supervisor's first word.
 /// It takes milliseconds; past this the supervisor never ran.
 const FIRST_WORD: Duration = Duration::from_secs(10);
+
+/// Events that wait to be looked at. A container that has been taken over may make new ones without
+/// end; it then waits for the command that follows it.
+const QUEUED: usize = 64;
 
 /// How much of the console an error shows.
 const CONSOLE_LINES: usize = 15;
@@ -52,7 +57,7 @@ pub enum Target {
 pub struct Watcher {
     dir: VmDir,
     events: Receiver<WatchEvent>,
-    sender: Sender<WatchEvent>,
+    sender: SyncSender<WatchEvent>,
     last: Option<Status>,
 }
 
@@ -80,7 +85,7 @@ impl SignalSource {
 impl Watcher {
     /// Watches the VM in `dir`.
     pub fn new(dir: &VmDir, signals: SignalSource) -> io::Result<Self> {
-        let (sender, events) = channel();
+        let (sender, events) = sync_channel(QUEUED);
         let watcher = Self {
             dir: dir.clone(),
             events,
@@ -134,14 +139,14 @@ impl Watcher {
                 ..
             }) => Err(HostError::Vm(Box::new(failure))),
             Some(status) if status.phase >= Phase::Stopping => Ok(true),
-            _ if self.dir.supervisor_lives() => Ok(false),
+            _ if self.dir.shared().supervisor_lives() => Ok(false),
             status => Err(self.vanished(status.map_or(Phase::Preparing, |status| status.phase))),
         }
     }
 
     /// The supervisor's last word may have been written after the last event was read.
     fn last_word(&self) -> Option<Status> {
-        let status = StatusReader::new(self.dir.path()).read().ok().flatten();
+        let status = self.dir.shared().status().ok().flatten();
         status.or_else(|| self.last.clone())
     }
 
@@ -192,7 +197,7 @@ impl Watcher {
                 Some(WatchEvent::Signal(signal)) => return Err(HostError::Interrupted { signal }),
                 Some(WatchEvent::Session(_)) => {
                     // podman attach ends with its container, or when the user detaches from it.
-                    if self.dir.supervisor_lives() {
+                    if self.dir.shared().supervisor_lives() {
                         return Err(HostError::Detached);
                     }
                 }
@@ -256,17 +261,15 @@ impl Watcher {
     /// The file is replaced by rename, so a watch on the directory sees every state; those that
     /// follow each other within microseconds may be seen as one.
     fn forward_status(&self) -> io::Result<()> {
-        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&inotify, self.dir.path(), inotify::WatchFlags::MOVED_TO)?;
-        let reader = StatusReader::new(self.dir.path());
+        let dir = self.dir.shared();
+        let inotify = dir.watch()?;
         let sender = self.sender.clone();
-        let dir = self.dir.clone();
         thread::spawn(move || {
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut changes = inotify::Reader::new(inotify, &mut buffer);
             let mut supervisor_watched = false;
             loop {
-                if let Ok(Some(status)) = reader.read() {
+                if let Ok(Some(status)) = dir.status() {
                     if sender.send(WatchEvent::Status(Box::new(status))).is_err() {
                         return;
                     }
@@ -285,7 +288,7 @@ impl Watcher {
     }
 }
 
-fn watch_supervisor(dir: VmDir, sender: Sender<WatchEvent>) {
+fn watch_supervisor(dir: SharedDir, sender: SyncSender<WatchEvent>) {
     thread::spawn(move || {
         // An error means that the directory is gone, and so is the supervisor.
         let _ = dir.wait_for_supervisor_to_end();

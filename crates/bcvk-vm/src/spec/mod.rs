@@ -54,8 +54,18 @@ pub use warm::{Snapshot, Warm};
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
 
-/// Where the VM directory is seen inside the container.
+/// Where the directory that the container writes and the host reads is seen inside the container.
 pub const CONTAINER_VM_DIR: &str = "/run/bcvk";
+/// Where the [`VmSpec`] is seen inside the container.
+pub const CONTAINER_SPEC: &str = "/run/bcvk-spec.json";
+/// Where the configuration for Ignition is seen inside the container.
+pub const CONTAINER_IGNITION: &str = "/run/bcvk-ignition.json";
+/// Where the lock of the command that an attached VM belongs to is seen inside the container.
+pub const CONTAINER_CLI_LOCK: &str = "/run/bcvk-cli.lock";
+/// Where QEMU's root is seen inside the container.
+pub const CONTAINER_QEMU_ROOT: &str = "/root";
+/// Where kernel, initramfs and memory of the guest are kept, in QEMU's root.
+pub const QEMU_BOOT_DIR: &str = "/boot";
 /// Where the pristine image is seen inside the container: what the guest boots from.
 pub const CONTAINER_IMAGE: &str = "/run/bcvk-image";
 /// Where the bcvk binary is seen inside the container.
@@ -71,6 +81,18 @@ pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
 
 /// Where the snapshot of a VM is seen inside the container.
 pub const CONTAINER_SNAPSHOT: &str = "/run/bcvk-snapshot";
+
+/// Where `path`, one of those above, is in the container of the VM `id`, whose root is the image's.
+///
+/// The supervisor makes the directory that all of them are in its root. The image cannot know its
+/// name, so no link of the image leads there or is in the way.
+#[must_use]
+pub fn in_container(id: &str, path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    Path::new("/")
+        .join(format!("bcvk-{id}"))
+        .join(path.strip_prefix("/").unwrap_or(path))
+}
 
 /// virtiofs tag and mount point of the host's container storage, as the existing bcvk has them.
 pub const STORAGE_TAG: &str = "mount_hoststorage";

@@ -12,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use printable::{PrintableStream, TextStream, printable, steers};
-pub use store::{StatusReader, StatusWriter, reserve};
+pub(crate) use store::StatusReader;
+pub use store::{StatusWriter, reserve};
 
 /// How far a VM has come. The order is the order of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -20,8 +20,7 @@ const RESERVE: &str = "status.reserve";
 /// one is there.
 const RESERVED_BYTES: u64 = 64 * 1024;
 
-/// A container under hostile control may write anything into the VM directory; the host reads no
-/// more than this.
+/// A container under hostile control may write anything; the host reads no more than this.
 const MAX_STATUS_BYTES: u64 = 512 * 1024;
 
 /// Longest text that is written, and the most of a kind. Guests and images put into these what they
@@ -186,21 +185,21 @@ fn cut_text(text: &str) -> String {
 
 /// The host's side.
 #[derive(Debug, Clone)]
-pub struct StatusReader {
+pub(crate) struct StatusReader {
     path: PathBuf,
 }
 
 impl StatusReader {
-    /// Reads the status kept in the VM directory `dir`.
+    /// Reads the status kept in `dir`.
     #[must_use]
-    pub fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(STATUS),
         }
     }
 
     /// The present state; `None` before the supervisor has written one.
-    pub fn read(&self) -> io::Result<Option<Status>> {
+    pub(crate) fn read(&self) -> io::Result<Option<Status>> {
         let Some(text) = if_exists(untrusted::read(&self.path, MAX_STATUS_BYTES))? else {
             return Ok(None);
         };
@@ -210,10 +209,10 @@ impl StatusReader {
     /// Whether a history that begins with `first` is that of the container's first start. The events
     /// of later ones go into the same file. Where the file system does not say when that was made, no.
     #[must_use]
-    pub fn is_first_start(&self, first: Timestamp) -> bool {
+    pub(crate) fn is_first_start(&self, first: Timestamp) -> bool {
         /// Between the file's making and the first time stamp.
         const APART: u64 = 1_000_000;
-        let made = fs::symlink_metadata(self.path.with_file_name(EVENTS)).and_then(|m| m.created());
+        let made = untrusted::metadata(&self.path.with_file_name(EVENTS)).and_then(|m| m.created());
         made.is_ok_and(|made| Timestamp::from(made).0.abs_diff(first.0) < APART)
     }
 }

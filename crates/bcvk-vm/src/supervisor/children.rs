@@ -5,12 +5,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
-use std::thread;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{WaitOptions, wait};
 
 use super::tail::Tail;
+use super::threads;
 
 /// What a child is for, in the user's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,8 @@ impl Children {
         for fd in fds {
             fcntl_setfd(fd, FdFlags::empty())?;
         }
-        let spawned = command.stderr(Stdio::piped()).spawn();
+        // What podman has put into the environment, none of them has any use for.
+        let spawned = command.env_clear().stderr(Stdio::piped()).spawn();
         for fd in fds {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
         }
@@ -98,7 +99,7 @@ impl Children {
 }
 
 fn pass_on(pipe: ChildStderr, tail: Tail) {
-    thread::spawn(move || {
+    threads::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             tail.push(&String::from_utf8_lossy(&line));
             // For `podman logs`; nobody may be listening.

@@ -12,6 +12,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use super::Event;
 use super::ports::{Out, Outs};
 use super::tail::Tail;
+use super::threads;
 use crate::status::printable;
 
 /// Pause between two looks at the console. QEMU writes an emulated serial port byte by byte; taken
@@ -53,7 +54,7 @@ impl Console {
 pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Event>) -> Console {
     let tail = Tail::default();
     let lines = tail.clone();
-    let reader = thread::spawn(move || {
+    let reader = threads::spawn(move || {
         let mut outs = Outs::open(outs);
         let mut scanner = Scanner::default();
         let mut buffer = vec![0; 64 * 1024];
@@ -81,7 +82,7 @@ pub(super) fn feed_stdin(mut console: UnixStream) {
     if let Err(error) = pass_keys_on() {
         tracing::warn!(%error, "the terminal cannot be handed to the guest");
     }
-    thread::spawn(move || {
+    threads::spawn(move || {
         let mut stdin = io::stdin().lock();
         let mut buffer = [0; 1024];
         while let Ok(n) = stdin.read(&mut buffer) {

@@ -7,9 +7,9 @@ use std::io::{self, BufRead, BufReader};
 use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
-use std::thread;
 
 use super::Event;
+use super::threads;
 use crate::status::printable;
 
 /// Name of the virtio-serial port, under `/dev/virtio-ports/` in the guest.
@@ -81,7 +81,7 @@ impl Heard {
 
 /// Reads messages until QEMU closes the port.
 pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
-    thread::spawn(move || {
+    threads::spawn(move || {
         let mut heard = Heard::default();
         let mut port = BufReader::new(port);
         while let Ok(Some(line)) = read_line(&mut port) {

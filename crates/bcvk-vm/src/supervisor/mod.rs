@@ -8,12 +8,14 @@
 mod boot;
 mod children;
 mod console;
+mod container;
 mod control;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod journal;
 mod keep;
 mod knock;
+mod landlock;
 #[cfg(test)]
 mod noise;
 mod ports;
@@ -25,14 +27,17 @@ mod run;
 mod sshd;
 mod streams;
 mod swap;
+mod syscalls;
 mod tail;
+mod threads;
+mod user;
 pub mod virtiofs;
 mod warm;
 
 pub use knock::Knocks;
-pub use qemu::confine::exec_confined;
+pub use qemu::confine::{QemuConfinement, exec_confined};
 pub use qemu::plan_for_display as qemu_args_for_display;
-pub use run::run;
+pub use run::{run, run_in_pod, shell};
 
 use qapi::qmp;
 use std::process::ExitStatus;

@@ -5,14 +5,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::Event;
 use super::journal::{JournalText, WholeEntries};
 use super::keep::{Capped, Log};
 use super::streams::Streams;
+use super::threads;
 use crate::guest::port;
-use crate::host::VmDir;
+use crate::shared::SharedPaths;
 use crate::spec::{CONTAINER_LOGS, KeptLogs, Lifetime, Stream, VmSpec};
 
 /// A port of the guest's and what comes through it.
@@ -81,7 +82,7 @@ fn commands_own_the_streams(spec: &VmSpec) -> bool {
 /// Where the console's bytes go.
 pub(super) fn console_outs(
     spec: &VmSpec,
-    dir: &VmDir,
+    dir: &SharedPaths,
     streams: &Streams,
     events: &Sender<Event>,
 ) -> io::Result<Vec<Out>> {
@@ -100,7 +101,7 @@ pub(super) fn console_outs(
 pub(super) fn outs(
     port: &Port,
     spec: &VmSpec,
-    dir: &VmDir,
+    dir: &SharedPaths,
     streams: &Streams,
     events: &Sender<Event>,
 ) -> io::Result<Vec<Out>> {
@@ -194,7 +195,7 @@ impl Outs {
 
 /// Carries all that comes through a port, until QEMU closes it.
 pub(super) fn carry(mut port: UnixStream, outs: Vec<Out>) -> JoinHandle<()> {
-    thread::spawn(move || {
+    threads::spawn(move || {
         let mut outs = Outs::open(outs);
         let mut buffer = vec![0; 64 * 1024];
         loop {

@@ -2,10 +2,10 @@
 //!
 //! All of it happens before the first child is started.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::io::{self, Seek, Write};
+use std::path::Path;
 use std::thread;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -16,29 +16,28 @@ use super::boot::modules::{self, Module};
 use super::boot::program::Program;
 use super::boot::zboot::ZbootError;
 use super::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
+use super::container::{BootFile, Container};
 use super::problem::{Cause, Problem};
 use super::warm::Saved;
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, BcvkCommand, Content, early};
-use crate::host::VmDir;
 use crate::spec::{
-    Accelerator, CONTAINER_IMAGE, CONTAINER_VM_DIR, Initramfs, Karg, VmSpec, fits_unit,
+    Accelerator, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec, fits_unit,
 };
 
 /// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
 /// hundred MiB.
 const MAX_FILE: u64 = 1 << 30;
 
-/// What a VM boots from. The descriptors are files in memory: they need no directory, and nothing
-/// of them can be left behind.
+/// What a VM boots from. The files are in memory, and go with the container.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) kernel: OwnedFd,
-    pub(super) initrd: OwnedFd,
-    pub(super) memory: OwnedFd,
+    pub(super) kernel: BootFile,
+    pub(super) initrd: BootFile,
+    pub(super) memory: BootFile,
     /// Ignition's configuration.
-    pub(super) ignition: Option<OwnedFd>,
+    pub(super) ignition: Option<BootFile>,
     pub(super) cmdline: String,
     /// Whether an sshd will answer.
     pub(super) sshd: bool,
@@ -48,11 +47,20 @@ pub(super) struct Prepared {
     pub(super) warnings: Vec<String>,
 }
 
-/// Looks at the image and makes what QEMU needs.
+impl Prepared {
+    /// The files that QEMU opens.
+    pub(super) fn files(&self) -> impl Iterator<Item = &BootFile> {
+        [&self.kernel, &self.initrd, &self.memory]
+            .into_iter()
+            .chain(&self.ignition)
+    }
+}
+
+/// Looks at the image and makes what QEMU needs, in `container`.
 ///
 /// # Errors
 /// What the image lacks, or what could not be done here.
-pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Problem> {
+pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, Problem> {
     let root = Rooted::new(Path::new(CONTAINER_IMAGE)).map_err(Problem::OpenImage)?;
     let facts = GuestFacts::read(&root).map_err(Problem::LookIntoImage)?;
     check(spec, &facts)?;
@@ -93,17 +101,20 @@ pub(super) fn prepare(spec: &VmSpec) -> Result<Prepared, Problem> {
             Initramfs::Direct => &[],
         };
         let initrd = archive(&program, spec.initramfs, &entries, &modules)
-            .and_then(|archive| initrd(image, &archive, unpack_initrd));
+            .map(|archive| initrd(image, archive, unpack_initrd));
         (kernel.join().expect("no panic"), initrd)
     });
     let kernel = kernel.map_err(|e| unbootable(None, e.into()))?;
+    let initrd = initrd.map_err(Problem::FilesInMemory)?;
+    let file = |name: &str, parts: &[&[u8]]| {
+        let made = container.boot_file(name, parts);
+        made.map_err(Problem::FilesInMemory)
+    };
     Ok(Prepared {
-        initrd: initrd.map_err(Problem::FilesInMemory)?,
-        kernel: memory_file(c"kernel", &kernel)
-            .map_err(Problem::FilesInMemory)?
-            .into(),
-        memory: guest_memory(spec).map_err(Problem::FilesInMemory)?,
-        ignition: ignition(spec).map_err(Problem::FilesInMemory)?,
+        initrd: file("initrd", &initrd.parts())?,
+        kernel: file("kernel", &[&kernel])?,
+        memory: guest_memory(spec, container).map_err(Problem::FilesInMemory)?,
+        ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
         sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
         named: !facts.has_hostname
@@ -253,33 +264,53 @@ fn archive(
 ///
 /// If the image's has at most `unpack` bytes without its compression, it goes without. That takes more
 /// of the guest's memory until the kernel has unpacked it.
-fn initrd(image: &[u8], archive: &[u8], unpack: u64) -> io::Result<OwnedFd> {
+fn initrd(image: &[u8], archive: Vec<u8>, unpack: u64) -> Initrd<'_> {
     let end = image.len().saturating_sub(bootconfig::END);
     let config = bootconfig::length(&image[end..], image.len() as u64);
     // At most the image's length.
     let config = usize::try_from(config).unwrap_or_default();
     let (image, config) = image.split_at(image.len() - config);
     let image = initramfs::unpack(image, unpack);
-    let mut file = memory_file(c"initrd", &image)?;
-    file.seek(SeekFrom::End(0))?;
-    file.write_all(padding(image.len() as u64))?;
-    file.write_all(archive)?;
-    file.write_all(config)?;
-    Ok(file.into())
+    Initrd {
+        image,
+        archive,
+        config,
+    }
 }
 
-fn guest_memory(spec: &VmSpec) -> io::Result<OwnedFd> {
-    let file = memory_file(c"guest-memory", &[])?;
-    ftruncate(&file, spec.memory.bytes())?;
-    Ok(file.into())
+/// An initramfs with an archive of ours in it.
+struct Initrd<'a> {
+    /// The image's.
+    image: Cow<'a, [u8]>,
+    archive: Vec<u8>,
+    /// The image's boot configuration.
+    config: &'a [u8],
+}
+
+impl Initrd<'_> {
+    /// Its bytes, in this order.
+    fn parts(&self) -> [&[u8]; 4] {
+        let padding = padding(self.image.len() as u64);
+        [&self.image, padding, &self.archive, self.config]
+    }
+}
+
+fn guest_memory(spec: &VmSpec, container: &Container) -> io::Result<BootFile> {
+    let memory = container.boot_file("memory", &[])?;
+    ftruncate(&memory.file, spec.memory.bytes())?;
+    Ok(memory)
 }
 
 /// What QEMU is given that waits for the state `saved`. The guest's memory is still empty.
-pub(super) fn prepare_to_resume(spec: &VmSpec, saved: &Saved) -> io::Result<Prepared> {
+pub(super) fn prepare_to_resume(
+    spec: &VmSpec,
+    saved: &Saved,
+    container: &Container,
+) -> io::Result<Prepared> {
     Ok(Prepared {
-        kernel: saved.kernel.try_clone()?,
-        initrd: memory_file(c"initrd", &[])?.into(),
-        memory: guest_memory(spec)?,
+        kernel: container.boot_file("kernel", &[&saved.kernel()?])?,
+        initrd: container.boot_file("initrd", &[])?,
+        memory: guest_memory(spec, container)?,
         ignition: None,
         cmdline: String::new(),
         sshd: spec.ssh.is_some(),
@@ -288,30 +319,24 @@ pub(super) fn prepare_to_resume(spec: &VmSpec, saved: &Saved) -> io::Result<Prep
     })
 }
 
-fn ignition(spec: &VmSpec) -> io::Result<Option<OwnedFd>> {
+fn ignition(spec: &VmSpec, container: &Container) -> io::Result<Option<BootFile>> {
     if !spec.ignition {
         return Ok(None);
     }
-    let config = std::fs::read(VmDir::at(CONTAINER_VM_DIR).ignition_config())?;
-    Ok(Some(memory_file(c"ignition", &config)?.into()))
+    let config = std::fs::read(CONTAINER_IGNITION)?;
+    container.boot_file("ignition", &[&config]).map(Some)
 }
 
-fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {
+/// Makes a file in memory that has no name.
+pub(super) fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;
     file.rewind()?;
     Ok(file)
 }
 
-/// The path under which a child that inherits `fd` opens it.
-pub(super) fn fd_path(fd: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     #[test]
@@ -324,11 +349,8 @@ mod tests {
                 [b"image\0\0\0OURS".as_slice(), config].concat(),
             ),
         ] {
-            let mut file = File::from(initrd(&image, b"OURS", 0).expect("written"));
-            file.rewind().expect("a file");
-            let mut written = Vec::new();
-            file.read_to_end(&mut written).expect("read");
-            assert_eq!(written, expected);
+            let initrd = initrd(&image, b"OURS".to_vec(), 0);
+            assert_eq!(initrd.parts().concat(), expected);
         }
     }
 }

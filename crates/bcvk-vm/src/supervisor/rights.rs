@@ -7,15 +7,21 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
+/// Removes `capabilities` from the bounding set. They can be used as before, but a program that is
+/// executed cannot bring them back.
+pub(super) fn unbind(capabilities: CapabilitySet) {
+    for capability in capabilities.iter() {
+        // Fails without CAP_SETPCAP; empty sets and no_new_privs hold in any case.
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+}
+
 /// Gives up every capability but `kept`, for the calling thread and all that it starts or
 /// executes from now on. Of `kept`, only what it has can be kept.
 pub(super) fn keep_only(kept: CapabilitySet) -> io::Result<()> {
     let had = capabilities(None)?.permitted;
     let kept = kept & had;
-    for capability in (had - kept).iter() {
-        // Fails without CAP_SETPCAP; the sets below and no_new_privs hold in any case.
-        let _ = remove_capability_from_bounding_set(capability);
-    }
+    unbind(had - kept);
     clear_ambient_capability_set()?;
     set_capabilities(
         None,

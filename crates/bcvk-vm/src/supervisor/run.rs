@@ -3,30 +3,40 @@
 mod start;
 mod warm;
 
+use std::fs::File;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use qapi::qmp;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Event;
 use super::children::{self, Children, Role};
 use super::console::{self, Sign};
+use super::container::Container;
 use super::control::Message;
 use super::prepare;
 use super::problem::Problem;
 use super::qemu::monitor::Monitor;
+use super::rights::keep_only;
+use super::threads;
 use super::warm::Making;
-use crate::host::lock::hold_read_only;
-use crate::host::{Lock, VmDir};
-use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec};
+use crate::bounded;
+use crate::host::Lock;
+use crate::host::lock::{hold_read_only, lock_file};
+use crate::shared::SharedPaths;
+use crate::spec::{
+    CONTAINER_CLI_LOCK, CONTAINER_SNAPSHOT, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, Snapshot,
+    VmSpec,
+};
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
 /// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
@@ -62,9 +72,26 @@ const EXIT_STOPPED: u8 = 143;
 /// Exit code of the container: the guest failed after it had been ready.
 const EXIT_FAILED: u8 = 1;
 
-/// Runs the VM whose directory is mounted at [`CONTAINER_VM_DIR`]; returns the exit code.
-pub fn run() -> u8 {
-    match Supervisor::start() {
+/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
+/// line has at most 2 MiB (execve(2)).
+const MAX_SPEC_BYTES: u64 = 16 << 20;
+
+/// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
+/// code. QEMU comes from a `runner`'s image, or from below `root` too.
+#[must_use]
+pub fn run(root: &Path, runner: bool) -> u8 {
+    let entered = Container::enter(root, runner);
+    live(entered.and_then(|container| Ok((container, read_spec(Path::new(CONTAINER_SPEC))?))))
+}
+
+/// Runs the VM `spec` in this container of a Pod; returns the exit code.
+#[must_use]
+pub fn run_in_pod(spec: VmSpec) -> u8 {
+    live(Ok((Container::of_a_pod(), spec)))
+}
+
+fn live(begun: io::Result<(Container, VmSpec)>) -> u8 {
+    match begun.and_then(|(container, spec)| Supervisor::start(container, spec)) {
         Ok(mut supervisor) => supervisor.live(),
         Err(error) => {
             // Without a status file there is nowhere else to say it.
@@ -74,8 +101,14 @@ pub fn run() -> u8 {
     }
 }
 
+fn read_spec(path: &Path) -> io::Result<VmSpec> {
+    let text = bounded::read(File::open(path)?, MAX_SPEC_BYTES)?;
+    Ok(serde_json::from_slice(&text.unwrap_or_default())?)
+}
+
 struct Supervisor {
-    dir: VmDir,
+    container: Container,
+    dir: SharedPaths,
     spec: VmSpec,
     status: StatusWriter,
     sender: Sender<Event>,
@@ -115,19 +148,22 @@ struct Running {
 }
 
 impl Supervisor {
-    fn start() -> io::Result<Self> {
-        let dir = VmDir::at(CONTAINER_VM_DIR);
-        let hold = dir.hold()?;
-        StatusWriter::forget(dir.path())?;
-        let locks = [hold, dir.lock_as_supervisor()?];
-        let spec = dir.read_spec()?;
+    fn start(container: Container, spec: VmSpec) -> io::Result<Self> {
         spec.validate().map_err(io::Error::other)?;
+        #[allow(clippy::disallowed_methods, reason = "the container's side of it")]
+        let dir = SharedPaths::at(CONTAINER_VM_DIR);
+        // A second supervisor ends here, before it has touched anything of the first.
+        let writer = Lock::exclusive(lock_file(&dir.writer_lock())?)?;
+        // Whoever finds the next lock held must not read of an earlier boot.
+        StatusWriter::forget(dir.dir())?;
+        let locks = [writer, Lock::once_free(lock_file(&dir.supervisor_lock())?)?];
         let snapshot = spec
             .snapshot
             .map(|_| hold_read_only(Path::new(CONTAINER_SNAPSHOT)));
-        let status = StatusWriter::create(dir.path())?;
+        let status = StatusWriter::create(dir.dir())?;
         let (sender, events) = channel();
         Ok(Self {
+            container,
             dir,
             spec,
             status,
@@ -179,15 +215,20 @@ impl Supervisor {
     fn launch(&mut self) -> Result<(), Problem> {
         forward_signals(self.sender.clone()).map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
-            watch_cli(self.dir.clone(), self.sender.clone());
+            watch_cli(self.sender.clone());
         }
         if let Some(Snapshot::Resume | Snapshot::ResumeOnly) = self.spec.snapshot {
             match self.resume() {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    give_up_capabilities();
+                    return Ok(());
+                }
                 Err(why) => self.give_up_resuming(why.to_string())?,
             }
         }
-        self.boot()
+        self.boot()?;
+        give_up_capabilities();
+        Ok(())
     }
 
     fn boot(&mut self) -> Result<(), Problem> {
@@ -195,7 +236,7 @@ impl Supervisor {
             Some(_) => self.spec.base(),
             None => self.spec.clone(),
         };
-        let prepared = prepare::prepare(&spec)?;
+        let prepared = prepare::prepare(&spec, &self.container)?;
         for warning in &prepared.warnings {
             self.record(|status| status.warn(warning.clone()));
         }
@@ -209,7 +250,7 @@ impl Supervisor {
         self.record(|status| status.enter(Phase::Qemu));
         if let Some(agent) = agent {
             let spec = self.spec.clone();
-            let making = Making::new(spec, &sockets[1..], agent, prepared.named);
+            let making = Making::new(spec, agent, prepared.named);
             self.keep_unmade(making, &prepared, &beginning);
         }
         Ok(())
@@ -512,7 +553,7 @@ fn cause(known: Option<Failure>, new: Failure) -> Failure {
 /// As PID 1, a process gets only the signals it has asked for.
 fn forward_signals(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
-    thread::spawn(move || {
+    threads::spawn(move || {
         for signal in signals.forever() {
             if signal == SIGCHLD {
                 for (pid, status) in children::reap() {
@@ -528,12 +569,32 @@ fn forward_signals(events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn watch_cli(dir: VmDir, events: Sender<Event>) {
-    thread::spawn(move || {
-        if dir.wait_for_cli_to_end().is_ok() {
+/// The command holds its lock from before the container starts.
+fn watch_cli(events: Sender<Event>) {
+    threads::spawn(move || {
+        let lock = File::open(CONTAINER_CLI_LOCK).and_then(Lock::shared);
+        if lock.is_ok() {
             let _ = events.send(Event::CliGone);
         }
     });
+}
+
+/// All that takes rights has been started. What is left is to end it: QEMU is another user's.
+fn give_up_capabilities() {
+    if let Err(error) = keep_only(CapabilitySet::KILL) {
+        tracing::warn!(%error, "the supervisor keeps its capabilities");
+    }
+}
+
+/// Gives the user a shell in place of the supervisor below `root`, with the programs of QEMU's root.
+///
+/// Returns only on failure.
+#[must_use]
+pub fn shell(root: &Path, runner: bool) -> io::Error {
+    match Container::enter(root, runner).and_then(|_| Container::furnish()) {
+        Ok(()) => std::process::Command::new("/usr/bin/bash").exec(),
+        Err(error) => error,
+    }
 }
 
 #[cfg(test)]

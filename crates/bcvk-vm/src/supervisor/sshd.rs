@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Event;
 use super::knock::{Knocks, RETRY, SILENCE};
+use super::threads;
 use crate::missing::if_exists;
 use crate::spec::GuestPort;
 
@@ -64,7 +65,7 @@ impl Sshd {
         events: Sender<Event>,
     ) {
         let sshd = self.clone();
-        thread::spawn(move || {
+        threads::spawn(move || {
             await_network(sshd.knock, WITHOUT_ANSWER);
             let greeted = loop {
                 match greet(sshd.address, &accepted) {
@@ -91,10 +92,10 @@ impl Sshd {
         let listener = UnixListener::bind(socket)?;
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
         let sshd = self.clone();
-        thread::spawn(move || {
+        threads::spawn(move || {
             for client in listener.incoming().flatten() {
                 let sshd = sshd.clone();
-                thread::spawn(move || {
+                threads::spawn(move || {
                     // The client sees the end of the connection; there is nobody else to tell.
                     let _ = sshd.carry(&client);
                 });
@@ -114,7 +115,7 @@ impl Sshd {
         io::Write::write_all(&mut &*client, &banner)?;
 
         let (from_client, to_guest) = (client.try_clone()?, guest.try_clone()?);
-        thread::spawn(move || {
+        threads::spawn(move || {
             let _ = io::copy(&mut &from_client, &mut &to_guest);
             let _ = to_guest.shutdown(Shutdown::Write);
         });
@@ -218,6 +219,7 @@ impl Ports {
 mod tests {
     use super::*;
     use crate::spec::Protocol;
+    use crate::untrusted;
     use std::io::Write;
     use std::sync::mpsc::channel;
 
@@ -258,7 +260,7 @@ mod tests {
         assert!(matches!(events.recv().expect("event"), Event::Banner));
         sshd.serve(&socket).expect("serve");
 
-        let mut client = UnixStream::connect(&socket).expect("connect");
+        let mut client = untrusted::connect_to(&socket).expect("connect");
         client.write_all(b"hello").expect("write");
         let mut heard = String::new();
         client.read_to_string(&mut heard).expect("read");

@@ -7,26 +7,31 @@ mod image;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::thread::CapabilitySet;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, chdir, chroot, getrlimit, setrlimit};
+use rustix::stdio::dup2_stdout;
+use rustix::thread::{CapabilitySet, set_thread_groups};
 use vhost::vhost_user::Listener;
 use vhost_user_backend::VhostUserDaemon;
 use virtiofsd::filesystem::{FileSystem, SerializableFileSystem};
-use virtiofsd::limits::setup_rlimit_nofile;
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
 use virtiofsd::passthrough::{CachePolicy, Config, MigrationMode, PassthroughFs};
-use virtiofsd::sandbox::{Sandbox, SandboxMode};
 use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
 use image::ImageFs;
 
+use super::landlock::{self, May, Network, Rule};
 use super::rights::keep_only;
+use super::syscalls;
+use crate::procfs;
 
 /// Descriptors kept back for the server itself (sockets, `/proc`, event descriptors).
 const RESERVED_FDS: u64 = 100;
@@ -46,12 +51,16 @@ pub struct ServeOptions {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says what the variant is")]
 pub enum ServeError {
-    #[error("cannot raise the number of open files: {0}")]
-    Limit(String),
+    #[error("cannot raise the number of open files")]
+    Limit(#[source] io::Error),
     #[error("standard input is not the listening socket")]
     Listener(#[source] io::Error),
-    #[error("cannot confine the file server to {}: {detail}", dir.display())]
-    Confine { dir: PathBuf, detail: String },
+    #[error("cannot confine the file server to {}", dir.display())]
+    Confine {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot serve {}", dir.display())]
     Open {
         dir: PathBuf,
@@ -102,34 +111,22 @@ impl ServeOptions {
 
 /// Serves one share on the listening socket that is standard input, until QEMU disconnects.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
-    let fds = setup_rlimit_nofile(None).map_err(ServeError::Limit)?;
+    let fds = raise_open_files().map_err(ServeError::Limit)?;
     let listener = io::stdin()
         .as_fd()
         .try_clone_to_owned()
         .map_err(ServeError::Listener)?;
-    let confine = |detail: String| ServeError::Confine {
+    let confine = |source| ServeError::Confine {
         dir: options.dir.clone(),
-        detail,
+        source,
     };
-    let mut sandbox = Sandbox::new(
-        path_text(&options.dir)?,
-        SandboxMode::Chroot,
-        Vec::new(),
-        Vec::new(),
-    );
-    let mountinfo_prefix = sandbox
-        .get_mountinfo_prefix()
-        .map_err(|e| confine(e.to_string()))?;
-    let mut listener = sandbox
-        .enter(Listener::from(UnixListener::from(listener)))
-        .map_err(|e| confine(e.to_string()))?;
-    drop_capabilities(options.read_only).map_err(|e| confine(e.to_string()))?;
-
+    let view = confine_to(&options.dir, options.read_only).map_err(confine)?;
+    let mut listener = Listener::from(UnixListener::from(listener));
     let config = Config {
-        root_dir: sandbox.get_root_dir(),
-        mountinfo_prefix,
-        proc_sfd_rawfd: sandbox.get_proc_self_fd(),
-        proc_mountinfo_rawfd: sandbox.get_mountinfo_fd(),
+        root_dir: "/".to_owned(),
+        mountinfo_prefix: Some(path_text(&options.dir)?),
+        proc_sfd_rawfd: Some(view.descriptors.into()),
+        proc_mountinfo_rawfd: Some(view.mounts.into()),
         ..options.config(fds.saturating_sub(RESERVED_FDS))
     };
     let open = |source| ServeError::Open {
@@ -143,6 +140,17 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     } else {
         serve_fs(PassthroughFs::new(config).map_err(open)?, &mut listener)
     }
+}
+
+/// Lets this process open as many files as the container may; returns how many that are.
+fn raise_open_files() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised)?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
 fn serve_fs<F>(fs: F, listener: &mut Listener) -> Result<(), ServeError>
@@ -167,6 +175,41 @@ where
         }
         Err(e) => Err(vhost(&e)),
     }
+}
+
+/// What a file server keeps of procfs: virtiofsd opens files anew by the names of their descriptors, and
+/// looks for file systems that are mounted in the share.
+struct View {
+    descriptors: OwnedFd,
+    mounts: OwnedFd,
+}
+
+/// Confines this process to the share at `dir`, which becomes its root. procfs comes as standard output.
+///
+/// With the descriptors that it keeps, code that has taken the process over could walk out of its root.
+/// Landlock lets it open nothing there.
+fn confine_to(dir: &Path, read_only: bool) -> io::Result<View> {
+    let view = View {
+        descriptors: procfs::open_own_in(io::stdout(), "fd", OFlags::PATH)?,
+        mounts: procfs::open_own_in(io::stdout(), "mountinfo", OFlags::RDONLY)?,
+    };
+    dup2_stdout(io::stderr())?;
+    match set_thread_groups(&[]) {
+        // A user namespace can forbid that (user_namespaces(7), setgroups).
+        Err(Errno::PERM) => {}
+        left => left?,
+    }
+    chroot(dir)?;
+    chdir("/")?;
+    drop_capabilities(read_only)?;
+    let may = if read_only { May::Read } else { May::Change };
+    let share = Rule {
+        path: Path::new("/"),
+        may,
+    };
+    landlock::restrict(&[share], Network::None)?;
+    syscalls::restrict(read_only)?;
+    Ok(view)
 }
 
 /// Keeps what acting for the guest's users takes. A reader only has to see every file.

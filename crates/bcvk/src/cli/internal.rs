@@ -11,7 +11,9 @@ use super::GuestOptions;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Internal {
     /// PID 1 of a VM's container
-    Supervise,
+    Supervise(Place),
+    /// A shell in the container, where its supervisor would be
+    Debug(Place),
     /// PID 1 of a runner's container that nobody has prepared for its VM, in a Kubernetes Pod
     Pod(Box<Pod>),
     /// Whether the VM of this container is ready
@@ -26,11 +28,25 @@ pub(crate) enum Internal {
     },
     /// Give up all rights and become QEMU
     ExecQemu {
+        /// Change to the root whose directory is standard input
+        #[arg(long)]
+        root: bool,
+        /// Directory with the files of the guest
+        #[arg(long)]
+        files: Option<PathBuf>,
+        /// User and group to become, as UID:GID
+        #[arg(long, value_parser = user)]
+        user: Option<(u32, u32)>,
+        /// Keep the use of /dev/kvm
+        #[arg(long)]
+        kvm: bool,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
     /// Connect standard input and output with a VM's sshd
     Proxy { dir: PathBuf },
+    /// The same inside the container
+    Relay { dir: PathBuf },
     /// Remove the directory of a VM whose container is gone
     Forget { dir: PathBuf },
     /// In an initramfs: mount the image, and make it writable and volatile
@@ -39,6 +55,27 @@ pub(crate) enum Internal {
     HandOver,
     /// In a VM: do what its host says
     Agent,
+}
+
+/// Where a supervisor finds what it needs.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Directory of the container that has all of it
+    #[arg(long)]
+    pub(crate) root: PathBuf,
+    /// QEMU comes from this container's image
+    #[arg(long)]
+    pub(crate) runner: bool,
+}
+
+fn user(text: &str) -> Result<(u32, u32), String> {
+    let ids = text
+        .split_once(':')
+        .map(|(uid, gid)| (uid.parse(), gid.parse()));
+    match ids {
+        Some((Ok(uid), Ok(gid))) => Ok((uid, gid)),
+        _ => Err("not UID:GID".to_owned()),
+    }
 }
 
 /// A VM whose image is mounted already.

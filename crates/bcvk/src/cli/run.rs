@@ -165,7 +165,7 @@ pub(crate) struct VmOptions {
     /// Open a shell in the VM's container instead
     ///
     /// It is to look at what the VM would be started from: the image is at `/run/bcvk-image`, its
-    /// description in `/run/bcvk/spec.json`, and `/run/bcvk-exe internal supervise` is what would
+    /// description in `/run/bcvk-spec.json`, and `/run/bcvk-exe internal supervise` is what would
     /// run.
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) debug: bool,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{HostError, SignalSource, VmDir, Watcher, output_file};
 use bcvk_vm::spec::{Snapshot, VmSpec};
-use bcvk_vm::status::{Phase, Status, StatusReader, Timestamp};
+use bcvk_vm::status::{Phase, Status, Timestamp};
 use bcvk_vm::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
 };
@@ -43,8 +43,10 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostErro
             name: name.to_owned(),
         });
     }
-    let status = StatusReader::new(vm.dir.path())
-        .read()
+    let status = vm
+        .dir
+        .shared()
+        .status()
         .map_err(HostError::io("read the VM's status"))?;
     let phase = status.as_ref().map_or(Phase::Preparing, |s| s.phase);
     let Some(status) = status.filter(|_| phase == Phase::Ready) else {
@@ -100,7 +102,7 @@ fn of_new_vm(
 
 /// What the host knows of the boot of a VM.
 fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
-    let is_first = |first| StatusReader::new(dir.path()).is_first_start(first);
+    let is_first = |first| dir.shared().is_first_start(first);
     let first = status.history.first().map(|event| event.at);
     Host {
         command_line: None,

@@ -50,7 +50,7 @@ fn look(name: &str) -> Result<Option<Found>, HostError> {
         let Ok(spec) = dir.read_spec() else { continue };
         let is_id = name.len() >= 4 && dir.container_id().is_some_and(|id| id.starts_with(name));
         if spec.name.as_str() == name || is_id {
-            let running = dir.supervisor_lives();
+            let running = dir.shared().supervisor_lives();
             let found = Found { dir, spec, running };
             if running {
                 return Ok(Some(found));

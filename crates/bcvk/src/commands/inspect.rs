@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bcvk_vm::host::HostError;
-use bcvk_vm::status::{Phase, Status, StatusReader, Timestamp};
+use bcvk_vm::status::{Phase, Status, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,8 +52,9 @@ struct Timings {
 
 pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
     let Found { dir, spec, running } = find::any(&args.name)?;
-    let status = StatusReader::new(dir.path())
-        .read()
+    let status = dir
+        .shared()
+        .status()
         .map_err(HostError::io("read the VM's status"))?;
     let now = running.then(Timestamp::now);
     ui.json(&Description {

@@ -8,7 +8,7 @@ use bcvk_vm::guest::early::{self, EarlyError};
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{self, HostError, Tool, VmDir, find_tool};
 use bcvk_vm::supervisor::virtiofs::{ServeOptions, serve};
-use bcvk_vm::supervisor::{self, exec_confined};
+use bcvk_vm::supervisor::{self, QemuConfinement, exec_confined};
 
 use super::pod;
 use crate::cli::Internal;
@@ -16,7 +16,13 @@ use crate::ui::Ui;
 
 pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     match internal {
-        Internal::Supervise => Ok(ExitCode::from(supervisor::run())),
+        Internal::Supervise(place) => {
+            Ok(ExitCode::from(supervisor::run(&place.root, place.runner)))
+        }
+        Internal::Debug(place) => Err(HostError::Io {
+            action: "start a shell".to_owned(),
+            source: supervisor::shell(&place.root, place.runner),
+        }),
         Internal::Pod(args) => pod::pod(&args, ui),
         Internal::Ready => Ok(pod::ready()),
         Internal::Virtiofs {
@@ -37,18 +43,34 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
                 }
             }
         }
-        Internal::ExecQemu { command } => {
+        Internal::ExecQemu {
+            root,
+            files,
+            user,
+            kvm,
+            command,
+        } => {
+            let how = QemuConfinement {
+                root,
+                files,
+                user,
+                kvm,
+            };
             let mut words = command.into_iter();
             let program = PathBuf::from(words.next().unwrap_or_default());
             let args: Vec<_> = words.collect();
             Err(HostError::Io {
                 action: format!("run {}", program.display()),
-                source: exec_confined(&program, &args),
+                source: exec_confined(&how, &program, &args),
             })
         }
         Internal::Proxy { dir } => {
             let podman = find_tool(Tool::Podman).ok().map(Podman::new);
             host::proxy(&VmDir::at(dir), podman.as_ref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Internal::Relay { dir } => {
+            host::relay_in_container(&dir)?;
             Ok(ExitCode::SUCCESS)
         }
         Internal::Forget { dir } => {

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{GuestLog, HostError, SignalSource, WatchEvent, Watcher};
-use bcvk_vm::status::StatusReader;
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
@@ -40,7 +39,7 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         ExitCode::SUCCESS
     };
     // That it does not begin at the beginning, where that is so.
-    if let Ok(Some(status)) = StatusReader::new(vm.dir.path()).read() {
+    if let Ok(Some(status)) = vm.dir.shared().status() {
         ui.warnings(&status.warnings);
     }
     Ok(code)

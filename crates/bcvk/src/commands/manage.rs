@@ -38,7 +38,7 @@ pub(super) fn rm(args: &Rm) -> Result<ExitCode, HostError> {
 
 pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
-    let vms = context.podman.vms()?;
+    let vms = context.podman.vms(&context.dirs)?;
     if vms.is_empty() {
         ui.notice(&Notice::NoVmToRemove);
         return Ok(ExitCode::SUCCESS);
@@ -68,11 +68,9 @@ fn find_all<'a>(
         .map(|name| {
             let found = context.podman.find(name)?;
             let vm = found.ok_or_else(|| HostError::NoSuchVm { name: name.clone() })?;
-            if vm.is_vm() {
-                Ok((name, vm))
-            } else {
-                Err(HostError::NotAVm { name: name.clone() })
-            }
+            let vm = context.podman.only_vms(vec![vm], &context.dirs)?.pop();
+            let vm = vm.ok_or_else(|| HostError::NotAVm { name: name.clone() })?;
+            Ok((name, vm))
         })
         .collect()
 }

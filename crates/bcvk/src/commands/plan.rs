@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bcvk_vm::host::podman::{Podman, check_path};
 use bcvk_vm::host::{
-    HostError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files, check_memory,
-    find_tool, output_directory, output_file, read_ignition, read_units, resolve_disk,
+    HostError, ImageClaims, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
+    check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
+    read_units, resolve_disk,
 };
 use bcvk_vm::spec::{
     Console, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH, STORAGE_TAG,
@@ -59,6 +60,12 @@ pub(super) fn plan(
     let env = vm::environment(&guest.env, ui)?;
     check_memory(vm::memory(guest))?;
     let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
+    if let Some(annotation) = info.claims.steering() {
+        return Err(HostError::ImageSteersRuntime {
+            reference: image.to_owned(),
+            annotation: annotation.to_owned(),
+        });
+    }
     tell_of_the_image(image, &info, options, ui);
     let disks = disks(options, &cwd, info.bytes)?;
     let runner = options.runner.as_deref().map(|runner| {
@@ -101,10 +108,18 @@ pub(super) fn plan(
     spec.host_paths()
         .chain([&*exe, context.dirs.path()])
         .try_for_each(check_path)?;
+    // A runner is what its user trusts; its image is the container's then.
+    let claims = if runner.is_some() {
+        ImageClaims::default()
+    } else {
+        info.claims
+    };
     Ok(Launch {
+        limits: container_limits(&spec),
         spec,
         exe,
         runner,
+        claims,
         remove: manner.remove,
         interactive: manner.interactive,
         tty: manner.tty,

@@ -2,12 +2,11 @@
 //! options to a supervisor.
 
 use std::env;
-use std::path::Path;
 use std::process::ExitCode;
 
-use bcvk_vm::host::{HostError, Runner, VmDir, fill_vm_dir};
+use bcvk_vm::host::{HostError, Runner, SharedDir, VmDir, write_ssh_access};
 use bcvk_vm::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
-use bcvk_vm::status::{Phase, StatusReader};
+use bcvk_vm::status::Phase;
 use bcvk_vm::supervisor;
 
 use super::vm::{self, Place};
@@ -32,13 +31,15 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
     let (spec, key) = vm::spec(guest, place, env, pod_ports(&guest.publish)?)?;
     let dir = VmDir::at(CONTAINER_VM_DIR);
     let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
-    fill_vm_dir(&dir, &spec, key.as_ref(), &exe).map_err(|source| HostError::VmDir {
-        dir: dir.path().to_owned(),
-        source,
-    })?;
-    let code = supervisor::run();
-    let failure = StatusReader::new(dir.path())
-        .read()
+    if let Some(key) = &key {
+        write_ssh_access(&dir, &spec, key, &exe).map_err(|source| HostError::VmDir {
+            dir: dir.path().to_owned(),
+            source,
+        })?;
+    }
+    let code = supervisor::run_in_pod(spec);
+    let failure = SharedDir::at(CONTAINER_VM_DIR)
+        .status()
         .ok()
         .flatten()
         .and_then(|status| status.failure);
@@ -50,8 +51,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
 
 /// Succeeds if the VM of this container is ready: for a Pod's readiness probe.
 pub(super) fn ready() -> ExitCode {
-    let status = StatusReader::new(Path::new(CONTAINER_VM_DIR)).read();
-    match status {
+    match SharedDir::at(CONTAINER_VM_DIR).status() {
         Ok(Some(status)) if status.phase == Phase::Ready => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use bcvk_vm::host::podman::Container;
 use bcvk_vm::host::{HostError, VmDir};
 use bcvk_vm::spec::VmSpec;
-use bcvk_vm::status::{Phase, Status, StatusReader, Timestamp};
+use bcvk_vm::status::{Phase, Status, Timestamp};
 use serde::Serialize;
 
 use super::Context;
@@ -56,7 +56,7 @@ pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
     let rows: Vec<Row> = context
         .podman
-        .vms()?
+        .vms(&context.dirs)?
         .iter()
         .filter(|vm| args.all || vm.is_running())
         .map(|vm| {
@@ -77,7 +77,7 @@ pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, HostError> {
 
 fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
     let spec = dir.and_then(|dir| dir.read_spec().ok());
-    let status = dir.and_then(|dir| StatusReader::new(dir.path()).read().ok().flatten());
+    let status = dir.and_then(|dir| dir.shared().status().ok().flatten());
     let running = vm.is_running();
     let vm_state = vm_state(running, status.as_ref());
     Row {

@@ -175,7 +175,7 @@ fn attached(
             LogFollower::start(log, GuestOutput::to(io::stdout()))
         }
     });
-    let output = executes.then(|| command_output(started, ui));
+    let output = executes.then(|| command_output(started, ui)).transpose()?;
     let ready = await_ready(
         &started.dir,
         watcher,
@@ -222,15 +222,16 @@ fn attached(
     }
 }
 
-fn command_output(started: &Started, ui: &Ui) -> CommandOutput {
-    match ui.events() {
+fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, HostError> {
+    let output = match ui.events() {
         Some(events) => CommandOutput::start(
             &started.dir,
             OutputEvents::new(events, OutputStream::Stdout),
             OutputEvents::new(events, OutputStream::Stderr),
         ),
         None => CommandOutput::start(&started.dir, io::stdout(), io::stderr()),
-    }
+    };
+    output.map_err(HostError::io("open the output of the commands"))
 }
 
 /// Waits for the guest to power off; a second signal ends it at once.

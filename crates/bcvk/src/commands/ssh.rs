@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use bcvk_vm::host::{HostError, SignalSource, Tool, VmDir, Watcher, find_tool};
 use bcvk_vm::spec::Timeout;
 use bcvk_vm::ssh::client;
-use bcvk_vm::status::{Phase, StatusReader};
+use bcvk_vm::status::Phase;
 
 use super::find::{self, Found};
 use super::ready::{await_ready, not_ready};
@@ -56,8 +56,9 @@ pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
 
 /// Waits for a VM that still boots.
 pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), HostError> {
-    let now = StatusReader::new(dir.path())
-        .read()
+    let now = dir
+        .shared()
+        .status()
         .map_err(HostError::io("read the VM's status"))?;
     if now.is_some_and(|status| status.phase == Phase::Ready) {
         return Ok(());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bcvk_vm::host::podman::Podman;
 use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, WatchEvent, Watcher, find_tool};
-use bcvk_vm::status::{Phase, StatusReader};
+use bcvk_vm::status::Phase;
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
@@ -86,12 +86,12 @@ fn begins(dir: &VmDir) -> Result<bool, HostError> {
     };
     let deadline = Instant::now() + BEGIN;
     while podman.find(&id)?.is_some_and(|c| c.is_running()) && Instant::now() < deadline {
-        if dir.supervisor_lives() {
+        if dir.shared().supervisor_lives() {
             return Ok(true);
         }
         thread::sleep(LOOK);
     }
-    Ok(dir.supervisor_lives())
+    Ok(dir.shared().supervisor_lives())
 }
 
 impl Waiting<'_> {
@@ -195,7 +195,7 @@ impl Waiting<'_> {
     }
 
     fn ended_before(&self, vm: &Found, awaited: &str) -> HostError {
-        let status = StatusReader::new(vm.dir.path()).read().ok().flatten();
+        let status = vm.dir.shared().status().ok().flatten();
         HostError::EndedBefore {
             name: self.args.name.clone(),
             awaited: awaited.to_owned(),
@@ -205,7 +205,7 @@ impl Waiting<'_> {
 }
 
 fn is_ready(dir: &VmDir) -> bool {
-    let status = StatusReader::new(dir.path()).read().ok().flatten();
+    let status = dir.shared().status().ok().flatten();
     status.is_some_and(|status| status.phase == Phase::Ready)
 }
 

@@ -258,6 +258,7 @@ fn kind(error: &HostError) -> Kind {
         },
         HostError::ImageMissing { .. }
         | HostError::ImageArch { .. }
+        | HostError::ImageSteersRuntime { .. }
         | HostError::PullFailed { .. }
         | HostError::SupervisorNotStarted { .. } => Kind::Image,
         HostError::ReadyTimeout { .. } => Kind::Timeout,

@@ -38,9 +38,10 @@ pub(in crate::supervisor) struct Machine<'a> {
     pub(in crate::supervisor) disk_fds: Vec<i32>,
     /// Sockets of the VM's further virtio-serial ports.
     pub(in crate::supervisor) port_fds: Vec<i32>,
-    pub(in crate::supervisor) root_socket: PathBuf,
-    /// One for each of `spec.shares`.
-    pub(in crate::supervisor) share_sockets: Vec<PathBuf>,
+    /// Socket of the image's file server.
+    pub(in crate::supervisor) root_fd: i32,
+    /// One for each share that the VM has, or is given later.
+    pub(in crate::supervisor) share_fds: Vec<i32>,
     /// Ports of the container's loopback that lead to the guest's sshd and to a closed port.
     pub(in crate::supervisor) ports: Ports,
     /// What a machine has that is saved or resumed.
@@ -157,13 +158,18 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         add_warm(&mut args, warm);
     }
 
-    args.path_opt("-chardev", "socket,id=root,path=", &machine.root_socket);
+    args.opt(
+        "-chardev",
+        &format!("socket,id=root,fd={}", machine.root_fd),
+    );
     args.device(&format!(
         "vhost-user-fs-pci,chardev=root,tag={ROOT_TAG},queue-size=1024,{}",
         at(slot::ROOT)
     ));
-    for (index, (share, socket)) in spec.shares.iter().zip(&machine.share_sockets).enumerate() {
-        args.path_opt("-chardev", &format!("socket,id=share{index},path="), socket);
+    for (index, fd) in machine.share_fds.iter().enumerate() {
+        args.opt("-chardev", &format!("socket,id=share{index},fd={fd}"));
+    }
+    for (index, share) in spec.shares.iter().enumerate() {
         args.device(&format!(
             "vhost-user-fs-pci,chardev=share{index},tag={},queue-size=1024,{}",
             comma(&share.tag),

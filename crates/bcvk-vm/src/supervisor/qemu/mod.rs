@@ -7,6 +7,8 @@ pub(super) mod plug;
 
 use std::ffi::OsString;
 
+pub(super) use confine::QemuConfinement;
+
 pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
 
 use crate::spec::{Snapshot, VmSpec};
@@ -26,12 +28,8 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
         ignition: spec.ignition.then(|| "IGNITION-CONFIG".into()),
         disk_fds: (10..10 + i32::try_from(disks).unwrap_or_default()).collect(),
         port_fds: (30..60).collect(),
-        root_socket: "ROOT-SOCKET".into(),
-        share_sockets: spec
-            .shares
-            .iter()
-            .map(|share| format!("SOCKET-OF-{}", share.tag).into())
-            .collect(),
+        root_fd: 8,
+        share_fds: (60..).take(spec.shares.len()).collect(),
         ports: Ports::USUAL,
         warm: spec.snapshot.map(|snapshot| WarmFds {
             state: Some(6),

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::args::STATE_URI;
-use crate::supervisor::Event;
+use crate::supervisor::{Event, threads};
 
 /// How long QEMU may take to answer. It answers at once, or it hangs.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Monitor {
         };
         let session = Arc::clone(&monitor.session);
         let (reader, writer) = (qemu.try_clone()?, qemu.try_clone()?);
-        thread::spawn(move || {
+        threads::spawn(move || {
             let mut qmp = Qmp::new(Stream::new(BufReader::new(reader), writer));
             if let Err(error) = qmp.handshake() {
                 tracing::debug!(%error, "QMP handshake");

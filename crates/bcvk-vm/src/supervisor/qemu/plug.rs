@@ -1,7 +1,6 @@
 //! Plugging devices into a machine that runs.
 
 use std::io;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -12,16 +11,13 @@ use crate::spec::{Disk, Share, VmSpec};
 /// The first slot of a bridge that is of use: 0 would be its hot-plug controller's.
 const FIRST_SLOT: usize = 1;
 
-/// Gives the machine the shares and disks of `spec`; `sockets` are those of the shares' file servers.
-pub(in crate::supervisor) fn plug(
-    monitor: &Monitor,
-    spec: &VmSpec,
-    sockets: &[impl AsRef<Path>],
-) -> io::Result<()> {
+/// Gives the machine the shares and disks of `spec`. It has the sockets of the shares' file servers from
+/// its start on.
+pub(in crate::supervisor) fn plug(monitor: &Monitor, spec: &VmSpec) -> io::Result<()> {
     let mut slots = FIRST_SLOT..;
     let mut next = || format!("{:#x}", slots.next().unwrap_or_default());
-    for (index, (share, socket)) in spec.shares.iter().zip(sockets).enumerate() {
-        plug_share(monitor, index, share, socket.as_ref(), &next())?;
+    for (index, share) in spec.shares.iter().enumerate() {
+        plug_share(monitor, index, share, &next())?;
     }
     for (index, disk) in spec.disks.iter().enumerate() {
         plug_disk(monitor, index, disk, &next())?;
@@ -29,28 +25,14 @@ pub(in crate::supervisor) fn plug(
     Ok(())
 }
 
-fn plug_share(
-    monitor: &Monitor,
-    index: usize,
-    share: &Share,
-    socket: &Path,
-    slot: &str,
-) -> io::Result<()> {
-    let chardev = format!("share{index}");
-    monitor.ask(
-        "chardev-add",
-        &json!({ "id": chardev, "backend": { "type": "socket", "data": {
-            "addr": { "type": "unix", "data": { "path": socket } },
-            "server": false,
-        } } }),
-    )?;
+fn plug_share(monitor: &Monitor, index: usize, share: &Share, slot: &str) -> io::Result<()> {
     monitor.ask(
         "device_add",
         &json!({
             "driver": "vhost-user-fs-pci",
             "bus": SPARE_BUS,
             "addr": slot,
-            "chardev": chardev,
+            "chardev": format!("share{index}"),
             "tag": share.tag,
             "queue-size": 1024,
         }),

@@ -1,29 +1,31 @@
 //! What a VM's supervisor starts: file servers, then QEMU.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
 use rustix::process::Pid;
 
 use super::{Running, Supervisor};
-use crate::spec::{CONTAINER_EXE, CONTAINER_IMAGE, Console, Share, VmSpec};
+use crate::missing::if_exists;
+use crate::procfs;
+use crate::spec::{Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, Share, VmSpec};
 use crate::supervisor::children::Role;
-use crate::supervisor::prepare::{Prepared, fd_path};
+use crate::supervisor::container::BootFile;
+use crate::supervisor::prepare::{Prepared, memory_file};
 use crate::supervisor::qemu::monitor::Monitor;
-use crate::supervisor::qemu::{self, Machine, WarmFds};
+use crate::supervisor::qemu::{self, Machine, QemuConfinement, WarmFds};
 use crate::supervisor::sshd::{Ports, Sshd};
 use crate::supervisor::streams::Streams;
 use crate::supervisor::virtiofs::ServeOptions;
 use crate::supervisor::{console, control, ports, swap};
 
-/// Where the sockets between QEMU and the file servers are: private to the container.
-const SOCKETS: &str = "/dev/shm/bcvk";
+/// Where a socket of a file server's is until QEMU's end of it is connected.
+const SOCKET: &str = ".file-server.sock";
 
 /// How a machine begins.
 #[derive(Debug)]
@@ -46,13 +48,9 @@ impl Beginning {
 }
 
 impl Supervisor {
-    /// Starts one server for the image and one for each share; returns their sockets in that
-    /// order. QEMU can connect at once: the sockets listen before their servers run.
-    pub(super) fn start_file_servers(&mut self) -> io::Result<Vec<PathBuf>> {
-        match DirBuilder::new().mode(0o700).create(SOCKETS) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
+    /// Starts one server for the image and one for each share; returns QEMU's ends of their sockets in
+    /// that order. They are connected before the servers run, so that QEMU needs no path.
+    pub(super) fn start_file_servers(&mut self) -> io::Result<Vec<UnixStream>> {
         let mut servers = vec![(
             qemu::ROOT_TAG.to_owned(),
             "the image".to_owned(),
@@ -71,18 +69,32 @@ impl Supervisor {
         }
         let mut sockets = Vec::new();
         for (tag, serves, options) in servers {
-            let socket = Path::new(SOCKETS).join(&tag);
-            let _ = fs::remove_file(&socket);
-            let listener = UnixListener::bind(&socket)?;
+            let (listener, qemus) = self.connected_listener()?;
             let mut command = Command::new(CONTAINER_EXE);
+            // It leaves the root in which it could open procfs.
             command
                 .args(options.args())
-                .stdin(Stdio::from(OwnedFd::from(listener)));
+                .stdin(Stdio::from(OwnedFd::from(listener)))
+                .stdout(Stdio::from(procfs::for_child()?));
             self.children
                 .spawn(Role::FileServer { tag, serves }, &mut command, &[])?;
-            sockets.push(socket);
+            sockets.push(qemus);
         }
         Ok(sockets)
+    }
+
+    /// A socket that listens, with one connection that waits to be accepted, and no name any more.
+    fn connected_listener(&self) -> io::Result<(UnixListener, UnixStream)> {
+        let path = self.dir.dir().join(SOCKET);
+        if_exists(fs::remove_file(&path))?;
+        let listener = UnixListener::bind(&path)?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the socket is the supervisor's own"
+        )]
+        let connected = UnixStream::connect(&path);
+        fs::remove_file(&path)?;
+        Ok((listener, connected?))
     }
 
     /// Starts QEMU with all that it needs, and whatever listens to it. Returns the agent's port, if
@@ -91,7 +103,7 @@ impl Supervisor {
         &mut self,
         base: &VmSpec,
         prepared: &Prepared,
-        sockets: &[PathBuf],
+        sockets: &[UnixStream],
         beginning: &Beginning,
     ) -> io::Result<Option<UnixStream>> {
         let (console, qemu_console) = UnixStream::pair()?;
@@ -105,18 +117,18 @@ impl Supervisor {
         let (agent, qemu_agent) = agent.unzip();
         let args = qemu::args(&Machine {
             spec: base,
-            kernel: fd_path(&prepared.kernel),
-            initrd: fd_path(&prepared.initrd),
+            kernel: prepared.kernel.path.clone(),
+            initrd: prepared.initrd.path.clone(),
             cmdline: prepared.cmdline.clone(),
-            memory: fd_path(&prepared.memory),
-            root_socket: sockets[0].clone(),
-            share_sockets: sockets[1..].to_vec(),
+            memory: prepared.memory.path.clone(),
+            root_fd: sockets[0].as_raw_fd(),
+            share_fds: sockets[1..].iter().map(AsRawFd::as_raw_fd).collect(),
             warm: qemu_agent.as_ref().map(|qemu_agent| WarmFds {
                 state: beginning.state().map(AsRawFd::as_raw_fd),
                 agent: qemu_agent.as_raw_fd(),
                 incoming: matches!(beginning, Beginning::Resume(_)),
             }),
-            ignition: prepared.ignition.as_ref().map(fd_path),
+            ignition: prepared.ignition.as_ref().map(|config| config.path.clone()),
             disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
             port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
             ports,
@@ -124,23 +136,17 @@ impl Supervisor {
             control_fd: qemu_control.as_raw_fd(),
             monitor_fd: qemu_monitor.as_raw_fd(),
         });
-        let mut command = Command::new(CONTAINER_EXE);
-        command
-            .args(["internal", "exec-qemu", "--"])
-            .arg(&self.spec.qemu)
-            .args(&args)
-            .stdin(Stdio::null());
+        let mut command = self.confined_qemu()?;
+        command.arg(&self.spec.qemu).args(&args);
         let mut inherited = vec![
             qemu_console.as_fd(),
             qemu_control.as_fd(),
             qemu_monitor.as_fd(),
-            prepared.kernel.as_fd(),
-            prepared.initrd.as_fd(),
-            prepared.memory.as_fd(),
         ];
+        inherited.extend(prepared.files().filter_map(BootFile::inherited));
+        inherited.extend(sockets.iter().map(AsFd::as_fd));
         inherited.extend(qemu_agent.as_ref().map(AsFd::as_fd));
         inherited.extend(beginning.state().map(AsFd::as_fd));
-        inherited.extend(prepared.ignition.as_ref().map(AsFd::as_fd));
         inherited.extend(disks.iter().map(AsFd::as_fd));
         inherited.extend(qemu_ports.iter().map(AsFd::as_fd));
         let pid = self.children.spawn(Role::Qemu, &mut command, &inherited)?;
@@ -167,6 +173,23 @@ impl Supervisor {
             carriers,
         });
         Ok(agent)
+    }
+
+    /// The command that confines itself and becomes QEMU.
+    fn confined_qemu(&self) -> io::Result<Command> {
+        let how = QemuConfinement {
+            root: self.container.qemu_root().is_some(),
+            files: self.container.boot_dir().map(Path::to_owned),
+            user: self.container.qemu_user.map(|user| (user.uid, user.gid)),
+            kvm: self.spec.accel == Accelerator::Kvm,
+        };
+        let stdin = match self.container.qemu_root() {
+            Some(root) => root.try_clone_to_owned()?,
+            None => memory_file(c"nothing", &[])?.into(),
+        };
+        let mut command = Command::new(CONTAINER_EXE);
+        command.args(how.args()).stdin(Stdio::from(stdin));
+        Ok(command)
     }
 
     /// Opens the disks' files, and makes the swap device's.

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
@@ -15,6 +14,7 @@ use crate::status::{Phase, StatusWriter};
 use crate::supervisor::Event;
 use crate::supervisor::prepare::{self, Prepared};
 use crate::supervisor::problem::Problem;
+use crate::supervisor::threads;
 use crate::supervisor::warm::{Making, Saved, Unsaved, is_made, new_state};
 
 /// How long QEMU may take to make its machine.
@@ -37,10 +37,10 @@ impl Supervisor {
         let saved = Saved::open()?;
         let named = saved.named();
         let base = self.spec.base();
-        let prepared = prepare::prepare_to_resume(&base, &saved)?;
+        let prepared = prepare::prepare_to_resume(&base, &saved, &self.container)?;
         let beginning = Beginning::Resume(saved.state.try_clone()?);
-        let memory = File::from(prepared.memory.try_clone()?);
-        let copied = thread::spawn(move || saved.copy_memory(&memory));
+        let memory = File::from(prepared.memory.file.try_clone()?);
+        let copied = threads::spawn(move || saved.copy_memory(&memory));
         let sockets = self.start_file_servers()?;
         let agent = self.start_qemu(&base, &prepared, &sockets, &beginning)?;
         let agent = agent.ok_or("the machine has no port for its agent")?;
@@ -51,7 +51,7 @@ impl Supervisor {
             .and_then(|()| monitor.restore())
             .and_then(|()| monitor.go_on())
             .map_err(|e| format!("QEMU does not take it: {e}"))?;
-        let making = Making::new(self.spec.clone(), &sockets[1..], agent, named);
+        let making = Making::new(self.spec.clone(), agent, named);
         making
             .finish(&monitor)
             .map_err(|e| format!("the guest does not become this VM: {e}"))?;
@@ -110,9 +110,9 @@ impl Supervisor {
         beginning: &Beginning,
     ) {
         let unsaved = matches!(beginning, Beginning::BootToSave(_)).then(|| {
-            let kernel = std::fs::read(prepare::fd_path(&prepared.kernel))?;
+            let kernel = prepared.kernel.content()?;
             let bytes = self.spec.memory.bytes();
-            Unsaved::new(&prepared.memory, bytes, &kernel, prepared.named)
+            Unsaved::new(&prepared.memory.file, bytes, &kernel, prepared.named)
         });
         let unsaved = match unsaved.transpose() {
             Ok(unsaved) => unsaved,
@@ -139,7 +139,7 @@ impl Supervisor {
         }
         self.snapshot = None;
         let events = self.sender.clone();
-        thread::spawn(move || {
+        threads::spawn(move || {
             let _ = events.send(Event::Made(making.finish(&monitor)));
         });
     }

@@ -6,7 +6,6 @@ mod stand_in;
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use agent::Agent;
@@ -26,18 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Making {
     pub(super) spec: VmSpec,
-    /// One for each share.
-    pub(super) sockets: Vec<PathBuf>,
     pub(super) agent: Agent,
     /// Whether the guest is named after its VM.
     pub(super) named: bool,
 }
 
 impl Making {
-    pub(super) fn new(spec: VmSpec, sockets: &[PathBuf], agent: UnixStream, named: bool) -> Self {
+    pub(super) fn new(spec: VmSpec, agent: UnixStream, named: bool) -> Self {
         Self {
             spec,
-            sockets: sockets.to_vec(),
             agent: Agent::new(agent),
             named,
         }
@@ -45,7 +41,7 @@ impl Making {
 
     /// Plugs in what the VM has, and lets its agent do the rest.
     pub(super) fn finish(&self, monitor: &Monitor) -> io::Result<()> {
-        plug(monitor, &self.spec, &self.sockets)?;
+        plug(monitor, &self.spec)?;
         self.agent.obeys(PATIENCE, || {
             let clock = Timestamp::now().0.saturating_mul(1000);
             guest::personal(&self.spec, self.named, clock)

@@ -7,9 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::stand_in::stand_in;
+use crate::bounded;
 use crate::snapshot::{KERNEL, MEMORY, Meta, STATE, SnapshotError, copy, sum};
 use crate::spec::CONTAINER_SNAPSHOT;
 use crate::supervisor::qemu::monitor::Monitor;
+
+/// More than any kernel has.
+const MAX_KERNEL_BYTES: u64 = 1 << 30;
 
 /// A VM that will be saved once it is ready.
 #[derive(Debug)]
@@ -76,8 +80,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 #[derive(Debug)]
 pub(in crate::supervisor) struct Saved {
     meta: Meta,
-    /// What QEMU has for a kernel.
-    pub(in crate::supervisor) kernel: OwnedFd,
+    kernel: File,
     /// The state of its machine.
     pub(in crate::supervisor) state: OwnedFd,
     memory: File,
@@ -96,11 +99,17 @@ impl Saved {
         }
         Ok(Self {
             meta,
-            kernel: open(KERNEL)?.into(),
+            kernel: open(KERNEL)?,
             // Not the one that was read: QEMU begins where that stands.
             state: open(STATE)?.into(),
             memory: open(MEMORY)?,
         })
+    }
+
+    /// What QEMU has for a kernel.
+    pub(in crate::supervisor) fn kernel(&self) -> io::Result<Vec<u8>> {
+        let content = bounded::read(&self.kernel, MAX_KERNEL_BYTES)?;
+        content.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Whether the guest is named after its VM.

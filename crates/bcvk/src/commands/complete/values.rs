@@ -103,7 +103,7 @@ fn vms(current: &OsStr, running: bool, given: &[OsString]) -> Vec<CompletionCand
     let dirs = dirs.and_then(|dirs| dirs.list().ok()).unwrap_or_default();
     let found = dirs.iter().filter_map(|dir| {
         let spec = dir.read_spec().ok()?;
-        let lives = dir.supervisor_lives();
+        let lives = dir.shared().supervisor_lives();
         let name = spec.name.as_str();
         if (running && !lives) || given.iter().any(|word| word == name) {
             return None;

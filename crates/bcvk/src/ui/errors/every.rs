@@ -111,6 +111,10 @@ fn of_the_host() {
             HostError::PullFailed { reference: s("localhost/mine") },
         ],
         ImageArch: [HostError::ImageArch { reference: reference(), found: s("riscv64") }],
+        ImageSteersRuntime: [HostError::ImageSteersRuntime {
+            reference: reference(),
+            annotation: s("run.oci.handler"),
+        }],
         NotARunner: [HostError::NotARunner { reference: s("localhost/mine") }],
         RunnerVersion: [HostError::RunnerVersion {
             reference: s("localhost/bcvk-runner"),

@@ -141,6 +141,10 @@ fn image_hint(error: &HostError) -> Option<String> {
             "`podman pull --arch ARCH {}` gets it for another architecture, if it is made for that",
             quote(reference)
         ),
+        HostError::ImageSteersRuntime { reference, .. } => format!(
+            "build it without: `podman image inspect --format '{{{{json .Annotations}}}}' {}` lists what it has",
+            quote(reference)
+        ),
         HostError::ImageName { .. } => "`bcvk images list` shows the names there are".to_owned(),
         HostError::PullFailed { reference } => match registry(reference) {
             "localhost" => build(reference),
