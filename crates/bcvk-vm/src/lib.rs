@@ -11,7 +11,7 @@
 //! - [`timeline`]: a boot on one axis, of what host and guest say
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
-//! - `bounded`, [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
+//! - `bounded`, [`linkage`], [`missing`], `untrusted`, [`shell`]: helpers for files and command lines
 //!
 //! Above all of them, in tests and fuzzing only: `fuzzing`, each parser of what others wrote.
 
@@ -20,6 +20,7 @@ mod bounded;
 pub mod fuzzing;
 pub mod guest;
 pub mod host;
+pub mod linkage;
 pub mod missing;
 pub mod shell;
 pub mod snapshot;

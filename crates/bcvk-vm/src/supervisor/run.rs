@@ -26,6 +26,7 @@ use super::qemu::monitor::Monitor;
 use super::warm::Making;
 use crate::host::lock::hold_read_only;
 use crate::host::{Lock, VmDir};
+use crate::linkage::check_static;
 use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec};
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
@@ -177,6 +178,7 @@ impl Supervisor {
     }
 
     fn launch(&mut self) -> Result<(), Problem> {
+        check_static()?;
         forward_signals(self.sender.clone()).map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.dir.clone(), self.sender.clone());
