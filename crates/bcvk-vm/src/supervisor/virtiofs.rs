@@ -4,7 +4,7 @@
 //! and the directory of its share, and its death is seen and named.
 
 mod image;
-mod store;
+pub(super) mod store;
 mod tree;
 
 use std::ffi::OsString;

@@ -5,7 +5,7 @@
 //! (containers-storage.conf(5)), and nothing else: names in a [`Place`] are looked up and listed only
 //! if they are allowed there. Everything else is in a directory that is an image's as a whole.
 
-mod layers;
+pub(in crate::supervisor) mod layers;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};

@@ -32,7 +32,10 @@ struct Layer {
 
 /// Finds the layers that images consist of. Layers of containers are on top of these, and no image
 /// names them.
-pub(super) fn image_layers(images: &[u8], layers: &[u8]) -> serde_json::Result<HashSet<String>> {
+pub(in crate::supervisor) fn image_layers(
+    images: &[u8],
+    layers: &[u8],
+) -> serde_json::Result<HashSet<String>> {
     let images: Vec<Image> = serde_json::from_slice(images)?;
     let layers: Vec<Layer> = serde_json::from_slice(layers)?;
     let mut parents: HashMap<String, String> = layers
