@@ -129,7 +129,7 @@ install: $(if $(BCVK_BIN),,build chores) ## install program, manual, completions
 	chmod 0644 $(foreach file,$(completions),'$(file)')
 	install -d '$(share)/bcvk/schemas' '$(share)/doc/bcvk'
 	install -m 0644 docs/schemas/*.json '$(share)/bcvk/schemas'
-	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE '$(share)/doc/bcvk'
+	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE '$(share)/doc/bcvk'
 
 uninstall: ## remove what install has installed
 	rm -f '$(bin)' $(foreach file,$(completions),'$(file)')
