@@ -5,8 +5,10 @@ PREFIX ?= /usr/local
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 images := crates/bcvk-testkit/images
+# Where cargo puts programs for its host-tuple (.cargo/config.toml).
+target := target/$(shell uname -m)-unknown-linux-gnu
 # BCVK_BIN names another one.
-bcvk := $(or $(BCVK_BIN),target/release/bcvk)
+bcvk := $(or $(BCVK_BIN),$(target)/release/bcvk)
 xtask = $(dir $(bcvk))xtask
 # What makes it; a test that has a bcvk already puts `true` here.
 build := setup/release.sh
@@ -60,7 +62,7 @@ torture-short: ## the part of it that CI runs (minutes)
 	@$(images)/build.sh trixie
 	cargo build --package bcvk
 	cargo run --package xtask -- torture --short
-	cargo run --package xtask -- cycles --count 10 --bcvk target/debug/bcvk
+	cargo run --package xtask -- cycles --count 10 --bcvk $(target)/debug/bcvk
 
 bench: ## compare with the same VM started by hand
 	cargo run --release -p xtask -- bench
@@ -127,7 +129,7 @@ install: $(if $(BCVK_BIN),,build chores) ## install program, manual, completions
 	chmod 0644 $(foreach file,$(completions),'$(file)')
 	install -d '$(share)/bcvk/schemas' '$(share)/doc/bcvk'
 	install -m 0644 docs/schemas/*.json '$(share)/bcvk/schemas'
-	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE '$(share)/doc/bcvk'
+	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE '$(share)/doc/bcvk'
 
 uninstall: ## remove what install has installed
 	rm -f '$(bin)' $(foreach file,$(completions),'$(file)')
@@ -141,7 +143,7 @@ packages: ## build the .deb and the .rpm in target/packages; installs cargo's to
 test-packages: ## build the .deb, install it in a clean Debian, look at it and remove it
 	@setup/host.sh
 	@setup/packages.sh --tools deb
-	@[ -x target/debug/xtask ] || cargo build --quiet --package xtask
+	@[ -x $(target)/debug/xtask ] || cargo build --quiet --package xtask
 	cargo nextest run --package bcvk-tests $(nextest_profile) --run-ignored all -E 'binary(packages)'
 
 clean: ## remove what was built, but not the images

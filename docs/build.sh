@@ -15,13 +15,13 @@ rm "$book/book.toml" "$book/build.sh"
 
 # The pages also lead to files of the source tree: these go along.
 mkdir -p "$book/source"
-for name in README.md CHANGELOG.md CONTRIBUTING.md LICENSE-MIT LICENSE-APACHE examples runner setup; do
+for name in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE-MIT LICENSE-APACHE examples runner setup; do
     cp -r "$root/$name" "$book/source/"
 done
 # A link from docs/ or below it to such a file has one `../` too many for the book; mdbook also
 # takes every Markdown file for a page.
-outside='(README|CHANGELOG|CONTRIBUTING)\.html|examples/[^"]*|runner/[^"]*|setup/[^"]*'
+outside='(README|CHANGELOG|CONTRIBUTING|SECURITY)\.html|examples/[^"]*|runner/[^"]*|setup/[^"]*'
 find "$book" -name '*.html' -exec sed -Ei \
     -e "s#href=\"\\.\\./((\\.\\./)*)($outside)\"#href=\"\\1source/\\3\"#g" \
-    -e 's#(href="[^"]*source/(README|CHANGELOG|CONTRIBUTING)\.)html"#\1md"#g' {} +
+    -e 's#(href="[^"]*source/(README|CHANGELOG|CONTRIBUTING|SECURITY)\.)html"#\1md"#g' {} +
 echo "guide: $book/index.html"

@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 seconds=${1:-300}
 [ $# -eq 0 ] || shift
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
+# Sanitizers need a dynamic program: cargo-fuzz sets RUSTFLAGS, which replaces the flags for a static one.
+export LIBCAPNG_LINK_TYPE=dylib
 # The sanitizer's options are for nightly compilers; this lets a stable one take them.
 export RUSTC_BOOTSTRAP=1
 # shellcheck disable=SC2046 # names, each of one word

@@ -24,7 +24,7 @@ here=$(dirname "$(readlink -f "$0")")
 packages=(
     # running bcvk
     podman netavark aardvark-dns iptables nftables uidmap slirp4netns fuse-overlayfs openssh-client
-    # building it: the embedded virtiofs server drops capabilities with libcap-ng
+    # building it, as a static program: the embedded virtiofs server drops capabilities with libcap-ng
     gcc libc6-dev make pkg-config libcap-ng-dev ca-certificates
     # building test images
     mmdebstrap debian-archive-keyring

@@ -13,28 +13,50 @@ out=$root/target/packages
 
 # The versions that have been tried.
 declare -A tools=([deb]=cargo-deb@3.8.0 [rpm]=cargo-generate-rpm@0.21.1)
+sbom_tool=cargo-cyclonedx@0.5.9
 
 only_tools=
 if [ "${1:-}" = --tools ]; then
     only_tools=1
     shift
 fi
+
+install_tool() { # NAME@VERSION
+    if ! command -v "${1%@*}" >/dev/null; then
+        echo "packages: installing $1 (a minute or more)"
+        cargo install --quiet --locked "$1"
+    fi
+}
+
+# Writes what the program is made of, the same wherever that is done: without times, random numbers,
+# and the machine's paths.
+write_sbom() { # FILE
+    local work
+    work=$(mktemp -d)
+    # The tool writes beside each Cargo.toml of the workspace.
+    cp -r Cargo.toml Cargo.lock .cargo crates tests xtask "$work"
+    # With this, there is no serial number.
+    (cd "$work" && SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
+        --target "$(uname -m)-unknown-linux-gnu" --override-filename sbom)
+    sed -e '/^ *"timestamp":/d' -e "s,path+file://$work/,path+file:///bcvk/,g" "$work/crates/bcvk/sbom.json" >"$1"
+    rm -rf "$work"
+}
+
 for kind in "$@"; do
     tool=${tools[$kind]:-}
     if [ -z "$tool" ]; then
         echo "usage: ${0##*/} [--tools] deb|rpm..." >&2
         exit 2
     fi
-    if ! command -v "${tool%@*}" >/dev/null; then
-        echo "packages: installing $tool (a minute or more)"
-        cargo install --quiet --locked "$tool"
-    fi
+    install_tool "$tool"
 done
+install_tool "$sbom_tool"
 if [ -n "$only_tools" ]; then exit 0; fi
 
 cd "$root"
 rm -rf "$stage"
 make --no-print-directory install DESTDIR="$stage" PREFIX=/usr
+write_sbom "$stage/usr/share/doc/bcvk/bcvk.cdx.json"
 mkdir -p "$out"
 for kind in "$@"; do
     case $kind in

@@ -10,11 +10,20 @@ set -euo pipefail
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cargo_home=$(readlink -f "${CARGO_HOME:-$HOME/.cargo}")
 
-# Words of a path may have spaces; cargo splits this variable, unlike RUSTFLAGS, at 0x1f alone.
-flags=${CARGO_ENCODED_RUSTFLAGS:-${RUSTFLAGS:+${RUSTFLAGS// /$'\x1f'}}}
-flags+=${flags:+$'\x1f'}--remap-path-prefix=$root=/bcvk
-flags+=$'\x1f'--remap-path-prefix=$cargo_home=/cargo
-export CARGO_ENCODED_RUSTFLAGS=$flags
+# Flags in the environment replace those of .cargo/config.toml, and the program would not be static.
+# Those of --config are added to them, so everything goes that way.
+words=${RUSTFLAGS:-}
+IFS=$'\x1f' read -r -a flags <<<"${CARGO_ENCODED_RUSTFLAGS:-${words// /$'\x1f'}}"
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+flags+=("--remap-path-prefix=$root=/bcvk" "--remap-path-prefix=$cargo_home=/cargo")
+
+# As TOML.
+list=
+for flag in "${flags[@]}"; do
+    [ -n "$flag" ] || continue
+    flag=${flag//\\/\\\\}
+    list+=\"${flag//\"/\\\"}\",
+done
 
 cd "$root"
-exec cargo build --release --locked "$@"
+exec cargo build --release --locked --config "target.'cfg(all())'.rustflags = [$list]" "$@"

@@ -12,7 +12,7 @@ for place in "$work/one" "$work/another place/deeper"; do
     mkdir -p "$place/source"
     git -C "$root" archive HEAD | tar -x -C "$place/source"
     CARGO_TARGET_DIR=$place/target "$place/source/setup/release.sh" --quiet --package bcvk
-    sha256sum "$place/target/release/bcvk"
+    sha256sum "$place/target/$(uname -m)-unknown-linux-gnu/release/bcvk"
 done | tee "$work/sums"
 
 if [ "$(cut -d' ' -f1 "$work/sums" | sort -u | wc -l)" -ne 1 ]; then

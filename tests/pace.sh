@@ -9,7 +9,7 @@ slow=28
 
 cargo build --quiet --package bcvk
 began=$SECONDS
-target/debug/bcvk ephemeral run-ssh --quiet localhost/bcvk-test:trixie true >&2
+"target/$(uname -m)-unknown-linux-gnu/debug/bcvk" ephemeral run-ssh --quiet localhost/bcvk-test:trixie true >&2
 took=$((SECONDS - began))
 if [ "$took" -gt "$slow" ]; then
     echo "pace: a VM took $took s here: CI leaves out what the profile ci-slow lists" >&2

@@ -13,6 +13,7 @@ use bcvk_tests::stage::Stage;
 /// The pages whose commands run here. The manual's examples are in `manual.rs`.
 const PAGES: &[&str] = &[
     "README.md",
+    "SECURITY.md",
     "docs/guide/ci.md",
     "docs/guide/comparison.md",
     "docs/guide/differences.md",

@@ -14,13 +14,14 @@ use serde_json::Value;
 const INSTALL: Duration = Duration::from_secs(550);
 
 /// What users look for.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "/usr/bin/bcvk",
     "/usr/share/man/man8/bcvk-ephemeral-run.8.gz",
     "/usr/share/bash-completion/completions/bcvk",
     "/usr/share/zsh/vendor-completions/_bcvk",
     "/usr/share/fish/vendor_completions.d/bcvk.fish",
     "/usr/share/bcvk/schemas/ephemeral-run-events.json",
+    "/usr/share/doc/bcvk/bcvk.cdx.json",
     "/usr/share/doc/bcvk/copyright",
     "/usr/share/doc/bcvk/LICENSE-APACHE",
 ];
@@ -55,6 +56,40 @@ fn package(sandbox: &Sandbox, kind: &str, extension: &str) -> PathBuf {
         .map(|entry| entry.expect("an entry").path())
         .find(|path| path.extension().is_some_and(|found| found == extension))
         .expect("a package")
+}
+
+/// The package says of what crates the program is made, and nothing of the machine that made it.
+fn check_sbom(sandbox: &Sandbox, deb: &Path) {
+    let dir = sandbox.make_dir("unpacked");
+    let _ = sandbox
+        .command("dpkg-deb")
+        .arg("--extract")
+        .arg(deb)
+        .arg(&dir)
+        .run()
+        .expect_success();
+    let file = dir.join("usr/share/doc/bcvk/bcvk.cdx.json");
+    let text = fs::read_to_string(file).expect("a list of crates");
+    let sbom: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(sbom["bomFormat"], "CycloneDX");
+    assert_eq!(sbom["metadata"]["component"]["name"], "bcvk");
+    let components = sbom["components"].as_array().expect("components");
+    let virtiofsd = components.iter().find(|found| found["name"] == "virtiofsd");
+    let virtiofsd = virtiofsd.expect("virtiofsd");
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let locked = format!("name = \"virtiofsd\"\nversion = {}\n", virtiofsd["version"]);
+    assert!(lock.contains(&locked), "{virtiofsd:#}");
+    let licence = &virtiofsd["licenses"][0]["expression"];
+    assert_eq!(licence, "Apache-2.0 AND BSD-3-Clause");
+    let root = root().canonicalize().expect("the source");
+    for own in [
+        root.to_str().expect("text"),
+        "/tmp/",
+        "\"timestamp\"",
+        "serialNumber",
+    ] {
+        assert!(!text.contains(own), "{own} in {text}");
+    }
 }
 
 #[test]
@@ -92,6 +127,7 @@ fn a_deb_brings_all_that_it_needs_and_leaves_nothing() {
             assert!(files.lines().any(|line| line == file), "{file} in {files}");
         }
     });
+    checks.check("what it is made of", || check_sbom(&sandbox, &deb));
     checks.check("nothing is left of it", || assert_eq!(read("left"), ""));
     checks.finish();
     sandbox.finish();

@@ -1,10 +1,66 @@
 //! `--bind-storage-ro`: the host's images, for podman in the guest.
 
-use bcvk_testkit::{Checks, Sandbox, images};
+use std::fs;
+
+use bcvk_testkit::{Checks, Sandbox, Vm, images};
+
+/// Where the guest has the host's images.
+const STORE: &str = "/run/virtiofs-mnt-hoststorage";
+
+fn podman(sandbox: &Sandbox, args: &[&str]) -> String {
+    sandbox.podman(args).run().expect_success().text()
+}
+
+/// Makes a container with a file of its own; returns the path of that below podman's storage.
+fn make_container(sandbox: &Sandbox, name: &str) -> String {
+    let file = sandbox.path().join("private");
+    fs::write(&file, "private").expect("written");
+    let file = file.to_str().expect("text");
+    podman(
+        sandbox,
+        &["create", "--name", name, images::nosshd(), "true"],
+    );
+    podman(sandbox, &["cp", file, &format!("{name}:/private")]);
+    let root = podman(sandbox, &["info", "--format", "{{.Store.GraphRoot}}"]);
+    let upper = [
+        "inspect",
+        "--format",
+        "{{.GraphDriver.Data.UpperDir}}",
+        name,
+    ];
+    let written = format!("{}/private", podman(sandbox, &upper));
+    assert!(fs::metadata(&written).is_ok(), "{written}");
+    written
+        .strip_prefix(&root)
+        .expect("in the storage")
+        .to_owned()
+}
+
+/// Asserts that the guest sees images alone, and not the file `written` of a container.
+fn assert_unseen(vm: &Vm<'_>, written: &str) {
+    let found = vm.sh(&format!("ls -A {STORE}"));
+    let found: Vec<&str> = found.lines().collect();
+    assert_eq!(found, ["overlay", "overlay-images", "overlay-layers"]);
+    let file = format!("{STORE}{written}");
+    let layer = file.split("/diff/").next().expect("a layer's directory");
+    for path in [&file, layer, "secrets", "volumes", "overlay-containers"] {
+        let output = vm.run_sh(&format!("cd {STORE} && stat {path} 2>&1"));
+        let _ = output
+            .expect_code(1)
+            .expect_stdout("No such file or directory");
+    }
+}
 
 #[test]
 fn podman_in_the_guest_runs_images_of_the_host() {
     let sandbox = Sandbox::new();
+    let [secret, volume, older, younger] =
+        ["secret", "volume", "older", "younger"].map(|part| sandbox.name(part));
+    let written = make_container(&sandbox, &older);
+    let file = sandbox.path().join("private");
+    let file = file.to_str().expect("text");
+    podman(&sandbox, &["secret", "create", &secret, file]);
+    podman(&sandbox, &["volume", "create", &volume]);
     let vm = sandbox.boot("vm", &["--rm", "--bind-storage-ro"], images::full());
     let mut checks = Checks::new();
     checks.check(
@@ -38,7 +94,16 @@ fn podman_in_the_guest_runs_images_of_the_host() {
             .run()
             .expect_success();
     });
+    checks.check("nothing but images is there", || {
+        assert_unseen(&vm, &written);
+    });
+    checks.check("nor of a container that is younger than the VM", || {
+        assert_unseen(&vm, &make_container(&sandbox, &younger));
+    });
     vm.stop();
+    podman(&sandbox, &["rm", "--ignore", &older, &younger]);
+    podman(&sandbox, &["volume", "rm", &volume]);
+    podman(&sandbox, &["secret", "rm", &secret]);
     checks.finish();
     sandbox.finish();
 }

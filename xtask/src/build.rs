@@ -12,8 +12,15 @@ use crate::process::run;
 /// How long cargo may take from nothing.
 const BUILD: Duration = Duration::from_secs(1800);
 
-/// This program is in it: `TARGET/PROFILE/xtask`.
+/// Cargo's target directory.
 pub(crate) fn target_dir() -> Result<PathBuf> {
+    let programs = programs()?;
+    let target = programs.parent().map(Path::to_owned);
+    target.ok_or_else(|| Error::other("cannot find the target directory"))
+}
+
+/// Directory of all programs for the system that this one is for: it is `TARGET/TUPLE/PROFILE/xtask`.
+fn programs() -> Result<PathBuf> {
     let exe = env::current_exe().map_err(Error::io("find the target directory"))?;
     exe.ancestors()
         .nth(2)
@@ -22,16 +29,16 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 }
 
 /// Builds the release binary: what is measured is what is in the tree.
-pub(crate) fn release(target: &Path) -> Result<PathBuf> {
+pub(crate) fn release() -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     say("building bcvk (release)");
     run(
         Command::new(cargo)
             .args(["build", "--release", "--package=bcvk", "--target-dir"])
-            .arg(target)
+            .arg(target_dir()?)
             .current_dir(env!("CARGO_MANIFEST_DIR")),
         BUILD,
     )?
     .success("build bcvk")?;
-    Ok(target.join("release/bcvk"))
+    Ok(programs()?.join("release/bcvk"))
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bcvk_vm::host::{Tool, VmDirs, find_tool};
 use clap::Args;
 
-use crate::build::{self, target_dir};
+use crate::build;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::process::clean_up;
@@ -58,7 +58,7 @@ impl Vms {
             Some(path) => {
                 fs::canonicalize(path).map_err(Error::io(format!("find {}", path.display())))?
             }
-            None => build::release(&target_dir()?)?,
+            None => build::release()?,
         };
         let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         Ok(Self {

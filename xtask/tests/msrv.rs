@@ -48,7 +48,7 @@ fn packages(target: &str) -> Vec<Value> {
     }
 }
 
-/// `1.88` is `1.88.0`.
+/// `1.91` is `1.91.0`.
 fn version(text: &str) -> [u32; 3] {
     let mut parts = [0; 3];
     for (part, word) in parts.iter_mut().zip(text.split('.')) {

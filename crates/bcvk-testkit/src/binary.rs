@@ -18,7 +18,7 @@ pub(crate) fn bcvk() -> PathBuf {
     path.canonicalize().expect("the path of the bcvk binary")
 }
 
-/// Tests are at `target/PROFILE/deps/NAME-HASH`, chores at `target/PROFILE/NAME`.
+/// Tests are at `TARGET/PROFILE/deps/NAME-HASH`, chores at `TARGET/PROFILE/NAME`.
 fn beside_this_test() -> PathBuf {
     let test = env::current_exe().expect("this test's own path");
     let mut profile = test.parent().expect("a directory of cargo's");

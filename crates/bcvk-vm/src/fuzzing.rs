@@ -6,8 +6,8 @@ mod values;
 pub use crate::guest::fuzzing::{assignments, environment, mount_unit, storage_conf};
 pub use crate::host::fuzzing::{activity, podman_json, podman_mount};
 pub use crate::supervisor::fuzzing::{
-    bootconfig, bzimage, console, control, cpio, initramfs, journal, kargs_d, module, modules_dep,
-    qemu_option, uki, usernet, zboot,
+    bootconfig, bzimage, console, control, cpio, image_layers, initramfs, journal, kargs_d, module,
+    modules_dep, qemu_option, uki, usernet, zboot,
 };
 pub use crate::timeline::fuzzing::timeline;
 pub use values::{
@@ -28,7 +28,7 @@ mod seeds {
     }
 
     targets! {
-        activity assignments bootconfig bzimage console control cpio disk environment initramfs journal karg kargs_d
+        activity assignments bootconfig bzimage console control cpio disk environment image_layers initramfs journal karg kargs_d
         module modules_dep mount_unit podman_json podman_mount printable publish qemu_option share shell
         size spec status storage_conf stream timeline timeout uki usernet zboot
     }

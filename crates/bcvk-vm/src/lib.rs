@@ -12,7 +12,8 @@
 //! - [`status`]: what the supervisor writes and the host reads
 //! - [`spec`]: what a VM is; the one thing that crosses from the host into the container
 //! - `shared`: the files through which a container speaks to its host
-//! - `bounded`, [`missing`], `procfs`, `untrusted`, [`shell`]: helpers for files and command lines
+//! - `bounded`, [`linkage`], [`missing`], `procfs`, `untrusted`, [`shell`]: helpers for files and command
+//!   lines
 //!
 //! Above all of them, in tests and fuzzing only: `fuzzing`, each parser of what others wrote.
 
@@ -21,6 +22,7 @@ mod bounded;
 pub mod fuzzing;
 pub mod guest;
 pub mod host;
+pub mod linkage;
 pub mod missing;
 mod procfs;
 mod shared;

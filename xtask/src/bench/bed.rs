@@ -62,7 +62,7 @@ impl Bed {
             Some(path) => {
                 fs::canonicalize(path).map_err(Error::io(format!("find {}", path.display())))?
             }
-            None => build::release(&target)?,
+            None => build::release()?,
         };
         let podman = tool(Tool::Podman)?;
         let work = tempfile::Builder::new()

@@ -52,29 +52,15 @@ pub enum Content {
     Link(String),
 }
 
-/// The words that run bcvk in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BcvkCommand {
-    /// In the initramfs.
-    pub initramfs: String,
-    /// In the system, if that has bcvk.
-    pub system: String,
-}
-
 /// Everything that is added to the initramfs for `spec` on an image with `facts` and its kernel
-/// arguments, but for the program that the words `bcvk` run.
+/// arguments, but for bcvk itself.
 #[must_use]
-pub fn initramfs_entries(
-    spec: &VmSpec,
-    facts: &GuestFacts,
-    from_image: &[Karg],
-    bcvk: &BcvkCommand,
-) -> Vec<Entry> {
+pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Vec<Entry> {
     let mut tree = Tree::default();
     let masks = masks::masks(spec, facts, from_image);
     add_plan(&mut tree, spec, facts);
     if spec.initramfs == Initramfs::Image {
-        add_initrd(&mut tree, spec, &masks, &bcvk.initramfs);
+        add_initrd(&mut tree, spec, &masks);
     }
     add_masks(&mut tree, &masks);
     tree.run_file("bcvk/failed", include_str!("units/failed.sh"));
@@ -101,7 +87,7 @@ pub fn initramfs_entries(
     }
     add_network(&mut tree, facts);
     if spec.snapshot.is_some() {
-        add_agent(&mut tree, facts, &bcvk.system);
+        add_agent(&mut tree, facts);
     }
     add_options(&mut tree, spec, facts);
     tree.0
@@ -124,7 +110,8 @@ fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
 }
 
 /// The units for an image's own initramfs.
-fn add_initrd(tree: &mut Tree, spec: &VmSpec, masks: &Masks, bcvk: &str) {
+fn add_initrd(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
+    let bcvk = format!("{}/{}", early::BIN, early::NAME);
     for (name, text) in [
         (
             "bcvk-sysroot.service",
@@ -135,7 +122,7 @@ fn add_initrd(tree: &mut Tree, spec: &VmSpec, masks: &Masks, bcvk: &str) {
             include_str!("units/bcvk-handover.service"),
         ),
     ] {
-        tree.initrd_unit(name, &text.replace("@BCVK@", bcvk));
+        tree.initrd_unit(name, &text.replace("@BCVK@", &bcvk));
     }
     tree.initrd_unit(
         "bcvk-failed.service",
@@ -368,10 +355,11 @@ fn commands(commands: &[String]) -> impl Iterator<Item = (String, &str)> {
 }
 
 /// For a VM that is saved before it knows what it is to do.
-fn add_agent(tree: &mut Tree, facts: &GuestFacts, bcvk: &str) {
+fn add_agent(tree: &mut Tree, facts: &GuestFacts) {
+    let bcvk = format!("{}/{}", early::SYSTEM_BIN, early::NAME);
     tree.run_unit(
         "bcvk-agent.service",
-        &include_str!("units/bcvk-agent.service").replace("@BCVK@", bcvk),
+        &include_str!("units/bcvk-agent.service").replace("@BCVK@", &bcvk),
     );
     tree.run_wants("sysinit.target", "bcvk-agent.service");
     add_execution(tree, facts);
@@ -579,13 +567,6 @@ mod tests {
     use super::*;
     use crate::spec::Fidelity;
 
-    fn bcvk() -> BcvkCommand {
-        BcvkCommand {
-            initramfs: "/usr/lib/bcvk/bin/bcvk".to_owned(),
-            system: "/run/bcvk/bin/bcvk".to_owned(),
-        }
-    }
-
     #[test]
     fn unit_names_are_escaped_as_systemd_escape_does() {
         for (path, name) in [
@@ -606,7 +587,7 @@ mod tests {
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         let mut text = String::new();
-        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, &[], &bcvk()) {
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, &[]) {
             let content = match entry.content {
                 Content::Link(target) => format!(" -> {target}"),
                 // Fixed texts are in units/; what depends on the VM is worth seeing.
@@ -630,7 +611,7 @@ mod tests {
             ..crate::spec::tests::example()
         };
         let masked = |spec: &VmSpec| {
-            let entries = initramfs_entries(spec, &facts, &[], &bcvk()).into_iter();
+            let entries = initramfs_entries(spec, &facts, &[]).into_iter();
             entries
                 .filter(|e| e.content == Content::Link("/dev/null".to_owned()))
                 .count()
@@ -652,7 +633,7 @@ mod tests {
         let image = tempfile::tempdir().expect("temporary directory");
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
-        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, &[], &bcvk()) {
+        for entry in initramfs_entries(&crate::spec::tests::example(), &facts, &[]) {
             if let Content::File(text) | Content::Secret(text) = entry.content {
                 let left = [
                     "@BCVK@",
@@ -684,7 +665,7 @@ mod tests {
             },
             ..facts
         };
-        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, &[], &bcvk())
+        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, &[])
             .into_iter()
             .filter(|entry| matches!(entry.content, Content::Secret(_)))
             .collect();

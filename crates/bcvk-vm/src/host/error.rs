@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::host::Tool;
+use crate::linkage::NotStatic;
 use crate::spec::{Arch, LABEL_RUNNER, MemorySize, SpecError, Timeout};
 use crate::status::{Failure, Phase};
 
@@ -16,6 +17,8 @@ use crate::status::{Failure, Phase};
     reason = "each message says what the variant and its fields are"
 )]
 pub enum HostError {
+    #[error(transparent)]
+    NotStatic(#[from] NotStatic),
     #[error("{} is not installed", .0.program())]
     ToolMissing(Tool),
     #[error("QEMU at {} cannot be used: only the host's /usr is visible to the VM's container", .0.display())]

@@ -11,6 +11,7 @@ use super::journal::JournalText;
 use super::qemu::args::comma;
 use super::qemu::monitor::has_established;
 use super::tail::Tail;
+use super::virtiofs::store;
 use crate::spec::{Arch, Karg};
 
 /// What an error about an image may say, in bytes: it is shown to the user.
@@ -173,4 +174,19 @@ pub fn qemu_option(data: &[u8]) {
         rest = doubled;
     }
     panic!("the value has no end: {option}");
+}
+
+/// `images.json` and `layers.json` of podman's storage, with a NUL between them.
+pub fn image_layers(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let images = parts.next().unwrap_or_default();
+    let layers = parts.next().unwrap_or_default();
+    if let Ok(found) = store::layers::image_layers(images, layers) {
+        for id in found {
+            assert!(
+                id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+                "{id:?}"
+            );
+        }
+    }
 }

@@ -21,9 +21,10 @@ use super::problem::{Cause, Problem};
 use super::warm::Saved;
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
-use crate::guest::{self, BcvkCommand, Content, early};
+use crate::guest::{self, Content};
 use crate::spec::{
-    Accelerator, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec, fits_unit,
+    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec,
+    fits_unit,
 };
 
 /// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
@@ -86,12 +87,8 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
         None => Vec::new(),
     };
     let spec = &with_mount_points(spec, &root).map_err(Problem::MountPoint)?;
-    let program = Program::running().map_err(Problem::OwnProgram)?;
-    let bcvk = BcvkCommand {
-        initramfs: program.command(early::BIN),
-        system: program.command(early::SYSTEM_BIN),
-    };
-    let entries = guest::initramfs_entries(spec, &facts, &from_image, &bcvk);
+    let program = Program::read(Path::new(CONTAINER_EXE)).map_err(Problem::OwnProgram)?;
+    let entries = guest::initramfs_entries(spec, &facts, &from_image);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     let (kernel, initrd) = thread::scope(|scope| {

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 
 use super::children::Role;
+use crate::linkage::NotStatic;
 use crate::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, causes};
 
 /// What is behind a problem: an error, or somebody's words.
@@ -37,6 +38,8 @@ pub(super) enum Problem {
     #[error("image {0} has no means to configure its network, so nobody could log in")]
     NoNetwork(String),
 
+    #[error(transparent)]
+    NotStatic(#[from] NotStatic),
     #[error("cannot open the image")]
     OpenImage(#[source] io::Error),
     #[error("cannot look into the image")]
@@ -93,7 +96,8 @@ impl Problem {
             | Self::NoSshd(_)
             | Self::NoRootHome(_)
             | Self::NoNetwork(_) => FailureKind::Image,
-            Self::OpenImage(_)
+            Self::NotStatic(_)
+            | Self::OpenImage(_)
             | Self::LookIntoImage(_)
             | Self::MountPoint(_)
             | Self::OwnProgram(_)
@@ -135,6 +139,7 @@ impl Problem {
                 "install systemd-networkd, NetworkManager or iproute2 in the image, or boot it with \
                  `bcvk ephemeral run --no-ssh-keygen --console`",
             ),
+            Self::NotStatic(_) => Some(NotStatic::HINT),
             Self::Resume(_) => Some("--warm auto boots a VM that cannot be resumed"),
             Self::QemuEnded { killed: true } => Some(OUT_OF_MEMORY),
             Self::NotTaken(_) => Some("--warm off boots it instead"),
@@ -195,6 +200,7 @@ mod tests {
             NoSshd: [Problem::NoSshd(image())],
             NoRootHome: [Problem::NoRootHome(image())],
             NoNetwork: [Problem::NoNetwork(image())],
+            NotStatic: [Problem::NotStatic(NotStatic)],
             OpenImage: [Problem::OpenImage(io())],
             LookIntoImage: [Problem::LookIntoImage(io())],
             MountPoint: [Problem::MountPoint(io())],

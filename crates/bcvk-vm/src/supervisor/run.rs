@@ -32,6 +32,7 @@ use super::warm::Making;
 use crate::bounded;
 use crate::host::Lock;
 use crate::host::lock::{hold_read_only, lock_file};
+use crate::linkage::check_static;
 use crate::shared::SharedPaths;
 use crate::spec::{
     CONTAINER_CLI_LOCK, CONTAINER_SNAPSHOT, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, Snapshot,
@@ -213,6 +214,7 @@ impl Supervisor {
     }
 
     fn launch(&mut self) -> Result<(), Problem> {
+        check_static()?;
         forward_signals(self.sender.clone()).map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.sender.clone());

@@ -4,6 +4,8 @@
 //! and the directory of its share, and its death is seen and named.
 
 mod image;
+pub(super) mod store;
+mod tree;
 
 use std::ffi::OsString;
 use std::io;
@@ -27,6 +29,7 @@ use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
 use image::ImageFs;
+use store::StoreFs;
 
 use super::landlock::{self, May, Network, Rule};
 use super::rights::keep_only;
@@ -45,6 +48,8 @@ pub struct ServeOptions {
     pub read_only: bool,
     /// Whether nobody else changes the directory: the guest may then keep what it has seen.
     pub immutable: bool,
+    /// Whether the directory is podman's storage, of which only images are served, read-only.
+    pub images: bool,
 }
 
 /// What can keep a share from being served.
@@ -81,6 +86,9 @@ impl ServeOptions {
         }
         if self.immutable {
             args.push("--immutable".into());
+        }
+        if self.images {
+            args.push("--images".into());
         }
         args.push("--".into());
         args.push(self.dir.clone().into());
@@ -133,7 +141,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         dir: options.dir.clone(),
         source,
     };
-    if options.immutable {
+    if options.images {
+        serve_fs(StoreFs::new(config).map_err(open)?, &mut listener)
+    } else if options.immutable {
         serve_fs(ImageFs::new(config).map_err(open)?, &mut listener)
     } else if options.read_only {
         serve_fs(PassthroughFsRo::new(config).map_err(open)?, &mut listener)

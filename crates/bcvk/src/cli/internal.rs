@@ -24,6 +24,8 @@ pub(crate) enum Internal {
         read_only: bool,
         #[arg(long)]
         immutable: bool,
+        #[arg(long, requires = "read_only")]
+        images: bool,
         dir: PathBuf,
     },
     /// Give up all rights and become QEMU

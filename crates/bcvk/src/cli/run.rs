@@ -42,9 +42,11 @@ pub(crate) struct VmOptions {
 
     /// Share podman's images read-only
     ///
-    /// The host's container storage is at `/run/virtiofs-mnt-hoststorage`, and podman in the VM is
-    /// configured to take images from it (`additionalimagestores`, see
-    /// **containers-storage.conf**(5)). Where a layer of an image replaces a whole directory, files
+    /// The images of the host's container storage are at `/run/virtiofs-mnt-hoststorage`, and podman in
+    /// the VM is configured to take images from there (`additionalimagestores`, see
+    /// **containers-storage.conf**(5)). All images are shared, also those that come later. Secrets,
+    /// volumes and the files of containers are not; the list of layers has the IDs of containers' layers.
+    /// Where a layer of an image replaces a whole directory, files
     /// that earlier layers had there are seen too: overlayfs marks such directories for privileged
     /// readers only, and the file server is none.
     #[arg(long, help_heading = heading::FILES)]

@@ -28,12 +28,14 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
         Internal::Virtiofs {
             read_only,
             immutable,
+            images,
             dir,
         } => {
             let options = ServeOptions {
                 dir,
                 read_only,
                 immutable,
+                images,
             };
             match serve(&options) {
                 Ok(()) => Ok(ExitCode::SUCCESS),

@@ -10,6 +10,7 @@ use bcvk_vm::host::{
     check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
     read_units, resolve_disk,
 };
+use bcvk_vm::linkage::check_static;
 use bcvk_vm::spec::{
     Console, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH, STORAGE_TAG,
     SerialPort, Share, ShareRequest, SpecError, Stream, VmSpec, check_disks, check_ignition,
@@ -42,6 +43,7 @@ pub(super) fn plan(
     context: &Context,
     ui: &Ui,
 ) -> Result<Launch, HostError> {
+    check_static()?;
     allow_open_files()?;
     let guest = &options.guest;
     let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;

@@ -38,7 +38,7 @@ const HARMLESS: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NOEXEC);
 
 /// What stands in the initramfs besides mount points: memory, once the image's system runs.
-const OURS: [&str; 4] = ["/init", "/usr", "/lib", "/lib64"];
+const OURS: [&str; 2] = ["/init", "/usr"];
 
 /// Boots the image's system: returns only if that cannot be, and only once the host knows why.
 #[must_use]

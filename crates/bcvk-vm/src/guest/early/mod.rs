@@ -28,10 +28,13 @@ pub(crate) const DIR: &str = "/usr/lib/bcvk";
 /// Name of the file that says how the image becomes the guest's root, under [`DIR`].
 pub(crate) const PLAN: &str = "root.json";
 
-/// Where this program is in the initramfs, with all that it needs.
+/// Name of this program's file in the guest.
+pub(crate) const NAME: &str = "bcvk";
+
+/// Directory that has this program in the initramfs.
 pub(crate) const BIN: &str = "/usr/lib/bcvk/bin";
 
-/// Where it is in a system that needs it.
+/// Directory that has it in a system that needs it.
 pub(crate) const SYSTEM_BIN: &str = "/run/bcvk/bin";
 
 /// Where the image is mounted until it is the root.

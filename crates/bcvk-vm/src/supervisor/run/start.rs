@@ -13,7 +13,9 @@ use rustix::process::Pid;
 use super::{Running, Supervisor};
 use crate::missing::if_exists;
 use crate::procfs;
-use crate::spec::{Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, Share, VmSpec};
+use crate::spec::{
+    Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, STORAGE_TAG, Share, VmSpec,
+};
 use crate::supervisor::children::Role;
 use crate::supervisor::container::BootFile;
 use crate::supervisor::prepare::{Prepared, memory_file};
@@ -58,13 +60,14 @@ impl Supervisor {
                 dir: CONTAINER_IMAGE.into(),
                 read_only: true,
                 immutable: true,
+                images: false,
             },
         )];
         for share in &self.spec.shares {
             servers.push((
                 share.tag.clone(),
                 share.host.display().to_string(),
-                share_options(share),
+                share_options(&self.spec, share),
             ));
         }
         let mut sockets = Vec::new();
@@ -223,12 +226,13 @@ impl Supervisor {
     }
 }
 
-fn share_options(share: &Share) -> ServeOptions {
+fn share_options(spec: &VmSpec, share: &Share) -> ServeOptions {
     ServeOptions {
         dir: share.container_path(),
         read_only: share.read_only,
         // The host goes on working in its directory.
         immutable: false,
+        images: spec.host_storage && share.tag == STORAGE_TAG,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bcvk_testkit::every;
 use bcvk_vm::host::{HostError, Operation, Tool};
+use bcvk_vm::linkage::NotStatic;
 use bcvk_vm::spec::{Arch, MemorySize, SpecError, Timeout};
 use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
 
@@ -93,6 +94,7 @@ fn of_the_host() {
     let reference = || s("quay.io/example/os:1");
     let name = || s("web");
     let errors = every!(HostError as HostError {
+        NotStatic: [HostError::NotStatic(NotStatic)],
         ToolMissing: [
             HostError::ToolMissing(Tool::Podman),
             HostError::ToolMissing(Tool::Ssh),

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use bcvk_vm::host::{HostError, Operation, Tool};
+use bcvk_vm::linkage::NotStatic;
 use bcvk_vm::shell::quote;
 use bcvk_vm::spec::{Arch, MemorySize};
 use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
@@ -11,6 +12,7 @@ use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
 /// What to do about `error`, if anything can be done.
 pub(super) fn hint(error: &HostError) -> Option<String> {
     Some(match error {
+        HostError::NotStatic(_) => NotStatic::HINT.to_owned(),
         HostError::ToolMissing(tool @ Tool::Qemu(_)) => format!(
             "install it: {}; or let --runner bring it along",
             package(*tool)
