@@ -151,7 +151,9 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.flag(flag);
     }
     args.pair("--stop-timeout", STOP_TIMEOUT_SECONDS.to_string());
-    // podman's own limit is none, and a guest would fill the disk.
+    // podman's own limit is none, and a guest would fill the disk. The driver is not the user's either:
+    // journald's knows no limit and takes a priority from each line, and the others keep nothing.
+    args.flag("--log-driver=k8s-file");
     args.pair("--log-opt", format!("max-size={LOG_BYTES}"));
     if plan.kvm {
         args.flag("--device=/dev/kvm");
