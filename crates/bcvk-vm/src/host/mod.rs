@@ -25,6 +25,7 @@ mod session;
 mod shared;
 mod snapshots;
 mod space;
+mod storage;
 mod subids;
 mod tools;
 mod trial;

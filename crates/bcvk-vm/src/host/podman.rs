@@ -591,6 +591,17 @@ impl Podman {
         }
     }
 
+    /// The OCI bundle of a container (`podman container inspect`, `OCIConfigPath`).
+    pub(super) fn bundle(&self, id: &str) -> Option<PathBuf> {
+        let format = "--format={{.OCIConfigPath}}";
+        let output = self
+            .output(["container", "inspect", format, "--", id])
+            .ok()?;
+        let config = Path::new(OsStr::from_bytes(output.stdout.trim_ascii()));
+        let bundle = config.parent().filter(|path| path.is_absolute())?;
+        output.status.success().then(|| bundle.to_owned())
+    }
+
     /// Runs podman with the user's own standard streams, to its end.
     pub fn interact<S: AsRef<OsStr>>(
         &self,
