@@ -15,10 +15,11 @@ def bcvk(*words):
 
 
 def ssh_options(name):
-    """The options of the VM's `ssh_config` stanza, each as an option of ssh's command line."""
+    """What `ssh-config` says, as options of ssh's command line. ssh reads no file besides: what the
+    user's own forwards, sends or runs for every host is not for a VM."""
     lines = [line.strip() for line in bcvk("ssh-config", name).splitlines()]
     options = [line.split(maxsplit=1) for line in lines if line and not line.startswith("Host ")]
-    return shlex.join(f"-o{key}={value}" for key, value in options)
+    return shlex.join(["-F", "none", *(f"-o{key}={value}" for key, value in options)])
 
 
 def inventory():

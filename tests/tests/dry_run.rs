@@ -54,6 +54,25 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
     sandbox.finish();
 }
 
+/// What listens on a loopback that the VM shares with the host's users.
+#[test]
+fn the_hosts_network_opens_sshds_port_which_is_said() {
+    let sandbox = Sandbox::new();
+    let qemu = |options: &[&str]| {
+        let output = sandbox
+            .bcvk(["run", "--dry-run", "--network=host"])
+            .args(options)
+            .arg(images::trixie())
+            .run()
+            .expect_success();
+        let is_told = output.stderr().contains("every user of this host");
+        (output.stdout().contains("hostfwd="), is_told)
+    };
+    assert_eq!(qemu(&[]), (true, true));
+    assert_eq!(qemu(&["--no-ssh-keygen"]), (false, false));
+    sandbox.finish();
+}
+
 /// The shell is in the container that the VM would be in, with the VM's things.
 #[test]
 fn debug_opens_a_shell_instead_of_a_vm() {

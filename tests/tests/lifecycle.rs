@@ -203,6 +203,30 @@ fn check_copies(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
                      grep -q trixie os-release
                      ssh -F config $1 'exit 0'");
     });
+    checks.check(
+        "what a user has set for every host is not for the VM",
+        || {
+            let _ = run("bcvk ephemeral ssh-config $1 >config
+                     { echo Include $PWD/config
+                       echo Host '*'
+                       echo ForwardAgent yes
+                       echo ControlMaster auto
+                       echo ControlPath $PWD/control
+                       echo ControlPersist yes
+                       echo PermitLocalCommand yes
+                       echo LocalCommand touch $PWD/ran
+                       echo RemoteCommand false
+                     } >user
+                     ssh-agent ssh -F user $1 'test -z \"$SSH_AUTH_SOCK\"'
+                     test ! -e control
+                     test ! -e ran");
+        },
+    );
+    checks.check("what the command line asks for is", || {
+        let _ = run("bcvk ephemeral ssh-config $1 >config
+                     ssh-agent ssh -A -F config $1 'test -S \"$SSH_AUTH_SOCK\"'
+                     ssh-agent bcvk -q ephemeral ssh -A $1 'test -S \"$SSH_AUTH_SOCK\"'");
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Output, Sandbox, Signal, Vm, images, limit, until};
+use bcvk_testkit::{Checks, Output, Sandbox, Signal, Terminal, Vm, images, limit, until};
 
 /// A MiB of every byte value, the same on every run, with no pattern that buffers would hide.
 fn noise() -> Vec<u8> {
@@ -44,6 +44,45 @@ fn run_ssh_runs_a_command_with_its_streams_and_exit_code() {
         .expect_code(42);
     assert_same("stdout", output.stdout_bytes(), &noise);
     assert_same("stderr", output.stderr_bytes(), &noise);
+    sandbox.finish();
+}
+
+/// `~^Z` stops ssh alone; the shell waits for bcvk.
+#[test]
+fn a_session_that_is_stopped_gives_the_prompt_back() {
+    let sandbox = Sandbox::new();
+    sandbox.install_bcvk();
+    let script = "PS1='host> ' exec bash --norc --noprofile -i";
+    let terminal = Terminal::run(&sandbox, 80, script, sandbox.command("true"));
+    let type_line = |line: &str| terminal.press(&[line, "Enter"]);
+    let await_line = |line: &str, limit| {
+        until(&format!("{line:?} is on the screen"), limit, || {
+            terminal.screen().lines().any(|shown| shown == line)
+        });
+    };
+    // What is typed before ssh has let the terminal go, ssh gets.
+    let await_prompt = || {
+        until("the shell asks", limit::QUICK, || {
+            terminal.screen().lines().last() == Some("host>")
+        });
+    };
+    await_prompt();
+    type_line(&format!(
+        "clear; bcvk -q ephemeral run-ssh --pull never --name {} {}",
+        sandbox.name("vm"),
+        images::trixie()
+    ));
+    type_line("echo in $((40 + 2)) guest");
+    await_line("in 42 guest", limit::BOOT);
+    terminal.press(&["~", "C-z"]);
+    await_prompt();
+    type_line("fg");
+    type_line("echo still in $((40 + 2)) guest; exit 3");
+    await_line("still in 42 guest", limit::QUICK);
+    await_prompt();
+    type_line("echo code=$?");
+    await_line("code=3", limit::QUICK);
+    terminal.close();
     sandbox.finish();
 }
 

@@ -18,6 +18,7 @@ use super::made::Made;
 use super::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use super::runner::Runner;
 use super::snapshots::{HeldSnapshot, SnapshotEntry};
+use super::storage;
 use super::trial::INTO_USR;
 use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
@@ -177,6 +178,10 @@ impl Launch {
                 .output(&args)
                 .map_err(HostError::io("run podman"))?;
             if output.status.success() {
+                if let Err(error) = storage::note(&started.podman, &started.dir) {
+                    // Only a podman with this storage is then asked before the directory is removed.
+                    tracing::info!(%error, "where the container is kept could not be noted");
+                }
                 return Ok(());
             }
             let stderr = stderr_of(&output);
@@ -421,7 +426,8 @@ pub fn sweep(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
     }
     let containers = podman.labelled()?;
     for dir in unused {
-        if !containers.iter().any(|c| c.vm_id() == Some(dir.id())) {
+        let is_known = containers.iter().any(|c| c.vm_id() == Some(dir.id()));
+        if !is_known && !storage::has_container(&dir) {
             dir.remove_if_unused()
                 .map_err(HostError::io("remove a VM directory"))?;
         }

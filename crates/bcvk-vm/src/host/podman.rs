@@ -151,7 +151,9 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.flag(flag);
     }
     args.pair("--stop-timeout", STOP_TIMEOUT_SECONDS.to_string());
-    // podman's own limit is none, and a guest would fill the disk.
+    // podman's own limit is none, and a guest would fill the disk. The driver is not the user's either:
+    // journald's knows no limit and takes a priority from each line, and the others keep nothing.
+    args.flag("--log-driver=k8s-file");
     args.pair("--log-opt", format!("max-size={LOG_BYTES}"));
     if plan.kvm {
         args.flag("--device=/dev/kvm");
@@ -587,6 +589,17 @@ impl Podman {
                 stderr: stderr_of(&output),
             })
         }
+    }
+
+    /// The OCI bundle of a container (`podman container inspect`, `OCIConfigPath`).
+    pub(super) fn bundle(&self, id: &str) -> Option<PathBuf> {
+        let format = "--format={{.OCIConfigPath}}";
+        let output = self
+            .output(["container", "inspect", format, "--", id])
+            .ok()?;
+        let config = Path::new(OsStr::from_bytes(output.stdout.trim_ascii()));
+        let bundle = config.parent().filter(|path| path.is_absolute())?;
+        output.status.success().then(|| bundle.to_owned())
     }
 
     /// Runs podman with the user's own standard streams, to its end.

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::activity::Activity;
+use super::session::Session;
 use super::shared::SharedDir;
 use super::vmdir::VmDir;
 use crate::host::HostError;
@@ -113,13 +114,15 @@ impl Watcher {
     }
 
     /// Reports the end of a session's process.
-    pub fn watch_session(&self, mut session: Child) {
+    ///
+    /// # Errors
+    /// If it cannot be watched; it is ended then.
+    pub fn watch_session(&self, session: Child) -> Result<Session, HostError> {
         let sender = self.sender.clone();
-        thread::spawn(move || {
-            if let Ok(status) = session.wait() {
-                let _ = sender.send(WatchEvent::Session(status));
-            }
+        let session = Session::watch(session, move |status| {
+            let _ = sender.send(WatchEvent::Session(status));
         });
+        session.map_err(HostError::io("watch the session"))
     }
 
     /// Why the VM ended, if it did and said so.

@@ -7,6 +7,27 @@ use crate::host::VmDir;
 use crate::shell;
 use crate::spec::VmName;
 
+/// Options of `ssh_config(5)` that a user may have set for every host, with values that give a guest
+/// nothing. The first value counts, so they hold where the user's file includes the stanza before its
+/// own options, and those of the command line hold before them. Options that add up, such as
+/// `LocalForward` or `SendEnv`, have no such value; only `ssh -F` keeps them away.
+const PINNED: [(&str, &str); 13] = [
+    ("AddKeysToAgent", "no"),
+    ("CanonicalizeHostname", "no"),
+    ("ControlMaster", "no"),
+    ("ControlPath", "none"),
+    ("ControlPersist", "no"),
+    ("ForwardAgent", "no"),
+    ("ForwardX11", "no"),
+    ("ForwardX11Trusted", "no"),
+    // The default. With "none", `ssh -A` would have no agent to forward.
+    ("IdentityAgent", "SSH_AUTH_SOCK"),
+    ("PermitLocalCommand", "no"),
+    ("PKCS11Provider", "none"),
+    ("RemoteCommand", "none"),
+    ("Tunnel", "no"),
+];
+
 /// The `ssh_config(5)` stanza for one VM.
 ///
 /// The host key is not checked: the connection runs through a socket that only this VM's
@@ -16,6 +37,10 @@ pub fn config(name: &VmName, dir: &VmDir, exe: &Path) -> String {
     let proxy = [exe, Path::new("internal"), Path::new("proxy"), dir.path()]
         .map(|word| shell::quote(&word.to_string_lossy()))
         .join(" ");
+    let pinned: String = PINNED
+        .iter()
+        .map(|(option, value)| format!("  {option} {value}\n"))
+        .collect();
     format!(
         "Host {name}\n\
          \x20 HostName {name}\n\
@@ -27,7 +52,8 @@ pub fn config(name: &VmName, dir: &VmDir, exe: &Path) -> String {
          \x20 StrictHostKeyChecking no\n\
          \x20 UserKnownHostsFile /dev/null\n\
          \x20 GlobalKnownHostsFile /dev/null\n\
-         \x20 LogLevel ERROR\n",
+         \x20 LogLevel ERROR\n\
+         {pinned}",
         key = percent(&dir.ssh_key().to_string_lossy()),
         proxy = percent(&proxy),
     )
@@ -116,6 +142,95 @@ mod tests {
           UserKnownHostsFile /dev/null
           GlobalKnownHostsFile /dev/null
           LogLevel ERROR
+          AddKeysToAgent no
+          CanonicalizeHostname no
+          ControlMaster no
+          ControlPath none
+          ControlPersist no
+          ForwardAgent no
+          ForwardX11 no
+          ForwardX11Trusted no
+          IdentityAgent SSH_AUTH_SOCK
+          PermitLocalCommand no
+          PKCS11Provider none
+          RemoteCommand none
+          Tunnel no
         "#);
+    }
+
+    /// Options that a user may have set for every host.
+    const HOSTILE: &str = "Host *\n\
+        AddKeysToAgent yes\n\
+        CanonicalizeHostname always\n\
+        ControlMaster auto\n\
+        ControlPath /tmp/%C\n\
+        ControlPersist 1h\n\
+        ForwardAgent yes\n\
+        ForwardX11 yes\n\
+        ForwardX11Trusted yes\n\
+        IdentityAgent /tmp/agent\n\
+        LocalCommand touch /tmp/here\n\
+        PermitLocalCommand yes\n\
+        PKCS11Provider /tmp/library\n\
+        RemoteCommand id\n\
+        Tunnel yes\n\
+        DynamicForward 1080\n\
+        LocalForward 1081 localhost:22\n\
+        RemoteForward 1082 localhost:22\n\
+        SendEnv SECRET\n";
+
+    /// What ssh makes of a file: its options in lower case, each with its value.
+    fn resolved(file: &Path, options: &[&str]) -> Vec<String> {
+        let output = Command::new("ssh")
+            .arg("-F")
+            .arg(file)
+            .args(options)
+            .args(["-G", "testvm"])
+            .output()
+            .expect("ssh");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_a_user_has_set_for_every_host_is_not_for_a_vm() {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let name: VmName = "testvm".parse().expect("name");
+        let stanza = tmp.path().join("stanza");
+        let text = config(&name, &VmDir::at(tmp.path()), Path::new("/usr/bin/bcvk"));
+        std::fs::write(&stanza, text).expect("write");
+        let alone = resolved(&stanza, &[]);
+
+        let user = tmp.path().join("user");
+        let text = format!("Include {}\n{HOSTILE}", stanza.display());
+        std::fs::write(&user, text).expect("write");
+        let included = resolved(&user, &[]);
+        let more: Vec<&String> = included.iter().filter(|o| !alone.contains(o)).collect();
+        // These add up; the manual says so.
+        let known = [
+            "dynamicforward",
+            "localcommand",
+            "localforward",
+            "remoteforward",
+            "sendenv",
+        ];
+        let adds_up = |option: &str| known.iter().any(|known| option.starts_with(known));
+        assert!(more.iter().all(|option| adds_up(option)), "{more:?}");
+        assert_eq!(more.len(), known.len(), "{more:?}");
+        assert!(alone.iter().all(|option| !adds_up(option)), "{alone:?}");
+
+        let asked = resolved(
+            &stanza,
+            &["-A", "-X", "-L", "1:h:2", "-oControlMaster=auto"],
+        );
+        for option in [
+            "forwardagent yes",
+            "forwardx11 yes",
+            "localforward 1 [h]:2",
+            "controlmaster auto",
+        ] {
+            assert!(asked.iter().any(|asked| asked == option), "{asked:?}");
+        }
     }
 }

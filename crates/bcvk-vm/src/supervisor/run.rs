@@ -13,13 +13,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use qapi::qmp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Event;
-use super::children::{self, Children, Role};
+use super::children::{Children, Reaper, Role};
 use super::console::{self, Sign};
 use super::container::Container;
 use super::control::Message;
@@ -141,7 +141,7 @@ struct Supervisor {
 
 /// What exists once QEMU does.
 struct Running {
-    qemu: Pid,
+    qemu: u32,
     monitor: Monitor,
     console: console::Console,
     /// What carries the output of the VM's other ports.
@@ -215,7 +215,7 @@ impl Supervisor {
 
     fn launch(&mut self) -> Result<(), Problem> {
         check_static()?;
-        forward_signals(self.sender.clone()).map_err(Problem::Signals)?;
+        forward_signals(self.children.reaper(), self.sender.clone()).map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.sender.clone());
         }
@@ -516,8 +516,7 @@ impl Supervisor {
             .get_or_insert(Instant::now() + SHUTDOWN_GRACE);
         self.qemu_killed = true;
         if let Some(running) = &self.running {
-            // Already gone is what was wanted.
-            let _ = kill_process(running.qemu, Signal::KILL);
+            self.children.kill(running.qemu);
         }
     }
 
@@ -553,12 +552,12 @@ fn cause(known: Option<Failure>, new: Failure) -> Failure {
 }
 
 /// As PID 1, a process gets only the signals it has asked for.
-fn forward_signals(events: Sender<Event>) -> io::Result<()> {
+fn forward_signals(reaper: Reaper, events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
     threads::spawn(move || {
         for signal in signals.forever() {
             if signal == SIGCHLD {
-                for (pid, status) in children::reap() {
+                for (pid, status) in reaper.reap() {
                     if events.send(Event::Exited { pid, status }).is_err() {
                         return;
                     }

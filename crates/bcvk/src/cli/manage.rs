@@ -61,7 +61,7 @@ pub(crate) struct RmAll {
     pub(crate) force: bool,
 }
 
-/// Print a stanza for ~/.ssh/config
+/// Print an SSH configuration file for a VM
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

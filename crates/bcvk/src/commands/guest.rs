@@ -6,10 +6,8 @@ use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{HostError, Tool, VmDir, WatchEvent, Watcher, find_tool};
+use bcvk_vm::host::{HostError, Session, Tool, VmDir, WatchEvent, Watcher, find_tool};
 use bcvk_vm::ssh::client;
-
-use super::run_ssh::end_process;
 
 /// How long ssh may take to notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
@@ -23,7 +21,7 @@ const MAX_STDERR_BYTES: u64 = 4096;
 /// A command that runs in a guest, over SSH and without a terminal.
 #[derive(Debug)]
 pub(super) struct GuestCommand<W> {
-    ssh: u32,
+    ssh: Session,
     stdout: JoinHandle<W>,
     stderr: JoinHandle<Vec<u8>>,
 }
@@ -61,12 +59,11 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(HostError::io("run ssh"))?;
-        let ssh = child.id();
         let pipes = (child.stdout.take(), child.stderr.take());
         let (Some(mut stdout), Some(stderr)) = pipes else {
             unreachable!("both are piped");
         };
-        watcher.watch_session(child);
+        let ssh = watcher.watch_session(child)?;
         Ok(Self {
             ssh,
             stdout: thread::spawn(move || {
@@ -93,7 +90,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         deadline: Option<Instant>,
         grace: Duration,
     ) -> (End, W, String) {
-        let end = match await_end(self.ssh, watcher, deadline) {
+        let end = match await_end(&self.ssh, watcher, deadline) {
             End::Exited(SSH_LOST) => explain(watcher, grace),
             end => end,
         };
@@ -111,7 +108,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
 }
 
 /// Waits for the end of `ssh`, and sees to it where nothing else does.
-fn await_end(ssh: u32, watcher: &mut Watcher, deadline: Option<Instant>) -> End {
+fn await_end(ssh: &Session, watcher: &mut Watcher, deadline: Option<Instant>) -> End {
     let mut vm_ended = false;
     let mut until = deadline;
     loop {
@@ -131,7 +128,7 @@ fn await_end(ssh: u32, watcher: &mut Watcher, deadline: Option<Instant>) -> End 
             None if vm_ended => End::VmEnded,
             None => End::Deadline,
         };
-        end_process(ssh);
+        ssh.end();
         return end;
     }
 }

@@ -69,6 +69,9 @@ pub(super) fn plan(
         });
     }
     tell_of_the_image(image, &info, options, ui);
+    if options.network.as_deref() == Some("host") && !guest.no_ssh_keygen {
+        ui.notice(&Notice::OpenToHost);
+    }
     let disks = disks(options, &cwd, info.bytes)?;
     let runner = options.runner.as_deref().map(|runner| {
         Runner::resolve(&context.podman, runner, info.arch, options.pull, ui.quiet())

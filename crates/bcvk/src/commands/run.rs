@@ -162,7 +162,7 @@ fn attached(
 ) -> Result<Outcome, HostError> {
     let at_console = at_console(args);
     if at_console {
-        watcher.watch_session(started.attach()?);
+        watcher.watch_session(started.attach()?)?;
     }
     let executes = !args.vm.guest.execute.is_empty();
     let shown = args.vm.shown().filter(|_| !at_console);

@@ -4,7 +4,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{HostError, LogFollower, Started, Tool, WatchEvent, Watcher, find_tool};
+use bcvk_vm::host::{
+    HostError, LogFollower, Session, Started, Tool, WatchEvent, Watcher, find_tool,
+};
 use bcvk_vm::spec::Lifetime;
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::Status;
@@ -128,15 +130,14 @@ impl Lent<'_> {
         .stdout(stdout)
         .spawn()
         .map_err(HostError::io("run ssh"))?;
-        let pid = ssh.id();
-        self.watcher.watch_session(ssh);
-        let status = await_session(self.watcher, pid)?;
+        let ssh = self.watcher.watch_session(ssh)?;
+        let status = await_session(self.watcher, &ssh)?;
         exit_code(status, self.watcher, ui)
     }
 }
 
 /// Waits for ssh, and sees that it ends when the user or the VM does.
-fn await_session(watcher: &mut Watcher, ssh: u32) -> Result<ExitStatus, HostError> {
+fn await_session(watcher: &mut Watcher, ssh: &Session) -> Result<ExitStatus, HostError> {
     let mut interrupted = None;
     let mut deadline = None;
     loop {
@@ -149,25 +150,15 @@ fn await_session(watcher: &mut Watcher, ssh: u32) -> Result<ExitStatus, HostErro
             }
             Some(WatchEvent::Signal(signal)) => {
                 interrupted.get_or_insert(signal);
-                end_process(ssh);
+                ssh.end();
             }
             Some(WatchEvent::SupervisorEnded) => deadline = Some(Instant::now() + SSH_GRACE),
             Some(WatchEvent::Status(_)) => {}
             None => {
-                end_process(ssh);
+                ssh.end();
                 deadline = None;
             }
         }
-    }
-}
-
-pub(super) fn end_process(pid: u32) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // One that has ended already is what was wanted.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 }
 

@@ -11,7 +11,6 @@ use bcvk_vm::status::Phase;
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};
 use super::ready::{await_ready, not_ready};
-use super::run_ssh::end_process;
 use crate::cli::{Until, Wait};
 use crate::ui::Ui;
 
@@ -138,8 +137,7 @@ impl Waiting<'_> {
         let gone = podman
             .await_end(&id)
             .map_err(HostError::io("run podman wait"))?;
-        let pid = gone.id();
-        watcher.watch_session(gone);
+        let gone = watcher.watch_session(gone)?;
         let result = loop {
             match watcher.next(Some(self.deadline)) {
                 Some(WatchEvent::Session(_)) => return Ok(()),
@@ -148,7 +146,7 @@ impl Waiting<'_> {
                 Some(_) => {}
             }
         };
-        end_process(pid);
+        gone.end();
         Err(result)
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum Notice<'a> {
     /// overlayfs marks directories that a layer replaces by an attribute `trusted.…`, and to read
     /// that the file server would need `CAP_SYS_ADMIN`.
     ReplacedDirectories,
+    /// The container's loopback, where the way to sshd begins, is the host's.
+    OpenToHost,
     /// PAM takes what follows a '#' in `/etc/environment` for a comment (`pam_env(8)`).
     CutVariable { name: &'a str },
 }
@@ -46,6 +48,10 @@ impl fmt::Display for Notice<'_> {
                 f,
                 "where a layer of a host image replaces a whole directory, podman in the VM also sees what earlier \
                  layers had there"
+            ),
+            Self::OpenToHost => write!(
+                f,
+                "with --network host, every user of this host can connect to the VM's sshd, though not log in"
             ),
             Self::CutVariable { name } => write!(
                 f,
@@ -75,6 +81,7 @@ mod tests {
                 image: "quay.io/me/app",
             },
             Notice::ReplacedDirectories,
+            Notice::OpenToHost,
             Notice::CutVariable { name: "COLOR" },
         ];
         let text = every.map(|notice| format!("bcvk: {notice}\n")).concat();

@@ -146,7 +146,10 @@ pub(in crate::supervisor) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         args.path_opt("-fw_cfg", "name=opt/com.coreos/config,file=", config);
     }
 
-    args.opt("-netdev", &user_network(machine.ports, &spec.ports));
+    args.opt(
+        "-netdev",
+        &user_network(spec.ssh.as_ref().map(|_| machine.ports), &spec.ports),
+    );
     // Without an option ROM: nobody boots from the network here.
     args.device(&format!(
         "virtio-net-pci,netdev=net,romfile=,{}",
@@ -292,16 +295,20 @@ fn cpu(spec: &VmSpec) -> &'static str {
 }
 
 /// QEMU's user network: the guest reaches what the container reaches; into the guest lead sshd's
-/// port, from the container's loopback only, and the published ones.
-fn user_network(own: Ports, published: &[GuestPort]) -> String {
+/// port, where somebody logs in, from the container's loopback only, and the published ones.
+///
+/// With `--network host` that loopback is every user's. QEMU before 10.1 forwards from no Unix socket.
+fn user_network(own: Option<Ports>, published: &[GuestPort]) -> String {
     use std::fmt::Write;
 
-    let mut network = format!(
-        "user,id=net,hostfwd=tcp:127.0.0.1:{}-:{GUEST_SSH_PORT},hostfwd=tcp:127.0.0.1:{}-:{GUEST_CLOSED_PORT}",
-        own.ssh, own.knock
-    );
+    let mut network = "user,id=net".to_owned();
+    if let Some(Ports { ssh, knock }) = own {
+        for (port, guest) in [(ssh, GUEST_SSH_PORT), (knock, GUEST_CLOSED_PORT)] {
+            // Writing into a String cannot fail.
+            let _ = write!(network, ",hostfwd=tcp:127.0.0.1:{port}-:{guest}");
+        }
+    }
     for port in published {
-        // Writing into a String cannot fail.
         let _ = write!(
             network,
             ",hostfwd={}::{}-:{}",

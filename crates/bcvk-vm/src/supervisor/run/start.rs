@@ -8,8 +8,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
-use rustix::process::Pid;
-
 use super::{Running, Supervisor};
 use crate::missing::if_exists;
 use crate::procfs;
@@ -170,7 +168,7 @@ impl Supervisor {
             }
         }
         self.running = Some(Running {
-            qemu: pid_of(pid),
+            qemu: pid,
             monitor,
             console,
             carriers,
@@ -234,11 +232,4 @@ fn share_options(spec: &VmSpec, share: &Share) -> ServeOptions {
         immutable: false,
         images: spec.host_storage && share.tag == STORAGE_TAG,
     }
-}
-
-pub(super) fn pid_of(pid: u32) -> Pid {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("the kernel's process IDs are positive and fit")
 }

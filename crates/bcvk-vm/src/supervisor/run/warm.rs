@@ -5,10 +5,8 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, kill_process};
-
 use super::Supervisor;
-use super::start::{Beginning, pid_of};
+use super::start::Beginning;
 use crate::spec::Snapshot;
 use crate::status::{Phase, StatusWriter};
 use crate::supervisor::Event;
@@ -67,11 +65,7 @@ impl Supervisor {
         self.snapshot = None;
         self.record(|status| status.cold(&why));
         self.running = None;
-        let mut left = self.children.forget();
-        for pid in &left {
-            // Already gone is what is wanted.
-            let _ = kill_process(pid_of(*pid), Signal::KILL);
-        }
+        let mut left = self.children.kill_all();
         // The ports that QEMU had are wanted again.
         let deadline = Instant::now() + GONE;
         let mut kept = Vec::new();

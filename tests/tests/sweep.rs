@@ -1,0 +1,64 @@
+//! Which directories of VMs a command removes as left over.
+
+use std::fs;
+
+use bcvk_testkit::{Cmd, Sandbox, images, limit, until};
+
+/// A command that uses another storage of podman's does not see the VM's container.
+#[test]
+fn a_vm_in_another_storage_keeps_its_directory() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &[], images::trixie());
+    let dir = vm.dir();
+    let at = |name: &str| sandbox.path().join("elsewhere").join(name);
+    fs::create_dir(at("")).expect("make a directory");
+    let storage = format!(
+        "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n",
+        at("graph"),
+        at("run"),
+    );
+    fs::write(at("storage.conf"), storage).expect("write");
+    let engine = format!("[engine]\ntmp_dir = {:?}\n", at("tmp"));
+    fs::write(at("containers.conf"), engine).expect("write");
+    let elsewhere = |cmd: Cmd| {
+        cmd.env("CONTAINERS_STORAGE_CONF", at("storage.conf"))
+            .env("CONTAINERS_CONF", at("containers.conf"))
+    };
+    let sweep = || {
+        let listed = elsewhere(sandbox.bcvk(["ps", "--all", "--json"])).run();
+        assert_eq!(listed.expect_success().text(), "[]");
+    };
+
+    let _ = sandbox.podman(["kill", vm.name()]).run().expect_success();
+    let _ = sandbox
+        .podman(["wait", vm.name()])
+        .limit(limit::QUICK)
+        .run()
+        .expect_success();
+    sweep();
+    assert!(dir.join("spec.json").exists(), "its container is there");
+
+    let _ = sandbox.podman(["rm", vm.name()]).run().expect_success();
+    until("what is left of it is removed", limit::GONE, || {
+        sweep();
+        !dir.exists()
+    });
+    let _ = elsewhere(sandbox.podman(["system", "reset", "--force"])).run();
+    sandbox.finish();
+}
+
+/// podman 4.3 itself may remove a container of `--rm` while it restarts it.
+#[test]
+fn a_restart_of_a_vm_that_is_to_be_removed_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    for time in ["--time=0", "--time=30"] {
+        let vm = sandbox.boot("vm", &["--rm"], images::trixie());
+        let _ = sandbox
+            .podman(["restart", time, vm.name()])
+            .limit(limit::SHUTDOWN)
+            .run()
+            .expect_code(125);
+        sandbox.expect_nothing_left();
+    }
+    sandbox.finish();
+}
