@@ -7,8 +7,8 @@ use std::io;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
 /// The newest version that is asked for: it keeps signals and abstract sockets within the domain.
@@ -83,6 +83,40 @@ pub(super) fn restrict(rules: &[Rule<'_>], network: Network) -> io::Result<()> {
     }
     ruleset.restrict_self().map_err(io::Error::other)?;
     Ok(())
+}
+
+/// How far the running kernel knows Landlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LandlockSupport {
+    /// As far as is asked for.
+    Whole,
+    /// It confines the files that processes open, but not all else that is asked for.
+    Partial,
+    /// Not at all, or it is not turned on.
+    None,
+}
+
+/// Asks the kernel for a domain, which nothing enters.
+#[must_use]
+pub fn landlock_support() -> LandlockSupport {
+    let known = |version| {
+        Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(version))
+            .and_then(|ruleset| match Scope::from_all(version) {
+                scopes if scopes.is_empty() => Ok(ruleset),
+                scopes => ruleset.scope(scopes),
+            })
+            .and_then(Ruleset::create)
+            .is_ok()
+    };
+    if known(VERSION) {
+        LandlockSupport::Whole
+    } else if known(ABI::V1) {
+        LandlockSupport::Partial
+    } else {
+        LandlockSupport::None
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub mod virtiofs;
 mod warm;
 
 pub use knock::Knocks;
+pub use landlock::{LandlockSupport, landlock_support};
 pub use qemu::confine::{QemuConfinement, exec_confined};
 pub use qemu::plan_for_display as qemu_args_for_display;
 pub use run::{run, run_in_pod, shell};

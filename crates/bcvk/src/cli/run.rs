@@ -170,7 +170,7 @@ pub(crate) struct VmOptions {
     ///
     /// It is to look at what the VM would be started from: the image is at `/run/bcvk-image`, its
     /// description in `/run/bcvk-spec.json`, and `/run/bcvk-exe internal supervise` is what would
-    /// run.
+    /// run. The programs are those of the host.
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) debug: bool,
 

@@ -8,6 +8,7 @@ use bcvk_vm::host::{
     check_sub_ids, choose_accelerator, find_tool, free_space, try_container,
 };
 use bcvk_vm::spec::{Accelerator, Arch, MemorySize};
+use bcvk_vm::supervisor::{LandlockSupport, landlock_support};
 
 use super::vm_dirs;
 use crate::cli::Doctor;
@@ -61,6 +62,7 @@ fn examine() -> Vec<Finding> {
         Finding::of("qemu-img", tool(Tool::QemuImg))
             .at_most_a_warning("--mount-disk-file makes no disks"),
     );
+    findings.push(landlock());
     findings.push(memory());
     findings.push(vm_directory());
     findings
@@ -165,6 +167,31 @@ fn machine() -> Vec<Finding> {
         Some(notice) => Finding::warning("KVM", notice, None),
     };
     vec![qemu, kvm]
+}
+
+/// Confinement that VMs have besides their users, capabilities and system calls.
+fn landlock() -> Finding {
+    const CHECK: &str = "Landlock";
+
+    let newer = || Some("Linux 6.12 and newer know all of it".to_owned());
+    match landlock_support() {
+        LandlockSupport::Whole => Finding::of(CHECK, Ok("confines QEMU and file servers".to_owned())),
+        LandlockSupport::Partial => Finding::warning(
+            CHECK,
+            "this kernel confines what QEMU and file servers open, but not whom they signal and connect to"
+                .to_owned(),
+            newer(),
+        ),
+        LandlockSupport::None => Finding::warning(
+            CHECK,
+            "this kernel does not have it, or not turned on: less keeps QEMU and file servers in their places"
+                .to_owned(),
+            Some(
+                "Linux 6.12 and newer know all of it; the kernel's argument `lsm=` names what is turned on"
+                    .to_owned(),
+            ),
+        ),
+    }
 }
 
 fn memory() -> Finding {
