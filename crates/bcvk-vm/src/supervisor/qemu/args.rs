@@ -297,7 +297,7 @@ fn cpu(spec: &VmSpec) -> &'static str {
 /// QEMU's user network: the guest reaches what the container reaches; into the guest lead sshd's
 /// port, where somebody logs in, from the container's loopback only, and the published ones.
 ///
-/// With `--network host` that loopback is every user's. QEMU before 10.1 forwards from no Unix socket.
+/// With `--network host` that loopback is every user's: QEMU 10.0 refuses to forward from a Unix socket.
 fn user_network(own: Option<Ports>, published: &[GuestPort]) -> String {
     use std::fmt::Write;
 
