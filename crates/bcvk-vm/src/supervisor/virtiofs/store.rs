@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::{CWD, readlinkat};
 use rustix::io::Errno;
 use virtiofsd::filesystem::{
     Context, DirEntry, DirectoryIterator, Entry, Extensions, FileSystem, FsOptions, GetxattrReply,
@@ -149,8 +150,9 @@ impl StoreFs {
             Place::Layers(driver) => image(is_layer(driver, name)),
             Place::Links(driver) => {
                 let link = self.root.join(driver.name).join(LINKS).join(name);
-                let target = link.read_link().ok()?;
-                let id = target.to_str()?.strip_prefix("../")?;
+                // By the call that a file server is left with; std's is another.
+                let target = readlinkat(CWD, link, Vec::new()).ok()?;
+                let id = target.to_str().ok()?.strip_prefix("../")?;
                 image(is_layer(driver, id.strip_suffix("/diff")?))
             }
         }

@@ -3,6 +3,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::supervisor::syscalls;
 
 const BASE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const CONTAINER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -254,4 +255,19 @@ fn vfs_has_its_layers_one_directory_further() {
     let fs = storage.serve();
     assert!(walk(&fs, &format!("vfs/dir/{BASE}/etc/passwd")).is_ok());
     assert!(walk(&fs, "vfs/dir/other").is_err());
+}
+
+/// Whatever a server does besides what virtiofsd does, it has to do with these calls too.
+#[test]
+fn the_calls_of_a_file_server_are_enough() {
+    let storage = Storage::new();
+    let expected = files(&storage.serve());
+    let found = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            syscalls::restrict(true).expect("restricted");
+            files(&storage.serve())
+        });
+        server.join().expect("no panic")
+    });
+    assert_eq!(found, expected);
 }
