@@ -1,7 +1,7 @@
 //! Snapshots: a VM that is resumed is as good as one that was booted.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,16 +20,47 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     let _ = run_ssh(&sandbox, "early", &["--warm=require"], "true")
         .expect_error(125, &["there is no snapshot of this VM"])
         .expect_stderr("--warm auto");
-    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "touch /etc/first").expect_success();
+    let units = make_units(&sandbox);
+    let given = [&*format!("--env=SECRET={MARK}"), &*units];
+    let first = sandbox.boot(
+        "first",
+        &[&["--rm", "--warm=auto"], &given[..]].concat(),
+        images::trixie(),
+    );
+    let mut checks = Checks::new();
+    checks.check("what the first VM is given works in it", || {
+        expect_given(&first);
+        first.sh("touch /etc/first");
+    });
+    checks.check("no secret is in the snapshot", || {
+        expect_no_secret(&sandbox, &first);
+    });
+    checks.check(
+        "its VM can write to nothing that others are resumed from",
+        || {
+            expect_only_staging(&sandbox, &first);
+        },
+    );
+    first.stop();
     assert_eq!(usable(&sandbox), [true]);
 
-    let mut checks = Checks::new();
     let options = ["--rm", "--warm=require"];
-    let one = sandbox.boot("one", &options, images::trixie());
+    let one = sandbox.boot(
+        "one",
+        &[&options[..], &given[..]].concat(),
+        images::trixie(),
+    );
     let port = free_port();
     let publish = format!("--publish=127.0.0.1:{port}:22");
-    let of_its_own = ["--rm", "--warm=require", "--machine-id=new", &publish];
-    let two = sandbox.boot("two", &of_its_own, images::trixie());
+    let two = sandbox.boot(
+        "two",
+        &[&options[..], &[&publish]].concat(),
+        images::trixie(),
+    );
+    checks.check("variables and units are given to a resumed VM", || {
+        expect_given(&one);
+        two.sh("test -z \"$SECRET\" && ! systemctl cat of-user.service");
+    });
     checks.check("names, keys and randomness are their own", || {
         expect_nothing_in_common(&one, &two);
     });
@@ -125,15 +156,15 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
 
     let mut checks = Checks::new();
     let at_a_glance: [(&str, Damage); 4] = [
-        ("state is damaged", |dir| cut(&dir.join("state"))),
-        ("memory is damaged", |dir| cut(&dir.join("memory"))),
+        ("state is damaged", |dir| cut(&dir.join("sealed/state"))),
+        ("memory is damaged", |dir| cut(&dir.join("sealed/memory"))),
         (
             "meta.json cannot be read",
             |dir| cut(&dir.join("meta.json")),
         ),
         ("another version", |dir| {
             let meta = fs::read_to_string(dir.join("meta.json")).expect("text");
-            let meta = meta.replace("\"version\":1", "\"version\":99");
+            let meta = meta.replace("\"version\":2", "\"version\":99");
             fs::write(dir.join("meta.json"), meta).expect("written");
         }),
     ];
@@ -147,24 +178,37 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
             assert!(!dir.exists(), "{what}");
         });
     }
-    // A byte in the middle of what the guest has in memory.
-    let damage = || {
+    // A byte somewhere in the middle.
+    let damage = |file: &str, at: u64| {
         fs::create_dir_all(&dir).expect("made");
         copy(&whole.join("."), &dir);
-        let memory = fs::File::options()
+        let file = fs::File::options()
             .write(true)
-            .open(dir.join("memory"))
+            .open(dir.join("sealed").join(file))
             .expect("opened");
-        memory.write_all_at(b"x", 16 << 20).expect("written");
+        file.write_all_at(b"x", at).expect("written");
     };
-    checks.check("content that changed, where nothing else will do", || {
-        damage();
-        let _ = run_ssh(&sandbox, "refused", &["--warm=require"], "true")
+    for (file, at) in [("memory", 16 << 20), ("state", 1000), ("kernel", 0)] {
+        checks.check(file, || {
+            damage(file, at);
+            let why = format!("its file {file} is damaged");
+            let _ = run_ssh(&sandbox, "refused", &["--warm=require"], "true")
+                .expect_error(125, &["cannot be resumed", &why]);
+            assert!(!dir.exists());
+        });
+    }
+    checks.check("a description of other files", || {
+        damage("memory", 16 << 20);
+        let meta = fs::read_to_string(dir.join("meta.json")).expect("text");
+        let (before, digest) = meta.split_once("\"sha256\":\"").expect("a digest");
+        let other = if digest.starts_with('0') { '1' } else { '0' };
+        let meta = format!("{before}\"sha256\":\"{other}{}", &digest[1..]);
+        fs::write(dir.join("meta.json"), meta).expect("written");
+        let _ = run_ssh(&sandbox, "described", &["--warm=require"], "true")
             .expect_error(125, &["cannot be resumed", "its file memory is damaged"]);
-        assert!(!dir.exists());
     });
     checks.check("content that changed", || {
-        damage();
+        damage("memory", 16 << 20);
         let _ = run_ssh(&sandbox, "changed", &["--warm=auto", "--verbose"], "true")
             .expect_success()
             .expect_stderr("its file memory is damaged");
@@ -183,7 +227,7 @@ fn a_vm_starts_again_when_its_snapshot_is_gone() {
     let pruned = sandbox.bcvk(["snapshots", "prune", "--keep=0"]).run();
     let _ = pruned.expect_success().expect_stderr("1 snapshot removed");
     let dir = entry(&sandbox);
-    assert!(!dir.join("memory").exists());
+    assert!(!dir.join("sealed/memory").exists());
 
     let _ = sandbox.podman(["start", vm.name()]).run().expect_success();
     assert_eq!(vm.sh("hostname"), vm.name());
@@ -197,6 +241,27 @@ fn a_vm_starts_again_when_its_snapshot_is_gone() {
     let pruned = sandbox.bcvk(["snapshots", "prune"]).run();
     let _ = pruned.expect_success();
     assert!(!dir.exists());
+    sandbox.finish();
+}
+
+#[test]
+fn a_cache_of_another_user_is_not_used() {
+    let sandbox = Sandbox::new();
+    let cache = sandbox.home().join(".cache/bcvk/snapshots");
+    fs::create_dir_all(&cache).expect("made");
+    if chown(&cache, Some(65_534), None).is_err() {
+        // Only root can give a directory away.
+        return;
+    }
+    let why = "snapshots belongs to another user";
+    let _ = run_ssh(&sandbox, "require", &["--warm=require"], "true").expect_error(125, &[why]);
+    let _ = run_ssh(&sandbox, "auto", &["--warm=auto", "--verbose"], "true")
+        .expect_success()
+        .expect_stderr(why);
+    let ls = sandbox.bcvk(["snapshots", "ls"]).run();
+    let _ = ls.expect_error(125, &[why]);
+    assert_eq!(fs::read_dir(&cache).expect("read").count(), 0);
+    chown(&cache, Some(0), None).expect("taken back");
     sandbox.finish();
 }
 
@@ -222,11 +287,92 @@ fn an_ordinary_user_resumes_too() {
     sandbox.finish();
 }
 
+/// A word that must be nowhere in a snapshot.
+const MARK: &str = "secret-4f9d0c27";
+
+/// Units with the mark in one of them; returns the option.
+fn make_units(sandbox: &Sandbox) -> String {
+    let dir = sandbox.make_dir("units");
+    let wants = dir.join("multi-user.target.wants");
+    fs::create_dir(&wants).expect("made");
+    let text = format!(
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=UNIT={MARK}\n\
+         ExecStart=/bin/sh -c 'echo $UNIT $SECRET >/run/of-user'\n"
+    );
+    fs::write(dir.join("of-user.service"), text).expect("written");
+    symlink("../of-user.service", wants.join("of-user.service")).expect("linked");
+    format!("--systemd-units={}", dir.display())
+}
+
+fn expect_given(vm: &Vm<'_>) {
+    assert_eq!(vm.sh("echo $SECRET"), MARK);
+    assert_eq!(
+        vm.sh("systemctl start of-user.service && cat /run/of-user"),
+        format!("{MARK} {MARK}")
+    );
+    // It was started without that.
+    assert_eq!(vm.sh("systemctl is-active of-user.service"), "active");
+}
+
+fn expect_no_secret(sandbox: &Sandbox, vm: &Vm<'_>) {
+    let sealed = entry(sandbox).join("sealed");
+    // The lines before are the same in many keys.
+    let host_key = vm.sh("sed -n 4p /etc/ssh/ssh_host_ed25519_key");
+    let user_key = vm.sh("cut -d' ' -f2 /root/.ssh/authorized_keys");
+    for word in [MARK, &host_key, &user_key[30..]] {
+        for file in ["memory", "state", "kernel"] {
+            let found = Command::new("grep")
+                .args(["-q", "-a", "-F", "-e", word])
+                .arg(sealed.join(file))
+                .status();
+            assert_eq!(
+                found.expect("run grep").code(),
+                Some(1),
+                "{word} is in {file}"
+            );
+        }
+    }
+}
+
+/// Writes all over what the container of a VM that was saved has of its snapshot.
+fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
+    let dir = entry(sandbox);
+    let digest = || {
+        let files = [
+            "meta.json",
+            "sealed/state",
+            "sealed/kernel",
+            "sealed/memory",
+        ];
+        let sums = Command::new("sha256sum")
+            .args(files)
+            .current_dir(&dir)
+            .output();
+        String::from_utf8(sums.expect("run sha256sum").stdout).expect("text")
+    };
+    let before = digest();
+    assert_eq!(before.lines().count(), 4, "{before}");
+    let script = "PATH=/usr/bin:/bin; find / -xdev -name bcvk-snapshot 2>/dev/null | while read -r dir; do \
+                  for file in memory state kernel saved; do echo evil >$dir/$file; done; \
+                  touch $dir/../x; ls $dir; done";
+    let wrote = sandbox
+        .podman(["exec", vm.name(), "/bin/sh", "-c", script])
+        .run();
+    assert_eq!(
+        wrote.expect_success().text(),
+        "kernel\nmemory\nsaved\nstate"
+    );
+    assert_eq!(digest(), before);
+}
+
 fn expect_nothing_in_common(one: &Vm<'_>, two: &Vm<'_>) {
     for script in [
         "hostname",
         "cat /root/.ssh/authorized_keys",
         "cat /run/tmpfiles.d/00-bcvk-key.conf",
+        "cat /run/tmpfiles.d/00-bcvk-host-key.conf",
+        "cat /etc/ssh/ssh_host_ed25519_key",
+        "ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null",
         "head -c 16 /dev/urandom | od -An -tx1",
         "cat /proc/sys/kernel/random/uuid",
     ] {
@@ -308,8 +454,12 @@ fn usable(sandbox: &Sandbox) -> Vec<bool> {
 
 fn entry(sandbox: &Sandbox) -> PathBuf {
     let dir = sandbox.home().join(".cache/bcvk/snapshots");
-    let mut entries = fs::read_dir(dir).expect("snapshots");
-    entries.next().expect("one").expect("one").path()
+    let only = |dir: PathBuf| {
+        let mut entries = fs::read_dir(dir).expect("a directory");
+        entries.next().expect("one").expect("one").path()
+    };
+    // In the directory of this host.
+    only(only(dir))
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,17 +1,21 @@
 //! The agent of a VM that can be saved: it gives the guest what only one VM has.
 //!
 //! A guest is saved while the agent waits for its host to speak. What the host says then makes the
-//! VM this one and no other: its clock, its name, the key of its user, and what is plugged into it.
-//! The kernel renews its randomness by itself (`vmgenid`).
+//! VM this one and no other: its clock, its names, the key of its user, what is plugged into it,
+//! its host key, its variables and units. None of that is in the snapshot. The kernel renews its
+//! randomness by itself (`vmgenid`), and is given some of the host's.
+
+mod sshd;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64ct::{Base64, Encoding};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::time::{ClockId, Timespec, clock_settime};
@@ -20,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::early::port_file;
 use super::port;
 use crate::missing::if_exists;
-use crate::spec::MachineId;
+use crate::spec::{MachineId, UnitContent, UnitFile};
 
 /// What the host says first, to hear whether anybody is there.
 pub(crate) const HELLO: &str = "hello";
@@ -37,18 +41,33 @@ const PLUGGED: Duration = Duration::from_secs(30);
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// Where units are that are not the image's.
+const UNITS: &str = "/run/systemd/system";
+
 /// What makes a VM this one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Personal {
     /// Nanoseconds since the Unix epoch.
     pub(crate) clock: u64,
+    /// Random bytes in Base64, for the kernel.
+    pub(crate) entropy: String,
     /// Its name, if it is to have that of the VM.
     pub(crate) hostname: Option<String>,
     /// Its machine ID, if it is to have another than it was saved with.
     pub(crate) machine_id: Option<MachineId>,
-    /// What it finds in its files.
+    /// Its SSH host key, if it is to have another than it was saved with.
+    pub(crate) host_key: Option<NewHostKey>,
+    /// Files with texts of its own.
     pub(crate) files: Vec<PersonalFile>,
+    /// Lines that are added to `/etc/environment`.
+    pub(crate) environment: String,
+    /// Assignments for the environment of services that systemd starts from now on.
+    pub(crate) manager_environment: Vec<String>,
+    /// Units that are added under `/run/systemd/system`.
+    pub(crate) units: Vec<UnitFile>,
+    /// Units that a boot would have started because of those.
+    pub(crate) wanted: Vec<String>,
     /// The shares that it mounts.
     pub(crate) mounts: Vec<Mount>,
     /// Serial numbers of its disks.
@@ -63,6 +82,18 @@ pub(crate) struct Personal {
 pub(crate) struct PersonalFile {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
+}
+
+/// An SSH host key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewHostKey {
+    /// The service that has to read it.
+    pub(crate) service: String,
+    /// The private key, in OpenSSH's format.
+    pub(crate) text: String,
+    /// Whether somebody is about to log in.
+    pub(crate) awaited: bool,
 }
 
 /// A share and where it is mounted.
@@ -107,18 +138,18 @@ fn obey(text: &str) -> Result<(), String> {
     let personal: Personal =
         serde_json::from_str(text).map_err(|e| format!("cannot read what the host says: {e}"))?;
     set_clock(personal.clock).map_err(|e| format!("cannot set the clock: {e}"))?;
+    add_entropy(&personal.entropy).map_err(|e| format!("cannot add randomness: {e}"))?;
     if let Some(name) = &personal.hostname {
         rustix::system::sethostname(name.as_bytes())
             .map_err(|e| format!("cannot set the host name: {e}"))?;
     }
-    if let Some(id) = &personal.machine_id {
-        set_machine_id(Path::new("/"), id)
-            .map_err(|e| format!("cannot set the machine ID: {e}"))?;
-        restart_journal().map_err(|e| format!("cannot restart the journal: {e}"))?;
-    }
     for file in &personal.files {
         write(file).map_err(|e| format!("cannot write {}: {e}", file.path.display()))?;
     }
+    add_environment(&personal).map_err(|e| format!("cannot set the environment: {e}"))?;
+    add_units(Path::new(UNITS), &personal.units)
+        .map_err(|e| format!("cannot add the units: {e}"))?;
+    let restarted = change_identity(&personal)?;
     let deadline = Instant::now() + PLUGGED;
     await_file_systems(personal.mounts.len(), deadline)
         .map_err(|e| format!("the shares are not seen: {e}"))?;
@@ -129,10 +160,94 @@ fn obey(text: &str) -> Result<(), String> {
     for name in &personal.disks {
         await_disk(name, deadline).map_err(|e| format!("the disk {name} is not seen: {e}"))?;
     }
+    if let Some(restarted) = restarted {
+        ended(restarted).map_err(|e| format!("cannot restart services: {e}"))?;
+    }
+    if personal.host_key.as_ref().is_some_and(|key| key.awaited) {
+        sshd::await_listening(deadline).map_err(|e| format!("its sshd does not listen: {e}"))?;
+    }
+    start(&personal)
+}
+
+/// Gives the guest its machine ID and host key. Returns the command that restarts what knows the old
+/// ones, if there is any: nothing else has to wait for it.
+fn change_identity(personal: &Personal) -> Result<Option<Child>, String> {
+    let mut restart = Vec::new();
+    if let Some(id) = &personal.machine_id {
+        set_machine_id(Path::new("/"), id)
+            .map_err(|e| format!("cannot set the machine ID: {e}"))?;
+        // It writes where it has once begun. What it is sent meanwhile, the kernel keeps.
+        restart.push("systemd-journald.service");
+    }
+    if let Some(key) = &personal.host_key {
+        sshd::set_host_key(Path::new("/etc/ssh"), &key.text)
+            .map_err(|e| format!("cannot set the host key: {e}"))?;
+        restart.push(&key.service);
+    }
+    if restart.is_empty() {
+        return Ok(None);
+    }
+    let command = systemctl(["try-restart"].into_iter().chain(restart)).spawn();
+    command
+        .map(Some)
+        .map_err(|e| format!("cannot run systemctl: {e}"))
+}
+
+/// Starts what the boot would have started. Of the user's units, systemd says what becomes of them.
+fn start(personal: &Personal) -> Result<(), String> {
+    let no_block = ["start", "--no-block"].into_iter();
+    if !personal.wanted.is_empty() {
+        let wanted = personal.wanted.iter().map(String::as_str);
+        let _ = run(no_block.clone().chain(wanted));
+    }
     match &personal.start {
-        Some(unit) => start(unit).map_err(|e| format!("cannot start {unit}: {e}")),
+        Some(unit) => {
+            run(no_block.chain([&**unit])).map_err(|e| format!("cannot start {unit}: {e}"))
+        }
         None => Ok(()),
     }
+}
+
+/// Mixes random bytes of the host's into the kernel's (random(4)).
+fn add_entropy(text: &str) -> io::Result<()> {
+    let bytes = Base64::decode_vec(text).map_err(io::Error::other)?;
+    OpenOptions::new()
+        .write(true)
+        .open("/dev/urandom")?
+        .write_all(&bytes)
+}
+
+/// Sessions read the file, and services get what systemd has.
+fn add_environment(personal: &Personal) -> io::Result<()> {
+    if !personal.environment.is_empty() {
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open("/etc/environment")?
+            .write_all(personal.environment.as_bytes())?;
+    }
+    if personal.manager_environment.is_empty() {
+        return Ok(());
+    }
+    let assignments = personal.manager_environment.iter().map(String::as_str);
+    run(["set-environment"].into_iter().chain(assignments))
+}
+
+fn add_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    for unit in units {
+        let path = dir.join(&unit.path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match &unit.content {
+            UnitContent::File(text) => fs::write(path, text)?,
+            UnitContent::Link(target) => symlink(target, path)?,
+        }
+    }
+    run(["daemon-reload"])
 }
 
 fn set_clock(nanoseconds: u64) -> io::Result<()> {
@@ -155,11 +270,6 @@ fn set_machine_id(root: &Path, id: &MachineId) -> io::Result<()> {
     }
     // It may be a mount of its own, which cannot be replaced.
     fs::write(path, format!("{id}\n"))
-}
-
-/// journald writes where it has once begun. What it is sent meanwhile, the kernel keeps.
-fn restart_journal() -> io::Result<()> {
-    systemctl(&["restart", "systemd-journald.service"])
 }
 
 fn write(file: &PersonalFile) -> io::Result<()> {
@@ -221,12 +331,23 @@ fn until(deadline: Instant, mut so: impl FnMut() -> io::Result<bool>) -> io::Res
     Ok(())
 }
 
-fn start(unit: &str) -> io::Result<()> {
-    systemctl(&["start", "--no-block", unit])
+fn systemctl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new("systemctl");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
 }
 
-fn systemctl(args: &[&str]) -> io::Result<()> {
-    let done = Command::new("systemctl").args(args).output()?;
+fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+    ended(systemctl(args).spawn()?)
+}
+
+/// Waits for a command of [`systemctl`]; what it says is the error if it fails.
+fn ended(command: Child) -> io::Result<()> {
+    let done = command.wait_with_output()?;
     if done.status.success() {
         return Ok(());
     }

@@ -50,6 +50,8 @@ pub struct GuestFacts {
     pub root_home: Option<PathBuf>,
     /// Whether `/etc/hostname` names the host.
     pub has_hostname: bool,
+    /// Whether `/etc/machine-id` identifies it (machine-id(5)).
+    pub has_machine_id: bool,
     /// Whether SELinux would enforce its policy (selinux_config(5)).
     pub selinux_enforcing: bool,
     /// Whether cloud-init runs when it boots, looking for its data source.
@@ -92,6 +94,7 @@ impl GuestFacts {
             var: VarContent::read(root)?,
             root_home: root_home(root)?,
             has_hostname: has_hostname(root)?,
+            has_machine_id: has_machine_id(root)?,
             selinux_enforcing: selinux_enforcing(root)?,
             cloud_init_enabled: cloud_init_enabled(root, &units)?,
             ignition: ignition(root)?,
@@ -166,6 +169,21 @@ fn has_hostname(root: &Rooted) -> io::Result<bool> {
     let text = text(root, "/etc/hostname")?;
     let mut lines = text.lines().map(str::trim);
     Ok(lines.any(|line| !line.is_empty() && !line.starts_with('#')))
+}
+
+/// systemd makes an ID if the file is empty or says `uninitialized`.
+fn has_machine_id(root: &Rooted) -> io::Result<bool> {
+    let text = text(root, "/etc/machine-id")?;
+    let id = text.trim_end();
+    Ok(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Returns true if the image whose tree `root` is has a unit of this name, masked or not.
+///
+/// # Errors
+/// If the tree cannot be read.
+pub(crate) fn has_unit(root: &Rooted, name: &str) -> io::Result<bool> {
+    Ok(units::find(root, name)? != units::Unit::Absent)
 }
 
 fn selinux_enforcing(root: &Rooted) -> io::Result<bool> {

@@ -9,6 +9,7 @@ pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod masks;
+mod personal;
 pub(crate) mod port;
 pub mod rooted;
 mod storage;
@@ -18,7 +19,8 @@ use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 
-use crate::guest::agent::{Mount, Personal, PersonalFile};
+pub(crate) use personal::{OpenIdentity, personal};
+
 use crate::guest::early::{Plan, Var};
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::masks::Masks;
@@ -28,6 +30,9 @@ use crate::spec::{
 
 /// Where the user's key is, under `/run`.
 const USER_KEY: &str = "tmpfiles.d/00-bcvk-key.conf";
+
+/// Where the host key is that was made for the VM, under `/run`.
+const HOST_KEY: &str = "tmpfiles.d/00-bcvk-host-key.conf";
 
 /// The unit that runs commands.
 const EXECUTE_UNIT: &str = "bcvk-execute.service";
@@ -223,12 +228,13 @@ fn add_keys(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     }
     if !facts.has_ssh_host_keys && facts.sshd != Sshd::Absent {
         // Made on the host, where it takes no time.
-        let key = base64(spec.host_key.as_bytes());
-        tree.run_secret(
-            "tmpfiles.d/00-bcvk-host-key.conf",
-            &format!("f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {key}\n"),
-        );
+        tree.run_secret(HOST_KEY, &host_key(spec));
     }
+}
+
+fn host_key(spec: &VmSpec) -> String {
+    let key = base64(spec.host_key.as_bytes());
+    format!("f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {key}\n")
 }
 
 fn user_key(ssh: &SshAccess) -> String {
@@ -363,45 +369,6 @@ fn add_agent(tree: &mut Tree, facts: &GuestFacts) {
     );
     tree.run_wants("sysinit.target", "bcvk-agent.service");
     add_execution(tree, facts);
-}
-
-/// What makes a guest that may be older than its VM the one that `spec` describes. `named` says
-/// whether it has the VM's name, `clock` is the time in nanoseconds since the Unix epoch.
-pub(crate) fn personal(spec: &VmSpec, named: bool, clock: u64) -> Personal {
-    let in_run = |name: &str| Path::new("/run").join(name);
-    let mut files = Vec::new();
-    if let Some(ssh) = &spec.ssh {
-        for (path, text) in [
-            (
-                "/root/.ssh/authorized_keys".into(),
-                ssh.authorized_key.clone(),
-            ),
-            (in_run(USER_KEY), user_key(ssh)),
-        ] {
-            files.push(PersonalFile { path, text });
-        }
-    }
-    files.extend(commands(&spec.execute).map(|(name, text)| PersonalFile {
-        path: in_run(&name),
-        text: text.to_owned(),
-    }));
-    Personal {
-        clock,
-        hostname: named.then(|| hostname(spec.name.as_str())),
-        machine_id: spec.machine_id.clone(),
-        files,
-        mounts: spec
-            .shares
-            .iter()
-            .map(|share| Mount {
-                tag: share.tag.clone(),
-                on: share.guest_path.clone(),
-                read_only: share.read_only,
-            })
-            .collect(),
-        disks: spec.disks.iter().map(|disk| disk.name.clone()).collect(),
-        start: (!spec.execute.is_empty()).then(|| EXECUTE_UNIT.to_owned()),
-    }
 }
 
 /// `name` as a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.

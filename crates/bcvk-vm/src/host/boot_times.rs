@@ -57,7 +57,7 @@ impl BootKind {
             _ if status.cold.is_some() => Start::Boot,
             None => Start::Boot,
             Some(Snapshot::Save) => Start::BootAndSave,
-            Some(Snapshot::Resume | Snapshot::ResumeOnly) => Start::Resume,
+            Some(Snapshot::Resume(_) | Snapshot::ResumeOnly(_)) => Start::Resume,
         };
         Self {
             image: spec.image.id.clone(),
@@ -229,6 +229,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::spec::tests::saved_files;
     use crate::status::{Event, Timestamp};
 
     fn ready(seconds: &[(Phase, u64)]) -> Status {
@@ -394,7 +395,7 @@ mod tests {
         assert_eq!(start(&spec, &cold()), Start::Boot);
         spec.snapshot = Some(Snapshot::Save);
         assert_eq!(start(&spec, &cold()), Start::BootAndSave);
-        spec.snapshot = Some(Snapshot::Resume);
+        spec.snapshot = Some(Snapshot::Resume(saved_files()));
         assert_eq!(start(&spec, &cold()), Start::Resume);
         let booted = Status {
             cold: Some("the snapshot is damaged".to_owned()),

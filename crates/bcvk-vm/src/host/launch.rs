@@ -17,13 +17,13 @@ use super::lock::Lock;
 use super::made::Made;
 use super::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use super::runner::Runner;
-use super::snapshots::{HeldSnapshot, SnapshotEntry};
+use super::saved::{HeldSnapshot, SnapshotEntry, start_keeper};
 use super::storage;
 use super::trial::INTO_USR;
 use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
-use crate::spec::{Accelerator, Label, Lifetime, PortForward, Stream, VmSpec};
+use crate::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, Stream, VmSpec};
 use crate::ssh::{KeyPair, client};
 use crate::status::{self, Phase, Status};
 
@@ -182,7 +182,7 @@ impl Launch {
                     // Only a podman with this storage is then asked before the directory is removed.
                     tracing::info!(%error, "where the container is kept could not be noted");
                 }
-                return Ok(());
+                return self.keep_snapshot(started);
             }
             let stderr = stderr_of(&output);
             if attempts_left == 0 || !lost_image_mount(&stderr) {
@@ -192,6 +192,17 @@ impl Launch {
             // podman refuses to write over it.
             if_exists(fs::remove_file(started.dir.container_id_file()))
                 .map_err(HostError::io("remove the file of a container's ID"))?;
+        }
+    }
+
+    /// Starts what makes a snapshot of the VM, if one is to be made.
+    fn keep_snapshot(&self, started: &Started) -> Result<(), HostError> {
+        match &started.snapshot {
+            Some(entry) if self.spec.snapshot == Some(Snapshot::Save) => {
+                start_keeper(&self.exe, entry, &started.dir)
+                    .map_err(HostError::io("start what keeps the snapshot"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -21,9 +21,9 @@ mod open_files;
 pub mod podman;
 mod proxy;
 mod runner;
+mod saved;
 mod session;
 mod shared;
-mod snapshots;
 mod space;
 mod storage;
 mod subids;
@@ -52,9 +52,11 @@ pub use memory::{available_memory, check_memory};
 pub use open_files::allow_open_files;
 pub use proxy::{proxy, relay_in_container};
 pub use runner::Runner;
+pub use saved::{
+    HeldSnapshot, SnapshotAbout, SnapshotEntry, SnapshotKey, Snapshots, keep_snapshot,
+};
 pub use session::Session;
 pub use shared::SharedDir;
-pub use snapshots::{HeldSnapshot, SnapshotAbout, SnapshotEntry, SnapshotKey, Snapshots};
 pub use space::free_space;
 pub use subids::check_sub_ids;
 pub use tools::{Tool, Version, find_tool};

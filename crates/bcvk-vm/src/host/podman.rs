@@ -15,10 +15,11 @@ use serde::Deserialize;
 use crate::host::image::ImageClaims;
 use crate::host::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
+use crate::snapshot;
 use crate::spec::{
     CONTAINER_CLI_LOCK, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_LOGS,
-    CONTAINER_QEMU_ROOT, CONTAINER_SNAPSHOT, CONTAINER_SPEC, CONTAINER_VM_DIR, LABEL, LABEL_VM,
-    Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, Snapshot, VmName, VmSpec, in_container,
+    CONTAINER_QEMU_ROOT, CONTAINER_SPEC, CONTAINER_VM_DIR, LABEL, LABEL_VM, Label, Lifetime,
+    PortForward, QEMU_BOOT_DIR, Share, VmName, VmSpec, in_container,
 };
 
 /// Seconds that `podman stop` leaves a guest for its shutdown before it kills the container.
@@ -254,10 +255,10 @@ fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
 
 /// What only this VM has.
 fn add_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
-    if let Some(snapshot) = plan.snapshot {
-        // What comes out of a VM must not change the ones that follow.
-        let read_only = plan.spec.snapshot != Some(Snapshot::Save);
-        mount(snapshot, Path::new(CONTAINER_SNAPSHOT), read_only);
+    if let (Some(dir), Some(snapshot)) = (plan.snapshot, plan.spec.snapshot) {
+        for (host, container, read_only) in snapshot::mounts(dir, snapshot) {
+            mount(&host, &container, read_only);
+        }
     }
     for share in &plan.spec.shares {
         mount(&share.host, &share.container_path(), share.read_only);
@@ -712,7 +713,8 @@ pub(crate) fn stderr_of(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::tests::example;
+    use crate::spec::Snapshot;
+    use crate::spec::tests::{example, saved_files};
 
     fn lines(args: &[OsString]) -> String {
         args.iter()
@@ -772,7 +774,10 @@ mod tests {
 
     #[test]
     fn the_container_is_plain_but_for_what_a_vm_needs() {
-        let spec = example();
+        let spec = VmSpec {
+            snapshot: Some(Snapshot::Resume(saved_files())),
+            ..example()
+        };
         let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
         let args = run_args(&ContainerPlan {
             labels: &["team=os".parse().expect("label")],

@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crc32fast::Hasher;
 use rustix::fs::{SeekFrom, ftruncate, seek};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::spec::{SavedFile, Sha256Digest};
 
 /// Blocks of this many bytes are left out if they are zero: a page.
 const BLOCK: usize = 4096;
@@ -22,27 +23,15 @@ const BUFFER: usize = 1 << 20;
 /// Bytes of a part that one thread reads by itself.
 const PART: u64 = 16 << 20;
 
-/// What is in a file with holes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Contents {
-    /// Bytes, with the holes.
-    pub(crate) length: u64,
-    /// Bytes in blocks that are not zero.
-    pub stored: u64,
-    /// CRC-32 over those blocks and their places.
-    pub(crate) crc: u32,
-}
-
 /// Copies `from`, `length` bytes with holes, to `to`, an empty file; blocks that are zero become
 /// holes.
-pub(crate) fn copy(from: &File, to: &File, length: u64) -> io::Result<Contents> {
+pub(crate) fn copy(from: &File, to: &File, length: u64) -> io::Result<SavedFile> {
     ftruncate(to, length)?;
     read(from, length, &|bytes, place| to.write_all_at(bytes, place))
 }
 
 /// Looks at what is in `file`, `length` bytes with holes.
-pub(crate) fn sum(file: &File, length: u64) -> io::Result<Contents> {
+pub(crate) fn sum(file: &File, length: u64) -> io::Result<SavedFile> {
     read(file, length, &|_, _| Ok(()))
 }
 
@@ -51,10 +40,10 @@ type Pass<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
 /// Reads a file, in as many parts at once as there are processors, and passes on what is not zero.
 /// A guest stands still meanwhile, so they have nothing else to do.
-fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<Contents> {
+fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<SavedFile> {
     let parts = length.div_ceil(PART);
     let next = AtomicU64::new(0);
-    let reader = || -> io::Result<Vec<(u64, Part)>> {
+    let reader = || -> io::Result<Vec<(u64, Sha256)>> {
         let mut buffer = vec![0; BUFFER];
         let mut read = Vec::new();
         loop {
@@ -77,36 +66,31 @@ fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<Contents> {
         io::Result::Ok(read)
     })?;
     read.sort_unstable_by_key(|(number, _)| *number);
-    let mut whole = Part::default();
+    let mut whole = Sha256::new_with_prefix(length.to_le_bytes());
     for (_, part) in read {
-        whole.crc.combine(&part.crc);
-        whole.stored += part.stored;
+        whole.update(part.finalize());
     }
-    Ok(Contents {
+    Ok(SavedFile {
         length,
-        stored: whole.stored,
-        crc: whole.crc.finalize(),
+        sha256: Sha256Digest(whole.finalize().into()),
     })
 }
 
-/// What is in a part of a file.
-#[derive(Default)]
-struct Part {
-    stored: u64,
-    crc: Hasher,
-}
-
+/// Reads a part of a file. Its digest is over the blocks that are not zero, each after its place, so
+/// that it does not depend on where the file has holes.
 fn read_part(
     from: &File,
     range: Range<u64>,
     buffer: &mut [u8],
     pass: Pass<'_>,
-) -> io::Result<Part> {
-    let mut part = Part::default();
+) -> io::Result<Sha256> {
+    let mut part = Sha256::new();
     let mut at = range.start;
     while let Some(start) = data_from(from, at)?.filter(|start| *start < range.end) {
         let hole = seek(from, SeekFrom::Hole(start))?;
-        let end = hole.next_multiple_of(BLOCK as u64).min(range.end);
+        // At least one block, even if there is a hole by now: somebody may write meanwhile.
+        let end = hole.max(start + 1).next_multiple_of(BLOCK as u64);
+        let end = end.min(range.end);
         at = start - start % BLOCK as u64;
         while at < end {
             let room = usize::try_from(end - at).map_or(BUFFER, |left| left.min(BUFFER));
@@ -115,9 +99,8 @@ fn read_part(
             let place = |index: usize| at + (index * BLOCK) as u64;
             let blocks: Vec<(usize, &[u8])> = used_blocks(bytes).collect();
             for (index, block) in &blocks {
-                part.crc.update(&place(*index).to_le_bytes());
-                part.crc.update(block);
-                part.stored += block.len() as u64;
+                part.update(place(*index).to_le_bytes());
+                part.update(block);
             }
             for run in blocks.chunk_by(|(before, _), (after, _)| before + 1 == *after) {
                 let (first, count) = (run[0].0, run.len());
@@ -174,7 +157,6 @@ mod tests {
         let to = file();
         let contents = copy(&from, &to, length).expect("copied");
         assert_eq!(contents.length, length);
-        assert_eq!(contents.stored, 4 * BLOCK as u64);
         assert!(to.metadata().expect("there").blocks() * 512 <= 16 * BLOCK as u64);
         let again = copy(&to, &file(), length).expect("copied");
         assert_eq!(again, contents);
@@ -195,7 +177,7 @@ mod tests {
         from.write_all_at(&[0; 4], 4096).expect("written");
         from.write_all_at(b"text", 8192).expect("written");
         let moved = copy(&from, &file(), 1 << 20).expect("copied");
-        assert_ne!(before.crc, changed.crc);
-        assert_ne!(before.crc, moved.crc);
+        assert_ne!(before.sha256, changed.sha256);
+        assert_ne!(before.sha256, moved.sha256);
     }
 }

@@ -49,7 +49,7 @@ pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
 pub use swap::SwapSize;
 pub use timeout::Timeout;
 pub use unit::{UnitContent, UnitFile};
-pub use warm::{Snapshot, Warm};
+pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
 
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
@@ -329,6 +329,19 @@ pub fn check_shares(shares: &[Share]) -> Result<(), SpecError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    /// The files of some snapshot.
+    pub(crate) fn saved_files() -> SavedFiles {
+        let file = |length| SavedFile {
+            length,
+            sha256: Sha256Digest([7; 32]),
+        };
+        SavedFiles {
+            memory: file(4 << 30),
+            state: file(1 << 20),
+            kernel: file(8 << 10),
+        }
+    }
 
     /// A VM with one of everything.
     pub(crate) fn example() -> VmSpec {

@@ -21,7 +21,7 @@ use super::problem::{Cause, Problem};
 use super::warm::Saved;
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
-use crate::guest::{self, Content};
+use crate::guest::{self, Content, OpenIdentity};
 use crate::spec::{
     Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec,
     fits_unit,
@@ -42,8 +42,8 @@ pub(super) struct Prepared {
     pub(super) cmdline: String,
     /// Whether an sshd will answer.
     pub(super) sshd: bool,
-    /// Whether the guest is to be named after its VM.
-    pub(super) named: bool,
+    /// The identities that the guest gets from its VM.
+    pub(super) identity: OpenIdentity,
     /// What the user should know before they wonder.
     pub(super) warnings: Vec<String>,
 }
@@ -114,11 +114,7 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
         ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
         sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
-        named: !facts.has_hostname
-            && !spec
-                .kargs
-                .iter()
-                .any(|karg| karg.name() == "systemd.hostname"),
+        identity: OpenIdentity::new(spec, &facts),
         warnings: warnings(&facts),
     })
 }
@@ -304,6 +300,7 @@ pub(super) fn prepare_to_resume(
     saved: &Saved,
     container: &Container,
 ) -> io::Result<Prepared> {
+    let facts = GuestFacts::read(&Rooted::new(Path::new(CONTAINER_IMAGE))?)?;
     Ok(Prepared {
         kernel: container.boot_file("kernel", &[&saved.kernel()?])?,
         initrd: container.boot_file("initrd", &[])?,
@@ -311,7 +308,7 @@ pub(super) fn prepare_to_resume(
         ignition: None,
         cmdline: String::new(),
         sshd: spec.ssh.is_some(),
-        named: saved.named(),
+        identity: OpenIdentity::new(spec, &facts),
         warnings: Vec::new(),
     })
 }

@@ -28,15 +28,14 @@ use super::problem::Problem;
 use super::qemu::monitor::Monitor;
 use super::rights::keep_only;
 use super::threads;
-use super::warm::Making;
+use super::warm::{Making, base};
 use crate::bounded;
 use crate::host::Lock;
-use crate::host::lock::{hold_read_only, lock_file};
+use crate::host::lock::lock_file;
 use crate::linkage::check_static;
 use crate::shared::SharedPaths;
 use crate::spec::{
-    CONTAINER_CLI_LOCK, CONTAINER_SNAPSHOT, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, Snapshot,
-    VmSpec,
+    CONTAINER_CLI_LOCK, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec,
 };
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
@@ -135,8 +134,6 @@ struct Supervisor {
     /// What QEMU said about the end of the guest.
     shutdown_reason: Option<qmp::ShutdownCause>,
     _locks: [Lock; 2],
-    /// Keeps the snapshot from being removed until it has been resumed from or made.
-    snapshot: Option<Lock>,
 }
 
 /// What exists once QEMU does.
@@ -158,9 +155,6 @@ impl Supervisor {
         // Whoever finds the next lock held must not read of an earlier boot.
         StatusWriter::forget(dir.dir())?;
         let locks = [writer, Lock::once_free(lock_file(&dir.supervisor_lock())?)?];
-        let snapshot = spec
-            .snapshot
-            .map(|_| hold_read_only(Path::new(CONTAINER_SNAPSHOT)));
         let status = StatusWriter::create(dir.dir())?;
         let (sender, events) = channel();
         Ok(Self {
@@ -182,8 +176,6 @@ impl Supervisor {
             next_press: None,
             shutdown_reason: None,
             _locks: locks,
-            // One that is gone cannot be resumed; that is told in its place.
-            snapshot: snapshot.and_then(Result::ok),
         })
     }
 
@@ -219,7 +211,8 @@ impl Supervisor {
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.sender.clone());
         }
-        if let Some(Snapshot::Resume | Snapshot::ResumeOnly) = self.spec.snapshot {
+        self.heed_obstacles()?;
+        if let Some(Snapshot::Resume(_) | Snapshot::ResumeOnly(_)) = self.spec.snapshot {
             match self.resume() {
                 Ok(()) => {
                     give_up_capabilities();
@@ -235,7 +228,7 @@ impl Supervisor {
 
     fn boot(&mut self) -> Result<(), Problem> {
         let spec = match self.spec.snapshot {
-            Some(_) => self.spec.base(),
+            Some(_) => base(&self.spec).map_err(Problem::StartQemu)?,
             None => self.spec.clone(),
         };
         let prepared = prepare::prepare(&spec, &self.container)?;
@@ -252,7 +245,7 @@ impl Supervisor {
         self.record(|status| status.enter(Phase::Qemu));
         if let Some(agent) = agent {
             let spec = self.spec.clone();
-            let making = Making::new(spec, agent, prepared.named);
+            let making = Making::new(spec, agent, prepared.identity.clone(), false);
             self.keep_unmade(making, &prepared, &beginning);
         }
         Ok(())

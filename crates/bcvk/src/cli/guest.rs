@@ -85,7 +85,8 @@ pub(crate) struct GuestOptions {
     /// Set a variable for services and sessions
     ///
     /// Without a value, your own is passed on, if it is set. A value is one line; sessions see it
-    /// only up to a `#`. They get it from `/etc/environment`, services from systemd.
+    /// only up to a `#`. They get it from `/etc/environment`, services from systemd. With **--warm**,
+    /// the image's services that start with the system do not get it.
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = heading::BOOT)]
     pub(crate) env: Vec<String>,
 
@@ -98,8 +99,7 @@ pub(crate) struct GuestOptions {
     /// Machine ID: new, or 32 hexadecimal digits
     ///
     /// `new` is one that no other machine has; see **machine-id**(5). Without the option it is what the image's `/etc/machine-id` says or, where
-    /// that says nothing, what its systemd makes; VMs that are resumed from one snapshot then have the
-    /// same.
+    /// that says nothing, what its systemd makes, or a new one for a VM that is resumed.
     #[arg(long, value_name = "ID", help_heading = heading::BOOT)]
     pub(crate) machine_id: Option<MachineIdRequest>,
 

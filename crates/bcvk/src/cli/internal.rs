@@ -51,6 +51,8 @@ pub(crate) enum Internal {
     Relay { dir: PathBuf },
     /// Remove the directory of a VM whose container is gone
     Forget { dir: PathBuf },
+    /// Make a snapshot of what a VM has saved
+    KeepSnapshot { snapshot: PathBuf, dir: PathBuf },
     /// In an initramfs: mount the image, and make it writable and volatile
     MountRoot,
     /// In an initramfs: put in place what the image's system starts from

@@ -80,6 +80,11 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             let _ = VmDir::at(dir).remove_if_unused();
             Ok(ExitCode::SUCCESS)
         }
+        Internal::KeepSnapshot { snapshot, dir } => {
+            host::keep_snapshot(snapshot, &VmDir::at(dir))
+                .map_err(HostError::io("make a snapshot"))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Internal::MountRoot => Ok(early(early::mount_root())),
         Internal::HandOver => Ok(early(early::hand_over())),
         Internal::Agent => {

@@ -45,8 +45,8 @@ fn find(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
         })
         .map_err(action("look for a snapshot"))?;
     let (snapshot, held) = match found {
-        Some(held) if warm == Warm::Require => (Snapshot::ResumeOnly, held),
-        Some(held) => (Snapshot::Resume, held),
+        Some((held, files)) if warm == Warm::Require => (Snapshot::ResumeOnly(files), held),
+        Some((held, files)) => (Snapshot::Resume(files), held),
         None if warm == Warm::Require => return Err(HostError::NoSnapshot),
         None => {
             snapshots

@@ -53,6 +53,7 @@ fn an_empty_image_has_nothing() {
             },
             root_home: None,
             has_hostname: false,
+            has_machine_id: false,
             selinux_enforcing: false,
             cloud_init_enabled: false,
             ignition: false,
@@ -396,4 +397,19 @@ fn credentials_and_a_script_at_the_end() {
         assert_eq!(facts.credentials, credentials, "{files:?}");
         assert_eq!(facts.rc_local, rc_local, "{files:?}");
     }
+}
+
+#[test]
+fn a_machine_id_may_be_left_open() {
+    let id = "0123456789abcdef0123456789abcdef";
+    for (text, expected) in [
+        (format!("{id}\n"), true),
+        (String::new(), false),
+        ("uninitialized\n".to_owned(), false),
+        (id[1..].to_owned(), false),
+    ] {
+        let file = format!("etc/machine-id = {text}");
+        assert_eq!(facts(&[&file]).has_machine_id, expected, "{file}");
+    }
+    assert!(!facts(&[]).has_machine_id);
 }

@@ -3,17 +3,19 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use super::start::Beginning;
-use crate::spec::Snapshot;
+use crate::snapshot::is_wanted;
+use crate::spec::{CONTAINER_SNAPSHOT, Snapshot};
 use crate::status::{Phase, StatusWriter};
 use crate::supervisor::Event;
 use crate::supervisor::prepare::{self, Prepared};
 use crate::supervisor::problem::Problem;
 use crate::supervisor::threads;
-use crate::supervisor::warm::{Making, Saved, Unsaved, is_made, new_state};
+use crate::supervisor::warm::{Making, Saved, Unsaved, new_state, obstacle};
 
 /// How long QEMU may take to make its machine.
 const GREETING: Duration = Duration::from_secs(20);
@@ -30,10 +32,32 @@ pub(super) struct Unmade {
 }
 
 impl Supervisor {
+    /// Gives up the VM's snapshot if its image is in the way of that: the VM boots then as one that has
+    /// none.
+    pub(super) fn heed_obstacles(&mut self) -> Result<(), Problem> {
+        let Some(snapshot) = self.spec.snapshot else {
+            return Ok(());
+        };
+        // An image that cannot be read has its own error when it boots.
+        let Ok(Some(why)) = obstacle(&self.spec) else {
+            return Ok(());
+        };
+        match snapshot {
+            Snapshot::ResumeOnly(_) => return Err(Problem::Resume(why.into())),
+            Snapshot::Save => self.record(|status| status.cold(&why)),
+            // Not because of the snapshot, which stays for others.
+            Snapshot::Resume(_) => self.record(|status| {
+                status.warn(format!("the VM was booted instead of resumed: {why}"))
+            }),
+        }
+        self.spec.snapshot = None;
+        Ok(())
+    }
+
     /// Resumes the VM from its snapshot, up to the point where it is ready.
     pub(super) fn resume(&mut self) -> Result<(), Box<dyn Error>> {
-        let saved = Saved::open()?;
-        let named = saved.named();
+        let files = self.spec.snapshot.as_ref().and_then(Snapshot::saved);
+        let saved = Saved::open(files.ok_or("nobody knows its files")?)?;
         let base = self.spec.base();
         let prepared = prepare::prepare_to_resume(&base, &saved, &self.container)?;
         let beginning = Beginning::Resume(saved.state.try_clone()?);
@@ -49,12 +73,11 @@ impl Supervisor {
             .and_then(|()| monitor.restore())
             .and_then(|()| monitor.go_on())
             .map_err(|e| format!("QEMU does not take it: {e}"))?;
-        let making = Making::new(self.spec.clone(), agent, named);
+        let making = Making::new(self.spec.clone(), agent, prepared.identity, true);
         making
             .finish(&monitor)
             .map_err(|e| format!("the guest does not become this VM: {e}"))?;
         self.record(|status| status.enter(Phase::Qemu));
-        self.snapshot = None;
         self.record(StatusWriter::resumed);
         self.record(|status| status.enter(Phase::Ready));
         Ok(())
@@ -62,7 +85,6 @@ impl Supervisor {
 
     /// Ends what an attempt to resume has started, so that the VM can be booted instead.
     pub(super) fn give_up_resuming(&mut self, why: String) -> Result<(), Problem> {
-        self.snapshot = None;
         self.record(|status| status.cold(&why));
         self.running = None;
         let mut left = self.children.kill_all();
@@ -82,7 +104,7 @@ impl Supervisor {
             // This is where they are read.
             let _ = self.sender.send(event);
         }
-        if self.spec.snapshot == Some(Snapshot::ResumeOnly) {
+        if matches!(self.spec.snapshot, Some(Snapshot::ResumeOnly(_))) {
             return Err(Problem::Resume(why.into()));
         }
         Ok(())
@@ -91,7 +113,10 @@ impl Supervisor {
     /// How a VM begins that may be saved.
     pub(super) fn beginning(&self) -> io::Result<Beginning> {
         match self.spec.snapshot {
-            Some(Snapshot::Save) if !is_made() => new_state().map(Beginning::BootToSave),
+            // Not when an earlier start of this container has done it.
+            Some(Snapshot::Save) if is_wanted(Path::new(CONTAINER_SNAPSHOT)) => {
+                new_state().map(Beginning::BootToSave)
+            }
             _ => Ok(Beginning::Boot),
         }
     }
@@ -106,7 +131,7 @@ impl Supervisor {
         let unsaved = matches!(beginning, Beginning::BootToSave(_)).then(|| {
             let kernel = prepared.kernel.content()?;
             let bytes = self.spec.memory.bytes();
-            Unsaved::new(&prepared.memory.file, bytes, &kernel, prepared.named)
+            Unsaved::new(&prepared.memory.file, bytes, &kernel)
         });
         let unsaved = match unsaved.transpose() {
             Ok(unsaved) => unsaved,
@@ -131,7 +156,6 @@ impl Supervisor {
                 Err(error) => self.not_saved(&error),
             }
         }
-        self.snapshot = None;
         let events = self.sender.clone();
         threads::spawn(move || {
             let _ = events.send(Event::Made(making.finish(&monitor)));

@@ -72,7 +72,8 @@ mod tests {
             }
         });
         let result = Agent::new(ours).obeys(Duration::from_millis(300), || {
-            guest::personal(&example(), true, 1)
+            let identity = guest::OpenIdentity::default();
+            guest::personal(&example(), &identity, None, &[0; 64], 1)
         });
         guest.join().expect("no panic");
         result
