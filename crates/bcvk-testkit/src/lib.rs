@@ -41,7 +41,7 @@ pub use cmd::Cmd;
 pub use fake::FakeTools;
 pub use output::Output;
 pub use port::{expect_sshd, free_port};
-pub use process::Process;
+pub use process::{MappedFile, Process};
 pub use running::Running;
 pub use rustix::process::Signal;
 pub use sandbox::Sandbox;

@@ -1,6 +1,7 @@
 //! Processes of this machine, as `/proc` shows them.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -88,8 +89,28 @@ impl Process {
         let _ = kill_process(self.pid, signal);
     }
 
+    /// A file in its directory below `/proc`.
+    #[must_use]
+    pub fn proc(&self, file: &str) -> PathBuf {
+        Path::new("/proc")
+            .join(self.pid.as_raw_nonzero().to_string())
+            .join(file)
+    }
+
+    /// The files that it has mapped, by the names that they have in its own mount namespace. Those
+    /// without a file system's name, such as memory files, are left out.
+    #[must_use]
+    pub fn mapped_files(&self) -> Vec<MappedFile> {
+        let maps = fs::read_to_string(self.proc("maps")).unwrap_or_default();
+        let mut files: Vec<MappedFile> = maps.lines().filter_map(MappedFile::parse).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// Whether this text is somewhere in its environment.
-    pub(crate) fn has_in_environment(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn has_in_environment(&self, text: &str) -> bool {
         self.environ
             .windows(text.len())
             .any(|window| window == text.as_bytes())
@@ -114,5 +135,43 @@ impl Process {
     pub(crate) fn describe(&self) -> String {
         let line: String = self.args.join(" ").chars().take(160).collect();
         format!("process {}: {line}", self.pid.as_raw_nonzero())
+    }
+}
+
+/// A file that a process has mapped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MappedFile {
+    /// Its name.
+    pub path: PathBuf,
+    /// Its number in its file system.
+    pub inode: u64,
+}
+
+impl MappedFile {
+    /// A line of `/proc/PID/maps` (`proc_pid_maps(5)`): addresses, permissions, offset, device, inode
+    /// and the name, if there is one.
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.splitn(6, ' ').collect();
+        let path = fields.get(5)?.trim_start();
+        path.starts_with('/').then(|| Self {
+            path: path.into(),
+            inode: fields[4].parse().unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn this_process_has_mapped_its_own_program() {
+        let me = Process::with_pid(rustix::process::getpid()).expect("this process");
+        let path = std::env::current_exe().expect("its path");
+        let inode = fs::metadata(&path).expect("metadata").ino();
+        let files = me.mapped_files();
+        assert!(files.contains(&MappedFile { path, inode }), "{files:?}");
     }
 }

@@ -207,6 +207,20 @@ impl Sandbox {
     #[track_caller]
     #[must_use]
     pub fn build_image_named(&self, part: &str, containerfile: &str) -> String {
+        let context = self.make_dir(&format!("build-context-{part}"));
+        self.build_image_from(part, containerfile, &context, &[])
+    }
+
+    /// The same, with files of the directory `context` and more options for `podman build`.
+    #[track_caller]
+    #[must_use]
+    pub fn build_image_from(
+        &self,
+        part: &str,
+        containerfile: &str,
+        context: &Path,
+        options: &[&str],
+    ) -> String {
         let file = self.dir.path().join("Containerfile");
         fs::write(&file, containerfile.replace("BASE", images::trixie())).expect("write");
         let image = format!("localhost/{}", self.name(part));
@@ -218,12 +232,43 @@ impl Sandbox {
                 "--network=host",
                 "--pull=never",
             ])
+            .args(options)
             .args(["--layers=false", "--tag", &image, "--file"])
             .arg(&file)
-            .arg(self.make_dir(&format!("build-context-{part}")))
+            .arg(context)
             .limit(limit::BOOT)
             .run()
             .expect_success();
+        image
+    }
+
+    /// Makes an image of the files in `root` alone, with these changes (`podman import --change`).
+    #[track_caller]
+    #[must_use]
+    pub fn import_image(&self, part: &str, root: &Path, changes: &[&str]) -> String {
+        let tar = self.make_dir(&format!("import-{part}")).join("image.tar");
+        let _ = self
+            .command("tar")
+            .args([
+                "--create",
+                "--numeric-owner",
+                "--owner=0",
+                "--group=0",
+                "--file",
+            ])
+            .arg(&tar)
+            .arg("--directory")
+            .arg(root)
+            .arg(".")
+            .run()
+            .expect_success();
+        let image = format!("localhost/{}", self.name(part));
+        let mut import = self.podman(["import", "--quiet"]);
+        for change in changes {
+            import = import.args(["--change", change]);
+        }
+        let _ = import.arg(&tar).arg(&image).run().expect_success();
+        fs::remove_file(tar).expect("remove the archive");
         image
     }
 

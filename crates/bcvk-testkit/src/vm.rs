@@ -1,5 +1,6 @@
 //! A VM in the background.
 
+use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
@@ -99,6 +100,27 @@ impl<'a> Vm<'a> {
             .run()
             .expect_success()
             .text()
+    }
+
+    /// Runs a shell script of the image's with the rights of the container's root, outside of the guest.
+    #[track_caller]
+    pub fn exec(&self, script: &str) -> Output {
+        self.sandbox
+            .podman(["exec", "--user=0:0", &self.name, "/bin/sh", "-c", script])
+            .run()
+    }
+
+    /// The processes of its container, as the host sees them.
+    #[track_caller]
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let container = namespace(&self.inspect("{{.State.Pid}}"));
+        let mut all = Process::all();
+        all.retain(|process| {
+            container.is_some() && namespace(&process.pid.as_raw_nonzero().to_string()) == container
+        });
+        all
     }
 
     /// `podman logs`.

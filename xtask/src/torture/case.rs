@@ -33,10 +33,14 @@ pub(crate) enum Moment {
     /// Reading and writing files.
     Busy,
     ShuttingDown,
+    /// Stopped, while a snapshot is made of it.
+    Saving,
+    /// Not running yet, but made from a snapshot.
+    Resuming,
 }
 
-/// In their order.
-pub(super) const MOMENTS: [Moment; 7] = [
+/// In their order; those of a VM with a snapshot last.
+pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Start,
     Moment::Kernel,
     Moment::Initrd,
@@ -44,6 +48,8 @@ pub(super) const MOMENTS: [Moment; 7] = [
     Moment::Ready,
     Moment::Busy,
     Moment::ShuttingDown,
+    Moment::Saving,
+    Moment::Resuming,
 ];
 
 /// What is done.
@@ -121,14 +127,31 @@ impl Case {
             (Subject::Guest, Moment::ShuttingDown, Fault::PowerOff) => {
                 Some("it is what shutting down leads to")
             }
+            (Subject::Guest, Moment::Saving | Moment::Resuming, _) => {
+                Some("the guest stands still")
+            }
             _ => None,
         }
     }
 
-    /// Those that a short run makes: every subject killed, early and late.
+    /// Those that a short run makes: every subject killed, early and late, and QEMU killed around a snapshot.
     pub(crate) fn is_short(self) -> bool {
-        matches!(self.fault, Fault::Kill | Fault::Panic)
-            && matches!(self.moment, Moment::Kernel | Moment::Busy)
+        match self.moment {
+            Moment::Kernel | Moment::Busy => matches!(self.fault, Fault::Kill | Fault::Panic),
+            Moment::Saving | Moment::Resuming => {
+                (self.subject, self.fault) == (Subject::Qemu, Fault::Kill)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true if nothing is left that could finish a snapshot.
+    pub(crate) fn breaks_saving(self) -> bool {
+        self.moment == Moment::Saving
+            && matches!(
+                (self.subject, self.fault),
+                (Subject::Qemu, Fault::Term | Fault::Kill) | (Subject::Supervisor, Fault::Kill)
+            )
     }
 
     /// What has to come of it.
@@ -140,6 +163,12 @@ impl Case {
         let in_session = matches!(self.moment, Moment::Ready | Moment::Busy);
         match (self.subject, self.fault) {
             (_, Pause) => Outcome::GoesOn,
+            // A VM that cannot be resumed is booted.
+            (Subject::Qemu | Subject::RootServer | Subject::BindServer, _)
+                if self.moment == Moment::Resuming =>
+            {
+                Outcome::GoesOn
+            }
             // podman's business: bcvk only has to survive it.
             (Subject::Conmon, _) => Outcome::Either,
             (Subject::Cli, Term) if shutting_down => ends(&[143], "shut down"),
@@ -200,6 +229,8 @@ impl fmt::Display for Moment {
             Self::Ready => "ready",
             Self::Busy => "busy with files",
             Self::ShuttingDown => "shutting down",
+            Self::Saving => "being saved",
+            Self::Resuming => "being resumed",
         })
     }
 }
@@ -224,14 +255,14 @@ mod tests {
     #[test]
     fn every_subject_is_in_the_short_run() {
         let short: Vec<Case> = Case::all().into_iter().filter(|c| c.is_short()).collect();
-        assert_eq!(short.len(), 14);
+        assert_eq!(short.len(), 14 + 2);
         assert!(short.iter().all(|case| case.obstacle().is_none()));
     }
 
     #[test]
     fn the_matrix_is_whole() {
-        assert_eq!(Case::all().len(), 7 * 7 * 3);
+        assert_eq!(Case::all().len(), 9 * 7 * 3);
         let made = Case::all().into_iter().filter(|c| c.obstacle().is_none());
-        assert_eq!(made.count(), 7 * 7 * 3 - 18 - 4);
+        assert_eq!(made.count(), 9 * 7 * 3 - 18 - 4 - 6);
     }
 }

@@ -102,6 +102,9 @@ pub(super) fn run(case: Case, image: &str) -> Report {
 fn attempt(case: Case, image: &str) -> (i32, String, Duration) {
     let sandbox = Sandbox::new();
     let name = sandbox.name("vm");
+    if case.moment == Moment::Resuming {
+        make_snapshot(&sandbox, image);
+    }
     let mut command = start(case, &sandbox, &name, image);
     let told = case.subject == Subject::Guest && case.moment < Moment::Ready;
     if !told {
@@ -136,6 +139,9 @@ fn attempt(case: Case, image: &str) -> (i32, String, Duration) {
         until("the guest has shut down", END, || {
             Process::qemu_of(&name).is_none()
         });
+    }
+    if case.breaks_saving() {
+        expect_no_snapshot(&sandbox);
     }
     let seen = reason(&output).replace(&sandbox.path().display().to_string(), "");
     sandbox.finish();
@@ -177,10 +183,13 @@ fn start(case: Case, sandbox: &Sandbox, name: &str, image: &str) -> Running {
                 );
                 options.push(format!("--systemd-units={}", units.display()));
             }
-            Moment::Start | Moment::Ready | Moment::Busy => {
+            Moment::Start | Moment::Ready | Moment::Busy | Moment::Saving | Moment::Resuming => {
                 then = does;
             }
         }
+    }
+    if matches!(case.moment, Moment::Saving | Moment::Resuming) {
+        options.push("--warm=auto".to_owned());
     }
     let session = format!(
         "echo in the session; ({work}) & until test -e {NOW}; do sleep .1; done; {then}; sleep 600"
@@ -194,6 +203,23 @@ fn start(case: Case, sandbox: &Sandbox, name: &str, image: &str) -> Running {
             .args([image, &session])
     };
     command.spawn()
+}
+
+/// Boots a VM and ends it, so that there is a snapshot from which the next is resumed.
+fn make_snapshot(sandbox: &Sandbox, image: &str) {
+    let name = sandbox.name("earlier");
+    let _ = sandbox
+        .bcvk(["run-ssh", "--warm=auto", "--name", &name, image, "true"])
+        .limit(limit::BOOT)
+        .run()
+        .expect_success();
+}
+
+/// Fails if a snapshot that nobody could finish would be used.
+fn expect_no_snapshot(sandbox: &Sandbox) {
+    let listed = sandbox.bcvk(["snapshots", "ls", "--json"]).run();
+    let listed = listed.expect_success();
+    assert!(!listed.stdout().contains("\"Usable\": true"), "{listed}");
 }
 
 /// What root types to make a guest do it, without asking systemd.
@@ -228,6 +254,16 @@ fn await_moment(moment: Moment, command: &mut Running, sandbox: &Sandbox, name: 
             let file = sandbox.path().join("share/file");
             until("the guest writes", limit::QUICK, || file.exists());
         }
+        Moment::Saving => {
+            let snapshots = sandbox.home().join(".cache/bcvk/snapshots");
+            until("the guest's memory is saved", limit::BOOT, || {
+                has_file(&snapshots, "memory")
+            });
+        }
+        // The process is there before its machine is.
+        Moment::Resuming => {
+            let _ = find(Subject::Qemu, name);
+        }
         Moment::ShuttingDown => {
             command.await_stderr("ready; ", limit::BOOT);
             let _ = sandbox
@@ -236,6 +272,14 @@ fn await_moment(moment: Moment, command: &mut Running, sandbox: &Sandbox, name: 
                 .expect_success();
         }
     }
+}
+
+/// Returns true if a directory in `dir` has a file of this name.
+fn has_file(dir: &Path, name: &str) -> bool {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .any(|entry| entry.path().join(name).exists())
 }
 
 /// Does it, where the guest has not been told to at its start.

@@ -3,6 +3,8 @@
 //! The supervisor runs this binary again for each share, so that a file server has only the rights
 //! and the directory of its share, and its death is seen and named.
 
+#[cfg(test)]
+mod escape;
 mod image;
 pub(super) mod store;
 mod tree;

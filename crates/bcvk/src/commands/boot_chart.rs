@@ -47,7 +47,7 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostErro
         .dir
         .shared()
         .status()
-        .map_err(HostError::io("read the VM's status"))?;
+        .map_err(HostError::io(format!("read the status of VM {name}")))?;
     let phase = status.as_ref().map_or(Phase::Preparing, |s| s.phase);
     let Some(status) = status.filter(|_| phase == Phase::Ready) else {
         let name = name.to_owned();

@@ -52,10 +52,10 @@ struct Timings {
 
 pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
     let Found { dir, spec, running } = find::any(&args.name)?;
-    let status = dir
-        .shared()
-        .status()
-        .map_err(HostError::io("read the VM's status"))?;
+    let status = dir.shared().status().map_err(HostError::io(format!(
+        "read the status of VM {}",
+        spec.name
+    )))?;
     let now = running.then(Timestamp::now);
     ui.json(&Description {
         id: dir.container_id(),

@@ -33,7 +33,10 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     let code = if args.follow && vm.running {
         follow(&vm, &mut log, &mut out)?
     } else {
-        let length = log.length().map_err(HostError::io("read the console"))?;
+        let length = log.length().map_err(HostError::io(format!(
+            "read the console of VM {}",
+            args.name
+        )))?;
         // A reader that has gone away (`logs … | head`) is no error.
         let _ = io::copy(&mut log.take(length), &mut out);
         ExitCode::SUCCESS

@@ -59,7 +59,7 @@ pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), HostErro
     let now = dir
         .shared()
         .status()
-        .map_err(HostError::io("read the VM's status"))?;
+        .map_err(HostError::io(format!("read the status of VM {name}")))?;
     if now.is_some_and(|status| status.phase == Phase::Ready) {
         return Ok(());
     }
