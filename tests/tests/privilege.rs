@@ -190,6 +190,9 @@ fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
             let expected = BTreeSet::from([
                 // Status, console, sockets.
                 "/run/bcvk",
+                // An overlay of the container's own above the image, without an upper layer here: it takes
+                // the mount points of shares, and goes with the container.
+                "/run/bcvk-image",
                 // The guest's kernel, initramfs and memory.
                 "/root/boot",
                 // --bind and --log-dir.

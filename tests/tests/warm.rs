@@ -15,6 +15,10 @@ type Damage = fn(&Path);
 const CLOCK: Duration = Duration::from_millis(100);
 
 #[test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story of a few VMs, which are expensive"
+)]
 fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     let sandbox = Sandbox::new();
     let _ = run_ssh(&sandbox, "early", &["--warm=require"], "true")

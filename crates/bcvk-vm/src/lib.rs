@@ -19,7 +19,9 @@
 
 mod bounded;
 #[cfg(any(test, fuzzing))]
+#[allow(clippy::disallowed_methods, reason = "reads seeds")]
 pub mod fuzzing;
+#[allow(clippy::disallowed_methods, reason = "runs in the guest")]
 pub mod guest;
 pub mod host;
 pub mod linkage;
@@ -27,10 +29,19 @@ pub mod missing;
 mod procfs;
 mod shared;
 pub mod shell;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "opens what the host has sealed, or what the container has of its own"
+)]
 pub mod snapshot;
 pub mod spec;
 pub mod ssh;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the container writes its own files"
+)]
 pub mod status;
+#[allow(clippy::disallowed_methods, reason = "runs in the container")]
 pub mod supervisor;
 pub mod timeline;
 mod untrusted;

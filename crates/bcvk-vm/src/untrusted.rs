@@ -96,6 +96,7 @@ fn unexpected() -> io::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test makes the files")]
 mod tests {
     use std::fs;
     use std::io::{Read, Write};

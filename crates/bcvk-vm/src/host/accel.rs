@@ -1,5 +1,10 @@
 //! Which accelerator a VM gets.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens devices and files of the kernel's"
+)]
+
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,10 @@
 //! How long VMs took to become ready, remembered so that the next one like it can be compared.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens a file of the user's cache"
+)]
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};

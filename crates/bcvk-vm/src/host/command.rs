@@ -95,6 +95,7 @@ fn await_bytes(from: &File, ended: &OwnedFd) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test makes the files")]
 mod tests {
     use std::fs;
     use std::sync::mpsc::{Sender, channel};

@@ -183,6 +183,7 @@ impl Drop for LogFollower {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test makes the files")]
 mod tests {
     use std::fs;
 

@@ -1,5 +1,7 @@
 //! Configurations for Ignition.
 
+#![allow(clippy::disallowed_methods, reason = "opens a file of the user's")]
+
 use std::fs;
 use std::io;
 use std::path::Path;

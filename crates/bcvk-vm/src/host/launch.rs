@@ -277,7 +277,7 @@ impl Launch {
         } else {
             HostError::Podman {
                 action: Operation::Start,
-                stderr: stderr.to_owned(),
+                stderr: format!("with image {}: {stderr}", self.spec.image.reference),
             }
         }
     }

@@ -3,6 +3,11 @@
 //! A holder has a shared lock (`flock(2)`) on the file `lock` in the directory, because the kernel
 //! drops a lock however its holder ends.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens lock files in directories of this user's"
+)]
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};

@@ -1,6 +1,8 @@
 //! Files that a VM is to write, in places of the user's, and how they go away again when no VM
 //! comes of it.
 
+#![allow(clippy::disallowed_methods, reason = "opens files of the user's")]
+
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};

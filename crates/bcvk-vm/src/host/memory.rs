@@ -1,5 +1,7 @@
 //! The memory that a VM may take.
 
+#![allow(clippy::disallowed_methods, reason = "opens files of the kernel's")]
+
 use std::fs;
 use std::path::Path;
 

@@ -3,6 +3,11 @@
 //! A podman that was called with another storage (`CONTAINERS_STORAGE_CONF`, `--root`) does not name
 //! the container. Its directory there does: the OCI bundle, which goes with the container.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens files of the kernel's and the VM directory's"
+)]
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;

@@ -1,5 +1,7 @@
 //! systemd units of the user's, read into memory.
 
+#![allow(clippy::disallowed_methods, reason = "opens files of the user's")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io;

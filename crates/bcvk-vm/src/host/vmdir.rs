@@ -12,6 +12,11 @@
 //! | `cli.lock` | exclusive: the command that an attached VM belongs to | the VM's user is still there |
 //! | `shared/supervisor.lock` | exclusive: the supervisor | the VM's supervisor lives |
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens what the host alone writes"
+)]
+
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;

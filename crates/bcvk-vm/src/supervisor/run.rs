@@ -148,7 +148,6 @@ struct Running {
 impl Supervisor {
     fn start(container: Container, spec: VmSpec) -> io::Result<Self> {
         spec.validate().map_err(io::Error::other)?;
-        #[allow(clippy::disallowed_methods, reason = "the container's side of it")]
         let dir = SharedPaths::at(CONTAINER_VM_DIR);
         // A second supervisor ends here, before it has touched anything of the first.
         let writer = Lock::exclusive(lock_file(&dir.writer_lock())?)?;

@@ -89,10 +89,6 @@ impl Supervisor {
         let path = self.dir.dir().join(SOCKET);
         if_exists(fs::remove_file(&path))?;
         let listener = UnixListener::bind(&path)?;
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the socket is the supervisor's own"
-        )]
         let connected = UnixStream::connect(&path);
         fs::remove_file(&path)?;
         Ok((listener, connected?))
