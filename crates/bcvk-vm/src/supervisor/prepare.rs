@@ -91,25 +91,24 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
     let entries = guest::initramfs_entries(spec, &facts, &from_image);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
+    // Unpacking and writing both: each file has a hundred megabytes or so.
     let (kernel, initrd) = thread::scope(|scope| {
-        let kernel = scope.spawn(|| unpacked(files.kernel, emulated));
+        let kernel = scope.spawn(|| {
+            unpacked(files.kernel, emulated).map(|kernel| container.boot_file("kernel", &[&kernel]))
+        });
         let image: &[u8] = match spec.initramfs {
             Initramfs::Image => &files.initrd,
             Initramfs::Direct => &[],
         };
         let initrd = archive(&program, spec.initramfs, &entries, &modules)
-            .map(|archive| initrd(image, archive, unpack_initrd));
+            .map(|archive| initrd(image, archive, unpack_initrd))
+            .and_then(|initrd| container.boot_file("initrd", &initrd.parts()));
         (kernel.join().expect("no panic"), initrd)
     });
     let kernel = kernel.map_err(|e| unbootable(None, e.into()))?;
-    let initrd = initrd.map_err(Problem::FilesInMemory)?;
-    let file = |name: &str, parts: &[&[u8]]| {
-        let made = container.boot_file(name, parts);
-        made.map_err(Problem::FilesInMemory)
-    };
     Ok(Prepared {
-        initrd: file("initrd", &initrd.parts())?,
-        kernel: file("kernel", &[&kernel])?,
+        initrd: initrd.map_err(Problem::FilesInMemory)?,
+        kernel: kernel.map_err(Problem::FilesInMemory)?,
         memory: guest_memory(spec, container).map_err(Problem::FilesInMemory)?,
         ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
