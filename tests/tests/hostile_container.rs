@@ -41,7 +41,7 @@ impl<'a> Scene<'a> {
         fs::write(canary.join("secret"), format!("{SECRET}\n")).expect("write");
         let listener = UnixListener::bind(canary.join("socket")).expect("bind");
         listener.set_nonblocking(true).expect("a socket");
-        let vm = sandbox.boot("vm", &[], images::trixie());
+        let vm = sandbox.boot("vm", &["--memory=1G"], images::trixie());
         let other = sandbox.boot("other", &[], images::trixie());
         vm.sh("true");
         other.sh("echo mine >/run/mine");
@@ -229,6 +229,13 @@ fn what_is_in_the_container_steers_nothing_outside() {
     check_lies(&mut checks, &scene);
     check_sockets(&mut checks, &scene);
     check_locks(&mut checks, &scene);
+    check_limits(&mut checks, &scene);
+    checks.check("a second supervisor leaves the first alone", || {
+        let script = "exec /bcvk-*/run/bcvk-exe internal supervise --root /bcvk-*/";
+        let _ = scene.vm.exec(script).expect_code(125);
+        let _ = scene.ask(&["inspect", "VM"]).expect_success();
+        scene.expect_unchanged();
+    });
     checks.check("signals and ptrace reach nobody else", || {
         let _ = scene.attack(VIOLENCE).expect_success();
         let _ = scene.ask(&["inspect", "VM"]);
@@ -242,6 +249,27 @@ fn what_is_in_the_container_steers_nothing_outside() {
     check_violent_end(&mut checks, &scene);
     checks.finish();
     sandbox.finish();
+}
+
+/// Takes more than the container may have, and gives it back.
+const GREED: [(&str, &str); 2] = [
+    (
+        "threads",
+        "perl -e 'for (1..5000) { my $p = fork; last unless defined $p; if (!$p) { sleep 60; exit } push @p, $p }
+         kill 9, @p; wait for @p; exit(@p < 5000 ? 0 : 1)'",
+    ),
+    ("memory", "! perl -e '$all = \"x\" x (4 << 30)'"),
+];
+
+/// An overrun ends whatever asks for more in this container, and nothing of its neighbours.
+fn check_limits(checks: &mut Checks, scene: &Scene<'_>) {
+    for (what, script) in GREED {
+        checks.check(&format!("the container runs out of {what}"), || {
+            let _ = scene.attack(script).expect_success();
+            scene.expect_unchanged();
+            assert_eq!(scene.other.sh("cat /run/mine"), "mine");
+        });
+    }
 }
 
 fn check_files(checks: &mut Checks, scene: &Scene<'_>) {

@@ -79,6 +79,12 @@ fn a_background_vm() {
             "0 0\n0 42"
         );
     });
+    checks.check("QEMU is neither this user nor root", || {
+        let status = format!("/proc/{}", vm.qemu().pid.as_raw_nonzero());
+        let qemu = fs::metadata(status).expect("QEMU").uid();
+        let user = fs::metadata(vm.dir()).expect("metadata").uid();
+        assert!(![0, user].contains(&qemu), "{qemu}");
+    });
     checks.check("ps", || {
         let _ = sandbox
             .bcvk(["ps"])
