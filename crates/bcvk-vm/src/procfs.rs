@@ -19,13 +19,27 @@ pub(crate) fn keep() -> io::Result<()> {
     if KEPT.get().is_some() {
         return Ok(());
     }
+    // If another thread was first, it saw the same.
+    let _ = KEPT.set(open()?);
+    Ok(())
+}
+
+fn open() -> io::Result<OwnedFd> {
     // Not only its path: a descriptor like that does not count as an open standard stream, which it
     // is for a child.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = openat(CWD, "/proc", flags, Mode::empty())?;
-    // If another thread was first, it saw the same.
-    let _ = KEPT.set(proc);
-    Ok(())
+    Ok(openat(CWD, "/proc", flags, Mode::empty())?)
+}
+
+/// Opens procfs, or takes `inherited` for it in a root that has none.
+///
+/// # Errors
+/// As open(2).
+pub(crate) fn here_or(inherited: impl AsFd) -> io::Result<OwnedFd> {
+    match open() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => inherited.as_fd().try_clone_to_owned(),
+        opened => opened,
+    }
 }
 
 /// A descriptor of procfs, for a child.

@@ -196,15 +196,18 @@ struct View {
     mounts: OwnedFd,
 }
 
-/// Confines this process to the share at `dir`, which becomes its root. procfs comes as standard output.
+/// Confines this process to the share at `dir`, which becomes its root. In a root without procfs, that comes
+/// as standard output.
 ///
 /// With the descriptors that it keeps, code that has taken the process over could walk out of its root.
 /// Landlock lets it open nothing there.
 fn confine_to(dir: &Path, read_only: bool) -> io::Result<View> {
+    let proc = procfs::here_or(io::stdout())?;
     let view = View {
-        descriptors: procfs::open_own_in(io::stdout(), "fd", OFlags::PATH)?,
-        mounts: procfs::open_own_in(io::stdout(), "mountinfo", OFlags::RDONLY)?,
+        descriptors: procfs::open_own_in(&proc, "fd", OFlags::PATH)?,
+        mounts: procfs::open_own_in(&proc, "mountinfo", OFlags::RDONLY)?,
     };
+    drop(proc);
     dup2_stdout(io::stderr())?;
     match set_thread_groups(&[]) {
         // A user namespace can forbid that (user_namespaces(7), setgroups).
