@@ -132,6 +132,13 @@ impl Sandbox {
         path
     }
 
+    /// Gives a file or directory to the sandbox's user.
+    pub fn give(&self, path: &Path) {
+        if let Some(user) = &self.rootless {
+            user.give(path);
+        }
+    }
+
     /// Where the sandbox is.
     #[must_use]
     pub fn path(&self) -> &Path {

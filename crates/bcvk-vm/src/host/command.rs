@@ -55,26 +55,22 @@ impl CommandOutput {
 }
 
 fn copy(mut from: File, mut to: impl Write, ended: &OwnedFd) {
+    // What cannot be written has nobody who waits for it.
+    let _ = copy_all(&mut from, &mut to, ended).and_then(|()| to.flush());
+}
+
+fn copy_all(from: &mut File, to: &mut impl Write, ended: &OwnedFd) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let Ok(last) = await_bytes(&from, ended) else {
-            return;
-        };
-        // Without a writer, and so at the end, a read returns nothing.
+        let last = await_bytes(from, ended)?;
         match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(n) => {
-                if to
-                    .write_all(&buffer[..n])
-                    .and_then(|()| to.flush())
-                    .is_err()
-                {
-                    return;
-                }
-            }
+            // Without a writer, and so at the end.
+            Ok(0) => return Ok(()),
+            Ok(n) => to.write_all(&buffer[..n])?,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && !last => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Err(e) => return Err(e),
         }
     }
 }

@@ -22,7 +22,8 @@ pub(super) fn hint(error: &HostError) -> Option<String> {
             "install your distribution's QEMU, and put its directory first in PATH".to_owned()
         }
         HostError::SupervisorNotStarted { .. } => {
-            "bcvk boots bootc images: whole operating systems, in which /lib64 leads to /usr/lib64"
+            "`bcvk doctor` tries whether containers start here; `bcvk ephemeral run --debug IMAGE` \
+             opens a shell in this one"
                 .to_owned()
         }
         HostError::NoKvm { remedy, .. } => match remedy {
