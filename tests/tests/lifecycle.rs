@@ -316,9 +316,8 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
         .run()
         .expect_success();
     let mut again = sandbox.podman(["attach", &name]).at_a_terminal().spawn();
-    // An attached terminal shows what comes, not what came.
-    again.type_in("\r");
-    again.await_stdout(":~# ", limit::QUICK);
+    // An attached terminal shows what comes, not what came, and first has to be attached.
+    again.type_until("\r", ":~# ", limit::QUICK);
     again.type_in("systemctl poweroff\r");
     let _ = again.wait(limit::SHUTDOWN).expect_success();
     sandbox.finish();

@@ -27,6 +27,9 @@ pub struct Running {
     ended: bool,
 }
 
+/// How long an answer may take until the question is asked again.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+
 /// What came out of a pipe so far.
 #[derive(Debug)]
 struct Stream {
@@ -153,6 +156,25 @@ impl Running {
         let stdin = self.stdin.as_mut().expect("Cmd::open_stdin was called");
         stdin.write_all(text.as_bytes()).expect("write to stdin");
         stdin.flush().expect("write to stdin");
+    }
+
+    /// Types `text` until stdout has `answer`: what is typed before somebody listens is lost.
+    #[track_caller]
+    pub fn type_until(&mut self, text: &str, answer: &str, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            self.type_in(text);
+            let answered = within(BETWEEN_TRIES, || {
+                let so_far = self.stdout.bytes();
+                String::from_utf8_lossy(&so_far)
+                    .contains(answer)
+                    .then_some(())
+            });
+            if answered.is_some() {
+                return;
+            }
+        }
+        panic!("no {answer:?} after {text:?}\n{}", self.so_far());
     }
 
     /// Closes its stdin.
