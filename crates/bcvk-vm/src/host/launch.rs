@@ -24,6 +24,7 @@ use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
 use crate::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, Stream, VmSpec};
+use crate::ssh::client::Side;
 use crate::ssh::{KeyPair, client};
 use crate::status::{self, Phase, Status};
 
@@ -65,13 +66,19 @@ pub struct Launch {
     pub snapshot: Option<HeldSnapshot>,
 }
 
-/// Writes what lets the user of the VM `spec` in with `key`, by the bcvk at `exe`.
+/// Writes what lets the user of the VM `spec` in with `key`, by the bcvk at `exe`, on this `side`.
 ///
 /// # Errors
 /// If the directory cannot be written to.
-pub fn write_ssh_access(dir: &VmDir, spec: &VmSpec, key: &KeyPair, exe: &Path) -> io::Result<()> {
+pub fn write_ssh_access(
+    dir: &VmDir,
+    spec: &VmSpec,
+    key: &KeyPair,
+    exe: &Path,
+    side: Side,
+) -> io::Result<()> {
     dir.write_private("ssh_key", key.private().as_bytes())?;
-    let config = client::config(&spec.name, dir, exe);
+    let config = client::config(&spec.name, dir, exe, side);
     dir.write_private("ssh_config", config.as_bytes())
 }
 
@@ -241,7 +248,7 @@ impl Launch {
     fn fill(&self, dir: &VmDir) -> io::Result<()> {
         dir.write_spec(&self.spec)?;
         if let Some(key) = &self.key {
-            write_ssh_access(dir, &self.spec, key, &self.exe)?;
+            write_ssh_access(dir, &self.spec, key, &self.exe, Side::Host)?;
         }
         make_qemu_root(&dir.qemu_root())?;
         let shared = dir.shared();

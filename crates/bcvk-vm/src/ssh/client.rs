@@ -28,13 +28,26 @@ const PINNED: [(&str, &str); 13] = [
     ("Tunnel", "no"),
 ];
 
-/// The `ssh_config(5)` stanza for one VM.
+/// The side of a VM's boundary on which ssh runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The host: the VM directory is its own, and what the container writes is in there.
+    Host,
+    /// The container of a Pod, where one directory is both.
+    Container,
+}
+
+/// The `ssh_config(5)` stanza for one VM, whose files are in `dir`, for ssh on this `side`.
 ///
 /// The host key is not checked: the connection runs through a socket that only this VM's
 /// supervisor holds, in a directory that only its owner can enter.
 #[must_use]
-pub fn config(name: &VmName, dir: &VmDir, exe: &Path) -> String {
-    let proxy = [exe, Path::new("internal"), Path::new("proxy"), dir.path()]
+pub fn config(name: &VmName, dir: &VmDir, exe: &Path, side: Side) -> String {
+    let verb = match side {
+        Side::Host => "proxy",
+        Side::Container => "relay",
+    };
+    let proxy = [exe, Path::new("internal"), Path::new(verb), dir.path()]
         .map(|word| shell::quote(&word.to_string_lossy()))
         .join(" ");
     let pinned: String = PINNED
@@ -130,7 +143,7 @@ mod tests {
     fn the_stanza_names_everything_ssh_needs() {
         let name: VmName = "testvm".parse().expect("name");
         let dir = VmDir::at("/run/user/1000/bcvk/vms/0123");
-        insta::assert_snapshot!(config(&name, &dir, Path::new("/opt/my tools/bcvk")), @r#"
+        insta::assert_snapshot!(config(&name, &dir, Path::new("/opt/my tools/bcvk"), Side::Host), @r#"
         Host testvm
           HostName testvm
           User root
@@ -198,7 +211,12 @@ mod tests {
         let tmp = tempfile::tempdir().expect("temporary directory");
         let name: VmName = "testvm".parse().expect("name");
         let stanza = tmp.path().join("stanza");
-        let text = config(&name, &VmDir::at(tmp.path()), Path::new("/usr/bin/bcvk"));
+        let text = config(
+            &name,
+            &VmDir::at(tmp.path()),
+            Path::new("/usr/bin/bcvk"),
+            Side::Host,
+        );
         std::fs::write(&stanza, text).expect("write");
         let alone = resolved(&stanza, &[]);
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bcvk_vm::host::{HostError, Runner, SharedDir, VmDir, write_ssh_access};
 use bcvk_vm::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
+use bcvk_vm::ssh::client::Side;
 use bcvk_vm::status::Phase;
 use bcvk_vm::supervisor;
 
@@ -32,7 +33,8 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
     let dir = VmDir::at(CONTAINER_VM_DIR);
     let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
     if let Some(key) = &key {
-        write_ssh_access(&dir, &spec, key, &exe).map_err(|source| HostError::VmDir {
+        let written = write_ssh_access(&dir, &spec, key, &exe, Side::Container);
+        written.map_err(|source| HostError::VmDir {
             dir: dir.path().to_owned(),
             source,
         })?;

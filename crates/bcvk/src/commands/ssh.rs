@@ -50,7 +50,7 @@ pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
         });
     }
     let exe = std::env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
-    crate::ui::print(&client::config(&spec.name, &dir, &exe));
+    crate::ui::print(&client::config(&spec.name, &dir, &exe, client::Side::Host));
     Ok(ExitCode::SUCCESS)
 }
 
