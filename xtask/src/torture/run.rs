@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -257,7 +257,7 @@ fn await_moment(moment: Moment, command: &mut Running, sandbox: &Sandbox, name: 
         Moment::Saving => {
             let snapshots = sandbox.home().join(".cache/bcvk/snapshots");
             until("the guest's memory is saved", limit::BOOT, || {
-                has_file(&snapshots, "memory")
+                is_saving(&snapshots)
             });
         }
         // The process is there before its machine is.
@@ -274,12 +274,20 @@ fn await_moment(moment: Moment, command: &mut Running, sandbox: &Sandbox, name: 
     }
 }
 
-/// Returns true if a directory in `dir` has a file of this name.
-fn has_file(dir: &Path, name: &str) -> bool {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .into_iter()
-        .any(|entry| entry.path().join(name).exists())
+/// Returns true if a VM writes its memory to one of the `snapshots`, which are below a directory for each
+/// machine.
+fn is_saving(snapshots: &Path) -> bool {
+    let children = |dir: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let all = children(snapshots);
+    all.iter()
+        .flat_map(|machine| children(machine))
+        .any(|snapshot| {
+            let memory = fs::metadata(snapshot.join("staging/memory"));
+            memory.is_ok_and(|found| found.len() > 0)
+        })
 }
 
 /// Does it, where the guest has not been told to at its start.
