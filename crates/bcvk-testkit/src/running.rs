@@ -27,7 +27,7 @@ pub struct Running {
     ended: bool,
 }
 
-/// How long an answer may take until the question is asked again.
+/// Time for an answer, after which the question is asked again.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// What came out of a pipe so far.

@@ -55,7 +55,7 @@ impl CommandOutput {
 }
 
 fn copy(mut from: File, mut to: impl Write, ended: &OwnedFd) {
-    // What cannot be written has nobody who waits for it.
+    // Nobody waits for output that cannot be written.
     let _ = copy_all(&mut from, &mut to, ended).and_then(|()| to.flush());
 }
 

@@ -47,17 +47,17 @@ pub struct ImageInfo {
     pub bytes: u64,
     /// Which bcvk is in it, if it is a runner.
     pub runner: Option<String>,
-    /// What it would have podman do with a container.
+    /// Its wishes for the containers that are made of it.
     pub claims: ImageClaims,
 }
 
-/// What an image says of its containers that podman or the OCI runtime would obey, and that no option
-/// of `podman run` turns off as a whole.
+/// An image's wishes for its containers that podman or the OCI runtime would obey, and that no option of
+/// `podman run` turns off as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageClaims {
     /// Names of its annotations.
     pub annotations: Vec<String>,
-    /// Whether it says what capabilities a container needs (`io.containers.capabilities`).
+    /// True if it names the capabilities of a container (`io.containers.capabilities`).
     pub capabilities: bool,
 }
 

@@ -38,9 +38,9 @@ pub struct Launch {
     pub spec: VmSpec,
     /// The bcvk binary.
     pub exe: PathBuf,
-    /// What QEMU comes from, if not from the host's `/usr`.
+    /// The image that QEMU comes from, if not from the host's `/usr`.
     pub runner: Option<Runner>,
-    /// What the image of the container would have podman do.
+    /// The image's wishes for the container, which are overruled.
     pub claims: ImageClaims,
     /// The most that the container may take, where the host can hold it to that.
     pub limits: Option<Limits>,

@@ -1,4 +1,4 @@
-//! What a VM's container may take of its host.
+//! Limits of a VM's container.
 
 #![allow(clippy::disallowed_methods, reason = "opens files of the kernel's")]
 

@@ -40,7 +40,7 @@ pub struct ContainerPlan<'a> {
     pub spec: &'a VmSpec,
     /// The VM directory on the host.
     pub dir: &'a VmDir,
-    /// What the image would have podman do.
+    /// The image's wishes for the container, which are overruled.
     pub claims: &'a ImageClaims,
     /// The most that the container's processes may take.
     pub limits: Option<Limits>,
@@ -72,7 +72,7 @@ pub struct ContainerPlan<'a> {
     pub keep_groups: bool,
 }
 
-/// What a container may take of its host.
+/// Limits of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of memory.
