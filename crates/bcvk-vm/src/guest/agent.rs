@@ -92,7 +92,7 @@ pub(crate) struct NewHostKey {
     pub(crate) service: String,
     /// The private key, in OpenSSH's format.
     pub(crate) text: String,
-    /// Whether somebody is about to log in.
+    /// True if somebody is about to log in.
     pub(crate) awaited: bool,
 }
 

@@ -50,7 +50,7 @@ pub struct GuestFacts {
     pub root_home: Option<PathBuf>,
     /// Whether `/etc/hostname` names the host.
     pub has_hostname: bool,
-    /// Whether `/etc/machine-id` identifies it (machine-id(5)).
+    /// True if `/etc/machine-id` identifies it (machine-id(5)).
     pub has_machine_id: bool,
     /// Whether SELinux would enforce its policy (selinux_config(5)).
     pub selinux_enforcing: bool,

@@ -1,4 +1,4 @@
-//! What makes a guest that was saved, or resumed, one VM and no other.
+//! The data that make a guest which was saved, or resumed, one VM and no other.
 
 use std::path::Path;
 

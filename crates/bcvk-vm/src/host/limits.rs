@@ -10,7 +10,7 @@ use crate::spec::{Accelerator, VmSpec};
 
 /// Bytes that a VM's processes take beside the guest's memory, at most. Seen of an emulated guest of
 /// Debian's: 204 MiB, translated code included, and 130 for the kernel and the initramfs, unpacked.
-/// What the file servers read is in the page cache, which counts too, but makes room.
+/// Files that the file servers read are in the page cache, which counts too, but makes room.
 const PROCESSES: u64 = 1 << 30;
 
 /// QEMU's cache of translated code, at most (QEMU, accel/tcg/region.c).

@@ -161,7 +161,7 @@ mod tests {
         (parent, dir)
     }
 
-    /// What `take` returns that waits while the directory's lock loses its name.
+    /// Returns the result of a `take` that waits while the directory's lock loses its name.
     fn overtaken<T: Send>(
         dir: &Path,
         by: fn(&Path),

@@ -84,7 +84,7 @@ pub struct Limits {
 /// Capabilities of podman's default that no process of a VM needs. Some podmans do not give them anyway.
 const UNNEEDED: &str = "AUDIT_WRITE,MKNOD,NET_BIND_SERVICE,NET_RAW";
 
-/// Those that a VM's processes need:
+/// Capabilities that a VM's processes need:
 /// - the file servers of writable shares act for the guest's users (`CHOWN`, `DAC_OVERRIDE`,
 ///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of others read everybody's files
 ///   (`DAC_OVERRIDE`);
@@ -511,7 +511,7 @@ impl Podman {
         self.ps(&[&format!("label={LABEL}=1")])
     }
 
-    /// Those of `containers` that bcvk has made.
+    /// Keeps the `containers` that bcvk has made.
     ///
     /// A VM's directory has its container's ID. Where that directory is gone, as after a boot of the
     /// host, podman still knows the command line.

@@ -28,13 +28,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::lock::{self, Lock, lock_file};
 use super::podman::Container;
 use super::shared::SharedDir;
-use crate::spec::VmSpec;
+use crate::spec::{MAX_SPEC_BYTES, VmSpec};
 use crate::status::Timestamp;
 use crate::untrusted;
-
-/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
-/// line has at most 2 MiB (execve(2)).
-const MAX_SPEC_BYTES: u64 = 16 << 20;
 
 /// All VM directories of one user: `$XDG_RUNTIME_DIR/bcvk/vms`, or `/run/bcvk/vms` for root.
 #[derive(Debug, Clone)]

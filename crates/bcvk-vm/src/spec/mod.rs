@@ -54,6 +54,10 @@ pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
 
+/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
+/// line has at most 2 MiB (execve(2)).
+pub(crate) const MAX_SPEC_BYTES: u64 = 16 << 20;
+
 /// Where the directory that the container writes and the host reads is seen inside the container.
 pub const CONTAINER_VM_DIR: &str = "/run/bcvk";
 /// Where the [`VmSpec`] is seen inside the container.

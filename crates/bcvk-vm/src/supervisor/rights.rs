@@ -2,10 +2,20 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
 };
+
+/// Leaves all supplementary groups.
+pub(super) fn leave_groups() -> io::Result<()> {
+    match set_thread_groups(&[]) {
+        // A user namespace can forbid that (user_namespaces(7), setgroups).
+        Err(Errno::PERM) => Ok(()),
+        left => Ok(left?),
+    }
+}
 
 /// Removes `capabilities` from the bounding set. They can be used as before, but a program that is
 /// executed cannot bring them back.

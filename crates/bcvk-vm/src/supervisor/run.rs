@@ -35,7 +35,8 @@ use crate::host::lock::lock_file;
 use crate::linkage::check_static;
 use crate::shared::SharedPaths;
 use crate::spec::{
-    CONTAINER_CLI_LOCK, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, Snapshot, VmSpec,
+    CONTAINER_CLI_LOCK, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, Snapshot,
+    VmSpec,
 };
 use crate::status::{Failure, FailureKind, Phase, StatusWriter};
 
@@ -71,10 +72,6 @@ const EXIT_HOST: u8 = 125;
 const EXIT_STOPPED: u8 = 143;
 /// Exit code of the container: the guest failed after it had been ready.
 const EXIT_FAILED: u8 = 1;
-
-/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
-/// line has at most 2 MiB (execve(2)).
-const MAX_SPEC_BYTES: u64 = 16 << 20;
 
 /// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
 /// code. QEMU comes from a `runner`'s image, or from below `root` too.

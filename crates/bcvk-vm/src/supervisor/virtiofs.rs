@@ -18,10 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, chdir, chroot, getrlimit, setrlimit};
 use rustix::stdio::dup2_stdout;
-use rustix::thread::{CapabilitySet, set_thread_groups};
+use rustix::thread::CapabilitySet;
 use vhost::vhost_user::Listener;
 use vhost_user_backend::VhostUserDaemon;
 use virtiofsd::filesystem::{FileSystem, SerializableFileSystem};
@@ -34,7 +33,7 @@ use image::ImageFs;
 use store::StoreFs;
 
 use super::landlock::{self, May, Network, Rule};
-use super::rights::keep_only;
+use super::rights::{keep_only, leave_groups};
 use super::syscalls;
 use crate::procfs;
 
@@ -209,11 +208,7 @@ fn confine_to(dir: &Path, read_only: bool) -> io::Result<View> {
     };
     drop(proc);
     dup2_stdout(io::stderr())?;
-    match set_thread_groups(&[]) {
-        // A user namespace can forbid that (user_namespaces(7), setgroups).
-        Err(Errno::PERM) => {}
-        left => left?,
-    }
+    leave_groups()?;
     chroot(dir)?;
     chdir("/")?;
     drop_capabilities(read_only)?;

@@ -32,7 +32,7 @@ const VMS: &str = "vms";
 /// The process that keeps the snapshot has a lock on this file.
 const KEEPER: &str = "keeper";
 
-/// How long a VM waits for the snapshot that is being copied for it. A copy takes a second, a boot
+/// Time that a VM waits for the snapshot that is being copied for it. A copy takes a second, a boot
 /// longer than this.
 const COPIED: Duration = Duration::from_secs(10);
 
@@ -112,7 +112,7 @@ impl SnapshotEntry {
         self.touch()
     }
 
-    /// What a VM is saved to.
+    /// The files that a VM is saved to.
     pub(super) fn staging(&self) -> io::Result<Staging> {
         let about = self.about();
         let about = about.ok_or_else(|| io::Error::other("nobody knows what it is of"))?;
@@ -179,7 +179,7 @@ impl SnapshotEntry {
         let mut blocks = 0;
         let mut dirs = vec![self.path.clone()];
         while let Some(dir) = dirs.pop() {
-            // What vanishes meanwhile takes nothing.
+            // A file that vanishes meanwhile takes nothing.
             for file in if_exists(fs::read_dir(dir))?.into_iter().flatten() {
                 let file = file?;
                 let Some(found) = if_exists(file.metadata())? else {
@@ -216,7 +216,7 @@ impl SnapshotEntry {
         symlink(vm.path(), vms.join(vm.id()))
     }
 
-    /// Whether a VM may start again whose container has this directory.
+    /// Returns true if a VM may start again whose container has this directory.
     fn is_kept(&self) -> io::Result<bool> {
         let vms = if_exists(fs::read_dir(self.path.join(VMS)))?;
         for vm in vms.into_iter().flatten() {

@@ -19,7 +19,7 @@ use crate::status::Phase;
 /// their directory, and a tenth of a second is nothing to a VM that boots.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a container may take to start its supervisor.
+/// Time that a container may take to start its supervisor.
 const STARTED: Duration = Duration::from_secs(60);
 
 /// How long a guest may take to become ready. Emulated ones on a busy host take minutes.

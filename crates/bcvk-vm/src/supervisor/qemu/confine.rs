@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use rustix::io::Errno;
 use rustix::process::{Gid, Uid, chroot, fchdir};
-use rustix::thread::{CapabilitySet, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{CapabilitySet, set_thread_res_gid, set_thread_res_uid};
 
 use crate::supervisor::landlock::{May, Network, Rule, restrict};
-use crate::supervisor::rights::{keep_only, unbind};
+use crate::supervisor::rights::{keep_only, leave_groups, unbind};
 
 /// The device through which KVM is used.
 const KVM: &str = "/dev/kvm";
@@ -125,11 +124,7 @@ fn become_user(uid: Uid, gid: Gid, kvm: bool) -> io::Result<()> {
             return Ok(());
         }
     } else {
-        match set_thread_groups(&[]) {
-            // A user namespace can forbid that (user_namespaces(7), setgroups).
-            Err(Errno::PERM) => {}
-            left => left?,
-        }
+        leave_groups()?;
     }
     set_thread_res_gid(gid, gid, gid)?;
     Ok(set_thread_res_uid(uid, uid, uid)?)
