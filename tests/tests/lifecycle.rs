@@ -298,12 +298,12 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
     run.type_in("tty; echo code=$((40 + 2))\r");
     run.await_stdout("code=42", limit::QUICK);
     run.await_stdout("/dev/ttyS0", limit::QUICK);
-    // Ctrl-C is for the guest.
-    run.type_in("sleep 600\r");
-    run.await_stdout("sleep 600", limit::QUICK);
-    run.type_in("\u{3}");
-    run.type_in("echo after=$((40 + 3))\r");
-    run.await_stdout("after=43", limit::QUICK);
+    // Ctrl-C is for the guest. The shell would take one that comes before its command runs, and what is
+    // typed before the shell listens again is lost.
+    run.type_in("sh -c 'echo asleep=$((40 + 3)); exec sleep 600'\r");
+    run.await_stdout("asleep=43", limit::QUICK);
+    run.type_until("\u{3}", "^C", limit::QUICK);
+    run.type_until("echo after=$((40 + 4))\r", "after=44", limit::QUICK);
     // podman's keys to detach. It takes them for such only if it reads them one by one.
     run.type_in("\u{10}");
     std::thread::sleep(BETWEEN_KEYS);
