@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bcvk_vm::fuzzing::mount_unit(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bcvk_guest::fuzzing::mount_unit(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bcvk_vm::fuzzing::status(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bcvk_contract::fuzzing::status(data));

@@ -114,7 +114,7 @@ fn the_book_has_every_document() {
 /// Each heading of the page is a message; what stands for something else in it is `…` or capitals.
 #[test]
 fn messages_that_are_explained_are_the_programs() {
-    let source = source_of("crates/bcvk/src") + &source_of("crates/bcvk-vm/src");
+    let source = source_of("crates");
     let source = without_line_breaks(&source);
     let page = Page::read("docs/guide/troubleshooting.md");
     let messages: Vec<&String> = page

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use bcvk_contract::status::{Phase, StatusWriter};
 use bcvk_testkit::{Checks, Cmd, FakeTools, Sandbox, Terminal, images, limit, until_some};
-use bcvk_vm::status::{Phase, StatusWriter};
 
 /// Columns of the terminal.
 const COLUMNS: u16 = 80;

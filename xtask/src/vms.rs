@@ -8,7 +8,7 @@ use std::process::{self, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{Tool, VmDirs, find_tool};
+use bcvk_host::{Tool, VmDirs, find_tool};
 use clap::Args;
 
 use crate::build;

@@ -8,18 +8,123 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::limit;
 use crate::process::Process;
+use crate::rootless::RootlessUser;
 use crate::sandbox::Sandbox;
 use crate::tmpfs;
 use crate::wait::{until_some, within};
 
+/// A sandbox's beginning and end: nothing of a test that died is there, and nothing of this one stays.
+impl Sandbox {
+    /// A sandbox of the calling user.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::guarded(|_| None)
+    }
+
+    /// A sandbox of the user for rootless tests, with podman storage of its own; `None` if the
+    /// tests do not run as root, who alone can become that user (they are then rootless anyway).
+    #[must_use]
+    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
+    pub fn rootless() -> Option<Self> {
+        if rustix::process::geteuid().is_root() {
+            Some(Self::guarded(|_| Some(RootlessUser::prepare())))
+        } else {
+            eprintln!("skipped: only root can become the user of the rootless tests");
+            None
+        }
+    }
+
+    /// The same, with a home, a runtime directory and podman storage that no other test sees, for
+    /// what would disturb them. There are no images in it before [`Sandbox::load_image`].
+    #[must_use]
+    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
+    pub fn apart() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can become the user of the rootless tests");
+            return None;
+        }
+        let mut sandbox = Self::guarded(|dir| {
+            let user = RootlessUser::apart(dir);
+            fs::create_dir(&user.runtime_dir).expect("make a runtime directory");
+            user.make_runtime_dir();
+            user.give(&user.runtime_dir);
+            Some(user)
+        });
+        sandbox.apart = true;
+        Some(sandbox)
+    }
+
+    fn guarded(user: impl FnOnce(&Path) -> Option<RootlessUser>) -> Self {
+        let mut sandbox = Self::make(user);
+        clean_up_after_the_dead(&sandbox);
+        sandbox.mounts_before = mounts(&sandbox);
+        sandbox
+    }
+
+    /// Fails the test if anything of it is still there after [`limit::GONE`].
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.finished = true;
+        let left = await_nothing_left(&self, limit::GONE);
+        if !left.is_empty() {
+            clean_up(&self);
+            panic!(
+                "left behind after {:?}:\n  {}",
+                limit::GONE,
+                left.join("\n  ")
+            );
+        }
+    }
+
+    /// Fails the test if anything of it is there now or within [`limit::GONE`]; for use in the
+    /// middle of a test.
+    #[track_caller]
+    pub fn expect_nothing_left(&self) {
+        let left = await_nothing_left(self, limit::GONE);
+        assert!(
+            left.is_empty(),
+            "left behind after {:?}:\n  {}",
+            limit::GONE,
+            left.join("\n  ")
+        );
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Sandbox {
+    #[allow(clippy::print_stderr, reason = "shown only with a test that failed")]
+    fn drop(&mut self) {
+        if !self.finished {
+            // A test that failed half-way leaves what it was working with: no news, but in the way.
+            clean_up(self);
+        }
+        // It would stay, with nobody to ask anything of it.
+        self.end_podman();
+        if self.finished {
+            return;
+        }
+        if thread::panicking() {
+            eprintln!("(the test failed before its end; what it was working with is removed)");
+        } else {
+            panic!("a test must call Sandbox::finish");
+        }
+    }
+}
+
 /// Waits for everything to be gone; what is still there after `limit`, in words.
-pub(crate) fn await_nothing_left(sandbox: &Sandbox, limit: Duration) -> Vec<String> {
+fn await_nothing_left(sandbox: &Sandbox, limit: Duration) -> Vec<String> {
     let mut left = Vec::new();
     let gone = within(limit, || {
         left = leftovers(sandbox);
@@ -58,13 +163,13 @@ fn leftovers(sandbox: &Sandbox) -> Vec<String> {
 }
 
 /// Removes what the sandbox's test has left, so that one failure does not become another's.
-pub(crate) fn clean_up(sandbox: &Sandbox) {
+fn clean_up(sandbox: &Sandbox) {
     remove_belongings(sandbox, sandbox.prefix());
 }
 
 /// Removes what tests have left that did not live to do it themselves: nextest kills those that
 /// hang, and users interrupt the rest.
-pub(crate) fn clean_up_after_the_dead(sandbox: &Sandbox) {
+fn clean_up_after_the_dead(sandbox: &Sandbox) {
     let uid = |path: &Path| fs::metadata(path).map(|meta| meta.uid());
     let own = uid(&sandbox.bin()).ok();
     for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
@@ -232,7 +337,7 @@ fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
         return Vec::new();
     }
     let left: Vec<String> = mounts(sandbox)
-        .difference(sandbox.mounts_before())
+        .difference(&sandbox.mounts_before)
         .map(|point| format!("mount {point}"))
         .collect();
     if left.is_empty() || containers(sandbox).is_empty() {
@@ -243,7 +348,7 @@ fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
 }
 
 /// Where podman has mounted images and containers.
-pub(crate) fn mounts(sandbox: &Sandbox) -> BTreeSet<String> {
+fn mounts(sandbox: &Sandbox) -> BTreeSet<String> {
     let table = if sandbox.is_root() {
         fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
     } else {

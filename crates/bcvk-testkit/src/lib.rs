@@ -31,6 +31,7 @@ mod rootless;
 mod running;
 mod sandbox;
 pub mod schema;
+pub mod seeds;
 mod terminal;
 mod tmpfs;
 mod vm;

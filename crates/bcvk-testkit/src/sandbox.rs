@@ -7,14 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use tempfile::TempDir;
 
 use crate::cmd::Cmd;
-use crate::guard;
 use crate::rootless::RootlessUser;
-use crate::vm::Vm;
 use crate::{binary, images, limit};
 
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,60 +25,15 @@ pub struct Sandbox {
     prefix: String,
     bcvk: PathBuf,
     rootless: Option<RootlessUser>,
-    /// Whether podman has storage of the sandbox's own.
-    apart: bool,
-    mounts_before: BTreeSet<String>,
-    finished: bool,
-}
-
-impl Default for Sandbox {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// True if podman has storage of the sandbox's own.
+    pub(crate) apart: bool,
+    pub(crate) mounts_before: BTreeSet<String>,
+    pub(crate) finished: bool,
 }
 
 impl Sandbox {
-    /// A sandbox of the calling user.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::make(|_| None)
-    }
-
-    /// A sandbox of the user for rootless tests, with podman storage of its own; `None` if the
-    /// tests do not run as root, who alone can become that user (they are then rootless anyway).
-    #[must_use]
-    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
-    pub fn rootless() -> Option<Self> {
-        if rustix::process::geteuid().is_root() {
-            Some(Self::make(|_| Some(RootlessUser::prepare())))
-        } else {
-            eprintln!("skipped: only root can become the user of the rootless tests");
-            None
-        }
-    }
-
-    /// The same, with a home, a runtime directory and podman storage that no other test sees, for
-    /// what would disturb them. There are no images in it before [`Sandbox::load_image`].
-    #[must_use]
-    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
-    pub fn apart() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can become the user of the rootless tests");
-            return None;
-        }
-        let mut sandbox = Self::make(|dir| {
-            let user = RootlessUser::apart(dir);
-            fs::create_dir(&user.runtime_dir).expect("make a runtime directory");
-            user.make_runtime_dir();
-            user.give(&user.runtime_dir);
-            Some(user)
-        });
-        sandbox.apart = true;
-        Some(sandbox)
-    }
-
     /// `user` is asked once the sandbox's directory is there.
-    fn make(user: impl FnOnce(&Path) -> Option<RootlessUser>) -> Self {
+    pub(crate) fn make(user: impl FnOnce(&Path) -> Option<RootlessUser>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("bcvk-test-{}-{number}-", process::id());
@@ -110,8 +62,6 @@ impl Sandbox {
             fs::copy(&sandbox.bcvk, &copy).expect("copy bcvk for the rootless user");
             sandbox.bcvk = copy;
         }
-        guard::clean_up_after_the_dead(&sandbox);
-        sandbox.mounts_before = guard::mounts(&sandbox);
         sandbox
     }
 
@@ -185,21 +135,6 @@ impl Sandbox {
             Some(user) => cmd.user(user.uid, user.gid),
             None => cmd,
         }
-    }
-
-    /// Starts `bcvk ephemeral run -d --name PREFIX-PART OPTIONS IMAGE`, and does not wait for
-    /// the VM to be ready.
-    #[must_use]
-    #[track_caller]
-    pub fn boot(&self, part: &str, options: &[&str], image: &str) -> Vm<'_> {
-        let name = self.name(part);
-        let output = self
-            .bcvk(["run", "-d", "--name", &name])
-            .args(options)
-            .arg(image)
-            .run()
-            .expect_success();
-        Vm::new(self, name, output.text())
     }
 
     /// Builds an image from this Containerfile, in which `BASE` is the trixie image, and returns
@@ -353,10 +288,6 @@ impl Sandbox {
         self.rootless.is_none() && rustix::process::geteuid().is_root()
     }
 
-    pub(crate) fn mounts_before(&self) -> &BTreeSet<String> {
-        &self.mounts_before
-    }
-
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -378,54 +309,6 @@ impl Sandbox {
             Some(user) => Some(user.runtime_dir.clone()),
             None if self.is_root() => None,
             None => env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
-        }
-    }
-
-    /// Fails the test if anything of it is still there after [`limit::GONE`].
-    #[track_caller]
-    pub fn finish(mut self) {
-        self.finished = true;
-        let left = guard::await_nothing_left(&self, limit::GONE);
-        if !left.is_empty() {
-            guard::clean_up(&self);
-            panic!(
-                "left behind after {:?}:\n  {}",
-                limit::GONE,
-                left.join("\n  ")
-            );
-        }
-    }
-
-    /// Fails the test if anything of it is there now or within [`limit::GONE`]; for use in the
-    /// middle of a test.
-    #[track_caller]
-    pub fn expect_nothing_left(&self) {
-        let left = guard::await_nothing_left(self, limit::GONE);
-        assert!(
-            left.is_empty(),
-            "left behind after {:?}:\n  {}",
-            limit::GONE,
-            left.join("\n  ")
-        );
-    }
-}
-
-impl Drop for Sandbox {
-    #[allow(clippy::print_stderr, reason = "shown only with a test that failed")]
-    fn drop(&mut self) {
-        if !self.finished {
-            // A test that failed half-way leaves what it was working with: no news, but in the way.
-            guard::clean_up(self);
-        }
-        // It would stay, with nobody to ask anything of it.
-        self.end_podman();
-        if self.finished {
-            return;
-        }
-        if thread::panicking() {
-            eprintln!("(the test failed before its end; what it was working with is removed)");
-        } else {
-            panic!("a test must call Sandbox::finish");
         }
     }
 }

@@ -21,8 +21,25 @@ pub struct Vm<'a> {
     id: String,
 }
 
+impl Sandbox {
+    /// Starts `bcvk ephemeral run -d --name PREFIX-PART OPTIONS IMAGE`, and does not wait for
+    /// the VM to be ready.
+    #[must_use]
+    #[track_caller]
+    pub fn boot(&self, part: &str, options: &[&str], image: &str) -> Vm<'_> {
+        let name = self.name(part);
+        let output = self
+            .bcvk(["run", "-d", "--name", &name])
+            .args(options)
+            .arg(image)
+            .run()
+            .expect_success();
+        Vm::new(self, name, output.text())
+    }
+}
+
 impl<'a> Vm<'a> {
-    pub(crate) fn new(sandbox: &'a Sandbox, name: String, id: String) -> Self {
+    fn new(sandbox: &'a Sandbox, name: String, id: String) -> Self {
         Self { sandbox, name, id }
     }
 

@@ -10,7 +10,7 @@ mod ui;
 use std::env;
 use std::process::ExitCode;
 
-use bcvk_vm::guest::early;
+use bcvk_guest::early;
 
 pub use cli::{described, settings};
 

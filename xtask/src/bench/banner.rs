@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bcvk_vm::supervisor::Knocks;
+use bcvk_supervisor::Knocks;
 
 use crate::error::{Error, Result};
 use crate::interrupt;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bcvk_vm::host::{AccelRequest, Tool, VmDirs, choose_accelerator, find_tool};
-use bcvk_vm::spec::{Accelerator, Arch};
+use bcvk_contract::spec::{Accelerator, Arch};
+use bcvk_host::{AccelRequest, Tool, VmDirs, choose_accelerator, find_tool};
 use tempfile::TempDir;
 
 use super::Options;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::spec::Accelerator;
+use bcvk_contract::spec::Accelerator;
 use tempfile::TempDir;
 
 use super::banner::{self, NOBODY, Ports};

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::bed::SHORT;
 use crate::error::{Error, Result};
 use crate::process::{clean_up, run};
-
-use super::bed::SHORT;
 
 /// A file tree that podman keeps mounted until this is dropped.
 pub(super) struct Tree {

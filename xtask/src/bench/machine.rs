@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bcvk_vm::spec::Accelerator;
+use bcvk_contract::spec::Accelerator;
 use serde::Serialize;
 
 use super::bed::{Bed, MEMORY_MIB};

@@ -22,11 +22,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bed::Bed;
 use clap::{Args, ValueEnum};
+use metrics::Samples;
 
 use crate::error::Result;
-use bed::Bed;
-use metrics::Samples;
 
 pub(crate) use memory::{children, fields};
 

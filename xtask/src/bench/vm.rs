@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use bcvk_vm::host::{VmDir, VmDirs};
+use bcvk_host::{VmDir, VmDirs};
 use serde::Deserialize;
 
 use super::bed::{Bed, MEMORY_MIB, SHORT};

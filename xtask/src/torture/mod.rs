@@ -11,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use bcvk_testkit::{Sandbox, images};
+use case::{Case, Fault, Moment, Subject};
 use clap::Args;
+use run::Report;
 
 use crate::bench::say;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use case::{Case, Fault, Moment, Subject};
-use run::Report;
 
 /// Which cases to make.
 #[derive(Debug, Args)]

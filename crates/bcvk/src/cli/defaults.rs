@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use bcvk_vm::spec::{EnvVar, ShareRequest};
+use bcvk_contract::spec::{EnvVar, ShareRequest};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -336,7 +336,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use bcvk_vm::spec::InstanceType;
+    use bcvk_contract::spec::InstanceType;
 
     use super::*;
 
@@ -387,7 +387,7 @@ mod tests {
             .guest
             .karg
             .iter()
-            .map(bcvk_vm::spec::Karg::as_str)
+            .map(bcvk_contract::spec::Karg::as_str)
             .collect();
         assert_eq!(kargs, ["quiet", "a=\"b c\""]);
 

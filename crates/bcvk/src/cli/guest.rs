@@ -1,10 +1,10 @@
 //! What a VM is like, wherever it runs.
 
-use bcvk_vm::host::AccelRequest;
-use bcvk_vm::spec::{
+use bcvk_contract::spec::{
     Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, SwapSize,
     VmName,
 };
+use bcvk_host::AccelRequest;
 use clap::Args;
 
 use super::{Output, heading};

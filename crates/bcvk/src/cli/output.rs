@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use bcvk_vm::spec::Stream;
+use bcvk_contract::spec::Stream;
 
 /// What is shown of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use bcvk_vm::host::PullPolicy;
-use bcvk_vm::spec::{DiskRequest, Label, LogDir, SerialPort, Stream, Timeout, Warm};
+use bcvk_contract::spec::{DiskRequest, Label, LogDir, SerialPort, Stream, Timeout, Warm};
+use bcvk_host::PullPolicy;
 use clap::{Args, ValueHint};
 
 use super::{GuestOptions, Output, heading};

@@ -1,6 +1,6 @@
 //! `bcvk ephemeral snapshots`.
 
-use bcvk_vm::spec::{MemorySize, SpecError};
+use bcvk_contract::spec::{MemorySize, SpecError};
 use clap::{Args, Subcommand};
 
 /// Manage the snapshots that --warm makes

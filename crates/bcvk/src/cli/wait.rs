@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use bcvk_vm::spec::Timeout;
+use bcvk_contract::spec::Timeout;
 use clap::Args;
 
 /// Wait until an ephemeral VM is ready, has stopped, or runs a unit

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{HostError, SignalSource, VmDir, Watcher, output_file};
-use bcvk_vm::spec::{Snapshot, VmSpec};
-use bcvk_vm::status::{Phase, Status, Timestamp};
-use bcvk_vm::timeline::{
+use bcvk_contract::spec::{Snapshot, VmSpec};
+use bcvk_contract::status::{Phase, Status, Timestamp};
+use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
 };
+use bcvk_host::{HostError, SignalSource, VmDir, Watcher, output_file};
 use serde::Serialize;
 
 use super::find;

@@ -4,8 +4,8 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use bcvk_vm::host::HostError;
-use bcvk_vm::missing::if_exists;
+use bcvk_contract::missing::if_exists;
+use bcvk_host::HostError;
 
 use super::base_directory;
 use crate::cli::{Cli, Defaults, SettingError};

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{
+use bcvk_contract::spec::{Accelerator, Arch, MemorySize};
+use bcvk_host::podman::Podman;
+use bcvk_host::{
     AccelRequest, HostError, Tool, Version, allow_open_files, available_memory, check_memory,
     check_sub_ids, choose_accelerator, find_tool, free_space, try_container,
 };
-use bcvk_vm::spec::{Accelerator, Arch, MemorySize};
-use bcvk_vm::supervisor::{LandlockSupport, landlock_support};
+use bcvk_supervisor::{LandlockSupport, landlock_support};
 
 use super::vm_dirs;
 use crate::cli::Doctor;

@@ -1,7 +1,7 @@
 //! Which VM a name means. Its directory tells, so podman is asked only about one that has ended.
 
-use bcvk_vm::host::{HostError, VmDir};
-use bcvk_vm::spec::VmSpec;
+use bcvk_contract::spec::VmSpec;
+use bcvk_host::{HostError, VmDir};
 
 use super::{Context, vm_dirs};
 

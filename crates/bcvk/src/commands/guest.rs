@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{HostError, Session, Tool, VmDir, WatchEvent, Watcher, find_tool};
-use bcvk_vm::ssh::client;
+use bcvk_host::ssh;
+use bcvk_host::{HostError, Session, Tool, VmDir, WatchEvent, Watcher, find_tool};
 
 /// How long ssh may take to notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
@@ -51,7 +51,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
     ) -> Result<Self, HostError> {
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
         let options = ["-T".to_owned()];
-        let mut child = client::command(&find_tool(Tool::Ssh)?, dir, name, &options, &words)
+        let mut child = ssh::command(&find_tool(Tool::Ssh)?, dir, name, &options, &words)
             // A Ctrl-C is for bcvk, which then ends ssh.
             .process_group(0)
             .stdin(Stdio::null())

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{BootableImage, HostError, Tool, find_tool};
-use bcvk_vm::status::Timestamp;
+use bcvk_contract::status::Timestamp;
+use bcvk_host::podman::Podman;
+use bcvk_host::{BootableImage, HostError, Tool, find_tool};
 
 use crate::cli::{Images, ImagesList, ImagesVerb};
 use crate::ui::{self, Ui};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::HostError;
-use bcvk_vm::status::{Phase, Status, Timestamp};
+use bcvk_contract::status::{Phase, Status, Timestamp};
+use bcvk_host::HostError;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub(super) struct Description {
     image: Image,
     state: VmState,
     /// What the VM was started with. Unlike the rest, it changes with bcvk's versions.
-    #[cfg_attr(test, schemars(with = "bcvk_vm::spec::VmSpec"))]
+    #[cfg_attr(test, schemars(with = "bcvk_contract::spec::VmSpec"))]
     spec: Value,
     /// What the supervisor said last; null before its first word.
     status: Option<Status>,
@@ -102,7 +102,7 @@ fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
 
 #[cfg(test)]
 mod tests {
-    use bcvk_vm::status::Event;
+    use bcvk_contract::status::Event;
 
     use super::*;
 

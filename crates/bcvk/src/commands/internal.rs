@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bcvk_vm::guest::agent;
-use bcvk_vm::guest::early::{self, EarlyError};
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{self, HostError, Tool, VmDir, find_tool};
-use bcvk_vm::supervisor::virtiofs::{ServeOptions, serve};
-use bcvk_vm::supervisor::{self, QemuConfinement, exec_confined};
+use bcvk_guest::agent;
+use bcvk_guest::early::{self, EarlyError};
+use bcvk_host::podman::Podman;
+use bcvk_host::{self, HostError, Tool, VmDir, find_tool};
+use bcvk_supervisor::virtiofs::{ServeOptions, serve};
+use bcvk_supervisor::{self, QemuConfinement, exec_confined};
 
 use super::pod;
 use crate::cli::Internal;
@@ -16,12 +16,13 @@ use crate::ui::Ui;
 
 pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     match internal {
-        Internal::Supervise(place) => {
-            Ok(ExitCode::from(supervisor::run(&place.root, place.runner)))
-        }
+        Internal::Supervise(place) => Ok(ExitCode::from(bcvk_supervisor::run(
+            &place.root,
+            place.runner,
+        ))),
         Internal::Debug(place) => Err(HostError::Io {
             action: "start a shell".to_owned(),
-            source: supervisor::shell(&place.root, place.runner),
+            source: bcvk_supervisor::shell(&place.root, place.runner),
         }),
         Internal::Pod(args) => pod::pod(&args, ui),
         Internal::Ready => Ok(pod::ready()),
@@ -68,11 +69,11 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
         }
         Internal::Proxy { dir } => {
             let podman = find_tool(Tool::Podman).ok().map(Podman::new);
-            host::proxy(&VmDir::at(dir), podman.as_ref())?;
+            bcvk_host::proxy(&VmDir::at(dir), podman.as_ref())?;
             Ok(ExitCode::SUCCESS)
         }
         Internal::Relay { dir } => {
-            host::relay_in_container(&dir)?;
+            bcvk_host::relay_in_container(&dir)?;
             Ok(ExitCode::SUCCESS)
         }
         Internal::Forget { dir } => {
@@ -81,7 +82,7 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             Ok(ExitCode::SUCCESS)
         }
         Internal::KeepSnapshot { snapshot, dir } => {
-            host::keep_snapshot(snapshot, &VmDir::at(dir))
+            bcvk_host::keep_snapshot(snapshot, &VmDir::at(dir))
                 .map_err(HostError::io("make a snapshot"))?;
             Ok(ExitCode::SUCCESS)
         }

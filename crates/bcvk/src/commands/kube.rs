@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
-use bcvk_vm::host::{AccelRequest, HostError};
-use bcvk_vm::spec::{
+use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
+use bcvk_contract::spec::{
     CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, check_pod_name, pod_ports, pod_volume,
 };
+use bcvk_host::{AccelRequest, HostError};
 use serde_json::{Value, json};
 
 use super::vm;

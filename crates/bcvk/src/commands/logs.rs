@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{GuestLog, HostError, SignalSource, WatchEvent, Watcher};
+use bcvk_host::{GuestLog, HostError, SignalSource, WatchEvent, Watcher};
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::HostError;
-use bcvk_vm::host::podman::Container;
+use bcvk_host::HostError;
+use bcvk_host::podman::Container;
 
 use super::Context;
 use crate::cli::{Rm, RmAll, Stop};

@@ -32,8 +32,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{HostError, Tool, VmDirs, find_tool, sweep};
+use bcvk_host::podman::Podman;
+use bcvk_host::{HostError, Tool, VmDirs, find_tool, sweep};
 
 pub(crate) use complete::answered;
 pub(crate) use config::apply_defaults;

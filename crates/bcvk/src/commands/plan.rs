@@ -4,21 +4,21 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bcvk_vm::host::podman::{Podman, check_path};
-use bcvk_vm::host::{
-    HostError, ImageClaims, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
-    check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
-    read_units, resolve_disk,
-};
-use bcvk_vm::linkage::check_static;
-use bcvk_vm::spec::{
+use bcvk_contract::linkage::check_static;
+use bcvk_contract::spec::{
     Console, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH, STORAGE_TAG,
     SerialPort, Share, ShareRequest, SpecError, Stream, VmSpec, check_disks, check_ignition,
     check_serial_ports, check_shares,
 };
+use bcvk_host::podman::{Podman, check_path};
+use bcvk_host::{
+    HostError, ImageClaims, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
+    check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
+    read_units, resolve_disk,
+};
 
 use super::Context;
-use super::vm::{self, Place};
+use super::vm::{self, Place, in_option};
 use crate::cli::{Output, VmOptions};
 use crate::ui::{Notice, Ui};
 
@@ -234,10 +234,6 @@ fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share,
         guest_path: request.guest_path(),
         read_only,
     })
-}
-
-pub(super) fn in_option(option: &'static str) -> impl FnOnce(SpecError) -> HostError {
-    move |source| HostError::Option { option, source }
 }
 
 fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> {

@@ -4,11 +4,10 @@
 use std::env;
 use std::process::ExitCode;
 
-use bcvk_vm::host::{HostError, Runner, SharedDir, VmDir, write_ssh_access};
-use bcvk_vm::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
-use bcvk_vm::ssh::client::Side;
-use bcvk_vm::status::Phase;
-use bcvk_vm::supervisor;
+use bcvk_contract::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
+use bcvk_contract::status::Phase;
+use bcvk_host::ssh::Side;
+use bcvk_host::{HostError, Runner, SharedDir, VmDir, write_ssh_access};
 
 use super::vm::{self, Place};
 use crate::cli::Pod;
@@ -39,7 +38,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
             source,
         })?;
     }
-    let code = supervisor::run_in_pod(spec);
+    let code = bcvk_supervisor::run_in_pod(spec);
     let failure = SharedDir::at(CONTAINER_VM_DIR)
         .status()
         .ok()

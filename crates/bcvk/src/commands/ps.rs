@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use bcvk_vm::host::podman::Container;
-use bcvk_vm::host::{HostError, VmDir};
-use bcvk_vm::spec::VmSpec;
-use bcvk_vm::status::{Phase, Status, Timestamp};
+use bcvk_contract::spec::VmSpec;
+use bcvk_contract::status::{Phase, Status, Timestamp};
+use bcvk_host::podman::Container;
+use bcvk_host::{HostError, VmDir};
 use serde::Serialize;
 
 use super::Context;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bcvk_vm::host::{BootKind, BootTimes, HostError, Target, VmDir, Watcher};
-use bcvk_vm::spec::Timeout;
-use bcvk_vm::status::{Phase, Status};
+use bcvk_contract::spec::Timeout;
+use bcvk_contract::status::{Phase, Status};
+use bcvk_host::{BootKind, BootTimes, HostError, Target, VmDir, Watcher};
 
 use super::base_directory;
 use crate::ui::{Progress, Ui};

@@ -4,10 +4,10 @@ use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
-use bcvk_vm::host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
-use bcvk_vm::spec::Lifetime;
-use bcvk_vm::status::{Phase, Status};
+use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
+use bcvk_contract::spec::Lifetime;
+use bcvk_contract::status::{Phase, Status};
+use bcvk_host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
 
 use super::plan::Manner;
 use super::ps::ssh_command;

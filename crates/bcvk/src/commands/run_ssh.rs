@@ -4,12 +4,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::{
-    HostError, LogFollower, Session, Started, Tool, WatchEvent, Watcher, find_tool,
-};
-use bcvk_vm::spec::Lifetime;
-use bcvk_vm::ssh::client;
-use bcvk_vm::status::Status;
+use bcvk_contract::spec::Lifetime;
+use bcvk_contract::status::Status;
+use bcvk_host::ssh;
+use bcvk_host::{HostError, LogFollower, Session, Started, Tool, WatchEvent, Watcher, find_tool};
 
 use super::plan::Manner;
 use super::ready::await_ready;
@@ -120,7 +118,7 @@ impl Lent<'_> {
         if tty {
             options.push("-t".to_owned());
         }
-        let ssh = client::command(
+        let ssh = ssh::command(
             &find_tool(Tool::Ssh)?,
             &self.started.dir,
             self.started.name(),

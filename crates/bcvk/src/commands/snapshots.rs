@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
-use bcvk_vm::host::{HostError, SnapshotEntry};
-use bcvk_vm::status::Timestamp;
+use bcvk_contract::status::Timestamp;
+use bcvk_host::{HostError, SnapshotEntry};
 use serde::Serialize;
 
 use super::warm::open;

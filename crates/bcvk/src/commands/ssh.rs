@@ -3,10 +3,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-use bcvk_vm::host::{HostError, SignalSource, Tool, VmDir, Watcher, find_tool};
-use bcvk_vm::spec::Timeout;
-use bcvk_vm::ssh::client;
-use bcvk_vm::status::Phase;
+use bcvk_contract::spec::Timeout;
+use bcvk_contract::status::Phase;
+use bcvk_host::ssh;
+use bcvk_host::{HostError, SignalSource, Tool, VmDir, Watcher, find_tool};
 
 use super::find::{self, Found};
 use super::ready::{await_ready, not_ready};
@@ -31,7 +31,7 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
         return Err(HostError::NoSsh { name: words.name });
     }
     join_boot(&dir, &words.name, ui)?;
-    let error = client::command(
+    let error = ssh::command(
         &program,
         &dir,
         spec.name.as_str(),
@@ -50,7 +50,7 @@ pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
         });
     }
     let exe = std::env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
-    crate::ui::print(&client::config(&spec.name, &dir, &exe, client::Side::Host));
+    crate::ui::print(&ssh::config(&spec.name, &dir, &exe, ssh::Side::Host));
     Ok(ExitCode::SUCCESS)
 }
 

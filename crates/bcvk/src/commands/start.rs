@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 
-use bcvk_vm::host::{HostError, SignalSource, Started, Watcher};
+use bcvk_host::{HostError, SignalSource, Started, Watcher};
 
 use super::plan::{Manner, plan};
 use super::{Context, warm};

@@ -3,14 +3,13 @@
 use std::env;
 use std::path::PathBuf;
 
-use bcvk_vm::host::{AccelRequest, HostError, choose_accelerator};
-use bcvk_vm::spec::{
+use bcvk_contract::key_pair::KeyPair;
+use bcvk_contract::spec::{
     Accelerator, Arch, Console, EnvVar, GuestPort, ImageIdentity, InstanceType, Lifetime,
-    MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
+    MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SpecError, SshAccess, VmName, VmSpec,
 };
-use bcvk_vm::ssh::KeyPair;
+use bcvk_host::{AccelRequest, HostError, choose_accelerator};
 
-use super::plan::in_option;
 use crate::cli::{GuestOptions, Output};
 use crate::ui::{Notice, Ui};
 
@@ -113,6 +112,10 @@ pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, Host
         ui.warning(&Notice::CutVariable { name: &var.name });
     }
     Ok(env)
+}
+
+pub(super) fn in_option(option: &'static str) -> impl FnOnce(SpecError) -> HostError {
+    move |source| HostError::Option { option, source }
 }
 
 fn new_key(comment: &str) -> Result<KeyPair, HostError> {

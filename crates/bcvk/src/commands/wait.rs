@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{HostError, SignalSource, Target, Tool, VmDir, WatchEvent, Watcher, find_tool};
-use bcvk_vm::status::Phase;
+use bcvk_contract::status::Phase;
+use bcvk_host::podman::Podman;
+use bcvk_host::{HostError, SignalSource, Target, Tool, VmDir, WatchEvent, Watcher, find_tool};
 
 use super::find::{self, Found};
 use super::guest::{End, GuestCommand};

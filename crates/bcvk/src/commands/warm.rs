@@ -1,8 +1,8 @@
 //! Whether a VM is resumed, and where snapshots are.
 
-use bcvk_vm::host::{HostError, Launch, SnapshotKey, Snapshots, Started};
-use bcvk_vm::spec::{Snapshot, Warm};
-use bcvk_vm::status::Status;
+use bcvk_contract::spec::{Snapshot, Warm};
+use bcvk_contract::status::Status;
+use bcvk_host::{HostError, Launch, SnapshotKey, Snapshots, Started};
 
 use super::base_directory;
 
@@ -65,7 +65,10 @@ fn find(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
 /// use.
 pub(super) fn learn(started: &Started, status: &Status) {
     if let Some(why) = &status.cold {
-        tracing::info!("the VM was booted: {}", bcvk_vm::status::printable(why));
+        tracing::info!(
+            "the VM was booted: {}",
+            bcvk_contract::status::printable(why)
+        );
         started.drop_snapshot();
     }
 }

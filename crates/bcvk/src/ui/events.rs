@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bcvk_vm::host::HostError;
-use bcvk_vm::spec::Accelerator;
-use bcvk_vm::status::{FailureKind, Phase, Status, TextStream, Timestamp};
+use bcvk_contract::spec::Accelerator;
+use bcvk_contract::status::{FailureKind, Phase, Status, TextStream, Timestamp};
+use bcvk_host::HostError;
 use serde::Serialize;
 
 use super::errors::Report;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bcvk_vm::host::HostError;
+use bcvk_host::HostError;
 use serde::Serialize;
 
 use super::errors::Report;
@@ -113,7 +113,7 @@ pub(super) fn text(findings: &[Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bcvk_vm::host::Tool;
+    use bcvk_host::Tool;
 
     use super::*;
 

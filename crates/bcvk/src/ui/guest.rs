@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use bcvk_vm::status::PrintableStream;
+use bcvk_contract::status::PrintableStream;
 
 /// Byte for byte for a program that reads it, and without control characters for a terminal.
 #[derive(Debug)]

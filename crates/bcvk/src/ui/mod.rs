@@ -14,11 +14,11 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{HostError, Launch};
-use bcvk_vm::shell;
-use bcvk_vm::status::{Status, printable, steers};
-use bcvk_vm::supervisor::qemu_args_for_display;
+use bcvk_contract::status::{Status, printable, steers};
+use bcvk_host::podman::Podman;
+use bcvk_host::shell;
+use bcvk_host::{HostError, Launch};
+use bcvk_supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 

@@ -5,9 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use bcvk_vm::host::podman::Podman;
-use bcvk_vm::host::{BootableImage, Snapshots, Tool, VmDirs, find_tool};
-use bcvk_vm::spec::InstanceType;
+use bcvk_contract::spec::InstanceType;
+use bcvk_host::podman::Podman;
+use bcvk_host::{BootableImage, Snapshots, Tool, VmDirs, find_tool};
 use clap::{Arg, Command};
 use clap_complete::engine::{
     ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,

@@ -3,8 +3,8 @@
 mod svg;
 mod text;
 
-use bcvk_vm::status::printable;
-use bcvk_vm::timeline::{Place, Span, Timeline};
+use bcvk_contract::status::printable;
+use bcvk_host::timeline::{Place, Span, Timeline};
 
 /// Parts of the axis below which a unit that nothing waited for is not worth its line in a picture.
 const PARTS: u64 = 200;

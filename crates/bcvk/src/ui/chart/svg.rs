@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use bcvk_vm::timeline::{Span, Timeline};
+use bcvk_host::timeline::{Span, Timeline};
 
 use super::{Chart, PARTS, Rows, cut, heading, seconds, tick, ticks, took};
 

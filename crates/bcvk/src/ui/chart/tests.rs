@@ -1,4 +1,4 @@
-use bcvk_vm::status::Timestamp;
+use bcvk_contract::status::Timestamp;
 
 use super::*;
 

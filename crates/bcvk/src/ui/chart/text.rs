@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bcvk_vm::timeline::{Span, Timeline};
+use bcvk_host::timeline::{Span, Timeline};
 
 use super::{Chart, cut, heading, seconds, tick, ticks, took};
 

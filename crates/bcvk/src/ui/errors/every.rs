@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::io::Error;
 use std::path::PathBuf;
 
+use bcvk_contract::linkage::NotStatic;
+use bcvk_contract::spec::{Arch, MemorySize, SpecError, Timeout};
+use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
+use bcvk_host::{HostError, Operation, Tool};
 use bcvk_testkit::every;
-use bcvk_vm::host::{HostError, Operation, Tool};
-use bcvk_vm::linkage::NotStatic;
-use bcvk_vm::spec::{Arch, MemorySize, SpecError, Timeout};
-use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
 
 use super::Report;
 

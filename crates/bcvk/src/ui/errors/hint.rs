@@ -3,11 +3,11 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use bcvk_vm::host::{HostError, Operation, Tool};
-use bcvk_vm::linkage::NotStatic;
-use bcvk_vm::shell::quote;
-use bcvk_vm::spec::{Arch, MemorySize};
-use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
+use bcvk_contract::linkage::NotStatic;
+use bcvk_contract::spec::{Arch, MemorySize};
+use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
+use bcvk_host::shell::quote;
+use bcvk_host::{HostError, Operation, Tool};
 
 /// What to do about `error`, if anything can be done.
 pub(super) fn hint(error: &HostError) -> Option<String> {

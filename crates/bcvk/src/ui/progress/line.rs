@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::BootTime;
-use bcvk_vm::status::Phase;
+use bcvk_contract::status::Phase;
+use bcvk_host::BootTime;
 use unicode_width::UnicodeWidthChar;
 
 use crate::ui::duration;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bcvk_vm::host::Activity;
+use bcvk_host::Activity;
 use rustix::termios::tcgetwinsize;
 
 use super::line::{Boot, Look, line};

@@ -1,0 +1,17 @@
+//! Numbers of the virtio-serial ports through which the guest speaks: the guest's scripts know
+//! ports by number, because udev's names for them come late.
+
+/// The control port.
+pub const CONTROL: u8 = 1;
+/// Standard output of the commands to execute.
+pub const STDOUT: u8 = 2;
+/// Their standard error.
+pub const STDERR: u8 = 3;
+/// The initramfs's journal.
+pub const INITRD_JOURNAL: u8 = 4;
+/// The system's journal.
+pub const JOURNAL: u8 = 5;
+/// What the agent hears and says.
+pub const AGENT: u8 = 6;
+/// The first of the user's own.
+pub const FIRST_OF_USER: u8 = 8;

@@ -1,0 +1,30 @@
+//! Everything that crosses a boundary between bcvk's processes: its types, its files and its bounds.
+//!
+//! - [`spec`]: describes a VM; the host writes it and the container reads it
+//! - [`status`]: says how the VM fares; the container writes it and the host reads it
+//! - [`shared`]: lays out the directory through which a container speaks to its host
+//! - [`snapshot`]: lays out a saved VM
+//! - [`guest_port`]: numbers the ports through which the guest speaks
+//! - [`lock`]: marks files and directories as in use by a process that lives
+//! - [`limits`]: sizes and times that both sides of the container must agree on
+//! - [`key_pair`]: makes the keys that a VM lets in and is known by
+//! - [`bounded`], [`untrusted`], [`procfs`], [`missing`], [`linkage`]: read files as carefully as their writers
+//!   are trusted
+
+pub mod bounded;
+#[cfg(any(test, feature = "examples"))]
+pub mod examples;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+pub mod guest_port;
+pub mod key_pair;
+pub mod limits;
+pub mod linkage;
+pub mod lock;
+pub mod missing;
+pub mod procfs;
+pub mod shared;
+pub mod snapshot;
+pub mod spec;
+pub mod status;
+pub mod untrusted;

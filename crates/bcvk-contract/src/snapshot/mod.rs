@@ -1,0 +1,276 @@
+//! A VM that was saved: its files, and whether they are whole.
+//!
+//! A snapshot is a directory of the host's. The supervisor that makes one is given the files in
+//! [`STAGING`] and nothing else of it. What it has written there, the host copies to [`SEALED`],
+//! which no container can write to, and describes in [`Meta`], which no container sees: without that,
+//! there is no snapshot. It is good for as long as the host runs: what was written before a crash may
+//! never have reached the disk, and to wait for that would cost more than the snapshot gains.
+
+mod memory;
+mod staging;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use memory::{copy, sum};
+use staging::SAVED;
+pub use staging::{Staging, is_wanted, tell_saved};
+
+use crate::bounded;
+use crate::missing::if_exists;
+use crate::spec::{CONTAINER_SNAPSHOT, SavedFile, SavedFiles, Snapshot};
+
+/// Version of the layout.
+const VERSION: u32 = 2;
+
+/// The guest's memory, sparse.
+pub const MEMORY: &str = "memory";
+
+/// The state of the machine's devices, as QEMU migrates it.
+pub const STATE: &str = "state";
+
+/// What QEMU takes for the kernel when it makes the same machine once more. The guest never runs it.
+pub const KERNEL: &str = "kernel";
+
+/// The files of a snapshot.
+const FILES: [&str; 3] = [MEMORY, STATE, KERNEL];
+
+/// The directory of the files that a VM is resumed from.
+const SEALED: &str = "sealed";
+
+/// The directory of the files that a VM is saved to.
+const STAGING: &str = "staging";
+
+const META: &str = "meta.json";
+
+/// More than any [`Meta`].
+const MAX_META: u64 = 64 * 1024;
+
+/// Describes the files of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// The files, as they were when the host copied them.
+    pub files: SavedFiles,
+}
+
+/// [`Meta`] as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    version: u32,
+    /// The boot of the host during which the snapshot was made.
+    boot_id: String,
+    files: SavedFiles,
+}
+
+/// Why a snapshot cannot be resumed.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// It has no description, or none that can be read.
+    #[error("{META} cannot be read: {0}")]
+    Meta(#[source] io::Error),
+    /// Another bcvk made it.
+    #[error("its layout has version {0}, and not {VERSION}")]
+    Version(u32),
+    /// It is older than the host's boot.
+    #[error("the host has booted since it was made")]
+    Boot,
+    /// A file is not what it was.
+    #[error("its file {0} is damaged")]
+    Damaged(&'static str),
+    /// A file cannot be read.
+    #[error("its file {0} cannot be read: {1}")]
+    File(&'static str, #[source] io::Error),
+}
+
+impl Meta {
+    /// Makes a snapshot of the sealed files in `dir`.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        let written = Written {
+            version: VERSION,
+            boot_id: boot_id()?,
+            files: self.files,
+        };
+        written.write(dir)
+    }
+
+    /// The description of the snapshot in `dir`, if the host can still resume it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], of which [`SnapshotError::Damaged`] comes only from files that have lost
+    /// their end: their content is looked at where it is read.
+    pub fn read(dir: &Path) -> Result<Self, SnapshotError> {
+        let unreadable = SnapshotError::Meta;
+        let text = File::open(dir.join(META))
+            .and_then(|file| bounded::read(file, MAX_META))
+            .map_err(unreadable)?
+            .unwrap_or_default();
+        let value: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|e| unreadable(e.into()))?;
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        let version = version.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
+        if version != VERSION {
+            return Err(SnapshotError::Version(version));
+        }
+        let written: Written = serde_json::from_value(value).map_err(|e| unreadable(e.into()))?;
+        if boot_id().map_err(unreadable)? != written.boot_id {
+            return Err(SnapshotError::Boot);
+        }
+        let files = written.files;
+        for (name, expected) in each(&files) {
+            let path = dir.join(SEALED).join(name);
+            let found = fs::symlink_metadata(path).map_err(|e| SnapshotError::File(name, e))?;
+            if !found.is_file() || found.len() != expected.length {
+                return Err(SnapshotError::Damaged(name));
+            }
+        }
+        Ok(Self { files })
+    }
+}
+
+impl Written {
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let aside = dir.join("meta.json.new");
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(aside, dir.join(META))
+    }
+}
+
+/// The files with their names.
+fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 3] {
+    [
+        (MEMORY, files.memory),
+        (STATE, files.state),
+        (KERNEL, files.kernel),
+    ]
+}
+
+/// What a container is given of the snapshot in `dir`: paths on the host, paths in the container, and
+/// whether they are read-only there.
+#[must_use]
+pub fn mounts(dir: &Path, snapshot: Snapshot) -> Vec<(PathBuf, PathBuf, bool)> {
+    let inside = Path::new(CONTAINER_SNAPSHOT);
+    if snapshot != Snapshot::Save {
+        return vec![(dir.join(SEALED), inside.to_owned(), true)];
+    }
+    // The files alone. In a directory a container could make what its user cannot remove.
+    let names = FILES.into_iter().chain([SAVED]);
+    names
+        .map(|name| (dir.join(STAGING).join(name), inside.join(name), false))
+        .collect()
+}
+
+/// Removes the files of the snapshot in `dir`, and first what makes them one. The directories and the
+/// files of [`STAGING`] stay, because containers have them. Says whether there were any.
+pub fn empty(dir: &Path) -> io::Result<bool> {
+    let mut any = if_exists(fs::remove_file(dir.join(META)))?.is_some();
+    for name in FILES {
+        any |= if_exists(fs::remove_file(dir.join(SEALED).join(name)))?.is_some();
+    }
+    Ok(any)
+}
+
+/// Differs from boot to boot of the host (proc_sys_kernel(5)).
+pub fn boot_id() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim().to_owned())
+}
+
+/// Makes a snapshot that looks whole, for tests.
+#[cfg(any(test, feature = "examples"))]
+#[allow(clippy::missing_panics_doc, reason = "a test that panics has failed")]
+#[must_use]
+pub fn example(dir: &Path) -> Meta {
+    let staging = if dir.join(STAGING).exists() {
+        Staging::at(dir, 6)
+    } else {
+        Staging::create(dir, 6).expect("made")
+    };
+    for (name, text) in [(MEMORY, "memory"), (STATE, "state"), (KERNEL, "kernel")] {
+        fs::write(dir.join(STAGING).join(name), text).expect("written");
+    }
+    staging.seal().expect("sealed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::example as make;
+    use super::*;
+    use crate::examples::saved_files;
+
+    #[test]
+    fn a_whole_one_is_read_and_others_say_why_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = dir.path();
+        assert!(matches!(Meta::read(dir), Err(SnapshotError::Meta(_))));
+        let meta = make(dir);
+        assert_eq!(Meta::read(dir).expect("whole"), meta);
+
+        fs::write(dir.join("sealed/state"), "sta").expect("cut");
+        assert!(matches!(
+            Meta::read(dir),
+            Err(SnapshotError::Damaged(STATE))
+        ));
+        fs::remove_file(dir.join("sealed/memory")).expect("removed");
+        assert!(matches!(
+            Meta::read(dir),
+            Err(SnapshotError::File(MEMORY, _))
+        ));
+        std::os::unix::fs::symlink("state", dir.join("sealed/memory")).expect("linked");
+        assert!(matches!(
+            Meta::read(dir),
+            Err(SnapshotError::Damaged(MEMORY))
+        ));
+
+        let change = |version, boot_id: &str| {
+            let dir = tempfile::tempdir().expect("a directory");
+            let written = Written {
+                version,
+                boot_id: boot_id.to_owned(),
+                files: make(dir.path()).files,
+            };
+            written.write(dir.path()).expect("written");
+            Meta::read(dir.path())
+        };
+        assert!(matches!(change(2, "another"), Err(SnapshotError::Boot)));
+        assert!(matches!(change(3, ""), Err(SnapshotError::Version(3))));
+        fs::write(dir.join(META), "{\"version\":2").expect("cut");
+        assert!(matches!(Meta::read(dir), Err(SnapshotError::Meta(_))));
+    }
+
+    #[test]
+    fn a_container_sees_the_files_and_not_what_describes_them() {
+        let shown = |snapshot| {
+            let mounts = mounts(Path::new("/cache/id"), snapshot);
+            let lines = mounts.iter().map(|(from, to, read_only)| {
+                let rights = if *read_only { "ro" } else { "rw" };
+                format!("{} {} {rights}", from.display(), to.display())
+            });
+            lines.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown(Snapshot::Resume(saved_files())),
+            ["/cache/id/sealed /run/bcvk-snapshot ro"]
+        );
+        assert_eq!(
+            shown(Snapshot::Save),
+            [
+                "/cache/id/staging/memory /run/bcvk-snapshot/memory rw",
+                "/cache/id/staging/state /run/bcvk-snapshot/state rw",
+                "/cache/id/staging/kernel /run/bcvk-snapshot/kernel rw",
+                "/cache/id/staging/saved /run/bcvk-snapshot/saved rw",
+            ]
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The files that a container writes when its VM is saved, and that the host takes away from it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, ioctl_ficlone};
+use rustix::process::geteuid;
+
+use super::memory::{copy, sum};
+use super::{FILES, KERNEL, MEMORY, Meta, SEALED, STAGING, STATE};
+use crate::bounded;
+use crate::spec::{SavedFile, SavedFiles};
+
+/// The file in which a container finds whether to save its VM, and says that it has.
+pub(super) const SAVED: &str = "saved";
+
+/// Content of [`SAVED`] while the VM is to be saved.
+const WANTED: &str = "wanted\n";
+
+/// Content of [`SAVED`] once the VM has been saved.
+const DONE: &str = "saved\n";
+
+/// The most that is taken as a machine's state: QEMU's has a few MB, and a little for each device.
+const MAX_STATE: u64 = 256 << 20;
+
+/// The most that is taken as a kernel.
+const MAX_KERNEL: u64 = 256 << 20;
+
+/// The staging directory of one snapshot.
+#[derive(Debug)]
+pub struct Staging {
+    snapshot: PathBuf,
+    /// Bytes of the guest's memory.
+    memory: u64,
+}
+
+impl Staging {
+    /// Makes the files to which a VM with this much `memory` is saved, and the place where they go.
+    pub fn create(snapshot: &Path, memory: u64) -> io::Result<Self> {
+        for dir in [STAGING, SEALED] {
+            DirBuilder::new().mode(0o700).create(snapshot.join(dir))?;
+        }
+        let staging = Self::at(snapshot, memory);
+        for name in FILES {
+            new_file(&staging.path(name))?;
+        }
+        new_file(&staging.path(SAVED))?;
+        fs::write(staging.path(SAVED), WANTED)?;
+        Ok(staging)
+    }
+
+    /// That of the snapshot in this directory, of a VM with this much `memory`.
+    #[must_use]
+    pub fn at(snapshot: &Path, memory: u64) -> Self {
+        Self {
+            snapshot: snapshot.to_owned(),
+            memory,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.snapshot.join(STAGING).join(name)
+    }
+
+    /// Returns true if the container says that it has saved its VM.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        let file = open_strangers(&self.path(SAVED), false);
+        let text = file.and_then(|file| bounded::read(file, DONE.len() as u64));
+        matches!(text, Ok(Some(text)) if text == DONE.as_bytes())
+    }
+
+    /// Copies the files to where no container can write to them, and describes the copies.
+    pub fn seal(&self) -> io::Result<Meta> {
+        let seal = |name: &str, most| self.seal_file(name, most);
+        let memory = seal(MEMORY, self.memory)?;
+        if memory.length != self.memory {
+            return Err(io::Error::other("the memory has not the VM's size"));
+        }
+        let meta = Meta {
+            files: SavedFiles {
+                memory,
+                state: seal(STATE, MAX_STATE)?,
+                kernel: seal(KERNEL, MAX_KERNEL)?,
+            },
+        };
+        meta.write(&self.snapshot)?;
+        Ok(meta)
+    }
+
+    /// Copies one file, and looks at nothing but what has arrived in the copy: its first file may
+    /// change at any time.
+    fn seal_file(&self, name: &str, most: u64) -> io::Result<SavedFile> {
+        let from = open_strangers(&self.path(name), false)?;
+        let to = new_file(&self.snapshot.join(SEALED).join(name))?;
+        let bounded = |file: &File| match file.metadata()?.len() {
+            length if length <= most => Ok(length),
+            _ => Err(io::Error::other(format!("the file {name} is too large"))),
+        };
+        if ioctl_ficlone(&to, &from).is_ok() {
+            return sum(&to, bounded(&to)?);
+        }
+        copy(&from, &to, bounded(&from)?)
+    }
+
+    /// Gives the disk back what the files take. They stay: the container has them, and needs them to
+    /// start again.
+    pub fn empty(&self) -> io::Result<()> {
+        // From its mark on: without it, the VM is not saved when it starts again.
+        for name in [SAVED].into_iter().chain(FILES) {
+            open_strangers(&self.path(name), true)?.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns true if the VM is to be saved whose container has its snapshot in `dir`.
+#[must_use]
+pub fn is_wanted(dir: &Path) -> bool {
+    fs::read(dir.join(SAVED)).is_ok_and(|text| text == WANTED.as_bytes())
+}
+
+/// Says in `dir`, as the container sees it, that the VM has been saved.
+pub fn tell_saved(dir: &Path) -> io::Result<()> {
+    fs::write(dir.join(SAVED), DONE)
+}
+
+/// Opens a file that a container can write to: a regular one of this user's, without following a link
+/// and without waiting for anybody.
+fn open_strangers(path: &Path, write: bool) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options()
+        .read(true)
+        .write(write)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() && found.uid() == geteuid().as_raw() {
+        Ok(file)
+    } else {
+        let text = format!("{} is not a file of this user's", path.display());
+        Err(io::Error::other(text))
+    }
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    fn staging(dir: &Path) -> Staging {
+        let staging = Staging::create(dir, 8192).expect("made");
+        fs::write(staging.path(MEMORY), [1; 8192]).expect("written");
+        fs::write(staging.path(STATE), "state").expect("written");
+        fs::write(staging.path(KERNEL), "kernel").expect("written");
+        staging
+    }
+
+    #[test]
+    fn what_is_sealed_does_not_change_with_what_it_was_copied_from() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let staging = staging(dir.path());
+        assert!(is_wanted(&dir.path().join(STAGING)) && !staging.is_saved());
+        tell_saved(&dir.path().join(STAGING)).expect("written");
+        assert!(!is_wanted(&dir.path().join(STAGING)) && staging.is_saved());
+
+        let mut writer = File::options()
+            .write(true)
+            .open(staging.path(MEMORY))
+            .expect("opened");
+        let meta = staging.seal().expect("sealed");
+        io::Write::write_all(&mut writer, b"changed").expect("written");
+        let sealed = File::open(dir.path().join("sealed/memory")).expect("there");
+        assert_eq!(sum(&sealed, 8192).expect("read"), meta.files.memory);
+        assert_eq!(Meta::read(dir.path()).expect("whole"), meta);
+
+        staging.empty().expect("emptied");
+        for name in [SAVED, MEMORY, STATE, KERNEL] {
+            let left = fs::metadata(staging.path(name)).expect("there");
+            assert_eq!(left.len(), 0, "{name}");
+        }
+        assert!(!is_wanted(&dir.path().join(STAGING)) && !staging.is_saved());
+    }
+
+    #[test]
+    fn what_a_container_puts_in_place_of_a_file_is_not_taken() {
+        type Replace = fn(&Path);
+        let cases: [(&str, Replace); 5] = [
+            ("a link", |path| symlink("state", path).expect("linked")),
+            ("a FIFO", |path| {
+                mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("made");
+            }),
+            ("a directory", |path| fs::create_dir(path).expect("made")),
+            ("a longer file", |path| {
+                let file = File::create(path).expect("made");
+                file.set_len(1 << 40).expect("longer");
+            }),
+            ("a shorter file", |path| {
+                fs::write(path, "short").expect("written");
+            }),
+        ];
+        for (what, replace) in cases {
+            let dir = tempfile::tempdir().expect("a directory");
+            let staging = staging(dir.path());
+            fs::remove_file(staging.path(MEMORY)).expect("removed");
+            replace(&staging.path(MEMORY));
+            assert!(staging.seal().is_err(), "{what}");
+            assert!(Meta::read(dir.path()).is_err(), "{what}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What a VM is: parsed from the user's words, resolved against the host, written to `spec.json`.
+//!
+//! [`VmSpec`] is all that the supervisor learns about the VM it runs. It reads no environment and
+//! rediscovers nothing, so what is not in here cannot change how a VM boots.
+
+mod arch;
+mod disk;
+mod env;
+mod error;
+mod fidelity;
+mod initramfs;
+mod itype;
+mod karg;
+mod label;
+mod machine_id;
+mod memory;
+mod name;
+mod pod;
+mod public;
+mod publish;
+mod share;
+mod stream;
+mod swap;
+mod timeout;
+mod unit;
+mod warm;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use arch::Arch;
+pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
+pub use env::EnvVar;
+pub use error::SpecError;
+pub use fidelity::Fidelity;
+pub use initramfs::{Initramfs, check_ignition};
+pub use itype::InstanceType;
+pub use karg::Karg;
+pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};
+pub use machine_id::{MachineId, MachineIdRequest};
+pub use memory::MemorySize;
+pub use name::VmName;
+pub use pod::{check_pod_name, pod_ports, pod_volume};
+pub use publish::{PortForward, Protocol};
+pub use share::fits_unit;
+pub use share::{ShareRequest, ShareTarget};
+pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
+pub use swap::SwapSize;
+pub use timeout::Timeout;
+pub use unit::{UnitContent, UnitFile};
+pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
+
+/// Version of the `spec.json` layout; a supervisor refuses any other.
+pub const SPEC_VERSION: u32 = 1;
+
+/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
+/// line has at most 2 MiB (execve(2)).
+pub const MAX_SPEC_BYTES: u64 = 16 << 20;
+
+/// Where the directory that the container writes and the host reads is seen inside the container.
+pub const CONTAINER_VM_DIR: &str = "/run/bcvk";
+/// Where the [`VmSpec`] is seen inside the container.
+pub const CONTAINER_SPEC: &str = "/run/bcvk-spec.json";
+/// Where the configuration for Ignition is seen inside the container.
+pub const CONTAINER_IGNITION: &str = "/run/bcvk-ignition.json";
+/// Where the lock of the command that an attached VM belongs to is seen inside the container.
+pub const CONTAINER_CLI_LOCK: &str = "/run/bcvk-cli.lock";
+/// Where QEMU's root is seen inside the container.
+pub const CONTAINER_QEMU_ROOT: &str = "/root";
+/// Where kernel, initramfs and memory of the guest are kept, in QEMU's root.
+pub const QEMU_BOOT_DIR: &str = "/boot";
+/// Where the pristine image is seen inside the container: what the guest boots from.
+pub const CONTAINER_IMAGE: &str = "/run/bcvk-image";
+/// Where the bcvk binary is seen inside the container.
+pub const CONTAINER_EXE: &str = "/run/bcvk-exe";
+/// Directory under which the sources of binds are seen inside the container.
+pub const CONTAINER_SHARES: &str = "/run/bcvk-shares";
+/// Directory under which disk images are seen inside the container.
+pub const CONTAINER_DISKS: &str = "/run/bcvk-disks";
+/// Where the directory for logs is seen inside the container.
+pub const CONTAINER_LOGS: &str = "/run/bcvk-logs";
+/// Directory under which the files behind virtio-serial ports are seen inside the container.
+pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
+
+/// Where the snapshot of a VM is seen inside the container.
+pub const CONTAINER_SNAPSHOT: &str = "/run/bcvk-snapshot";
+
+/// Where `path`, one of those above, is in the container of the VM `id`, whose root is the image's.
+///
+/// The supervisor makes the directory that all of them are in its root. The image cannot know its
+/// name, so no link of the image leads there or is in the way.
+#[must_use]
+pub fn in_container(id: &str, path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    Path::new("/")
+        .join(format!("bcvk-{id}"))
+        .join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// virtiofs tag and mount point of the host's container storage, as the existing bcvk has them.
+pub const STORAGE_TAG: &str = "mount_hoststorage";
+/// See [`STORAGE_TAG`].
+pub const STORAGE_GUEST_PATH: &str = "/run/virtiofs-mnt-hoststorage";
+
+/// One VM, complete: the host resolves it, the supervisor obeys it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VmSpec {
+    /// Layout version, [`SPEC_VERSION`].
+    pub version: u32,
+    /// Name of the container and of the guest.
+    pub name: VmName,
+    /// The image that the guest boots.
+    pub image: ImageIdentity,
+    /// Architecture of the image, and so of the guest.
+    pub arch: Arch,
+    /// How guest instructions are executed.
+    pub accel: Accelerator,
+    /// Number of virtual processors.
+    pub vcpus: u32,
+    /// Guest memory.
+    pub memory: MemorySize,
+    /// Absolute path of QEMU's system emulator, on the host and therefore in the container.
+    pub qemu: PathBuf,
+    /// The guest's machine ID; without one, what its system makes of the image's.
+    pub machine_id: Option<MachineId>,
+    /// The user's kernel arguments, after the image's and ours.
+    pub kargs: Vec<Karg>,
+    /// Host directories that the guest sees.
+    pub shares: Vec<Share>,
+    /// Whether the guest's podman is to use the share [`STORAGE_TAG`] as an image store.
+    pub host_storage: bool,
+    /// Disk images that the guest sees as block devices.
+    pub disks: Vec<Disk>,
+    /// Size of a swap device for the guest.
+    pub swap: Option<SwapSize>,
+    /// systemd units that are added to the guest.
+    pub units: Vec<UnitFile>,
+    /// Whether the VM directory has a configuration for Ignition.
+    pub ignition: bool,
+    /// Shell commands to run once the system is up, one after the other, until one fails. The
+    /// guest powers off afterwards.
+    pub execute: Vec<String>,
+    /// Ports forwarded from the container's network into the guest.
+    pub ports: Vec<GuestPort>,
+    /// Environment for the guest's services and sessions.
+    pub env: Vec<EnvVar>,
+    /// How the guest lets the user in.
+    pub ssh: Option<SshAccess>,
+    /// SSH host key for guests that have none, in OpenSSH's private key format: sshd does not
+    /// start without one, whoever uses it. Never shown: see [`VmSpec::public`].
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub host_key: String,
+    /// How much of the image's boot the guest repeats.
+    pub fidelity: Fidelity,
+    /// What the guest boots through on the way to its image.
+    pub initramfs: Initramfs,
+    /// What is done with a snapshot of the VM; nothing if the VM only boots.
+    pub snapshot: Option<Snapshot>,
+    /// What keeps the VM alive.
+    pub lifetime: Lifetime,
+    /// Whether the container's standard input reaches the guest's console.
+    pub console: Console,
+    /// Which of the guest's streams the container's standard output carries.
+    pub output: Stream,
+    /// Streams that are kept in a directory of the user's.
+    pub logs: Option<KeptLogs>,
+    /// virtio-serial ports whose output is kept in files of the user's.
+    pub serial_ports: Vec<SerialPort>,
+}
+
+/// Which image a VM was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ImageIdentity {
+    /// What the user wrote, such as `localhost/mybootc`.
+    pub reference: String,
+    /// Full image ID (64 hexadecimal digits); in a Pod, where nobody tells it, empty.
+    pub id: String,
+}
+
+/// A resolved accelerator; `auto` has been decided by the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Hardware virtualisation.
+    Kvm,
+    /// QEMU's translation: works everywhere, roughly ten times slower.
+    Tcg,
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// One directory shared into the guest over virtiofs, besides the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Share {
+    /// virtiofs tag, at most 36 bytes (virtio 1.2, section 5.11.4).
+    pub tag: String,
+    /// The directory on the host, for messages and `inspect`.
+    pub host: PathBuf,
+    /// Mount point in the guest.
+    pub guest_path: PathBuf,
+    /// Whether the guest may only read.
+    pub read_only: bool,
+}
+
+impl Share {
+    /// Where the share's source is seen in the container.
+    #[must_use]
+    pub fn container_path(&self) -> PathBuf {
+        Path::new(CONTAINER_SHARES).join(&self.tag)
+    }
+
+    /// Whether the guest's mount point has to be in the image: systemd makes it where the guest
+    /// can write, and the rest of its root is read-only.
+    #[must_use]
+    pub fn needs_mount_point(&self) -> bool {
+        !["/run", "/tmp", "/etc", "/var", "/root"]
+            .iter()
+            .any(|writable| self.guest_path.starts_with(writable))
+    }
+}
+
+/// A port of the container that QEMU forwards to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct GuestPort {
+    /// Port on which QEMU listens in the container's network namespace.
+    pub container: u16,
+    /// Port in the guest.
+    pub guest: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// What makes the guest reachable. The private half of the user's key never crosses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SshAccess {
+    /// `authorized_keys` line for the guest's root.
+    pub authorized_key: String,
+}
+
+/// What ends a VM besides its own power-off and `podman stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// Nothing: the VM outlives the command that started it.
+    Detached,
+    /// The death of the CLI, however it dies: the supervisor watches the lock that the CLI holds.
+    Cli,
+}
+
+/// What the supervisor does with its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Console {
+    /// Nothing.
+    Log,
+    /// Pass it to the guest's console.
+    Interactive,
+}
+
+impl VmSpec {
+    /// Checks what every supervisor relies on.
+    ///
+    /// # Errors
+    /// [`SpecError`] when the version is another one, or two shares, disks or ports are in one
+    /// place.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.version != SPEC_VERSION {
+            return Err(SpecError::Version {
+                found: self.version,
+                known: SPEC_VERSION,
+            });
+        }
+        check_shares(&self.shares)?;
+        check_disks(&self.disks)?;
+        check_serial_ports(&self.serial_ports)
+    }
+
+    /// What of the host's is seen in the container because the user gave it.
+    pub fn host_paths(&self) -> impl Iterator<Item = &Path> {
+        let shares = self.shares.iter().map(|share| &share.host);
+        let disks = self.disks.iter().map(|disk| &disk.host);
+        let ports = self.serial_ports.iter().map(|port| &port.host);
+        let logs = self.logs.iter().map(|logs| &logs.host);
+        let all = shares.chain(disks).chain(ports).chain(logs);
+        all.map(PathBuf::as_path)
+    }
+
+    /// Whether the guest is to send its journal.
+    #[must_use]
+    pub fn wants_journal(&self) -> bool {
+        let kept = self.logs.as_ref();
+        self.output == Stream::Journal || kept.is_some_and(|logs| logs.keeps(Stream::Journal))
+    }
+}
+
+/// Checks that no two shares are in one place.
+///
+/// # Errors
+/// [`SpecError::ShareClash`] when two have one tag or mount point.
+pub fn check_shares(shares: &[Share]) -> Result<(), SpecError> {
+    for (i, share) in shares.iter().enumerate() {
+        let clash = shares[..i]
+            .iter()
+            .find(|o| o.tag == share.tag || o.guest_path == share.guest_path);
+        if let Some(other) = clash {
+            return Err(SpecError::ShareClash {
+                first: other.host.clone(),
+                second: share.host.clone(),
+                guest_path: share.guest_path.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::example;
+
+    #[test]
+    fn a_spec_survives_the_crossing() {
+        let spec = example();
+        let text = serde_json::to_string(&spec).expect("serialize");
+        assert_eq!(serde_json::from_str::<VmSpec>(&text).expect("parse"), spec);
+        spec.validate().expect("valid");
+    }
+
+    #[test]
+    fn what_a_supervisor_does_not_know_is_refused() {
+        let mut json = serde_json::to_value(example()).expect("serialize");
+        json["new_option"] = true.into();
+        assert!(serde_json::from_value::<VmSpec>(json).is_err());
+
+        let mut other = example();
+        other.version += 1;
+        assert!(matches!(other.validate(), Err(SpecError::Version { .. })));
+    }
+
+    #[test]
+    fn two_shares_cannot_be_at_one_place() {
+        let mut spec = example();
+        let mut again = spec.shares[0].clone();
+        again.tag = "mount_other".into();
+        spec.shares.push(again);
+        assert!(matches!(spec.validate(), Err(SpecError::ShareClash { .. })));
+    }
+}

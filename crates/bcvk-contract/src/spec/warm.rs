@@ -1,0 +1,244 @@
+//! Starting a VM from one that has booted before.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::unit::start_after_boot;
+use super::{Arch, Console, SpecError, SshAccess, VmSpec};
+
+/// The most shares and disks that a resumed VM can be given: one slot each of the bridge that they
+/// are plugged into.
+const MAX_PLUGGED: usize = 24;
+
+/// Whether a VM may be resumed from a snapshot instead of booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Warm {
+    /// It is if there is a snapshot; otherwise it boots, and a snapshot is made of it.
+    Auto,
+    /// It boots.
+    #[default]
+    Off,
+    /// It is, or there is no VM.
+    Require,
+}
+
+impl FromStr for Warm {
+    type Err = SpecError;
+
+    fn from_str(value: &str) -> Result<Self, SpecError> {
+        match value {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            "require" => Ok(Self::Require),
+            other => Err(SpecError::Warm(other.to_owned())),
+        }
+    }
+}
+
+/// What a supervisor does with the snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Snapshot {
+    /// It boots the VM and saves it there.
+    Save,
+    /// It resumes the VM from there if the files are these, and boots it if that fails.
+    Resume(SavedFiles),
+    /// It resumes the VM from there if the files are these, or fails.
+    ResumeOnly(SavedFiles),
+}
+
+impl Snapshot {
+    /// The files that the VM is resumed from.
+    #[must_use]
+    pub const fn saved(&self) -> Option<&SavedFiles> {
+        match self {
+            Self::Save => None,
+            Self::Resume(files) | Self::ResumeOnly(files) => Some(files),
+        }
+    }
+}
+
+/// The files of a snapshot, as the host has seen them when it put them out of the reach of VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SavedFiles {
+    /// The guest's memory.
+    pub memory: SavedFile,
+    /// The state of the machine's devices.
+    pub state: SavedFile,
+    /// The kernel that QEMU is given.
+    pub kernel: SavedFile,
+}
+
+/// Length and content of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SavedFile {
+    /// Bytes, with the holes.
+    pub length: u64,
+    /// SHA-256 over the SHA-256 of the file's parts.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub sha256: Sha256Digest,
+}
+
+/// A SHA-256 digest, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256Digest(pub [u8; 32]);
+
+impl fmt::Display for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Sha256Digest> for String {
+    fn from(digest: Sha256Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Sha256Digest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "a SHA-256 digest has 64 hexadecimal digits";
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(WRONG);
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let digits = &text[2 * index..2 * index + 2];
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| WRONG)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl VmSpec {
+    /// Why this VM can only be booted, if there is a reason: what it is given has to be there from
+    /// the beginning.
+    #[must_use]
+    pub fn why_only_cold(&self) -> Option<&'static str> {
+        let plugged = self.shares.len() + self.disks.len();
+        let reasons = [
+            (
+                self.arch != Arch::X86_64,
+                "only x86-64 guests can be resumed",
+            ),
+            (self.ssh.is_none(), "--no-ssh-keygen is given"),
+            (self.ignition, "--ignition is given"),
+            (self.swap.is_some(), "--add-swap is given"),
+            (self.host_storage, "--bind-storage-ro is given"),
+            (self.logs.is_some(), "--log-dir is given"),
+            (self.wants_journal(), "--output journal is given"),
+            (
+                !self.serial_ports.is_empty(),
+                "--virtio-serial-out is given",
+            ),
+            (self.console == Console::Interactive, "-i is given"),
+            (
+                plugged > MAX_PLUGGED,
+                "it has more shares and disks than can be plugged in",
+            ),
+            (
+                self.shares.iter().any(super::Share::needs_mount_point),
+                "a share is to be mounted where the guest cannot make a directory",
+            ),
+            (
+                !start_after_boot(&self.units),
+                "a unit of --systemd-units takes part in the early boot or changes one of the image",
+            ),
+            (
+                self.env
+                    .iter()
+                    .any(|var| var.value.contains(char::is_control)),
+                "a variable of --env has a control character",
+            ),
+        ];
+        let reason = reasons.into_iter().find(|(applies, _)| *applies);
+        reason.map(|(_, reason)| reason)
+    }
+
+    /// The VM that is saved and resumed: without what is given to it once it runs, which is also all
+    /// that is secret.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        Self {
+            machine_id: None,
+            shares: Vec::new(),
+            disks: Vec::new(),
+            units: Vec::new(),
+            execute: Vec::new(),
+            env: Vec::new(),
+            host_key: String::new(),
+            ssh: self.ssh.as_ref().map(|_| SshAccess {
+                authorized_key: String::new(),
+            }),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::example;
+
+    #[test]
+    fn what_has_to_be_there_from_the_beginning_is_named() {
+        let warm = VmSpec {
+            ignition: false,
+            swap: None,
+            logs: None,
+            serial_ports: Vec::new(),
+            ..example()
+        };
+        assert_eq!(warm.why_only_cold(), None);
+        let with_journal = VmSpec {
+            output: super::super::Stream::Journal,
+            ..warm.clone()
+        };
+        assert_eq!(
+            with_journal.why_only_cold(),
+            Some("--output journal is given")
+        );
+        let mut elsewhere = warm;
+        elsewhere.shares[0].guest_path = "/srv/data".into();
+        assert!(
+            elsewhere
+                .why_only_cold()
+                .is_some_and(|why| why.contains("mounted"))
+        );
+    }
+
+    #[test]
+    fn the_base_has_nothing_that_one_vm_alone_has() {
+        let base = example().base();
+        assert!(base.shares.is_empty() && base.disks.is_empty() && base.execute.is_empty());
+        assert!(base.units.is_empty() && base.env.is_empty() && base.machine_id.is_none());
+        assert!(base.host_key.is_empty());
+        assert!(base.ssh.is_some_and(|ssh| ssh.authorized_key.is_empty()));
+    }
+
+    #[test]
+    fn a_digest_is_written_in_hexadecimal_digits() {
+        let text = "0a".repeat(32);
+        let digest = Sha256Digest::try_from(text.clone()).expect("a digest");
+        assert_eq!((digest.0, digest.to_string()), ([10; 32], text));
+        for wrong in ["", "0a", &"0g".repeat(32), &"é".repeat(32)] {
+            assert!(Sha256Digest::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What became of a VM: written by the supervisor, read by the host without `podman exec`.
+//!
+//! `status.json` is the state of now, replaced in one step, so a reader sees all of one state or
+//! all of the next. `events.jsonl` is the way there, one [`Event`] a line. `status.reserve` is room
+//! for the next state on a file system that is full.
+
+mod printable;
+mod store;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+pub use printable::{PrintableStream, TextStream, printable, steers};
+pub use store::StatusReader;
+pub use store::{StatusWriter, reserve};
+
+/// How far a VM has come. The order is the order of a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The supervisor runs and looks at the image.
+    Preparing,
+    /// QEMU has been executed.
+    Qemu,
+    /// The guest's kernel printed its first byte.
+    Kernel,
+    /// The initramfs has mounted the image as its root.
+    Initrd,
+    /// The image's own systemd runs.
+    Userspace,
+    /// sshd sent its banner (or, without SSH, the system is up).
+    Ready,
+    /// The VM was asked to power off.
+    Stopping,
+    /// QEMU has ended.
+    Exited,
+}
+
+impl Phase {
+    /// What the user is told is going on.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Qemu => "starting the kernel",
+            Self::Kernel => "kernel",
+            Self::Initrd => "initramfs",
+            Self::Userspace => "starting services",
+            Self::Ready => "ready",
+            Self::Stopping => "shutting down",
+            Self::Exited => "ended",
+        }
+    }
+}
+
+/// The state of one VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Status {
+    /// How far the VM has come.
+    pub phase: Phase,
+    /// When that phase began.
+    pub since: Timestamp,
+    /// When each phase so far began.
+    pub history: Vec<Event>,
+    /// Why the VM ended, where it was not asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Exit code of the commands that the VM was to execute, once they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed: Option<u8>,
+    /// Whether the VM was resumed from a snapshot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// Why it was booted although there was a snapshot, or why none could be made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold: Option<String>,
+    /// Things worth telling the user that are no failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Status {
+    /// Whether the VM was ready at some time.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        self.history.iter().any(|e| e.phase == Phase::Ready)
+    }
+
+    /// When `phase` began, if it did.
+    #[must_use]
+    pub fn began(&self, phase: Phase) -> Option<Timestamp> {
+        self.history.iter().find(|e| e.phase == phase).map(|e| e.at)
+    }
+}
+
+/// A phase and when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event {
+    /// The phase that began.
+    pub phase: Phase,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The present, to be shown: nothing waits by it.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the one place")]
+    pub fn now() -> Self {
+        Self::from(SystemTime::now())
+    }
+
+    /// Seconds since `earlier`; zero where the clock went backwards.
+    #[must_use]
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        std::time::Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
+    }
+
+    /// The same without the digits that a binary fraction adds to microseconds.
+    #[must_use]
+    pub fn rounded_seconds_since(self, earlier: Self) -> f64 {
+        (self.seconds_since(earlier) * 1e6).round() / 1e6
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Why a VM could not run, or stopped running, in words for its user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Failure {
+    /// What kind of failure it is; the CLI chooses hint and exit code by it.
+    pub kind: FailureKind,
+    /// The phase in which it happened.
+    pub phase: Phase,
+    /// One sentence without a full stop.
+    pub message: String,
+    /// What led to it, outermost first.
+    #[serde(default)]
+    pub causes: Vec<String>,
+    /// What mends it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Units that the guest reported as failed, with their last messages.
+    #[serde(default)]
+    pub failed_units: Vec<String>,
+    /// The last lines of the guest's console, without control characters.
+    #[serde(default)]
+    pub console_tail: Vec<String>,
+}
+
+impl Failure {
+    /// The message, with the phase in which the VM was if it had begun to run.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.phase {
+            Phase::Preparing => self.message.clone(),
+            phase => format!("{} (phase: {})", self.message, phase.describe()),
+        }
+    }
+}
+
+/// What is behind an error, outermost first: [`Failure::causes`] of it.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// What to look for where something on the host was killed and nobody says by whom.
+pub const OUT_OF_MEMORY: &str = "the kernel kills what is large when memory is short: `journalctl -k -g 'Out of memory'` shows \
+     whether it did";
+
+/// Kinds of failure that differ in what a user should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The image lacks what a VM needs (kernel, systemd, sshd).
+    Image,
+    /// The container or a process in it could not do its part.
+    Host,
+    /// The guest gave up: panic, emergency mode, power-off before it was ready.
+    Guest,
+}

@@ -1,0 +1,403 @@
+//! The agent of a VM that can be saved: it gives the guest what only one VM has.
+//!
+//! A guest is saved while the agent waits for its host to speak. What the host says then makes the
+//! VM this one and no other: its clock, its names, the key of its user, what is plugged into it,
+//! its host key, its variables and units. None of that is in the snapshot. The kernel renews its
+//! randomness by itself (`vmgenid`), and is given some of the host's.
+
+mod sshd;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64ct::{Base64, Encoding};
+use bcvk_contract::guest_port;
+use bcvk_contract::missing::if_exists;
+use bcvk_contract::spec::{MachineId, UnitContent, UnitFile};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::time::{ClockId, Timespec, clock_settime};
+use serde::{Deserialize, Serialize};
+
+use crate::early::port_file;
+
+/// What the host says first, to hear whether anybody is there.
+pub const HELLO: &str = "hello";
+/// The agent's answer to it.
+pub const HERE: &str = "here";
+/// The agent's answer when everything has been done.
+pub const DONE: &str = "done";
+/// The beginning of its answer when something has not; the rest says what.
+pub const FAILED: &str = "failed ";
+
+/// How long a device that was plugged in may take to be seen.
+const PLUGGED: Duration = Duration::from_secs(30);
+
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Where units are that are not the image's.
+const UNITS: &str = "/run/systemd/system";
+
+/// What makes a VM this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Personal {
+    /// Nanoseconds since the Unix epoch.
+    pub clock: u64,
+    /// Random bytes in Base64, for the kernel.
+    pub entropy: String,
+    /// Its name, if it is to have that of the VM.
+    pub hostname: Option<String>,
+    /// Its machine ID, if it is to have another than it was saved with.
+    pub machine_id: Option<MachineId>,
+    /// Its SSH host key, if it is to have another than it was saved with.
+    pub host_key: Option<NewHostKey>,
+    /// Files with texts of its own.
+    pub files: Vec<PersonalFile>,
+    /// Lines that are added to `/etc/environment`.
+    pub environment: String,
+    /// Assignments for the environment of services that systemd starts from now on.
+    pub manager_environment: Vec<String>,
+    /// Units that are added under `/run/systemd/system`.
+    pub units: Vec<UnitFile>,
+    /// Units that a boot would have started because of those.
+    pub wanted: Vec<String>,
+    /// The shares that it mounts.
+    pub mounts: Vec<Mount>,
+    /// Serial numbers of its disks.
+    pub disks: Vec<String>,
+    /// The unit that is started once all of that is there.
+    pub start: Option<String>,
+}
+
+/// A file that only root may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonalFile {
+    /// Absolute path in the guest.
+    pub path: PathBuf,
+    /// The whole content.
+    pub text: String,
+}
+
+/// An SSH host key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewHostKey {
+    /// The service that has to read it.
+    pub service: String,
+    /// The private key, in OpenSSH's format.
+    pub text: String,
+    /// True if somebody is about to log in.
+    pub awaited: bool,
+}
+
+/// A share and where it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// The virtiofs tag.
+    pub tag: String,
+    /// Absolute path of the mount point.
+    pub on: PathBuf,
+    /// True if the guest must not write.
+    pub read_only: bool,
+}
+
+/// Does what the host says, once: a guest becomes one VM, and never another. The host closes its end
+/// then, and a port like that does not block its reader, who would keep the guest busy.
+///
+/// # Errors
+/// If the port cannot be used.
+pub fn serve() -> io::Result<()> {
+    let path = port_file(guest_port::AGENT).ok_or(io::ErrorKind::NotFound)?;
+    let port = File::options().read(true).write(true).open(path)?;
+    let mut words = BufReader::new(&port);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if words.read_line(&mut line)? == 0 {
+            // Nobody is at the other end yet.
+            thread::sleep(PAUSE);
+            continue;
+        }
+        match line.trim_end() {
+            HELLO => writeln!(&port, "{HERE}")?,
+            text => {
+                return match obey(text) {
+                    Ok(()) => writeln!(&port, "{DONE}"),
+                    Err(what) => writeln!(&port, "{FAILED}{what}"),
+                };
+            }
+        }
+    }
+}
+
+fn obey(text: &str) -> Result<(), String> {
+    let personal: Personal =
+        serde_json::from_str(text).map_err(|e| format!("cannot read what the host says: {e}"))?;
+    set_clock(personal.clock).map_err(|e| format!("cannot set the clock: {e}"))?;
+    add_entropy(&personal.entropy).map_err(|e| format!("cannot add randomness: {e}"))?;
+    if let Some(name) = &personal.hostname {
+        rustix::system::sethostname(name.as_bytes())
+            .map_err(|e| format!("cannot set the host name: {e}"))?;
+    }
+    for file in &personal.files {
+        write(file).map_err(|e| format!("cannot write {}: {e}", file.path.display()))?;
+    }
+    add_environment(&personal).map_err(|e| format!("cannot set the environment: {e}"))?;
+    add_units(Path::new(UNITS), &personal.units)
+        .map_err(|e| format!("cannot add the units: {e}"))?;
+    let restarted = change_identity(&personal)?;
+    let deadline = Instant::now() + PLUGGED;
+    await_file_systems(personal.mounts.len(), deadline)
+        .map_err(|e| format!("the shares are not seen: {e}"))?;
+    for share in &personal.mounts {
+        mount_share(share, deadline)
+            .map_err(|e| format!("cannot mount {}: {e}", share.on.display()))?;
+    }
+    for name in &personal.disks {
+        await_disk(name, deadline).map_err(|e| format!("the disk {name} is not seen: {e}"))?;
+    }
+    if let Some(restarted) = restarted {
+        ended(restarted).map_err(|e| format!("cannot restart services: {e}"))?;
+    }
+    if personal.host_key.as_ref().is_some_and(|key| key.awaited) {
+        sshd::await_listening(deadline).map_err(|e| format!("its sshd does not listen: {e}"))?;
+    }
+    start(&personal)
+}
+
+/// Gives the guest its machine ID and host key. Returns the command that restarts what knows the old
+/// ones, if there is any: nothing else has to wait for it.
+fn change_identity(personal: &Personal) -> Result<Option<Child>, String> {
+    let mut restart = Vec::new();
+    if let Some(id) = &personal.machine_id {
+        set_machine_id(Path::new("/"), id)
+            .map_err(|e| format!("cannot set the machine ID: {e}"))?;
+        // It writes where it has once begun. What it is sent meanwhile, the kernel keeps.
+        restart.push("systemd-journald.service");
+    }
+    if let Some(key) = &personal.host_key {
+        sshd::set_host_key(Path::new("/etc/ssh"), &key.text)
+            .map_err(|e| format!("cannot set the host key: {e}"))?;
+        restart.push(&key.service);
+    }
+    if restart.is_empty() {
+        return Ok(None);
+    }
+    let command = systemctl(["try-restart"].into_iter().chain(restart)).spawn();
+    command
+        .map(Some)
+        .map_err(|e| format!("cannot run systemctl: {e}"))
+}
+
+/// Starts what the boot would have started. Of the user's units, systemd says what becomes of them.
+fn start(personal: &Personal) -> Result<(), String> {
+    let no_block = ["start", "--no-block"].into_iter();
+    if !personal.wanted.is_empty() {
+        let wanted = personal.wanted.iter().map(String::as_str);
+        let _ = run(no_block.clone().chain(wanted));
+    }
+    match &personal.start {
+        Some(unit) => {
+            run(no_block.chain([&**unit])).map_err(|e| format!("cannot start {unit}: {e}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Mixes random bytes of the host's into the kernel's (random(4)).
+fn add_entropy(text: &str) -> io::Result<()> {
+    let bytes = Base64::decode_vec(text).map_err(io::Error::other)?;
+    OpenOptions::new()
+        .write(true)
+        .open("/dev/urandom")?
+        .write_all(&bytes)
+}
+
+/// Sessions read the file, and services get what systemd has.
+fn add_environment(personal: &Personal) -> io::Result<()> {
+    if !personal.environment.is_empty() {
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open("/etc/environment")?
+            .write_all(personal.environment.as_bytes())?;
+    }
+    if personal.manager_environment.is_empty() {
+        return Ok(());
+    }
+    let assignments = personal.manager_environment.iter().map(String::as_str);
+    run(["set-environment"].into_iter().chain(assignments))
+}
+
+fn add_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    for unit in units {
+        let path = dir.join(&unit.path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match &unit.content {
+            UnitContent::File(text) => fs::write(path, text)?,
+            UnitContent::Link(target) => symlink(target, path)?,
+        }
+    }
+    run(["daemon-reload"])
+}
+
+fn set_clock(nanoseconds: u64) -> io::Result<()> {
+    let time = Duration::from_nanos(nanoseconds);
+    let time = Timespec::try_from(time).map_err(io::Error::other)?;
+    Ok(clock_settime(ClockId::Realtime, time)?)
+}
+
+/// Readers of the journal look for it under the machine's ID, so what has been written so far moves
+/// along.
+fn set_machine_id(root: &Path, id: &MachineId) -> io::Result<()> {
+    let path = root.join("etc/machine-id");
+    let old = fs::read_to_string(&path)?;
+    for journals in ["run/log/journal", "var/log/journal"] {
+        let journals = root.join(journals);
+        let _ = if_exists(fs::rename(
+            journals.join(old.trim_end()),
+            journals.join(id.as_str()),
+        ))?;
+    }
+    // It may be a mount of its own, which cannot be replaced.
+    fs::write(path, format!("{id}\n"))
+}
+
+fn write(file: &PersonalFile) -> io::Result<()> {
+    if let Some(dir) = file.path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let mut opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&file.path)?;
+    opened.set_permissions(fs::Permissions::from_mode(0o600))?;
+    opened.write_all(file.text.as_bytes())
+}
+
+/// Waits until the driver has this many file systems besides the root. It writes a line on the
+/// console for each attempt to mount one that it does not have.
+fn await_file_systems(shares: usize, deadline: Instant) -> io::Result<()> {
+    let driver = Path::new("/sys/bus/virtio/drivers/virtiofs");
+    until(deadline, || {
+        let devices = fs::read_dir(driver)?.filter_map(Result::ok);
+        let devices = devices.filter(|d| d.file_name().to_string_lossy().starts_with("virtio"));
+        Ok(devices.count() > shares)
+    })
+}
+
+fn mount_share(share: &Mount, deadline: Instant) -> io::Result<()> {
+    /// Longer than the driver takes from a device's first sign to its tag.
+    const AGAIN: Duration = Duration::from_millis(50);
+    fs::create_dir_all(&share.on)?;
+    let flags = if share.read_only {
+        MountFlags::RDONLY
+    } else {
+        MountFlags::empty()
+    };
+    loop {
+        match mount(&*share.tag, &*share.on, "virtiofs", flags, None) {
+            // No device has this tag yet.
+            Err(Errno::INVAL) if Instant::now() < deadline => thread::sleep(AGAIN),
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// udev names a disk after its serial number once it has looked at it.
+fn await_disk(name: &str, deadline: Instant) -> io::Result<()> {
+    let link = Path::new("/dev/disk/by-id").join(format!("virtio-{name}"));
+    until(deadline, || Ok(link.exists()))
+}
+
+fn until(deadline: Instant, mut so: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    while !so()? {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn systemctl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new("systemctl");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+    ended(systemctl(args).spawn()?)
+}
+
+/// Waits for a command of [`systemctl`]; what it says is the error if it fails.
+fn ended(command: Child) -> io::Result<()> {
+    let done = command.wait_with_output()?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr).replace('\n', " ");
+    Err(io::Error::other(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_reads_what_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a/b");
+        fs::create_dir(dir.path().join("a")).expect("made");
+        fs::write(&path, "something longer").expect("written");
+        let file = PersonalFile {
+            path: path.clone(),
+            text: "key".to_owned(),
+        };
+        write(&file).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "key");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_journal_goes_with_the_machine_id() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("etc")).expect("made");
+        fs::create_dir_all(at("run/log/journal/old")).expect("made");
+        fs::write(at("run/log/journal/old/system.journal"), "entries").expect("written");
+        fs::write(at("etc/machine-id"), "old\n").expect("written");
+        let id = MachineId::random([7; 16]);
+        set_machine_id(root.path(), &id).expect("set");
+        let text = fs::read_to_string(at("etc/machine-id")).expect("text");
+        assert_eq!(text, format!("{id}\n"));
+        assert!(at(&format!("run/log/journal/{id}/system.journal")).exists());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        let error = obey("{\"clock\":1,\"format\":\"disk\"}").expect_err("unknown");
+        assert!(error.contains("what the host says"), "{error}");
+    }
+}

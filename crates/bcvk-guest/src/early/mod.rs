@@ -1,0 +1,95 @@
+//! bcvk in a guest's early userspace: what happens in the initramfs.
+//!
+//! The program that runs on the host travels into the initramfs and does there what would take a
+//! shell and twenty further processes. In an image's own initramfs, systemd runs it as two services;
+//! with `--initramfs direct` there is nothing but it, and it is the guest's first process.
+
+mod error;
+mod files;
+mod init;
+mod modules;
+mod port;
+mod processors;
+mod root;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::EarlyError;
+pub use init::{INIT, init};
+pub use modules::MODULES;
+pub use port::port_file;
+pub use processors::START as START_PROCESSORS;
+
+/// Where bcvk's files are in the initramfs.
+pub const DIR: &str = "/usr/lib/bcvk";
+
+/// Name of the file that says how the image becomes the guest's root, under [`DIR`].
+pub const PLAN: &str = "root.json";
+
+/// Name of this program's file in the guest.
+pub const NAME: &str = "bcvk";
+
+/// Directory that has this program in the initramfs.
+pub const BIN: &str = "/usr/lib/bcvk/bin";
+
+/// Directory that has it in a system that needs it.
+pub const SYSTEM_BIN: &str = "/run/bcvk/bin";
+
+/// Where the image is mounted until it is the root.
+const SYSROOT: &str = "/sysroot";
+
+/// How an image becomes the root of one guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// How `/var` gets its content.
+    pub(crate) var: Var,
+    /// What `/root` leads to, if there is anything.
+    pub(crate) home: Option<PathBuf>,
+    /// Lines that are added to `/etc/environment`.
+    pub(crate) environment: String,
+    /// Whether the system needs this program too.
+    pub(crate) agent: bool,
+}
+
+/// How `/var` gets its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Var {
+    /// A copy in memory, on which container storage, itself an overlay, works.
+    Copy,
+    /// The image's, under an overlay in memory.
+    Overlay,
+}
+
+/// Starts all processors, mounts the image at `/sysroot`, and makes it writable there.
+///
+/// # Errors
+/// [`EarlyError`] with what could not be done.
+pub fn mount_root() -> Result<(), EarlyError> {
+    processors::start()?;
+    modules::load()?;
+    root::mount_image()?;
+    root::make_volatile(&Plan::read()?)
+}
+
+/// Puts in place what the image's system starts from, and tells the host.
+///
+/// # Errors
+/// [`EarlyError`] with what could not be done.
+pub fn hand_over() -> Result<(), EarlyError> {
+    files::install(&Path::new(DIR).join("run"), Path::new("/run"))?;
+    port::tell("initrd");
+    Ok(())
+}
+
+impl Plan {
+    fn read() -> Result<Self, EarlyError> {
+        let path = Path::new(DIR).join(PLAN);
+        let cannot = |e| EarlyError::new(format!("read {}", path.display()), e);
+        let text = std::fs::read(&path).map_err(cannot)?;
+        serde_json::from_slice(&text).map_err(|e| cannot(e.into()))
+    }
+}

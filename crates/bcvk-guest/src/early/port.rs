@@ -1,0 +1,48 @@
+//! Ports to the host, for a program. `units/port.sh` is the same for scripts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use bcvk_contract::guest_port;
+
+/// Says a line to the host, over the control port. The driver makes the port's file a moment after
+/// it is loaded; a guest in which it does not come boots all the same.
+pub(super) fn tell(line: &str) {
+    if let Some(mut port) = control() {
+        let _ = writeln!(port, "{line}");
+    }
+}
+
+fn control() -> Option<File> {
+    let path = port_file(guest_port::CONTROL)?;
+    OpenOptions::new().write(true).open(path).ok()
+}
+
+/// The file of a port, for which this waits if the driver has just been loaded.
+#[must_use]
+pub fn port_file(number: u8) -> Option<PathBuf> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        if let Some(path) = find(number) {
+            return Some(path);
+        }
+        thread::sleep(PAUSE);
+    }
+    None
+}
+
+/// udev's names for ports come late in the boot and not at all in some initramfs; the kernel's own
+/// are there as soon as the driver is. There is one virtio-serial device only.
+fn find(number: u8) -> Option<PathBuf> {
+    let end = format!("p{number}");
+    let mut names = fs::read_dir("/dev").ok()?.filter_map(Result::ok);
+    names.find_map(|entry| {
+        let name = entry.file_name();
+        let name = name.to_str()?;
+        (name.starts_with("vport") && name.ends_with(&end)).then(|| entry.path())
+    })
+}

@@ -1,0 +1,248 @@
+//! What an image is like, as far as the way it is booted depends on it.
+//!
+//! Read from the image's tree before anything runs. Nothing here is configuration: it is what is,
+//! and what follows from it is decided elsewhere.
+
+mod network;
+mod sshd;
+mod units;
+mod var;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use network::Network;
+pub use sshd::Sshd;
+pub use var::VarContent;
+
+use crate::rooted::{Rooted, if_exists};
+use units::Units;
+
+/// Facts about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts are independent of each other, and most are either so or not"
+)]
+pub struct GuestFacts {
+    /// Whether systemd is there to be the guest's init.
+    pub systemd: bool,
+    /// The SSH server.
+    pub sshd: Sshd,
+    /// Whether there is an SSH host key already; sshd does not start without one.
+    pub has_ssh_host_keys: bool,
+    /// Whether its sshd locks out an address whose connections keep failing: OpenSSH 9.8, which
+    /// brought `PerSourcePenalties`, also split off the program `sshd-session`.
+    pub sshd_penalises: bool,
+    /// Who configures network devices when it boots.
+    pub network: Network,
+    /// Whether systemd-networkd is there, enabled or not.
+    pub networkd_installed: bool,
+    /// Whether there is the `ip` command.
+    pub iproute2: bool,
+    /// What is in `/var`.
+    pub var: VarContent,
+    /// Where root's home directory `/root` really is: bootc's is `/var/roothome`. It need not exist
+    /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none, and
+    /// none can be made.
+    pub root_home: Option<PathBuf>,
+    /// Whether `/etc/hostname` names the host.
+    pub has_hostname: bool,
+    /// True if `/etc/machine-id` identifies it (machine-id(5)).
+    pub has_machine_id: bool,
+    /// Whether SELinux would enforce its policy (selinux_config(5)).
+    pub selinux_enforcing: bool,
+    /// Whether cloud-init runs when it boots, looking for its data source.
+    pub cloud_init_enabled: bool,
+    /// Whether Ignition is part of it, as in CoreOS.
+    pub ignition: bool,
+    /// Whether it has credentials for its services (systemd.exec(5), `ImportCredential=`).
+    pub credentials: bool,
+    /// Whether it has a script of its own to end the boot with (systemd-rc-local-generator(8)).
+    pub rc_local: bool,
+    /// Its configuration of container storage (containers-storage.conf(5)).
+    pub storage_conf: Option<String>,
+}
+
+impl GuestFacts {
+    /// Reads the facts of the image whose tree `root` is.
+    ///
+    /// # Errors
+    /// If the tree cannot be read. What an image does not have is no error.
+    pub fn read(root: &Rooted) -> io::Result<Self> {
+        let units = Units::read(root)?;
+        Ok(Self {
+            systemd: any_exists(root, &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"])?,
+            sshd: sshd::read(root, &units)?,
+            has_ssh_host_keys: sshd::has_host_keys(root)?,
+            sshd_penalises: any_exists(
+                root,
+                &[
+                    "/usr/lib/openssh/sshd-session",
+                    "/usr/libexec/openssh/sshd-session",
+                    "/usr/lib/ssh/sshd-session",
+                ],
+            )?,
+            network: network::read(root, &units)?,
+            networkd_installed: network::networkd_installed(root)?,
+            iproute2: any_exists(
+                root,
+                &["/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"],
+            )?,
+            var: VarContent::read(root)?,
+            root_home: root_home(root)?,
+            has_hostname: has_hostname(root)?,
+            has_machine_id: has_machine_id(root)?,
+            selinux_enforcing: selinux_enforcing(root)?,
+            cloud_init_enabled: cloud_init_enabled(root, &units)?,
+            ignition: ignition(root)?,
+            credentials: credentials(root)?,
+            rc_local: any_exists(root, &["/etc/rc.local", "/etc/rc.d/rc.local"])?,
+            storage_conf: storage_conf(root)?,
+        })
+    }
+}
+
+/// Whether any of the paths leads to something.
+fn any_exists(root: &Rooted, paths: &[&str]) -> io::Result<bool> {
+    for path in paths {
+        if if_exists(root.metadata(path))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The text of the file, empty if there is none.
+fn text(root: &Rooted, path: &str) -> io::Result<String> {
+    Ok(if_exists(root.read_text(path))?.unwrap_or_default())
+}
+
+/// The names in the directory, none if there is none. Names that are not UTF-8 are not among them.
+fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
+    let entries = if_exists(root.read_dir(path))?.unwrap_or_default();
+    Ok(entries
+        .into_iter()
+        .filter_map(|e| e.name.into_string().ok())
+        .collect())
+}
+
+/// The last value of `key` in lines of `KEY=VALUE`, without quotes.
+pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let value = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))
+        .next_back()?
+        .trim();
+    let unquoted = ['"', '\'']
+        .iter()
+        .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
+    Some(unquoted.unwrap_or(value))
+}
+
+fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
+    /// As many symlinks as the kernel would follow (path_resolution(7)).
+    const LINKS: u32 = 40;
+
+    let mut path = PathBuf::from("/root");
+    for _ in 0..LINKS {
+        let Some(found) = if_exists(root.symlink_metadata(&path))? else {
+            // What the link leads to may be made when the guest boots.
+            let path = root.resolve(&path)?;
+            let volatile = ["/var", "/etc"].iter().any(|dir| path.starts_with(dir));
+            return Ok(Some(path).filter(|_| volatile));
+        };
+        if !found.is_symlink() {
+            let path = root.resolve(&path)?;
+            return Ok(Some(path).filter(|_| found.is_dir()));
+        }
+        let target = root.read_link(&path)?;
+        path.pop();
+        path.push(target);
+    }
+    Ok(None)
+}
+
+fn has_hostname(root: &Rooted) -> io::Result<bool> {
+    let text = text(root, "/etc/hostname")?;
+    let mut lines = text.lines().map(str::trim);
+    Ok(lines.any(|line| !line.is_empty() && !line.starts_with('#')))
+}
+
+/// systemd makes an ID if the file is empty or says `uninitialized`.
+fn has_machine_id(root: &Rooted) -> io::Result<bool> {
+    let text = text(root, "/etc/machine-id")?;
+    let id = text.trim_end();
+    Ok(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Returns true if the image whose tree `root` is has a unit of this name, masked or not.
+///
+/// # Errors
+/// If the tree cannot be read.
+pub fn has_unit(root: &Rooted, name: &str) -> io::Result<bool> {
+    Ok(units::find(root, name)? != units::Unit::Absent)
+}
+
+fn selinux_enforcing(root: &Rooted) -> io::Result<bool> {
+    let config = text(root, "/etc/selinux/config")?;
+    Ok(assigned(&config, "SELINUX").is_some_and(|mode| mode.eq_ignore_ascii_case("enforcing")))
+}
+
+/// cloud-init runs if its units are enabled, or if its generator enables them at boot, and if
+/// nobody switched it off (cloud-init's documentation, "Boot stages").
+fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
+    if any_exists(root, &["/etc/cloud/cloud-init.disabled"])? {
+        return Ok(false);
+    }
+    let stages = [
+        "cloud-init-main.service",
+        "cloud-init-local.service",
+        "cloud-init.service",
+    ];
+    for unit in stages {
+        if units.runs_at_boot(root, unit)? {
+            return Ok(true);
+        }
+    }
+    let generator = "/usr/lib/systemd/system-generators/cloud-init-generator";
+    Ok(any_exists(root, &[generator])? && units::find(root, "cloud-init.target")?.name().is_some())
+}
+
+/// The host's own, or that of the distribution's packages.
+fn storage_conf(root: &Rooted) -> io::Result<Option<String>> {
+    for path in [
+        "/etc/containers/storage.conf",
+        "/usr/share/containers/storage.conf",
+    ] {
+        if let Some(text) = if_exists(root.read_text(path))? {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
+}
+
+fn ignition(root: &Rooted) -> io::Result<bool> {
+    if any_exists(root, &["/usr/bin/ignition", "/usr/lib/ignition"])? {
+        return Ok(true);
+    }
+    // Its dracut module, 30ignition: what the initramfs was made with.
+    let modules = names(root, "/usr/lib/dracut/modules.d")?;
+    Ok(modules.iter().any(|name| name.ends_with("ignition")))
+}
+
+fn credentials(root: &Rooted) -> io::Result<bool> {
+    for place in ["/etc", "/usr/lib", "/usr/local/lib"] {
+        for store in ["credstore", "credstore.encrypted"] {
+            if !names(root, &format!("{place}/{store}"))?.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! An image's systemd units (systemd.unit(5)), as far as their files tell.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use super::names;
+use crate::rooted::{Rooted, if_exists};
+
+/// Where units are, those that override others first. `/lib` is a symlink in merged images.
+const DIRECTORIES: [&str; 4] = [
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// A unit in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// There is no such unit.
+    Absent,
+    /// It cannot be started: a symlink to `/dev/null`, or an empty file.
+    Masked,
+    /// It can be started, under this name: its own, or that of the unit that it is an alias of.
+    Present(String),
+}
+
+impl Unit {
+    /// The name to start it by, if it can be started.
+    pub(super) fn name(self) -> Option<String> {
+        match self {
+            Self::Present(name) => Some(name),
+            Self::Absent | Self::Masked => None,
+        }
+    }
+}
+
+/// The units that targets want, which is what `systemctl enable` and packages make them do.
+#[derive(Debug)]
+pub(super) struct Units {
+    wanted: BTreeSet<String>,
+}
+
+impl Units {
+    pub(super) fn read(root: &Rooted) -> io::Result<Self> {
+        let mut wanted = BTreeSet::new();
+        for directory in DIRECTORIES {
+            for name in names(root, directory)? {
+                if name.ends_with(".target.wants") || name.ends_with(".target.requires") {
+                    wanted.extend(names(root, &format!("{directory}/{name}"))?);
+                }
+            }
+        }
+        Ok(Self { wanted })
+    }
+
+    /// Whether a target wants it under that name and it can be started.
+    pub(super) fn runs_at_boot(&self, root: &Rooted, unit: &str) -> io::Result<bool> {
+        Ok(self.wanted.contains(unit) && find(root, unit)?.name().is_some())
+    }
+}
+
+/// The unit of that name, which its first file decides.
+pub(super) fn find(root: &Rooted, unit: &str) -> io::Result<Unit> {
+    for directory in DIRECTORIES {
+        let path = Path::new(directory).join(unit);
+        let Some(found) = if_exists(root.symlink_metadata(&path))? else {
+            continue;
+        };
+        if !found.is_symlink() {
+            let masked = found.is_file() && found.len() == 0;
+            return Ok(if masked {
+                Unit::Masked
+            } else {
+                Unit::Present(unit.to_owned())
+            });
+        }
+        let target = root.read_link(&path)?;
+        if target == Path::new("/dev/null") {
+            return Ok(Unit::Masked);
+        }
+        if if_exists(root.metadata(&path))?.is_none() {
+            // A symlink left behind by a package that was removed.
+            continue;
+        }
+        let name = target.file_name().and_then(|n| n.to_str()).unwrap_or(unit);
+        return Ok(Unit::Present(name.to_owned()));
+    }
+    Ok(Unit::Absent)
+}

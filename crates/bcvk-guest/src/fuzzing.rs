@@ -1,0 +1,84 @@
+//! What an image's files say, and what units of ours say of the user's values. See
+//! [`crate::fuzzing`].
+
+#![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
+
+use std::path::Path;
+
+use bcvk_contract::spec::{EnvVar, STORAGE_GUEST_PATH, Share, ShareRequest};
+
+use crate::facts::assigned;
+use crate::{manager_env, share_mount, storage, unit_name};
+
+/// Files of `KEY=VALUE` lines, such as SELinux' configuration.
+pub fn assignments(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(value) = assigned(&text, "SELINUX") {
+        assert!(!value.contains('\n') && text.contains(value));
+    }
+}
+
+/// The image's storage.conf, to which the host's store is added.
+pub fn storage_conf(data: &[u8]) {
+    let own = String::from_utf8_lossy(data);
+    let made = storage::with_host_store(Some(&own));
+    let config: toml::Table = made.parse().expect("TOML");
+    let stores = config["storage"]["options"]["additionalimagestores"].as_array();
+    let ours = stores.and_then(|stores| stores.last());
+    assert_eq!(ours.and_then(|s| s.as_str()), Some(STORAGE_GUEST_PATH));
+}
+
+/// The mount unit of a share: one line for each setting, whatever the paths are.
+pub fn mount_unit(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(request) = ShareRequest::parse_in(&text, Path::new("/cwd")) else {
+        return;
+    };
+    let share = Share {
+        tag: request.tag(0),
+        host: request.host.clone(),
+        guest_path: request.guest_path(),
+        read_only: true,
+    };
+    let unit = share_mount(&share);
+    let template = include_str!("units/share.mount");
+    assert_eq!(unit.lines().count(), template.lines().count(), "{unit}");
+    for line in unit.lines() {
+        assert!(!line.ends_with('\\'), "goes on in the next line: {line}");
+    }
+    let place = unit.lines().find_map(|line| line.strip_prefix("Where="));
+    let place = place.expect("Where=").replace("%%", "%");
+    // systemd drops blanks at the end.
+    let place = place.trim_matches([' ', '\t']);
+    assert_eq!(Some(place), share.guest_path.to_str());
+    let name = unit_name(&share.guest_path);
+    assert!(name.bytes().all(|b| b.is_ascii_graphic() && b != b'/'));
+}
+
+/// Environment variables, as `DefaultEnvironment=` has them.
+pub fn environment(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(Some(var)) = EnvVar::parse(&text, |_| None) else {
+        return;
+    };
+    assert_eq!(var.to_string(), text);
+    let line = manager_env(std::slice::from_ref(&var));
+    assert!(!line.contains(['\n', '\r']), "{line:?}");
+    // Read back as systemd does: escapes (of which these are used) and specifiers.
+    let quoted = line.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+    let mut chars = quoted.expect("quotes").chars();
+    let mut read = String::new();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' | '%' => read.extend(chars.next()),
+            '"' => panic!("a quote in the middle: {line}"),
+            c => read.push(c),
+        }
+    }
+    assert_eq!(read, text);
+}
+
+#[cfg(test)]
+mod seeds {
+    bcvk_testkit::test_seeds!(bcvk_guest: assignments environment mount_unit storage_conf);
+}

@@ -1,0 +1,188 @@
+//! What a VM leaves out of the image's boot, unless its user wants all of it: work that nobody on a
+//! machine sees which is gone in the end and has no disk, display or firmware. `docs/guide/fidelity.md`
+//! has the same list.
+
+use bcvk_contract::spec::{Fidelity, Karg, VmSpec};
+
+use crate::facts::GuestFacts;
+
+/// Names of what is masked.
+#[derive(Debug, Default)]
+pub(super) struct Masks {
+    /// Units of the initramfs.
+    pub(super) initrd_units: Vec<&'static str>,
+    /// Units of the real root.
+    pub(super) units: Vec<&'static str>,
+    /// systemd's generators, in the initramfs and in the real root.
+    pub(super) generators: Vec<&'static str>,
+}
+
+/// What a VM of `spec` leaves out of the boot of an image with `facts`, which brings the kernel
+/// arguments `from_image`.
+pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Masks {
+    if spec.fidelity == Fidelity::Full {
+        return Masks::default();
+    }
+    let mut masks = Masks {
+        initrd_units: Vec::new(),
+        units: UNITS.to_vec(),
+        generators: GENERATORS.to_vec(),
+    };
+    if !facts.rc_local {
+        masks.generators.push("systemd-rc-local-generator");
+    }
+    let instructed = from_image.iter().chain(&spec.kargs).any(instructs);
+    if !facts.credentials && !instructed {
+        masks.units.extend(INSTRUCTED_UNITS);
+        masks.generators.extend(INSTRUCTED_GENERATORS);
+    }
+    if !instructed && !spec.ignition && spec.disks.is_empty() {
+        masks.initrd_units.extend(INITRD_UNITS);
+    }
+    masks
+}
+
+/// Whether one of those that are instructed might have something to do for `karg`
+/// (kernel-command-line(7), systemd-network-generator.service(8), systemd-debug-generator(8),
+/// systemd-run-generator(8)).
+fn instructs(karg: &Karg) -> bool {
+    let name = karg.name();
+    ["systemd.", "rd.", "net."]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || [
+            "ip",
+            "ifname",
+            "nameserver",
+            "vlan",
+            "bond",
+            "bridge",
+            "team",
+        ]
+        .contains(&name)
+}
+
+/// What does only what kernel arguments and credentials say.
+const INSTRUCTED_UNITS: [&str; 2] = [
+    "systemd-network-generator.service",
+    "systemd-udev-load-credentials.service",
+];
+const INSTRUCTED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
+
+/// What finds an initramfs's disks and network cards. The image is mounted without it, and the real
+/// root's own finds everything once more.
+const INITRD_UNITS: [&str; 1] = ["systemd-udev-trigger.service"];
+
+const UNITS: [&str; 12] = [
+    // On a volatile /etc and /var each would do its work anew in every boot: the linker's cache and
+    // the hardware database are part of the image, message catalogues only explain journal entries,
+    // and nobody reads the mark that update-done leaves.
+    "ldconfig.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-update-done.service",
+    // From memory in /run to memory in /var.
+    "systemd-journal-flush.service",
+    // The guest has the host's randomness (virtio-rng), and keeps none for the next boot.
+    "systemd-random-seed.service",
+    // Leases and the like for the next boot.
+    "systemd-networkd-persistent-storage.service",
+    // What firmware has kept of the last crash.
+    "systemd-pstore.service",
+    "modprobe@efi_pstore.service",
+    // There is no display.
+    "modprobe@drm.service",
+    "getty@tty1.service",
+    // Back to the initramfs, to let go of the disks below the root.
+    "dracut-shutdown.service",
+];
+
+const GENERATORS: [&str; 6] = [
+    // The kernel arguments say no.
+    "systemd-gpt-auto-generator",
+    // There is nothing to resume from, no TPM, no boot loader, and no update that waits.
+    "systemd-hibernate-resume-generator",
+    "systemd-tpm2-generator",
+    "systemd-bless-boot-generator",
+    "systemd-system-update-generator",
+    // Loads the drivers for sockets between host and guest, of which there are none.
+    "systemd-ssh-generator",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rooted::Rooted;
+
+    #[test]
+    fn what_has_something_to_do_is_not_masked() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let spec = |kargs: &str| VmSpec {
+            kargs: Karg::split(kargs).expect("kargs"),
+            ..bcvk_contract::examples::example()
+        };
+        let of = |facts: &GuestFacts, image: &str, user: &str| {
+            let Masks {
+                units, generators, ..
+            } = masks(&spec(user), facts, &Karg::split(image).expect("kargs"));
+            [
+                units.contains(&"systemd-network-generator.service"),
+                generators.contains(&"systemd-run-generator"),
+                generators.contains(&"systemd-rc-local-generator"),
+                units.contains(&"ldconfig.service"),
+            ]
+        };
+        assert_eq!(of(&facts, "quiet console=tty0", ""), [true; 4]);
+        for (image, user) in [
+            ("ip=dhcp", ""),
+            ("", "systemd.mask=x.service"),
+            ("rd.systemd.debug_shell", ""),
+        ] {
+            assert_eq!(of(&facts, image, user), [false, false, true, true]);
+        }
+        let credentials = GuestFacts {
+            credentials: true,
+            ..facts.clone()
+        };
+        assert_eq!(of(&credentials, "", ""), [false, false, true, true]);
+        let rc_local = GuestFacts {
+            rc_local: true,
+            ..facts
+        };
+        assert_eq!(of(&rc_local, "", ""), [true, true, false, true]);
+    }
+
+    #[test]
+    fn an_initramfs_that_may_need_devices_looks_for_them() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let looks = |spec: &VmSpec| masks(spec, &facts, &[]).initrd_units.is_empty();
+        let example = bcvk_contract::examples::example();
+        let plain = VmSpec {
+            kargs: Vec::new(),
+            ignition: false,
+            disks: Vec::new(),
+            ..example.clone()
+        };
+        assert!(!looks(&plain));
+        assert!(looks(&VmSpec {
+            kargs: Karg::split("rd.neednet=1").expect("kargs"),
+            ..plain.clone()
+        }));
+        assert!(looks(&VmSpec {
+            ignition: true,
+            ..plain.clone()
+        }));
+        assert!(looks(&VmSpec {
+            disks: example.disks,
+            ..plain.clone()
+        }));
+        assert!(looks(&VmSpec {
+            fidelity: Fidelity::Full,
+            ..plain
+        }));
+    }
+}

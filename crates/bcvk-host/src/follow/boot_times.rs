@@ -1,0 +1,411 @@
+//! How long VMs took to become ready, remembered so that the next one like it can be compared.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens a file of the user's cache"
+)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::Duration;
+
+use bcvk_contract::missing::if_exists;
+use bcvk_contract::spec::{Accelerator, Fidelity, Initramfs, Snapshot, VmSpec};
+use bcvk_contract::status::{Phase, Status};
+use bcvk_contract::untrusted;
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "boot-times.json";
+
+/// Version of the layout. What another one wrote is forgotten.
+const VERSION: u32 = 1;
+
+/// How many kinds of VM are remembered; of more, those not booted for longest are forgotten.
+const MAX_BOOTS: usize = 100;
+
+/// More than [`MAX_BOOTS`] take.
+const MAX_BYTES: u64 = 128 * 1024;
+
+/// What decides how long a VM takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootKind {
+    image: String,
+    accel: Accelerator,
+    vcpus: u32,
+    initramfs: Initramfs,
+    fidelity: Fidelity,
+    /// Whether sshd is waited for.
+    ssh: bool,
+    start: Start,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Start {
+    Boot,
+    BootAndSave,
+    Resume,
+}
+
+impl BootKind {
+    /// That of the VM of `spec`, by what is known of it so far.
+    #[must_use]
+    pub fn of(spec: &VmSpec, status: &Status) -> Self {
+        let start = match spec.snapshot {
+            // It was to be resumed, or saved, and was not.
+            _ if status.cold.is_some() => Start::Boot,
+            None => Start::Boot,
+            Some(Snapshot::Save) => Start::BootAndSave,
+            Some(Snapshot::Resume(_) | Snapshot::ResumeOnly(_)) => Start::Resume,
+        };
+        Self {
+            image: spec.image.id.clone(),
+            accel: spec.accel,
+            vcpus: spec.vcpus,
+            initramfs: spec.initramfs,
+            fidelity: spec.fidelity,
+            ssh: spec.ssh.is_some(),
+            start,
+        }
+    }
+}
+
+/// When each phase of a boot began, in milliseconds after the first one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootTime(BTreeMap<Phase, u64>);
+
+impl BootTime {
+    /// That of a VM that is ready.
+    fn of(status: &Status) -> Option<Self> {
+        let first = status.history.first()?.at;
+        let after = |at| {
+            Duration::from_secs_f64(bcvk_contract::status::Timestamp::seconds_since(at, first))
+        };
+        let phases = status.history.iter().filter(|e| e.phase <= Phase::Ready);
+        let times = phases.map(|e| (e.phase, millis(after(e.at))));
+        Some(Self(times.collect())).filter(Self::is_whole)
+    }
+
+    /// Whether it can have happened: the clock may be set while a VM boots.
+    fn is_whole(&self) -> bool {
+        const LONGEST: u64 = 24 * 3600 * 1000;
+        let times = || self.0.values();
+        self.0.contains_key(&Phase::Ready)
+            && times().zip(times().skip(1)).all(|(a, b)| a <= b)
+            && times().all(|t| *t <= LONGEST)
+    }
+
+    /// How long it took until the VM was ready.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.at(Phase::Ready)
+    }
+
+    /// How far a VM has come that has been in `phase` for `since`: at which time this one was as far.
+    /// It is never further than the end of that phase.
+    #[must_use]
+    pub fn reached(&self, phase: Phase, since: Duration) -> Duration {
+        let begin = self.0.range(..=phase).next_back();
+        let begin = begin.map_or(Duration::ZERO, |(_, at)| Duration::from_millis(*at));
+        let later = self.0.iter().find(|(other, _)| **other > phase);
+        let end = later.map_or(begin, |(_, at)| Duration::from_millis(*at));
+        (begin + since).min(end)
+    }
+
+    fn at(&self, phase: Phase) -> Duration {
+        Duration::from_millis(self.0.get(&phase).copied().unwrap_or_default())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The times of VMs that became ready, the last one first.
+#[derive(Debug, Default)]
+pub struct BootTimes {
+    /// The directory, if there is one.
+    dir: Option<PathBuf>,
+    boots: Vec<Boot>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Boot {
+    kind: BootKind,
+    time: BootTime,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u32,
+    boots: Vec<Boot>,
+}
+
+impl BootTimes {
+    /// Those under `cache`, such as `~/.cache`. A file that is missing, damaged or another's is none.
+    #[must_use]
+    pub fn read(cache: Option<&Path>) -> Self {
+        let dir = cache.map(|cache| cache.join("bcvk"));
+        let boots = dir.as_deref().and_then(|dir| match boots(dir) {
+            Ok(boots) => boots,
+            Err(error) => {
+                tracing::debug!(%error, "the times of earlier boots cannot be read");
+                None
+            }
+        });
+        Self {
+            dir,
+            boots: boots.unwrap_or_default(),
+        }
+    }
+
+    /// How long a VM of this kind took last time.
+    #[must_use]
+    pub fn last(&self, kind: &BootKind) -> Option<&BootTime> {
+        let boot = self.boots.iter().find(|boot| boot.kind == *kind)?;
+        Some(&boot.time)
+    }
+
+    /// Remembers how long the VM took that is ready now. Where that cannot be written, it is
+    /// forgotten again. Of two commands that do this at the same time, one may be forgotten.
+    pub fn remember(&mut self, kind: BootKind, status: &Status) {
+        let Some(time) = BootTime::of(status) else {
+            return;
+        };
+        let Some(dir) = self.dir.clone().filter(|_| !kind.image.is_empty()) else {
+            return;
+        };
+        // Others may have written meanwhile.
+        let mut boots = boots(&dir).ok().flatten().unwrap_or_default();
+        boots.retain(|boot| boot.kind != kind);
+        boots.insert(0, Boot { kind, time });
+        boots.truncate(MAX_BOOTS);
+        if let Err(error) = write(&dir, &boots) {
+            tracing::debug!(%error, "the time of this boot cannot be remembered");
+        }
+        self.boots = boots;
+    }
+}
+
+fn boots(dir: &Path) -> io::Result<Option<Vec<Boot>>> {
+    let Some(text) = if_exists(untrusted::read(&dir.join(FILE), MAX_BYTES))? else {
+        return Ok(None);
+    };
+    let kept: Kept = serde_json::from_slice(&text)?;
+    let whole = |boot: &Boot| boot.time.is_whole();
+    Ok((kept.version == VERSION).then(|| kept.boots.into_iter().filter(whole).collect()))
+}
+
+/// Replaces the file in one step. Nothing waits for the disk: what a crash of the host destroys is
+/// ignored.
+fn write(dir: &Path, boots: &[Boot]) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let text = serde_json::to_vec(&Kept {
+        version: VERSION,
+        boots: boots.to_vec(),
+    })?;
+    let aside = dir.join(format!("{FILE}.{}", process::id()));
+    // One of a process that was killed and had this number.
+    if_exists(fs::remove_file(&aside))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&aside)?;
+    let replaced = file
+        .write_all(&text)
+        .and_then(|()| fs::rename(&aside, dir.join(FILE)));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use bcvk_contract::examples::saved_files;
+    use bcvk_contract::status::{Event, Timestamp};
+
+    fn ready(seconds: &[(Phase, u64)]) -> Status {
+        let history: Vec<Event> = seconds
+            .iter()
+            .map(|(phase, at)| Event {
+                phase: *phase,
+                at: Timestamp(1_000_000_000 + at * 1_000_000),
+            })
+            .collect();
+        let last = *history.last().expect("a phase");
+        Status {
+            phase: last.phase,
+            since: last.at,
+            history,
+            failure: None,
+            executed: None,
+            resumed: false,
+            cold: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn cold() -> Status {
+        ready(&[
+            (Phase::Preparing, 0),
+            (Phase::Qemu, 1),
+            (Phase::Kernel, 2),
+            (Phase::Initrd, 10),
+            (Phase::Userspace, 12),
+            (Phase::Ready, 22),
+        ])
+    }
+
+    fn kind() -> BootKind {
+        BootKind::of(&bcvk_contract::examples::example(), &cold())
+    }
+
+    #[test]
+    fn a_boot_is_never_further_than_its_phase_was() {
+        let time = BootTime::of(&cold()).expect("ready");
+        assert_eq!(time.total(), Duration::from_secs(22));
+        for (phase, since, reached) in [
+            (Phase::Preparing, 0, 0),
+            (Phase::Preparing, 9, 1),
+            (Phase::Kernel, 3, 5),
+            (Phase::Kernel, 30, 10),
+            (Phase::Userspace, 4, 16),
+            (Phase::Userspace, 600, 22),
+            (Phase::Ready, 5, 22),
+        ] {
+            let reached = Duration::from_secs(reached);
+            assert_eq!(
+                time.reached(phase, Duration::from_secs(since)),
+                reached,
+                "{phase:?}"
+            );
+        }
+        // Resumed last time, and so without most phases.
+        let time =
+            BootTime::of(&ready(&[(Phase::Preparing, 0), (Phase::Ready, 2)])).expect("ready");
+        assert_eq!(
+            time.reached(Phase::Kernel, Duration::from_secs(1)),
+            Duration::from_secs(1)
+        );
+    }
+
+    #[test]
+    fn what_cannot_have_happened_is_not_remembered() {
+        for status in [
+            ready(&[(Phase::Preparing, 0), (Phase::Kernel, 2)]),
+            ready(&[(Phase::Preparing, 0), (Phase::Kernel, 9), (Phase::Ready, 3)]),
+            ready(&[(Phase::Preparing, 0), (Phase::Ready, 365 * 24 * 3600)]),
+        ] {
+            assert_eq!(BootTime::of(&status), None);
+        }
+    }
+
+    #[test]
+    fn the_last_boot_of_each_kind_is_remembered() {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        let mut times = BootTimes::read(Some(cache.path()));
+        assert_eq!(times.last(&kind()), None);
+        times.remember(kind(), &ready(&[(Phase::Preparing, 0), (Phase::Ready, 40)]));
+        times.remember(kind(), &cold());
+        let other = BootKind { vcpus: 7, ..kind() };
+        times.remember(
+            other.clone(),
+            &ready(&[(Phase::Preparing, 0), (Phase::Ready, 3)]),
+        );
+
+        let times = BootTimes::read(Some(cache.path()));
+        let total = |kind| times.last(kind).expect("remembered").total().as_secs();
+        assert_eq!((total(&kind()), total(&other)), (22, 3));
+        assert_eq!(times.boots.len(), 2);
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(&cache.path().join("bcvk")), 0o700);
+        assert_eq!(mode(&cache.path().join("bcvk").join(FILE)), 0o600);
+        let names = fs::read_dir(cache.path().join("bcvk")).expect("a directory");
+        assert_eq!(names.count(), 1);
+    }
+
+    #[test]
+    fn the_file_does_not_grow_for_ever() {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        let mut times = BootTimes::read(Some(cache.path()));
+        for vcpus in 0..150 {
+            let kind = BootKind {
+                image: "f".repeat(64),
+                vcpus,
+                ..kind()
+            };
+            times.remember(kind, &cold());
+        }
+        let times = BootTimes::read(Some(cache.path()));
+        assert_eq!(times.boots.len(), MAX_BOOTS);
+        assert_eq!(times.boots[0].kind.vcpus, 149);
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_ignored_and_does_no_harm() {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        let dir = cache.path().join("bcvk");
+        fs::create_dir(&dir).expect("make a directory");
+        let file = dir.join(FILE);
+        for text in [
+            "",
+            "{",
+            "[]",
+            "\0\0\0",
+            r#"{"version": 2, "boots": []}"#,
+            r#"{"version": 1, "boots": [{"kind": 1}]}"#,
+        ] {
+            fs::write(&file, text).expect("write");
+            let mut times = BootTimes::read(Some(cache.path()));
+            assert!(times.boots.is_empty(), "{text}");
+            times.remember(kind(), &cold());
+            assert_eq!(BootTimes::read(Some(cache.path())).boots.len(), 1, "{text}");
+        }
+        // A link is replaced, not followed.
+        let elsewhere = cache.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").expect("write");
+        fs::remove_file(&file).expect("remove");
+        symlink(&elsewhere, &file).expect("link");
+        BootTimes::read(Some(cache.path())).remember(kind(), &cold());
+        assert_eq!(fs::read_to_string(&elsewhere).expect("read"), "mine");
+        // A directory is in the way: nothing is remembered, and nothing is left.
+        fs::remove_file(&file).expect("remove");
+        fs::create_dir(&file).expect("make a directory");
+        BootTimes::read(Some(cache.path())).remember(kind(), &cold());
+        assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1);
+        // No cache at all.
+        fs::remove_dir_all(&dir).expect("remove");
+        fs::write(&dir, "").expect("write");
+        BootTimes::read(Some(cache.path())).remember(kind(), &cold());
+        BootTimes::read(None).remember(kind(), &cold());
+    }
+
+    #[test]
+    fn each_way_to_start_has_a_time_of_its_own() {
+        let mut spec = bcvk_contract::examples::example();
+        let start = |spec: &VmSpec, status: &Status| BootKind::of(spec, status).start;
+        assert_eq!(start(&spec, &cold()), Start::Boot);
+        spec.snapshot = Some(Snapshot::Save);
+        assert_eq!(start(&spec, &cold()), Start::BootAndSave);
+        spec.snapshot = Some(Snapshot::Resume(saved_files()));
+        assert_eq!(start(&spec, &cold()), Start::Resume);
+        let booted = Status {
+            cold: Some("the snapshot is damaged".to_owned()),
+            ..cold()
+        };
+        assert_eq!(start(&spec, &booted), Start::Boot);
+    }
+}

@@ -1,0 +1,205 @@
+//! What podman knows about an image before anything is started.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use bcvk_contract::spec::{Arch, ImageIdentity, LABEL_RUNNER, SpecError};
+use serde::Deserialize;
+
+use crate::podman::{LABEL_CAPABILITIES, Podman, stderr_of};
+use crate::{HostError, Operation};
+
+/// When an image is pulled, with podman's meanings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Never; a missing image is an error.
+    Never,
+    /// If it is not here.
+    #[default]
+    Missing,
+    /// Before every start.
+    Always,
+}
+
+impl FromStr for PullPolicy {
+    type Err = SpecError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "never" => Ok(Self::Never),
+            "missing" => Ok(Self::Missing),
+            "always" => Ok(Self::Always),
+            other => Err(SpecError::PullPolicy(other.to_owned())),
+        }
+    }
+}
+
+/// An image that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The user's name for it and its ID.
+    pub identity: ImageIdentity,
+    /// What processor it is for.
+    pub arch: Arch,
+    /// Whether it says that it is a bootc image.
+    pub bootable: bool,
+    /// Its size in bytes, all layers together.
+    pub bytes: u64,
+    /// Which bcvk is in it, if it is a runner.
+    pub runner: Option<String>,
+    /// Its wishes for the containers that are made of it.
+    pub claims: ImageClaims,
+}
+
+/// An image's wishes for its containers that podman or the OCI runtime would obey, and that no option of
+/// `podman run` turns off as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageClaims {
+    /// Names of its annotations.
+    pub annotations: Vec<String>,
+    /// True if it names the capabilities of a container (`io.containers.capabilities`).
+    pub capabilities: bool,
+}
+
+/// Annotations by which crun, runc and podman are told what to do (crun(1), "EXTENSIONS TO OCI"; runc,
+/// docs/systemd.md). Given another value, they still do something.
+const STEERING: [&str; 3] = [
+    "run.oci.",
+    "org.systemd.property.",
+    "io.podman.annotations.",
+];
+
+impl ImageClaims {
+    fn of(labels: &BTreeMap<String, String>, annotations: BTreeMap<String, String>) -> Self {
+        Self {
+            annotations: annotations.into_keys().collect(),
+            capabilities: labels.contains_key(LABEL_CAPABILITIES),
+        }
+    }
+
+    /// The annotation that nothing takes the effect of, if there is one.
+    #[must_use]
+    pub fn steering(&self) -> Option<&str> {
+        let steers = |name: &&String| {
+            STEERING.iter().any(|prefix| name.starts_with(prefix)) || name.contains('=')
+        };
+        self.annotations.iter().find(steers).map(String::as_str)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    architecture: String,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl ImageInfo {
+    /// Finds `reference`, pulling it as `pull` says; podman's progress is shown unless `quiet`.
+    pub fn resolve(
+        podman: &Podman,
+        reference: &str,
+        pull: PullPolicy,
+        quiet: bool,
+    ) -> Result<Self, HostError> {
+        if pull == PullPolicy::Always {
+            Self::pull(podman, reference, quiet)?;
+        }
+        match Self::inspect(podman, reference)? {
+            Some(info) => Ok(info),
+            None if pull == PullPolicy::Missing => {
+                Self::pull(podman, reference, quiet)?;
+                Self::inspect(podman, reference)?.ok_or_else(|| missing(reference))
+            }
+            None => Err(missing(reference)),
+        }
+    }
+
+    fn pull(podman: &Podman, reference: &str, quiet: bool) -> Result<(), HostError> {
+        let status = podman
+            .pull(reference, quiet)
+            .map_err(HostError::io("run podman pull"))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(HostError::PullFailed {
+                reference: reference.to_owned(),
+            })
+        }
+    }
+
+    fn inspect(podman: &Podman, reference: &str) -> Result<Option<Self>, HostError> {
+        let output = podman
+            .output(["image", "inspect", "--format=json", "--", reference])
+            .map_err(HostError::io("run podman"))?;
+        let failed = |stderr| HostError::Podman {
+            action: Operation::InspectImage,
+            stderr,
+        };
+        if !output.status.success() {
+            let stderr = stderr_of(&output);
+            // podman has one exit code for every failure here, so its words have to tell.
+            let no_name = ["invalid reference format", "repository name must"];
+            return if no_name.iter().any(|words| stderr.contains(words)) {
+                Err(HostError::ImageName {
+                    reference: reference.to_owned(),
+                })
+            } else if ["image not known", "no such image", "failed to find image"]
+                .iter()
+                .any(|words| stderr.contains(words))
+            {
+                Ok(None)
+            } else {
+                Err(failed(stderr))
+            };
+        }
+        Self::parse(&output.stdout, reference).map(Some)
+    }
+
+    /// Reads what `podman image inspect` has printed about `reference`.
+    pub(crate) fn parse(json: &[u8], reference: &str) -> Result<Self, HostError> {
+        let [found]: [Inspected; 1] =
+            serde_json::from_slice(json).map_err(|e| HostError::Podman {
+                action: Operation::InspectImage,
+                stderr: format!("unexpected answer: {e}"),
+            })?;
+        let arch = found
+            .architecture
+            .parse()
+            .map_err(|_| HostError::ImageArch {
+                reference: reference.to_owned(),
+                found: found.architecture.clone(),
+            })?;
+        let labels = found.labels.unwrap_or_default();
+        Ok(Self {
+            identity: ImageIdentity {
+                reference: reference.to_owned(),
+                id: found.id,
+            },
+            arch,
+            bootable: says_bootable(&labels),
+            bytes: found.size,
+            runner: labels.get(LABEL_RUNNER).cloned(),
+            claims: ImageClaims::of(&labels, found.annotations.unwrap_or_default()),
+        })
+    }
+}
+
+/// Whether an image's labels say that it is a bootc image.
+pub(crate) fn says_bootable(labels: &BTreeMap<String, String>) -> bool {
+    ["containers.bootc", "ostree.bootable"]
+        .iter()
+        .any(|key| labels.contains_key(*key))
+}
+
+fn missing(reference: &str) -> HostError {
+    HostError::ImageMissing {
+        reference: reference.to_owned(),
+    }
+}

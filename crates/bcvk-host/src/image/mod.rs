@@ -1,0 +1,4 @@
+//! Images as podman has them.
+
+pub(crate) mod inspect;
+pub(crate) mod list;

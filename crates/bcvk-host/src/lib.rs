@@ -1,0 +1,51 @@
+//! What happens where the user is: finding tools, asking podman, keeping VM directories.
+
+mod checks;
+mod command;
+mod error;
+mod follow;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::disallowed_methods, reason = "reads seeds")]
+pub mod fuzzing;
+mod image;
+pub mod podman;
+mod resources;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "opens what the host has sealed, and files of the kernel's"
+)]
+mod saved;
+pub mod shell;
+pub mod ssh;
+pub mod timeline;
+mod vm;
+
+pub use checks::accel::{AccelChoice, AccelRequest, choose_accelerator};
+pub use checks::open_files::allow_open_files;
+pub use checks::subids::check_sub_ids;
+pub use checks::tools::{Tool, Version, find_tool};
+pub use checks::trial::try_container;
+pub use command::CommandOutput;
+pub use error::{HostError, Operation};
+pub use follow::activity::Activity;
+pub use follow::boot_times::{BootKind, BootTime, BootTimes};
+pub use follow::log::{GuestLog, LogFollower};
+pub use follow::session::Session;
+pub use follow::watch::{SignalSource, Target, WatchEvent, Watcher};
+pub use image::inspect::{ImageClaims, ImageInfo, PullPolicy};
+pub use image::list::BootableImage;
+pub use resources::disk::{NewDisk, ResolvedDisk, resolve_disk};
+pub use resources::ignition::read_ignition;
+pub use resources::limits::container_limits;
+pub use resources::memory::{available_memory, check_memory};
+pub use resources::output::{output_directory, output_file};
+pub use resources::space::free_space;
+pub use resources::units::read_units;
+pub use saved::{
+    HeldSnapshot, SnapshotAbout, SnapshotEntry, SnapshotKey, Snapshots, keep_snapshot,
+};
+pub use ssh::proxy::{proxy, relay_in_container};
+pub use vm::dir::{VmDir, VmDirs};
+pub use vm::launch::{Launch, Started, sweep, write_ssh_access};
+pub use vm::runner::Runner;
+pub use vm::shared_dir::SharedDir;

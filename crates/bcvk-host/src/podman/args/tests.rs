@@ -1,0 +1,149 @@
+use super::*;
+use crate::podman::container::is_run_command;
+use bcvk_contract::examples::{example, saved_files};
+use bcvk_contract::spec::Snapshot;
+
+static NO_CLAIMS: ImageClaims = ImageClaims {
+    annotations: Vec::new(),
+    capabilities: false,
+};
+
+fn lines(args: &[OsString]) -> String {
+    args.iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        // They depend on what the machine that runs the test has.
+        .filter(|arg| !arg.contains("ld.so"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn plan<'a>(
+    spec: &'a VmSpec,
+    dir: &'a VmDir,
+    publish: &'a [(PortForward, u16)],
+) -> ContainerPlan<'a> {
+    ContainerPlan {
+        spec,
+        dir,
+        claims: &NO_CLAIMS,
+        limits: Some(Limits {
+            memory: 5 << 30,
+            tasks: 1000,
+        }),
+        exe: Path::new("/usr/local/bin/bcvk"),
+        runner: None,
+        hooks_dir: Some(Path::new("/run/bcvk/vms/0123/hooks")),
+        remove: true,
+        interactive: false,
+        tty: false,
+        debug: false,
+        snapshot: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1")),
+        labels: &[],
+        network: Some("none"),
+        publish,
+        kvm: true,
+        keep_groups: false,
+    }
+}
+
+#[test]
+fn the_container_is_plain_but_for_what_a_vm_needs() {
+    let spec = VmSpec {
+        snapshot: Some(Snapshot::Resume(saved_files())),
+        ..example()
+    };
+    let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
+    let args = run_args(&ContainerPlan {
+        labels: &["team=os".parse().expect("label")],
+        ..plan(&spec, &dir(), &[(forward, 20_000)])
+    });
+    insta::assert_snapshot!(lines(&args));
+}
+
+fn dir() -> VmDir {
+    VmDir::at("/run/bcvk/vms/0123")
+}
+
+#[test]
+fn what_an_image_claims_is_overruled() {
+    let spec = example();
+    let claims = ImageClaims {
+        annotations: vec!["run.oci.handler".to_owned()],
+        capabilities: true,
+    };
+    let args = lines(&run_args(&ContainerPlan {
+        claims: &claims,
+        ..plan(&spec, &dir(), &[])
+    }));
+    assert!(args.contains("\n--annotation=run.oci.handler=\n"), "{args}");
+    let label = format!("\n--label=io.containers.capabilities={CAPABILITIES}\n");
+    assert!(args.contains(&label), "{args}");
+}
+
+#[test]
+fn only_our_own_command_line_makes_a_container_a_vm() {
+    let spec = example();
+    let words: Vec<String> = run_args(&plan(&spec, &dir(), &[]))
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    assert!(is_run_command(&words, "0123"));
+    assert!(!is_run_command(&words, "4567"));
+    let stranger = ["podman", "run", "--label=bcvk.vm=0123", "image"];
+    assert!(!is_run_command(&stranger.map(str::to_owned), "0123"));
+}
+
+#[test]
+fn a_container_of_a_runner_has_nothing_of_the_hosts_programs() {
+    let spec = example();
+    let args = run_args(&ContainerPlan {
+        runner: Some("4a11"),
+        ..plan(&spec, &dir(), &[])
+    });
+    let args = lines(&args);
+    assert!(!args.contains("source=/usr,"), "{args}");
+    let image = "type=image,source=c0ffee,destination=/bcvk-0123/run/bcvk-image";
+    assert!(args.contains(image), "{args}");
+    let end = "\n4a11\ninternal\nsupervise\n--root=/bcvk-0123/\n--runner";
+    assert!(args.ends_with(end), "{args}");
+}
+
+#[test]
+fn bind_sources_are_quoted_for_podmans_csv() {
+    let at = |source: &str| bind(Path::new(source), Path::new("/x"), false);
+    assert_eq!(
+        at("/plain path"),
+        "type=bind,source=/plain path,destination=/x"
+    );
+    assert_eq!(at("/a,b"), "type=bind,\"source=/a,b\",destination=/x");
+    assert_eq!(at("/a\"b"), "type=bind,\"source=/a\"\"b\",destination=/x");
+}
+
+#[test]
+fn only_paths_that_podman_hands_on_unchanged_are_given_to_it() {
+    for path in ["/a b", "/a,b\"", "/é\n", "/$(x)"] {
+        check_path(Path::new(path)).expect(path);
+    }
+    let error = check_path(Path::new("/a\r\n")).expect_err("a carriage return");
+    assert!(
+        error.to_string().starts_with("\"/a\\r\\n\" cannot"),
+        "{error}"
+    );
+    let error = check_path(Path::new(OsStr::from_bytes(b"/\xff"))).expect_err("no UTF-8");
+    assert!(
+        error.to_string().starts_with("\"/\\xFF\" cannot"),
+        "{error}"
+    );
+}
+
+#[test]
+fn published_ports_are_written_as_podman_reads_them() {
+    for (given, written) in [
+        ("8080:80", "8080:20000/tcp"),
+        ("127.0.0.1:53:53/udp", "127.0.0.1:53:20000/udp"),
+        ("[::1]:8080:80", "[::1]:8080:20000/tcp"),
+    ] {
+        let forward: PortForward = given.parse().expect("port");
+        assert_eq!(publish_arg(&forward, 20_000), written);
+    }
+}

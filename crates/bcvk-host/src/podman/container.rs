@@ -1,0 +1,89 @@
+//! Containers as podman describes them.
+
+use bcvk_contract::spec::LABEL_VM;
+use serde::Deserialize;
+
+use crate::vm::dir::{VmDir, VmDirs};
+
+/// A container as `podman ps --format json` describes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// Full container ID.
+    pub id: String,
+    /// Its names; podman gives one.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// `running`, `exited`, `created`, …
+    #[serde(default)]
+    pub state: String,
+    /// When it was made, in podman's words.
+    #[serde(default)]
+    pub created_at: String,
+    /// Unix time at which it started.
+    #[serde(default)]
+    pub started_at: i64,
+    /// Exit code, once it has exited.
+    #[serde(default)]
+    pub exit_code: i32,
+    /// The image's name.
+    #[serde(default)]
+    pub image: String,
+    /// What runs in it.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+impl Container {
+    /// Its name, or its ID where it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.names.first().map_or(&self.id, String::as_str)
+    }
+
+    /// The id of its VM directory.
+    #[must_use]
+    pub fn vm_id(&self) -> Option<&str> {
+        self.labels.as_ref()?.get(LABEL_VM).map(String::as_str)
+    }
+
+    /// The VM directory of this container, if it is a VM's that this user has started: the container's own
+    /// labels do not tell, since its image may have brought them.
+    #[must_use]
+    pub fn vm_dir(&self, dirs: &VmDirs) -> Option<VmDir> {
+        dirs.of(self.vm_id()?, &self.id)
+    }
+
+    /// True if podman says that it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+}
+
+/// The part of `podman container inspect` that says how a container was made.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Created {
+    pub(super) id: String,
+    pub(super) config: CreatedConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct CreatedConfig {
+    #[serde(default)]
+    pub(super) create_command: Vec<String>,
+}
+
+/// Returns true if `words` are a command line of ours for the VM `id`. An image can set no word of it.
+pub(super) fn is_run_command(words: &[String], id: &str) -> bool {
+    let cidfile = format!("/bcvk/vms/{id}/container-id");
+    words
+        .iter()
+        .filter_map(|word| word.strip_prefix("--cidfile="))
+        .any(|path| path.ends_with(&cidfile))
+}

@@ -1,0 +1,10 @@
+//! Things of the host that a VM is given, and how much of it.
+
+pub(crate) mod disk;
+pub(crate) mod ignition;
+pub(crate) mod limits;
+pub(crate) mod memory;
+pub(crate) mod output;
+pub(crate) mod space;
+pub(crate) mod storage;
+pub(crate) mod units;

@@ -1,0 +1,139 @@
+//! Files that a VM is to write, in places of the user's, and how they go away again when no VM
+//! comes of it.
+
+#![allow(clippy::disallowed_methods, reason = "opens files of the user's")]
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::HostError;
+
+/// What did not exist before, in the order in which it was made.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    files: Vec<PathBuf>,
+    dirs: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Remembers a file that is about to be made.
+    pub(crate) fn file(&mut self, path: &Path) {
+        self.files.push(path.to_owned());
+    }
+
+    /// Makes the file unless it exists.
+    pub(crate) fn make_file(&mut self, path: &Path) -> Result<(), HostError> {
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(_) => {
+                self.file(path);
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(unusable(path)(e)),
+        }
+    }
+
+    /// Makes the directory and those above it, unless they exist.
+    pub(crate) fn make_dir(&mut self, path: &Path) -> Result<(), HostError> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+        for dir in missing.into_iter().rev() {
+            fs::create_dir(dir).map_err(unusable(path))?;
+            self.dirs.push(dir.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Removes what was made; directories only if nothing else is in them by now.
+    pub(crate) fn undo(&mut self) {
+        // What somebody else has removed is gone as well.
+        for file in self.files.drain(..) {
+            let _ = fs::remove_file(file);
+        }
+        for dir in self.dirs.drain(..).rev() {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+/// The file that output is to go to: a regular one, or none yet in a directory that exists.
+///
+/// # Errors
+/// [`HostError::OutputFile`].
+pub fn output_file(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
+    let absolute = cwd.join(path);
+    let resolve = || match fs::canonicalize(&absolute) {
+        Ok(found) if !fs::metadata(&found)?.is_file() => Err(io::Error::other(
+            "it is not a regular file (a VM's output goes to those alone)",
+        )),
+        Ok(found) => OpenOptions::new().write(true).open(&found).map(|_| found),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let parent = absolute.parent().map(fs::canonicalize).transpose()?;
+            let parts = parent.zip(absolute.file_name());
+            parts.map(|(dir, name)| dir.join(name)).ok_or(e)
+        }
+        Err(e) => Err(e),
+    };
+    resolve().map_err(unusable(path))
+}
+
+/// The directory that logs are to go to, which need not exist yet.
+///
+/// # Errors
+/// [`HostError::OutputFile`] if it is something else.
+pub fn output_directory(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
+    let absolute = cwd.join(path);
+    match fs::metadata(&absolute) {
+        Ok(found) if found.is_dir() => fs::canonicalize(&absolute),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => std::path::absolute(&absolute),
+        Err(e) => Err(e),
+    }
+    .map_err(unusable(path))
+}
+
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> HostError {
+    let path = path.to_owned();
+    move |source| HostError::OutputFile { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_made_is_undone() {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let at = |name: &str| tmp.path().join(name);
+        fs::write(at("old"), "old").expect("write");
+        let mut made = Made::default();
+        made.make_file(&at("old")).expect("exists");
+        made.make_file(&at("new")).expect("made");
+        made.make_dir(&at("a/b")).expect("made");
+        made.make_dir(&at("c/d")).expect("made");
+        fs::write(at("c/mine"), "mine").expect("write");
+        assert!(at("new").exists() && at("a/b").exists());
+        made.undo();
+        assert_eq!(fs::read_to_string(at("old")).expect("read"), "old");
+        assert!(!at("new").exists() && !at("a").exists() && !at("c/d").exists());
+        assert!(at("c/mine").exists());
+    }
+
+    #[test]
+    fn output_goes_to_regular_files() {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let cwd = tmp.path().canonicalize().expect("a path");
+        let file = |name: &str| output_file(Path::new(name), &cwd);
+        assert_eq!(file("new").expect("a file"), cwd.join("new"));
+        for other in [".", "/dev/null", "no/file", "/"] {
+            assert!(
+                matches!(file(other), Err(HostError::OutputFile { .. })),
+                "{other}"
+            );
+        }
+        fs::write(cwd.join("file"), "").expect("write");
+        let dir = |name: &str| output_directory(Path::new(name), &cwd);
+        assert_eq!(dir("a/b").expect("a directory"), cwd.join("a/b"));
+        assert!(matches!(dir("file"), Err(HostError::OutputFile { .. })));
+    }
+}

@@ -1,0 +1,251 @@
+//! One snapshot, or one in the making.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use bcvk_contract::bounded;
+use bcvk_contract::lock::Lock;
+use bcvk_contract::missing::if_exists;
+use bcvk_contract::snapshot::{self, Meta, SnapshotError, Staging, boot_id};
+use bcvk_contract::spec::{SavedFiles, VmSpec};
+use serde::{Deserialize, Serialize};
+
+use super::place::booted_at;
+use crate::vm::dir::VmDir;
+use crate::vm::held_dir;
+
+/// The file that describes the VM that a snapshot was taken from.
+const ABOUT: &str = "about.json";
+
+/// More than any [`SnapshotAbout`].
+const MAX_ABOUT: u64 = 64 * 1024;
+
+/// Its mtime records the last use.
+const USED: &str = "used";
+
+/// Links to the directories of VMs that may start again, and whose containers have the snapshot's.
+const VMS: &str = "vms";
+
+/// The process that keeps the snapshot has a lock on this file.
+const KEEPER: &str = "keeper";
+
+/// Time that a VM waits for the snapshot that is being copied for it. A copy takes a second, a boot
+/// longer than this.
+const COPIED: Duration = Duration::from_secs(10);
+
+/// Between two looks whether it has been copied. The keeper's lock is polled, because a lock that is
+/// waited for has no time-out (flock(2)).
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A snapshot, or one in the making.
+#[derive(Debug, Clone)]
+pub struct SnapshotEntry {
+    pub(super) path: PathBuf,
+}
+
+/// A snapshot that is kept from being removed.
+#[derive(Debug)]
+pub struct HeldSnapshot {
+    pub(super) entry: SnapshotEntry,
+    pub(super) _lock: Lock,
+}
+
+/// Describes the VM that a snapshot was taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotAbout {
+    /// The image's name.
+    pub image: String,
+    /// Its ID.
+    pub image_id: String,
+    /// The VM's memory, in MiB.
+    pub memory_mib: u32,
+    /// The number of its processors.
+    pub vcpus: u32,
+    /// The boot of the host that it runs on.
+    boot_id: String,
+}
+
+impl HeldSnapshot {
+    /// The snapshot.
+    #[must_use]
+    pub fn entry(&self) -> &SnapshotEntry {
+        &self.entry
+    }
+}
+
+impl SnapshotEntry {
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let name = self.path.file_name();
+        name.and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The files to resume from, if they are there, as far as that can be seen at a glance.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<SavedFiles, SnapshotError> {
+        Meta::read(&self.path).map(|meta| meta.files)
+    }
+
+    /// Describes the VM that will be saved here, and makes what it is saved to.
+    pub(super) fn prepare(&self, spec: &VmSpec) -> io::Result<()> {
+        let about = SnapshotAbout {
+            image: spec.image.reference.clone(),
+            image_id: spec.image.id.clone(),
+            memory_mib: spec.memory.mib(),
+            vcpus: spec.vcpus,
+            boot_id: boot_id()?,
+        };
+        fs::write(self.path.join(ABOUT), serde_json::to_vec(&about)?)?;
+        Staging::create(&self.path, spec.memory.bytes())?;
+        self.touch()
+    }
+
+    /// The files that a VM is saved to.
+    pub(super) fn staging(&self) -> io::Result<Staging> {
+        let about = self.about();
+        let about = about.ok_or_else(|| io::Error::other("nobody knows what it is of"))?;
+        let memory = u64::from(about.memory_mib) << 20;
+        Ok(Staging::at(&self.path, memory))
+    }
+
+    /// Takes the lock that shows that the snapshot is being made.
+    pub(super) fn lock_as_keeper(&self) -> io::Result<Lock> {
+        Lock::exclusive(self.keeper()?)
+    }
+
+    fn keeper(&self) -> io::Result<File> {
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path.join(KEEPER))
+    }
+
+    /// Waits for a snapshot that is being copied: whose VM is ready already.
+    pub(super) fn await_copy(&self) {
+        let saved = self.staging().is_ok_and(|staging| staging.is_saved());
+        let until = Instant::now() + COPIED;
+        let at_work = || self.keeper().and_then(Lock::try_exclusive);
+        while saved && Instant::now() < until && matches!(at_work(), Ok(None)) {
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Returns true if another host that shares this user's home, and this one's machine ID, may be
+    /// using it: it is of another boot, and was used since this host has booted.
+    pub(super) fn is_of_another_host(&self) -> bool {
+        let own = boot_id().ok();
+        let about = self.about();
+        if about.is_none_or(|about| Some(about.boot_id) == own) {
+            return false;
+        }
+        let (used, booted) = (self.last_used(), booted_at().ok());
+        used.zip(booted).is_none_or(|(used, booted)| used > booted)
+    }
+
+    /// Describes the VM, if the description can be read.
+    #[must_use]
+    pub fn about(&self) -> Option<SnapshotAbout> {
+        let file = File::open(self.path.join(ABOUT)).ok()?;
+        let text = bounded::read(file, MAX_ABOUT).ok()??;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// When it was last used.
+    #[must_use]
+    pub fn last_used(&self) -> Option<SystemTime> {
+        fs::metadata(self.path.join(USED)).ok()?.modified().ok()
+    }
+
+    /// Bytes that it takes on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub fn size(&self) -> io::Result<u64> {
+        const BLOCK: u64 = 512;
+        let mut blocks = 0;
+        let mut dirs = vec![self.path.clone()];
+        while let Some(dir) = dirs.pop() {
+            // A file that vanishes meanwhile takes nothing.
+            for file in if_exists(fs::read_dir(dir))?.into_iter().flatten() {
+                let file = file?;
+                let Some(found) = if_exists(file.metadata())? else {
+                    continue;
+                };
+                if found.is_dir() {
+                    dirs.push(file.path());
+                }
+                blocks += found.blocks();
+            }
+        }
+        Ok(blocks * BLOCK)
+    }
+
+    /// Keeps it from being removed by others.
+    ///
+    /// # Errors
+    /// If its lock cannot be taken.
+    pub fn hold(&self) -> io::Result<HeldSnapshot> {
+        Ok(HeldSnapshot {
+            entry: self.clone(),
+            _lock: held_dir::hold(&self.path)?,
+        })
+    }
+
+    /// Keeps a place for the VM that has this directory: `podman start` needs it, also when there is
+    /// no snapshot any more.
+    ///
+    /// # Errors
+    /// If it cannot be noted.
+    pub(crate) fn keep_for(&self, vm: &VmDir) -> io::Result<()> {
+        let vms = self.path.join(VMS);
+        DirBuilder::new().recursive(true).mode(0o700).create(&vms)?;
+        symlink(vm.path(), vms.join(vm.id()))
+    }
+
+    /// Returns true if a VM may start again whose container has this directory.
+    fn is_kept(&self) -> io::Result<bool> {
+        let vms = if_exists(fs::read_dir(self.path.join(VMS)))?;
+        for vm in vms.into_iter().flatten() {
+            // The link's target.
+            if vm?.path().is_dir() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes it, unless somebody holds it; says whether that made a difference. An empty directory
+    /// stays for a VM that may start again, and boots then.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_if_unused(&self) -> io::Result<bool> {
+        if !self.is_kept()? {
+            return held_dir::remove_unless_held(&self.path);
+        }
+        let Some(Some(_alone)) = if_exists(held_dir::try_take(&self.path))? else {
+            return Ok(false);
+        };
+        snapshot::empty(&self.path)
+    }
+
+    /// Notes that it is used now.
+    pub(super) fn touch(&self) -> io::Result<()> {
+        fs::write(self.path.join(USED), "")
+    }
+}

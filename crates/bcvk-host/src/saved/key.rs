@@ -1,0 +1,94 @@
+//! Which VMs can be resumed from one snapshot.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use bcvk_contract::snapshot::boot_id;
+use bcvk_contract::spec::VmSpec;
+use sha2::{Digest, Sha256};
+
+/// Bytes of a digest that name a snapshot.
+const NAME_BYTES: usize = 16;
+
+/// A digest over all that a guest can see of what it was booted from and on: two VMs with the same
+/// can be resumed from one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotKey(pub(super) String);
+
+impl SnapshotKey {
+    /// The key of `spec` when the programs `exe` and the VM's QEMU boot it here.
+    ///
+    /// # Errors
+    /// If one of them, or what the host says of itself, cannot be looked at.
+    pub fn new(spec: &VmSpec, exe: &Path) -> io::Result<Self> {
+        // What is in here decides alone: whoever adds an option to a spec has to think of it.
+        let VmSpec {
+            version,
+            name: _,
+            image,
+            arch,
+            accel,
+            vcpus,
+            memory,
+            qemu,
+            machine_id: _,
+            kargs,
+            shares: _,
+            host_storage: _,
+            disks: _,
+            swap: _,
+            units: _,
+            ignition: _,
+            execute: _,
+            ports: _,
+            env: _,
+            ssh: _,
+            host_key: _,
+            fidelity,
+            initramfs,
+            snapshot: _,
+            lifetime: _,
+            console: _,
+            output: _,
+            logs: _,
+            serial_ports: _,
+        } = spec;
+        let text = serde_json::to_vec(&(
+            (version, &image.id, arch, accel, vcpus, memory),
+            (kargs, fidelity, initramfs),
+            (file(exe)?, file(qemu)?, processor()?, kernel()?, boot_id()?),
+        ))?;
+        let digest = Sha256::digest(text);
+        let hex = digest[..NAME_BYTES].iter().map(|b| format!("{b:02x}"));
+        Ok(Self(hex.collect()))
+    }
+}
+
+/// A program that was replaced is another file, or has another size or time.
+fn file(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
+    let found = fs::metadata(path)?;
+    Ok((
+        found.dev(),
+        found.ino(),
+        found.size(),
+        found.mtime(),
+        found.mtime_nsec(),
+    ))
+}
+
+/// What a guest can see of the host's processor.
+fn processor() -> io::Result<Vec<String>> {
+    let text = fs::read_to_string("/proc/cpuinfo")?;
+    let first = text.lines().take_while(|line| !line.trim().is_empty());
+    let told = ["vendor_id", "model name", "microcode", "flags"];
+    Ok(first
+        .filter(|line| told.iter().any(|name| line.starts_with(name)))
+        .map(str::to_owned)
+        .collect())
+}
+
+fn kernel() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+}

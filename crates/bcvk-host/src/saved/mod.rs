@@ -1,0 +1,146 @@
+//! The snapshots of a user on this host: one directory for each, under the user's cache directory.
+
+mod entry;
+mod keeper;
+mod key;
+mod place;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use entry::{HeldSnapshot, SnapshotAbout, SnapshotEntry};
+pub use keeper::keep_snapshot;
+pub(super) use keeper::start as start_keeper;
+pub use key::SnapshotKey;
+
+use crate::vm::held_dir;
+use bcvk_contract::missing::if_exists;
+use bcvk_contract::snapshot::SnapshotError;
+use bcvk_contract::spec::{SavedFiles, VmSpec};
+
+/// The user's snapshots.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    path: PathBuf,
+}
+
+impl Snapshots {
+    /// Opens the directory under `cache`, such as `~/.cache`, and makes it if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be made, or others could change what is in there.
+    pub fn open(cache: &Path) -> io::Result<Self> {
+        let path = place::open(cache)?;
+        Ok(Self { path })
+    }
+
+    /// The same, whether there are some or not. Nothing is made.
+    #[must_use]
+    pub fn existing(cache: &Path) -> Self {
+        Self {
+            path: place::existing(cache),
+        }
+    }
+
+    /// Finds a snapshot with this key that can be resumed, and its files. One that cannot is removed,
+    /// and `told` hears why.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn find(
+        &self,
+        key: &SnapshotKey,
+        told: &mut dyn FnMut(&SnapshotError),
+    ) -> io::Result<Option<(HeldSnapshot, SavedFiles)>> {
+        let prefix = format!("{}-", key.0);
+        for entry in self.list()? {
+            if !entry.id().starts_with(&prefix) {
+                continue;
+            }
+            if entry.check().is_err() {
+                entry.await_copy();
+            }
+            // One that is being removed has lost its description, or will have lost its lock.
+            let held = entry.hold();
+            match (entry.check(), held) {
+                (Ok(files), Ok(held)) => {
+                    // It may be gone by now; to be resumed from, it has to be there later.
+                    if if_exists(entry.touch())?.is_some() {
+                        return Ok(Some((held, files)));
+                    }
+                }
+                (Ok(_), Err(_)) => {}
+                (Err(error), held) => {
+                    drop(held);
+                    if entry.remove_if_unused()? {
+                        told(&error);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes room for a new snapshot of `spec`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn create(&self, key: &SnapshotKey, spec: &VmSpec) -> io::Result<HeldSnapshot> {
+        let (path, lock) = held_dir::create_held(&self.path, &format!("{}-", key.0))?;
+        let entry = SnapshotEntry { path };
+        entry.prepare(spec)?;
+        Ok(HeldSnapshot { entry, _lock: lock })
+    }
+
+    /// All of them, the one that was used last first.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn list(&self) -> io::Result<Vec<SnapshotEntry>> {
+        let mut entries = Vec::new();
+        for found in fs::read_dir(&self.path)? {
+            let path = found?.path();
+            if place::is_own_dir(&path)? {
+                entries.push(SnapshotEntry { path });
+            }
+        }
+        // Asked for once: it may change meanwhile.
+        entries.sort_by_cached_key(|entry| std::cmp::Reverse(entry.last_used()));
+        Ok(entries)
+    }
+
+    /// The one with this id, or with the only id that begins so.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn by_id(&self, id: &str) -> io::Result<Option<SnapshotEntry>> {
+        let mut entries = self.list()?;
+        entries.retain(|entry| !id.is_empty() && entry.id().starts_with(id));
+        Ok(entries.pop().filter(|_| entries.is_empty()))
+    }
+
+    /// Removes what nobody can resume, and of the rest those used longest ago, until the others take
+    /// no more than `most` bytes. Those that another host may be using do not count. Returns how many
+    /// are gone.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn prune(&self, most: u64) -> io::Result<usize> {
+        let mut gone = 0;
+        let mut total = 0;
+        for entry in self.list()? {
+            if entry.is_of_another_host() {
+                continue;
+            }
+            total += entry.size()?;
+            if (entry.check().is_err() || total > most) && entry.remove_if_unused()? {
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! What a guest's systemd says of its own boot. The guest is not trusted: what is kept of it is
+//! bounded and clean.
+
+use std::collections::HashMap;
+
+use bcvk_contract::status::printable;
+
+/// Most bytes of an answer that are worth reading: a system has some hundreds of units, and one says
+/// about two thousand bytes of itself.
+pub const MAX_ANSWER_BYTES: u64 = 16 << 20;
+
+/// Most units that are kept, and the most others that one may be kept to wait for.
+const MAX_UNITS: usize = 8192;
+const MAX_AFTER: usize = 4096;
+
+/// Longest name of a unit (systemd, src/basic/unit-def.h, UNIT_NAME_MAX).
+const MAX_NAME_BYTES: usize = 255;
+
+/// Microseconds that no guest which can still be asked has run for: ten years. What says more is
+/// wrong, and all that is less can be added and subtracted.
+const MAX_MICROSECONDS: u64 = 10 * 366 * 24 * 3600 * 1_000_000;
+
+/// The smallest step of `/proc/uptime`, in microseconds (`proc(5)`).
+pub(super) const UPTIME_STEP: u64 = 10_000;
+
+/// Asks for all that [`Answer::parse`] reads. Times are those of `CLOCK_MONOTONIC`, whose zero is
+/// early in the kernel; `/proc/uptime` is the same clock in a guest that never sleeps.
+///
+/// `systemctl show` is what every systemd from 252 on has; `systemd-analyze` is not in every image,
+/// and not all of its versions have `plot --json`.
+pub const QUESTION: &str = "\
+cat /proc/uptime && echo && \
+systemctl show --property=InitRDTimestampMonotonic,UserspaceTimestampMonotonic,\
+UnitsLoadFinishTimestampMonotonic,FinishTimestampMonotonic && echo && \
+systemctl show --all --property=Id,After,ActiveState,InactiveExitTimestampMonotonic,\
+ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,\
+ExecMainExitTimestampMonotonic '*'";
+
+/// What the guest said. Microseconds on its clock; zero stands for what has not happened.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// When it said so.
+    pub uptime: u64,
+    /// systemd in the initramfs began; zero if there is none.
+    pub initrd: u64,
+    /// The image's systemd began.
+    pub userspace: u64,
+    /// It knew its units.
+    pub units_loaded: u64,
+    /// All that starts with the system had started.
+    pub finished: u64,
+    /// Its units.
+    pub units: Vec<Unit>,
+}
+
+/// A unit. Times are those of its latest start.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    pub id: String,
+    /// Units that it has to wait for, where they start too, as places in [`Answer::units`].
+    pub after: Vec<usize>,
+    /// It began to start.
+    pub started: u64,
+    /// It was active.
+    pub active: u64,
+    /// It was inactive again.
+    pub inactive: u64,
+    /// Its main process began, and has ended.
+    pub main: (u64, u64),
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+impl Unit {
+    /// When it had started, so that those who wait for it need not any more; `None` if that is yet
+    /// to come. A service that is but a command never is active, and has started when it ends.
+    #[must_use]
+    pub fn done(&self) -> Option<u64> {
+        [self.active, self.inactive]
+            .into_iter()
+            .find(|&at| self.started > 0 && at >= self.started)
+    }
+}
+
+impl Answer {
+    /// Reads what came of [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them.
+    /// What cannot be read is as if it had not been said.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut answer = Self::default();
+        let mut waits: Vec<&str> = Vec::new();
+        for block in text.split("\n\n") {
+            let lines = || block.lines().filter_map(|line| line.split_once('='));
+            let value = |key: &str| lines().find(|(k, _)| *k == key).map(|(_, v)| v);
+            let time = |key: &str| value(key).map_or(0, microseconds);
+            let Some(id) = value("Id") else {
+                if answer.uptime == 0 {
+                    answer.uptime = block.lines().find_map(uptime).unwrap_or_default();
+                }
+                if value("UserspaceTimestampMonotonic").is_some() {
+                    answer.initrd = time("InitRDTimestampMonotonic");
+                    answer.userspace = time("UserspaceTimestampMonotonic");
+                    answer.units_loaded = time("UnitsLoadFinishTimestampMonotonic");
+                    answer.finished = time("FinishTimestampMonotonic");
+                }
+                continue;
+            };
+            let id = printable(id);
+            if id.is_empty() || id.len() > MAX_NAME_BYTES || answer.units.len() == MAX_UNITS {
+                continue;
+            }
+            waits.push(value("After").unwrap_or_default());
+            let active = time("ActiveEnterTimestampMonotonic");
+            // A device does not start, it is there at once; but systemd in the initramfs and that in
+            // the image may both have noticed.
+            let started = match time("InactiveExitTimestampMonotonic") {
+                began if id.ends_with(".device") => began.max(active),
+                began => began,
+            };
+            answer.units.push(Unit {
+                id,
+                after: Vec::new(),
+                started,
+                active,
+                inactive: time("InactiveEnterTimestampMonotonic"),
+                main: (
+                    time("ExecMainStartTimestampMonotonic"),
+                    time("ExecMainExitTimestampMonotonic"),
+                ),
+                failed: value("ActiveState") == Some("failed"),
+            });
+        }
+        answer.resolve(&waits);
+        answer
+    }
+
+    /// The unit of this name.
+    #[must_use]
+    pub fn unit(&self, id: &str) -> Option<&Unit> {
+        self.units.iter().find(|unit| unit.id == id)
+    }
+
+    /// From names to places. A name that no unit has stands for one that is not there.
+    fn resolve(&mut self, waits: &[&str]) {
+        let places: HashMap<String, usize> = self
+            .units
+            .iter()
+            .enumerate()
+            .map(|(place, unit)| (unit.id.clone(), place))
+            .collect();
+        for (unit, names) in self.units.iter_mut().zip(waits) {
+            let named = names.split_ascii_whitespace().take(MAX_AFTER);
+            unit.after = named.filter_map(|name| places.get(name).copied()).collect();
+        }
+    }
+}
+
+fn microseconds(value: &str) -> u64 {
+    value
+        .parse()
+        .ok()
+        .filter(|&time| time < MAX_MICROSECONDS)
+        .unwrap_or_default()
+}
+
+/// The first number of `/proc/uptime`: seconds, with two digits after the point.
+fn uptime(line: &str) -> Option<u64> {
+    let (seconds, rest) = line.split_once('.')?;
+    let hundredths = rest.split(' ').next().filter(|digits| digits.len() == 2)?;
+    let whole = seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?;
+    let part = hundredths.parse::<u64>().ok()? * UPTIME_STEP;
+    whole
+        .checked_add(part)
+        .filter(|&time| time < MAX_MICROSECONDS)
+}

@@ -1,0 +1,381 @@
+//! The VM directory: what the host keeps of one VM.
+//!
+//! No container sees it. What the container reads is mounted one by one and read-only (`spec.json`,
+//! `ignition.json`, `cli.lock`, `root`), and what it writes is a directory in it, which the host reads
+//! as a stranger's ([`SharedDir`]).
+//!
+//! Life and death are told by `flock(2)`, because the kernel drops a lock however its holder ends:
+//!
+//! | file | held by | says |
+//! |---|---|---|
+//! | `lock` | shared: every bcvk process that needs the directory | do not sweep |
+//! | `cli.lock` | exclusive: the command that an attached VM belongs to | the VM's user is still there |
+//! | `shared/supervisor.lock` | exclusive: the supervisor | the VM's supervisor lives |
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "opens what the host alone writes"
+)]
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bcvk_contract::lock::{Lock, lock_file};
+use bcvk_contract::spec::{MAX_SPEC_BYTES, VmSpec};
+use bcvk_contract::status::Timestamp;
+use bcvk_contract::untrusted;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::vm::held_dir;
+use crate::vm::shared_dir::SharedDir;
+
+/// All VM directories of one user: `$XDG_RUNTIME_DIR/bcvk/vms`, or `/run/bcvk/vms` for root.
+#[derive(Debug, Clone)]
+pub struct VmDirs {
+    root: PathBuf,
+}
+
+/// One VM's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmDir {
+    path: PathBuf,
+}
+
+impl VmDirs {
+    /// The directory of the calling user. `runtime_dir` is the value of `XDG_RUNTIME_DIR`.
+    ///
+    /// Without one, users other than root get `/run/user/UID` if it is theirs, else `/tmp/bcvk-UID`,
+    /// as podman does; that one is refused if somebody else made it.
+    pub fn open(runtime_dir: Option<&Path>) -> io::Result<Self> {
+        let uid = rustix::process::geteuid().as_raw();
+        let (base, ours) = base(runtime_dir, uid);
+        if ours {
+            private_dir(&base, uid)?;
+        }
+        let root = private_dir(&base.join("bcvk"), uid)?.join("vms");
+        Ok(Self {
+            root: private_dir(&root, uid)?,
+        })
+    }
+
+    /// The same where it exists. Nothing is made.
+    #[must_use]
+    pub fn existing(runtime_dir: Option<&Path>) -> Option<Self> {
+        let uid = rustix::process::geteuid().as_raw();
+        let (base, ours) = base(runtime_dir, uid);
+        let parent = base.join("bcvk");
+        let root = parent.join("vms");
+        let safe = |path: &Path| {
+            fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid)
+        };
+        ((!ours || safe(&base)) && safe(&parent) && safe(&root)).then_some(Self { root })
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes a new directory with a fresh random id, and keeps it from being swept.
+    pub fn create(&self) -> io::Result<(VmDir, Lock)> {
+        let (path, held) = held_dir::create_held(&self.root, "")?;
+        Ok((VmDir { path }, held))
+    }
+
+    /// Every VM directory there is.
+    pub fn list(&self) -> io::Result<Vec<VmDir>> {
+        let mut dirs: Vec<VmDir> = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                dirs.push(VmDir { path: entry.path() });
+            }
+        }
+        dirs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(dirs)
+    }
+
+    /// The directory with this id, as the container's label names it.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<VmDir> {
+        let plain = id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let path = self.root.join(id);
+        (plain && path.is_dir()).then_some(VmDir { path })
+    }
+
+    /// The directory `id`, if its VM runs in the container with the full ID `container`.
+    #[must_use]
+    pub fn of(&self, id: &str, container: &str) -> Option<VmDir> {
+        let dir = self.by_id(id)?;
+        (dir.container_id()? == container).then_some(dir)
+    }
+
+    /// Directories that no process uses: candidates for [`VmDir::remove_if_unused`] once podman
+    /// has confirmed that their containers are gone.
+    pub fn unused(&self) -> io::Result<Vec<VmDir>> {
+        Ok(self
+            .list()?
+            .into_iter()
+            .filter(|dir| !dir.shared().supervisor_lives())
+            .filter(|dir| matches!(held_dir::try_take(&dir.path), Ok(Some(_))))
+            .collect())
+    }
+}
+
+impl VmDir {
+    /// The directory at `path`.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The random id: 16 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+    }
+
+    /// The user's private SSH key.
+    #[must_use]
+    pub fn ssh_key(&self) -> PathBuf {
+        self.path.join("ssh_key")
+    }
+
+    /// The client configuration that [`crate::ssh`] writes.
+    #[must_use]
+    pub fn ssh_config(&self) -> PathBuf {
+        self.path.join("ssh_config")
+    }
+
+    /// What the container writes.
+    #[must_use]
+    pub fn shared(&self) -> SharedDir {
+        SharedDir::at(self.path.join("shared"))
+    }
+
+    /// The root that QEMU gets, but for the programs of the host that are mounted there.
+    #[must_use]
+    pub(crate) fn qemu_root(&self) -> PathBuf {
+        self.path.join("root")
+    }
+
+    /// The description that the supervisor obeys.
+    #[must_use]
+    pub(crate) fn spec(&self) -> PathBuf {
+        self.path.join("spec.json")
+    }
+
+    /// The lock of the command that an attached VM belongs to.
+    #[must_use]
+    pub(crate) fn cli_lock(&self) -> PathBuf {
+        self.path.join("cli.lock")
+    }
+
+    /// The configuration for Ignition.
+    #[must_use]
+    pub fn ignition_config(&self) -> PathBuf {
+        self.path.join("ignition.json")
+    }
+
+    /// Where podman writes the process ID of the container's first process (`--pidfile`).
+    #[must_use]
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.path.join("pid")
+    }
+
+    /// Where podman writes the container's ID (`--cidfile`).
+    #[must_use]
+    pub fn container_id_file(&self) -> PathBuf {
+        self.path.join("container-id")
+    }
+
+    /// The container's ID, once podman has made it.
+    #[must_use]
+    pub fn container_id(&self) -> Option<String> {
+        let id = fs::read_to_string(self.container_id_file()).ok()?;
+        let id = id.trim();
+        (!id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
+    }
+
+    /// A descriptor of the container's first process, once podman has started it (`--pidfile`);
+    /// `None` if it has ended already.
+    pub fn container_process(&self) -> io::Result<Option<OwnedFd>> {
+        let pid = fs::read_to_string(self.pid_file())?;
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Writes the spec that the supervisor obeys.
+    pub fn write_spec(&self, spec: &VmSpec) -> io::Result<()> {
+        self.write_private("spec.json", &serde_json::to_vec_pretty(spec)?)
+    }
+
+    /// Reads the spec back.
+    pub fn read_spec(&self) -> io::Result<VmSpec> {
+        let text = untrusted::read(&self.spec(), MAX_SPEC_BYTES)?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// When the spec was written, which is when podman is asked for a container.
+    pub fn planned(&self) -> io::Result<Timestamp> {
+        let spec = fs::symlink_metadata(self.spec())?;
+        Ok(spec.modified()?.into())
+    }
+
+    /// Writes a file that only its owner reads (mode 0600).
+    pub fn write_private(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.path.join(name))?
+            .write_all(content)
+    }
+
+    /// Keeps the directory from being swept.
+    pub fn hold(&self) -> io::Result<Lock> {
+        held_dir::hold(&self.path)
+    }
+
+    /// Takes `cli.lock`: from now on an attached VM lives as long as this process.
+    pub fn lock_as_cli(&self) -> io::Result<Lock> {
+        Lock::exclusive(lock_file(&self.cli_lock())?)
+    }
+
+    /// Removes the directory unless a process uses it; says whether it is gone. The command that ends
+    /// a VM, podman's hook and whoever sweeps may do so at once.
+    pub fn remove_if_unused(&self) -> io::Result<bool> {
+        if self.shared().supervisor_lives() {
+            return Ok(false);
+        }
+        held_dir::remove_unless_held(&self.path)
+    }
+}
+
+/// Where directories of a user's processes are, and whether that is one of our own making.
+fn base(runtime_dir: Option<&Path>, uid: u32) -> (PathBuf, bool) {
+    if uid == 0 {
+        return (PathBuf::from("/run"), false);
+    }
+    if let Some(dir) = runtime_dir.filter(|d| d.is_absolute()) {
+        return (dir.to_owned(), false);
+    }
+    let user = PathBuf::from(format!("/run/user/{uid}"));
+    if fs::metadata(&user).is_ok_and(|m| m.uid() == uid) {
+        return (user, false);
+    }
+    (PathBuf::from(format!("/tmp/bcvk-{uid}")), true)
+}
+
+/// Makes `path` with mode 0700, or checks that it is a directory of ours.
+fn private_dir(path: &Path, uid: u32) -> io::Result<PathBuf> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let meta = fs::symlink_metadata(path)?;
+            if !meta.is_dir() || meta.uid() != uid {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!("{} belongs to somebody else", path.display()),
+                ));
+            }
+        }
+        Err(e) => return Err(e),
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs() -> (tempfile::TempDir, VmDirs) {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let root = tmp.path().to_owned();
+        (tmp, VmDirs { root })
+    }
+
+    #[test]
+    fn a_held_directory_is_not_swept_and_a_free_one_is() {
+        let (_tmp, dirs) = dirs();
+        let (dir, first) = dirs.create().expect("create");
+        let second = dir.hold().expect("two may hold it");
+        assert!(!dir.remove_if_unused().expect("held"));
+        drop(first);
+        assert!(dirs.unused().expect("unused").is_empty());
+        drop(second);
+        assert_eq!(dirs.unused().expect("unused"), std::slice::from_ref(&dir));
+        assert!(dir.remove_if_unused().expect("free"));
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn many_may_remove_a_directory_at_once() {
+        let (_tmp, dirs) = dirs();
+        for _ in 0..300 {
+            let (dir, held) = dirs.create().expect("create");
+            drop(held);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| dir.remove_if_unused().expect("no error"));
+                }
+            });
+            assert!(!dir.path().exists());
+        }
+    }
+
+    #[test]
+    fn a_directory_whose_supervisor_lives_is_in_use() {
+        let (_tmp, dirs) = dirs();
+        let (dir, held) = dirs.create().expect("create");
+        drop(held);
+        let shared = dir.shared();
+        assert!(!shared.supervisor_lives());
+        fs::create_dir(shared.paths().dir()).expect("made");
+        let lock = Lock::exclusive(lock_file(&shared.paths().supervisor_lock()).expect("made"));
+        assert!(shared.supervisor_lives());
+        assert!(dirs.unused().expect("unused").is_empty());
+        assert!(!dir.remove_if_unused().expect("looked at"));
+        drop(lock);
+        assert!(!shared.supervisor_lives());
+        assert!(dir.remove_if_unused().expect("removed"));
+    }
+
+    #[test]
+    fn ids_from_labels_cannot_leave_the_directory() {
+        let (_tmp, dirs) = dirs();
+        let (dir, _held) = dirs.create().expect("create");
+        assert_eq!(dirs.by_id(dir.id()), Some(dir));
+        assert_eq!(dirs.by_id("../../../../../"), None);
+        assert_eq!(dirs.by_id("../.."), None);
+    }
+
+    #[test]
+    fn private_files_are_private() {
+        let (_tmp, dirs) = dirs();
+        let (dir, _held) = dirs.create().expect("create");
+        dir.write_private("ssh_key", b"secret").expect("write");
+        let mode = |p: &Path| fs::metadata(p).expect("metadata").mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        assert_eq!(mode(&dir.ssh_key()), 0o600);
+    }
+}

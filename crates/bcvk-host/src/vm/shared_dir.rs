@@ -1,0 +1,133 @@
+//! Reading what a VM's container has written.
+//!
+//! The container may have been taken over by its guest. So nothing here follows a link, opens
+//! anything but regular files of this user's (and the FIFOs and the socket that the host expects),
+//! waits for somebody, or reads without a bound. No other module of the host has a path of that
+//! directory: see `clippy.toml`.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is the module that reads a container's files"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use bcvk_contract::lock::Lock;
+use bcvk_contract::shared::SharedPaths;
+use bcvk_contract::status::{Status, StatusReader, Timestamp};
+use bcvk_contract::untrusted;
+use rustix::fs::inotify;
+
+/// The host's view of the directory that a VM's container writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDir {
+    paths: SharedPaths,
+}
+
+impl SharedDir {
+    /// The directory at `path`.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            paths: SharedPaths::at(path),
+        }
+    }
+
+    /// The supervisor's last word; `None` before its first.
+    ///
+    /// # Errors
+    /// If something else is in the status file's place, or in the file.
+    pub fn status(&self) -> io::Result<Option<Status>> {
+        self.status_reader().read()
+    }
+
+    /// Whether a history that begins with `first` is that of the container's first start.
+    #[must_use]
+    pub fn is_first_start(&self, first: Timestamp) -> bool {
+        self.status_reader().is_first_start(first)
+    }
+
+    /// Opens the guest's console, as far as it was kept.
+    ///
+    /// # Errors
+    /// As [`untrusted::open`].
+    pub(crate) fn open_log(&self, log: LogFile) -> io::Result<File> {
+        untrusted::open(&self.path_of(log))
+    }
+
+    /// Opens what the console was before it was begun anew.
+    ///
+    /// # Errors
+    /// As [`untrusted::open`].
+    pub(crate) fn open_earlier_log(&self, log: LogFile) -> io::Result<File> {
+        untrusted::open(&bcvk_contract::shared::earlier(&self.path_of(log)))
+    }
+
+    /// Connects to the guest's sshd.
+    ///
+    /// # Errors
+    /// As [`untrusted::connect_to`].
+    pub fn connect_to_sshd(&self) -> io::Result<UnixStream> {
+        untrusted::connect_to(&self.paths.ssh_socket())
+    }
+
+    /// Opens standard output and standard error of the commands to execute.
+    pub(crate) fn open_command_streams(&self) -> [io::Result<File>; 2] {
+        self.paths
+            .command_streams()
+            .map(|path| untrusted::open_fifo(&path))
+    }
+
+    /// Whether the VM's supervisor lives.
+    #[must_use]
+    pub fn supervisor_lives(&self) -> bool {
+        let file = untrusted::open(&self.paths.supervisor_lock());
+        matches!(file.and_then(Lock::try_exclusive), Ok(None))
+    }
+
+    /// Blocks until no supervisor holds its lock.
+    ///
+    /// # Errors
+    /// If there is none that could be waited for.
+    pub(crate) fn wait_for_supervisor_to_end(&self) -> io::Result<()> {
+        Lock::shared(untrusted::open(&self.paths.supervisor_lock())?).map(drop)
+    }
+
+    /// Starts to watch for files that are renamed into place, as each new status is.
+    ///
+    /// # Errors
+    /// As inotify(7).
+    pub(crate) fn watch(&self) -> io::Result<std::os::fd::OwnedFd> {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&inotify, self.paths.dir(), inotify::WatchFlags::MOVED_TO)?;
+        Ok(inotify)
+    }
+
+    /// Paths of the files, for the one who makes the directory.
+    pub(crate) fn paths(&self) -> &SharedPaths {
+        &self.paths
+    }
+
+    fn status_reader(&self) -> StatusReader {
+        StatusReader::new(self.paths.dir())
+    }
+
+    fn path_of(&self, log: LogFile) -> PathBuf {
+        match log {
+            LogFile::Console => self.paths.console_log(),
+            LogFile::Journal => self.paths.journal_log(),
+        }
+    }
+}
+
+/// A log that the container keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFile {
+    /// The guest's console.
+    Console,
+    /// The guest's journal.
+    Journal,
+}

@@ -1,0 +1,151 @@
+//! The kernel command line.
+
+use bcvk_contract::spec::{Accelerator, Arch, Fidelity, Karg, VmSpec};
+use bcvk_guest::early::START_PROCESSORS;
+use bcvk_guest::facts::GuestFacts;
+use bcvk_guest::hostname;
+
+/// Arguments of a deployed host that say where its root is. The guest's root is the image itself,
+/// and a wait for a disk that is not there would end in emergency mode.
+const ROOT_ARGUMENTS: [&str; 12] = [
+    "root",
+    "rootfstype",
+    "rootflags",
+    "roothash",
+    "ro",
+    "rw",
+    "mount.usr",
+    "mount.usrfstype",
+    "mount.usrflags",
+    "usrhash",
+    "ostree",
+    "composefs",
+];
+
+/// The image's arguments, then ours, then the user's: the last word wins.
+pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> String {
+    let mut arguments: Vec<String> = from_image
+        .iter()
+        .filter(|karg| !ROOT_ARGUMENTS.contains(&karg.name()))
+        .map(ToString::to_string)
+        .collect();
+    let machine: &[&str] = match spec.arch {
+        Arch::X86_64 => &[
+            "console=ttyS0",
+            // There is one serial port; probing for three more takes an emulated guest a while.
+            "8250.nr_uarts=1",
+            // The kernel counts a few ticks of the timer to see whether it works, and panics if too
+            // few come, as they do to an emulated guest on a busy host. KVM's guests leave the test
+            // out by themselves (Linux, arch/x86/kernel/kvm.c).
+            "no_timer_check",
+        ],
+        Arch::Aarch64 => &["console=ttyAMA0"],
+    };
+    arguments.extend(machine.iter().map(|argument| (*argument).to_owned()));
+    // Every file on virtiofs has one label.
+    arguments.push("selinux=0".to_owned());
+    // Looks for partitions on disks that a VM does not have.
+    arguments.push("systemd.gpt_auto=0".to_owned());
+    let says = |name: &str| {
+        let mut kargs = from_image.iter().chain(&spec.kargs);
+        kargs.any(|karg| karg.name() == name)
+    };
+    let emulated = spec.accel == Accelerator::Tcg && spec.arch == Arch::X86_64;
+    if emulated && spec.vcpus > 1 && !says("maxcpus") && !says("nr_cpus") && !says("nosmp") {
+        // While the kernel finds out how large the devices' memory is, it moves that around, and a
+        // QEMU 10 that emulates another processor meanwhile may take one device's registers for
+        // another's: it aborts (`iotlb_to_section`), or an interrupt is never acknowledged and that
+        // processor's clock stands still. Seen in 1 of 70 to 200 boots on a busy host.
+        arguments.push("maxcpus=1".to_owned());
+        // Nor need it rewrite itself for one processor, and then for several.
+        arguments.push("noreplace-smp".to_owned());
+        arguments.push(START_PROCESSORS.to_owned());
+    }
+    if spec.accel == Accelerator::Tcg && spec.fidelity == Fidelity::Fast {
+        // The kernel's tests of its own cryptography: nothing in silicon, a thirtieth of an emulated
+        // boot. In FIPS mode it makes them all the same (Linux, crypto/testmgr.c).
+        arguments.push("cryptomgr.notests".to_owned());
+    }
+    if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
+        // There is no data source here. `ds=none` would spare the search for one, but not the
+        // rest: minutes under emulation, new host keys for an sshd that is about to start, and
+        // distributions' units that leave making keys to it.
+        arguments.push("cloud-init=disabled".to_owned());
+    }
+    if spec.ignition {
+        // Runs in the first boot only, which this always is (Ignition, docs/supported-platforms.md).
+        arguments.push("ignition.firstboot".to_owned());
+        arguments.push("ignition.platform.id=qemu".to_owned());
+    }
+    // The name of one that is saved is not this VM's alone; its agent learns it.
+    if !facts.has_hostname && spec.snapshot.is_none() {
+        arguments.push(format!("systemd.hostname={}", hostname(spec.name.as_str())));
+    }
+    // Nor is its machine ID.
+    if let (Some(id), None) = (&spec.machine_id, spec.snapshot) {
+        arguments.push(format!("systemd.machine_id={id}"));
+    }
+    arguments.extend(spec.kargs.iter().map(ToString::to_string));
+    arguments.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_images_arguments_come_first_but_its_root_is_ours() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = bcvk_guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let kargs =
+            Karg::split("rw root=UUID=1 rootwait console=tty0 composefs=abc").expect("kargs");
+        assert_eq!(
+            build(&bcvk_contract::examples::example(), &facts, &kargs),
+            "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 \
+             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests ignition.firstboot \
+             ignition.platform.id=qemu systemd.hostname=testvm \
+             systemd.machine_id=07070707070747078707070707070707 quiet"
+        );
+    }
+
+    #[test]
+    fn aarch64_has_another_console() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = bcvk_guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let spec = VmSpec {
+            arch: Arch::Aarch64,
+            ..bcvk_contract::examples::example()
+        };
+        assert_eq!(
+            build(&spec, &facts, &[]),
+            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 cryptomgr.notests ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
+        );
+    }
+
+    #[test]
+    fn cloud_init_is_off_unless_somebody_gives_it_a_source() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = bcvk_guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts {
+            cloud_init_enabled: true,
+            ..GuestFacts::read(&root).expect("facts of an empty tree")
+        };
+        for (image, user, off) in [
+            ("", "", true),
+            ("", "ds=nocloud;s=http://10.0.2.2/", false),
+            ("cloud-init=enabled", "", false),
+        ] {
+            let mut spec = bcvk_contract::examples::example();
+            spec.kargs = Karg::split(user).expect("kargs");
+            let line = build(&spec, &facts, &Karg::split(image).expect("kargs"));
+            assert_eq!(line.contains("cloud-init=disabled"), off, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_container_name_becomes_a_host_name() {
+        assert_eq!(hostname("my_vm.1-"), "my-vm.1");
+    }
+}

@@ -1,0 +1,177 @@
+//! The image's initramfs without its compression, which an emulated processor undoes many times
+//! slower than the host's.
+
+use std::borrow::Cow;
+use std::io;
+
+use super::compression::Compression;
+use super::cpio::{TRAILER, padding};
+
+/// What the first archive of an initramfs begins with if it is not compressed: "newc", without and
+/// with checksums.
+const CPIO: [&[u8]; 2] = [b"070701", b"070702"];
+
+/// The archives of `image` (a sequence of cpio archives, compressed or not, as the kernel unpacks
+/// them) without compression, if together they have at most `most` bytes; `image` as it is if there
+/// is anything else in it, or more of it. The kernel then sees to that.
+#[must_use]
+pub(crate) fn unpack(image: &[u8], most: u64) -> Cow<'_, [u8]> {
+    match archives(image, most) {
+        Ok(Some(unpacked)) => Cow::Owned(unpacked),
+        Ok(None) => Cow::Borrowed(image),
+        Err(error) => {
+            tracing::debug!(%error, "the initramfs is left to the kernel");
+            Cow::Borrowed(image)
+        }
+    }
+}
+
+/// `None` if nothing is compressed.
+fn archives(image: &[u8], most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut unpacked = Vec::new();
+    let mut any = false;
+    let mut rest = image;
+    loop {
+        // Between archives there may be any number of zeros.
+        let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+        rest = &rest[zeros..];
+        if rest.is_empty() {
+            break;
+        }
+        unpacked.extend_from_slice(padding(unpacked.len() as u64));
+        if CPIO.iter().any(|magic| rest.starts_with(magic)) {
+            let (archive, behind) = rest.split_at(archive_length(rest)?);
+            unpacked.extend_from_slice(archive);
+            rest = behind;
+        } else {
+            let method = Compression::of(rest)
+                .ok_or_else(|| io::Error::other("neither an archive nor compressed as is known"))?;
+            let room = most.saturating_sub(unpacked.len() as u64);
+            unpacked.append(&mut method.undo(&mut rest, room)?);
+            any = true;
+        }
+    }
+    Ok(any.then_some(unpacked))
+}
+
+/// How long the archive at the start of `bytes` is; the headers say it (`cpio(5)`, "New ASCII
+/// Format"). Names and contents are not copied: what they claim as their size may be anything.
+fn archive_length(bytes: &[u8]) -> io::Result<usize> {
+    let mut at = 0;
+    loop {
+        let entry = bytes.get(at..).and_then(Entry::parse);
+        let entry = entry.ok_or(io::ErrorKind::UnexpectedEof)?;
+        at += entry.length;
+        if entry.name == TRAILER.as_bytes() {
+            return Ok(at);
+        }
+    }
+}
+
+struct Entry<'a> {
+    name: &'a [u8],
+    /// Of header, name and content with their padding.
+    length: usize,
+}
+
+impl<'a> Entry<'a> {
+    const HEADER: usize = 110;
+
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let field = |at: usize| {
+            let digits = std::str::from_utf8(bytes.get(at..at + 8)?).ok()?;
+            usize::try_from(u32::from_str_radix(digits, 16).ok()?).ok()
+        };
+        if !CPIO.iter().any(|magic| bytes.starts_with(magic)) {
+            return None;
+        }
+        let (content, name) = (field(54)?, field(94)?);
+        let name_end = Self::HEADER.checked_add(name)?;
+        let length = name_end
+            .checked_next_multiple_of(4)?
+            .checked_add(content.checked_next_multiple_of(4)?)?;
+        bytes.get(..length)?;
+        Some(Self {
+            // It ends with a NUL.
+            name: bytes[Self::HEADER..name_end].strip_suffix(&[0])?,
+            length,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression as Level;
+    use flate2::write::GzEncoder;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+    use crate::boot::cpio::Archive;
+
+    const MANY: u64 = 1 << 20;
+
+    fn cpio(path: &str) -> Vec<u8> {
+        let mut archive = Archive::new();
+        archive.file(path, 0o644, b"content").expect("added");
+        archive.finish().expect("an archive")
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Level::fast());
+        encoder.write_all(bytes).expect("write");
+        encoder.finish().expect("the end")
+    }
+
+    #[test]
+    fn every_archive_is_unpacked_at_its_place() {
+        let (first, second, third) = (cpio("microcode"), cpio("init"), cpio("more"));
+        // As dracut has it: what is for the processor, to the end of a page, and then the rest.
+        let mut image = first.clone();
+        image.resize(4096, 0);
+        image.extend(compress_to_vec(
+            second.as_slice(),
+            CompressionLevel::Fastest,
+        ));
+        image.extend([0; 3]);
+        image.extend(gzip(&third));
+        assert_eq!(
+            unpack(&image, MANY),
+            [first, second, third].concat(),
+            "their lengths are multiples of four"
+        );
+    }
+
+    #[test]
+    fn an_archive_begins_at_a_multiple_of_four() {
+        let archive = cpio("init");
+        let image = [gzip(&archive[..archive.len() - 1]), gzip(&archive)].concat();
+        let unpacked = unpack(&image, MANY);
+        assert_eq!(unpacked, [archive.as_slice(), &archive].concat());
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_to_the_kernel() {
+        let packed = gzip(&cpio("init"));
+        for (what, image, most) in [
+            ("nothing", Vec::new(), MANY),
+            ("zeros", vec![0; 8], MANY),
+            ("an archive", cpio("init"), MANY),
+            ("another compression", b"BZh9".to_vec(), MANY),
+            ("too much", packed.clone(), 100),
+            ("a damaged one", packed[..packed.len() / 2].to_vec(), MANY),
+            (
+                "something behind it",
+                [packed.as_slice(), b"behind"].concat(),
+                MANY,
+            ),
+            ("half an archive", cpio("init")[..100].to_vec(), MANY),
+        ] {
+            assert!(
+                matches!(unpack(&image, most), Cow::Borrowed(b) if b == image),
+                "{what}"
+            );
+        }
+    }
+}

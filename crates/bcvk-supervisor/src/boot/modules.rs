@@ -1,0 +1,357 @@
+//! Kernel modules without which a guest cannot reach its root.
+//!
+//! An initramfs that was made for a real machine often lacks them, although the image has them in
+//! `/usr/lib/modules`. Whether it does is not looked up: not every initramfs can be unpacked here.
+//! They are all added, about one megabyte, and the guest loads those that it does not have yet.
+
+use std::io;
+use std::path::Path;
+
+use bcvk_guest::early;
+use bcvk_guest::rooted::{Rooted, if_exists};
+use thiserror::Error;
+
+use super::compression::Compression;
+use super::cpio::Archive;
+use super::kernel::MODULES;
+
+/// What is needed, in the order in which it is loaded.
+const NEEDED: [Needed; 4] = [
+    Needed {
+        module: "virtio_pci",
+        option: Some("CONFIG_VIRTIO_PCI"),
+    },
+    Needed {
+        module: "virtiofs",
+        option: Some("CONFIG_VIRTIO_FS"),
+    },
+    Needed {
+        module: "overlay",
+        option: Some("CONFIG_OVERLAY_FS"),
+    },
+    // Without it the host is not told how far the boot is.
+    Needed {
+        module: "virtio_console",
+        option: None,
+    },
+];
+
+struct Needed {
+    module: &'static str,
+    /// The kernel's configuration option, if a guest cannot boot without it.
+    option: Option<&'static str>,
+}
+
+/// A module that is larger than this is none: the largest of a distribution's have about 20 MiB.
+/// All that are needed together are held to it too.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// The most modules that are loaded; the needed ones depend on half a dozen others.
+const MAX_MODULES: usize = 64;
+
+/// A module as it is loaded: not compressed, because what loads it may not know the compression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Module {
+    /// Its name in the kernel.
+    name: String,
+    content: Vec<u8>,
+}
+
+/// Why an image's kernel cannot boot in a VM.
+#[derive(Debug, Error)]
+pub(crate) enum ModulesError {
+    /// The modules cannot be read.
+    #[error("the kernel's modules cannot be read")]
+    Read(#[from] io::Error),
+    /// The kernel cannot do it, in no way.
+    #[error(
+        "the image's kernel {release} has no {module}: it is not built in, and no module in {MODULES}/{release}"
+    )]
+    Missing {
+        /// The module.
+        module: &'static str,
+        /// Its configuration option.
+        option: &'static str,
+        /// The kernel's release.
+        release: String,
+    },
+    /// A list that was not made by depmod.
+    #[error(
+        "the image's {MODULES}/{release}/modules.dep has more than {MAX_MODULES} modules to load before the root is mounted"
+    )]
+    TooMany {
+        /// The kernel's release.
+        release: String,
+    },
+}
+
+impl ModulesError {
+    /// What mends it, as a sentence for the user; `None` if there is nothing to say.
+    #[must_use]
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(_) => None,
+            Self::TooMany { release } => Some(format!(
+                "make the list anew in the image's build: depmod {release}"
+            )),
+            Self::Missing { option, .. } => Some(format!(
+                "install all of the kernel's modules in the image's build (kernel-modules-core on \
+                 Fedora and CentOS), or a kernel with {option}"
+            )),
+        }
+    }
+}
+
+/// The modules that kernel `release` needs to reach its root, in the order in which to load them.
+/// None if there is no list of its modules: then the initramfs has what there is.
+///
+/// # Errors
+/// See [`ModulesError`].
+pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesError> {
+    let directory = Path::new(MODULES).join(release);
+    let list = |name: &str| if_exists(root.read_text(directory.join(name)));
+    let (Some(dependencies), Some(builtin)) = (list("modules.dep")?, list("modules.builtin")?)
+    else {
+        return Ok(Vec::new());
+    };
+    let mut modules = Vec::new();
+    let mut left = MAX_SIZE;
+    for path in load_order(&dependencies, &builtin, release)? {
+        let content = root.read(directory.join(path), left)?;
+        let content = decompressed(&content, left)
+            .map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))?;
+        left -= content.len() as u64;
+        modules.push(Module {
+            name: name_of(path),
+            content,
+        });
+    }
+    Ok(modules)
+}
+
+/// Adds the modules to the initramfs, for what loads them there.
+///
+/// Files of our own: what the initramfs knows of its modules (`modules.dep.bin`) stays as it is,
+/// because the image's own would name files that this initramfs has elsewhere, not at all, or
+/// compressed in another way.
+///
+/// # Errors
+/// None in practice, see [`Archive::file`].
+pub(crate) fn add(archive: &mut Archive, modules: &[Module]) -> io::Result<()> {
+    for (number, module) in modules.iter().enumerate() {
+        let path = format!("{}/{number:02}-{}.ko", early::MODULES, module.name);
+        archive.file(&path, 0o644, &module.content)?;
+    }
+    Ok(())
+}
+
+/// The paths of what is needed and not built in, each after everything that it depends on.
+///
+/// The files are those of `depmod(8)`: a line `PATH: PATH…` for each module, with what it depends
+/// on in the order in which to unload it, and a line `PATH` for what is built in.
+pub(crate) fn load_order<'text>(
+    dependencies: &'text str,
+    builtin: &str,
+    release: &str,
+) -> Result<Vec<&'text str>, ModulesError> {
+    let mut order = Vec::new();
+    for Needed { module, option } in NEEDED {
+        if builtin.lines().any(|path| name_of(path) == module) {
+            continue;
+        }
+        let mut lines = dependencies.lines().filter_map(|line| line.split_once(':'));
+        match (lines.find(|(path, _)| name_of(path) == module), option) {
+            (Some((path, needs)), _) => {
+                for path in needs.split_whitespace().rev().chain([path]) {
+                    if order.contains(&path) {
+                        continue;
+                    }
+                    if order.len() == MAX_MODULES {
+                        let release = release.to_owned();
+                        return Err(ModulesError::TooMany { release });
+                    }
+                    order.push(path);
+                }
+            }
+            (None, Some(option)) => {
+                return Err(ModulesError::Missing {
+                    module,
+                    option,
+                    release: release.to_owned(),
+                });
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(order)
+}
+
+/// The module's name in the kernel, which has no dashes.
+fn name_of(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.split_once(".ko").map_or(file, |(name, _)| name);
+    name.replace('-', "_")
+}
+
+/// The module without its compression, which its first bytes tell, if it has at most `most` bytes.
+pub(crate) fn decompressed(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
+    match Compression::of(bytes) {
+        Some(compression) => compression.undo(&mut &*bytes, most),
+        None => Ok(bytes.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Of Debian 12: all are modules.
+    const DEPENDENCIES: &str = "\
+kernel/fs/fuse/fuse.ko:
+kernel/fs/fuse/virtiofs.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko kernel/fs/fuse/fuse.ko
+kernel/fs/overlayfs/overlay.ko:
+kernel/drivers/char/virtio_console.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
+kernel/drivers/virtio/virtio.ko:
+kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko
+kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
+";
+
+    #[test]
+    fn modules_come_after_what_they_depend_on() {
+        assert_eq!(
+            load_order(DEPENDENCIES, "", "6.1").expect("an order"),
+            [
+                "kernel/drivers/virtio/virtio.ko",
+                "kernel/drivers/virtio/virtio_ring.ko",
+                "kernel/drivers/virtio/virtio_pci.ko",
+                "kernel/fs/fuse/fuse.ko",
+                "kernel/fs/fuse/virtiofs.ko",
+                "kernel/fs/overlayfs/overlay.ko",
+                "kernel/drivers/char/virtio_console.ko",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_built_in_is_not_loaded() {
+        let builtin = "kernel/drivers/virtio/virtio-pci.ko\nkernel/fs/fuse/virtiofs.ko\n";
+        for (dependencies, builtin, expected) in [
+            (
+                "kernel/fs/overlayfs/overlay.ko.xz:\n",
+                builtin,
+                Ok(vec!["kernel/fs/overlayfs/overlay.ko.xz"]),
+            ),
+            (
+                "updates/overlay.ko.zst: updates/a.ko.zst\n",
+                builtin,
+                Ok(vec!["updates/a.ko.zst", "updates/overlay.ko.zst"]),
+            ),
+            (
+                "",
+                &format!("{builtin}kernel/fs/overlayfs/overlay.ko"),
+                Ok(vec![]),
+            ),
+            ("", builtin, Err("overlay")),
+            (
+                "kernel/fs/fuse/virtiofs_test.ko:\n",
+                "kernel/drivers/virtio/virtio_pci.ko",
+                Err("virtiofs"),
+            ),
+        ] {
+            let order = load_order(dependencies, builtin, "6.1").map_err(|e| match e {
+                ModulesError::Missing { module, .. } => module,
+                other => panic!("{other}"),
+            });
+            assert_eq!(order, expected, "{builtin}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_at_once() {
+        let many: String = (0..500_000).map(|i| format!(" {i}.ko")).collect();
+        let dependencies = format!("virtio_pci.ko:{many}\n");
+        let error = load_order(&dependencies, "", "6.1").expect_err("an error");
+        assert!(matches!(error, ModulesError::TooMany { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_module_may_be_compressed() {
+        use std::io::Write;
+
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"\x7fELF").expect("compresses");
+        let packed = packed.finish().expect("compresses");
+        for bytes in [packed.as_slice(), b"\x7fELF"] {
+            assert_eq!(decompressed(bytes, MAX_SIZE).expect("a module"), b"\x7fELF");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        use std::io::Write;
+
+        let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..65 {
+            bomb.write_all(&vec![0; 1 << 20]).expect("compresses");
+        }
+        let error =
+            decompressed(&bomb.finish().expect("compresses"), MAX_SIZE).expect_err("an error");
+        assert_eq!(error.to_string(), "it has more than 64 MiB");
+    }
+
+    #[test]
+    fn a_huge_dictionary_is_not_made() {
+        let xz = include_bytes!("../../../../fuzz/seeds/module/xz-dictionary-of-4-gib");
+        let error = decompressed(xz, MAX_SIZE).expect_err("too much");
+        assert!(error.to_string().contains("mem"), "{error}");
+    }
+
+    fn said(files: &[(&str, &str)]) -> String {
+        let image = tempfile::tempdir().expect("a directory");
+        let directory = image.path().join("usr/lib/modules/6.1");
+        for (path, content) in files {
+            let path = directory.join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            fs::write(path, content).expect("a file");
+        }
+        let root = Rooted::new(image.path()).expect("the root");
+        match read(&root, "6.1") {
+            Ok(modules) => modules.iter().map(|m| format!("{} ", m.name)).collect(),
+            Err(e) => format!("{e}; {}", e.hint().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn read_from_an_image() {
+        let dep = "kernel/virtio-pci.ko:\nkernel/virtiofs.ko:\nkernel/overlay.ko:\n";
+        let file = |name| (name, "content");
+        for (files, expected) in [
+            (vec![], ""),
+            // A kernel without modules, or one that depmod never saw.
+            (vec![("modules.builtin", "")], ""),
+            (
+                vec![
+                    ("modules.builtin", ""),
+                    ("modules.dep", dep),
+                    file("kernel/virtio-pci.ko"),
+                    file("kernel/virtiofs.ko"),
+                    file("kernel/overlay.ko"),
+                ],
+                "virtio_pci virtiofs overlay ",
+            ),
+            (
+                vec![
+                    ("modules.builtin", "kernel/virtio_pci.ko"),
+                    ("modules.dep", "kernel/fs/fuse/fuse.ko:\n"),
+                ],
+                "the image's kernel 6.1 has no virtiofs: it is not built in, and no module in \
+                 /usr/lib/modules/6.1; install all of the kernel's modules in the image's build \
+                 (kernel-modules-core on Fedora and CentOS), or a kernel with CONFIG_VIRTIO_FS",
+            ),
+        ] {
+            assert_eq!(said(&files), expected);
+        }
+    }
+}

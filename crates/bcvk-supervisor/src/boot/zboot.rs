@@ -1,0 +1,190 @@
+//! EFI zboot images: what most distributions have as an arm64 kernel.
+//!
+//! They unpack themselves when firmware starts them. A VM has no firmware, and QEMU unpacks those
+//! compressed with gzip only, before version 11 (QEMU, hw/core/loader.c: `unpack_efi_zboot_image`),
+//! so it is done here. The header is that of Linux, drivers/firmware/efi/libstub/zboot-header.S.
+
+use std::io::{self, Read};
+
+use bcvk_contract::bounded;
+use flate2::read::GzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use thiserror::Error;
+
+/// Bytes at the start of a file that tell whether it is such an image.
+pub(crate) const HEADER: usize = 0x38;
+
+/// Where the header's fields are, and the compression's name, up to the end of the header.
+mod offset {
+    pub(super) const PAYLOAD: usize = 8;
+    pub(super) const SIZE: usize = 12;
+    pub(super) const COMPRESSION: usize = 24;
+}
+
+/// An unpacked kernel is no larger, as QEMU has it (`LOAD_IMAGE_MAX_GUNZIP_BYTES`). A damaged or
+/// hostile one must not fill the host's memory.
+const MAX_KERNEL_BYTES: u64 = 256 << 20;
+
+/// Why the kernel in an image cannot be had.
+#[derive(Debug, Error)]
+pub(crate) enum ZbootError {
+    /// The file was cut short.
+    #[error("the EFI zboot image is incomplete: its kernel goes beyond its end")]
+    Incomplete,
+    /// A method that nothing here knows.
+    #[error(
+        "the kernel in the EFI zboot image is compressed with {0}; a VM can boot it uncompressed, or compressed with gzip or zstd"
+    )]
+    Compression(String),
+    /// Not what the method makes.
+    #[error("the kernel in the EFI zboot image cannot be unpacked: {0}")]
+    Damaged(io::Error),
+    /// Far more than a kernel.
+    #[error("the kernel in the EFI zboot image has more than {} MiB", MAX_KERNEL_BYTES >> 20)]
+    TooLarge,
+}
+
+/// Whether a file that starts with `start` is a zboot image.
+#[must_use]
+pub(crate) fn is_zboot(start: &[u8]) -> bool {
+    start.len() >= HEADER && start.starts_with(b"MZ") && start[4..8] == *b"zimg"
+}
+
+/// The kernel in the zboot image `file`: an image as QEMU boots it.
+///
+/// # Errors
+/// See [`ZbootError`].
+pub(crate) fn unpack(file: &[u8]) -> Result<Vec<u8>, ZbootError> {
+    let payload = payload(file).ok_or(ZbootError::Incomplete)?;
+    let name = &file[offset::COMPRESSION..HEADER];
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    match name {
+        b"gzip" => read(GzDecoder::new(payload)),
+        // With the level, in kernels before the name was tidied up (Makefile.zboot).
+        b"zstd" | b"zstd22" => {
+            let frame = StreamingDecoder::new(payload).map_err(io::Error::other);
+            read(frame.map_err(ZbootError::Damaged)?)
+        }
+        other => Err(ZbootError::Compression(
+            String::from_utf8_lossy(other).into_owned(),
+        )),
+    }
+}
+
+/// The compressed kernel.
+fn payload(file: &[u8]) -> Option<&[u8]> {
+    let field = |at: usize| {
+        let bytes = file.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let start = field(offset::PAYLOAD)?;
+    let end = start.checked_add(field(offset::SIZE)?)?;
+    // The header itself has to be there too.
+    file.get(..HEADER)?;
+    file.get(start..end)
+}
+
+fn read(kernel: impl Read) -> Result<Vec<u8>, ZbootError> {
+    bounded::read(kernel, MAX_KERNEL_BYTES)
+        .map_err(ZbootError::Damaged)?
+        .ok_or(ZbootError::TooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+
+    const KERNEL: &[u8] = b"a kernel, a kernel, a kernel";
+
+    /// An image with `payload`, compressed in the way that `name` says, and something after it.
+    fn image(name: &str, payload: &[u8]) -> Vec<u8> {
+        const AT: usize = 0x200;
+        let mut file = vec![0; AT];
+        file[..8].copy_from_slice(b"MZ\0\0zimg");
+        for (offset, value) in [(offset::PAYLOAD, AT), (offset::SIZE, payload.len())] {
+            let value = u32::try_from(value).expect("small");
+            file[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let end = offset::COMPRESSION + name.len();
+        file[offset::COMPRESSION..end].copy_from_slice(name.as_bytes());
+        file.extend(payload);
+        // The kernel's size, for methods whose format does not have it.
+        file.extend(4711_u32.to_le_bytes());
+        file
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).expect("write");
+        encoder.finish().expect("the end")
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        compress_to_vec(bytes, CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn unpacked() {
+        for (name, payload) in [
+            ("gzip", gzip(KERNEL)),
+            ("zstd", zstd(KERNEL)),
+            ("zstd22", zstd(KERNEL)),
+        ] {
+            let file = image(name, &payload);
+            assert!(is_zboot(&file[..HEADER]));
+            assert_eq!(unpack(&file).expect(name), KERNEL);
+        }
+    }
+
+    #[test]
+    fn other_kernels_are_none() {
+        for start in [
+            &b""[..],
+            b"MZ\0\0zimg",
+            &[0x1f; HEADER],
+            // An arm64 image that is not packed, and a bzImage.
+            &[b"MZ\x40\xfa".as_slice(), &[0; HEADER]].concat(),
+            &[b"MZ\xea\x07\0\xc0\x07\x8c".as_slice(), &[0; HEADER]].concat(),
+        ] {
+            assert!(!is_zboot(start), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let cut = |length: usize| image("gzip", &gzip(KERNEL))[..length].to_vec();
+        let beyond = {
+            let mut file = image("gzip", &gzip(KERNEL));
+            file[offset::PAYLOAD..offset::PAYLOAD + 8].copy_from_slice(&[0xff; 8]);
+            file
+        };
+        let incomplete = "the EFI zboot image is incomplete: its kernel goes beyond its end";
+        let damaged = "the kernel in the EFI zboot image cannot be unpacked: ";
+        for (file, expected) in [
+            (cut(10), incomplete),
+            (cut(0x210), incomplete),
+            (beyond, incomplete),
+            (image("gzip", b"no gzip"), damaged),
+            (image("zstd22", b"no zstd"), damaged),
+            (image("zstd", &zstd(KERNEL)[..20]), damaged),
+            (
+                image("xzkern", b""),
+                "the kernel in the EFI zboot image is compressed with xzkern; a VM can boot it \
+                 uncompressed, or compressed with gzip or zstd",
+            ),
+            (
+                image("gzip", &gzip(&vec![0; 257 << 20])),
+                "the kernel in the EFI zboot image has more than 256 MiB",
+            ),
+        ] {
+            let error = unpack(&file).expect_err("an error").to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

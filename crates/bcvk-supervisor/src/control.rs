@@ -1,0 +1,164 @@
+//! The control port: what bcvk's units in the guest tell the supervisor.
+//!
+//! One message a line, `WORD` or `WORD REST`. The guest is not trusted: lines are bounded, unknown
+//! words are ignored, and nothing said here can do more than describe or end this VM.
+
+use std::io::{self, BufRead, BufReader};
+use std::mem::{Discriminant, discriminant};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::Sender;
+
+use bcvk_contract::status::printable;
+
+use crate::Event;
+use crate::threads;
+
+/// Name of the virtio-serial port, under `/dev/virtio-ports/` in the guest.
+pub(crate) const PORT: &str = "org.bcvk.control";
+
+/// Longest line that is kept; the rest of a longer one is passed over.
+pub(super) const MAX_LINE_BYTES: usize = 4096;
+
+/// Failed units that are told of.
+pub(super) const MAX_FAILED: usize = 50;
+
+/// What the guest can say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Message {
+    /// The initramfs has prepared the root.
+    Initrd,
+    /// The image's systemd runs.
+    Userspace,
+    /// The system is up: all that starts with it has started.
+    Up,
+    /// The commands to execute have ended, with this exit code.
+    Executed(u8),
+    /// A unit has failed; the rest of the line names it and says why.
+    Failed(String),
+    /// All failed units have been said.
+    Reported,
+    /// The guest cannot get as far as its system; the rest of the line says why.
+    GaveUp(String),
+}
+
+impl Message {
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "initrd" => Some(Self::Initrd),
+            "userspace" => Some(Self::Userspace),
+            "up" => Some(Self::Up),
+            "executed" => rest.parse().ok().map(Self::Executed),
+            "failed" => Some(Self::Failed(printable(rest))),
+            "reported" => Some(Self::Reported),
+            "gave-up" => Some(Self::GaveUp(printable(rest))),
+            _ => None,
+        }
+    }
+}
+
+/// What has been passed on. A guest can repeat itself faster than the supervisor listens, whose
+/// queue has no bound; and nothing is gained by hearing it again.
+#[derive(Debug, Default)]
+struct Heard {
+    words: Vec<Discriminant<Message>>,
+    failed: usize,
+}
+
+impl Heard {
+    fn is_news(&mut self, message: &Message) -> bool {
+        if matches!(message, Message::Failed(_)) {
+            self.failed += 1;
+            return self.failed <= MAX_FAILED;
+        }
+        let word = discriminant(message);
+        let news = !self.words.contains(&word);
+        if news {
+            self.words.push(word);
+        }
+        news
+    }
+}
+
+/// Reads messages until QEMU closes the port.
+pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
+    threads::spawn(move || {
+        let mut heard = Heard::default();
+        let mut port = BufReader::new(port);
+        while let Ok(Some(line)) = read_line(&mut port) {
+            if let Some(message) = Message::parse(line.trim_end())
+                && heard.is_news(&message)
+                && events.send(Event::Control(message)).is_err()
+            {
+                return;
+            }
+        }
+    });
+}
+
+/// The next line, without its end; `None` when there is no more.
+pub(super) fn read_line(port: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    loop {
+        let buffer = port.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(None);
+        }
+        let (text, used, ended) = match buffer.iter().position(|&byte| byte == b'\n') {
+            Some(end) => (&buffer[..end], end + 1, true),
+            None => (buffer, buffer.len(), false),
+        };
+        let room = MAX_LINE_BYTES - line.len();
+        line.extend_from_slice(&text[..text.len().min(room)]);
+        port.consume(used);
+        if ended {
+            return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_words_count_and_text_is_cleaned() {
+        assert_eq!(Message::parse("initrd"), Some(Message::Initrd));
+        assert_eq!(
+            Message::parse("failed ssh.service: \u{1b}[31mbad\u{1b}[0m key"),
+            Some(Message::Failed("ssh.service: bad key".into()))
+        );
+        assert_eq!(Message::parse("executed 7"), Some(Message::Executed(7)));
+        assert_eq!(Message::parse("executed 256"), None);
+        assert_eq!(Message::parse("rm -rf /"), None);
+        assert_eq!(Message::parse(""), None);
+    }
+
+    #[test]
+    fn a_guest_that_repeats_itself_does_not_fill_the_queue() {
+        use std::io::Write;
+
+        let (ours, mut guests) = UnixStream::pair().expect("a pair");
+        let (sender, events) = std::sync::mpsc::channel();
+        follow(ours, sender);
+        let storm = "failed x.service: no\nup\ninitrd\nreported\nexecuted 1\nuserspace\n";
+        guests
+            .write_all(storm.repeat(10_000).as_bytes())
+            .expect("write");
+        drop(guests);
+        // Ends when the port does.
+        let heard = events.iter().count();
+        assert_eq!(heard, MAX_FAILED + 5);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_the_next_one_is_whole() {
+        let text = format!("{}\ninitrd\nunfinished", "x".repeat(3 * MAX_LINE_BYTES));
+        let mut port = BufReader::new(text.as_bytes());
+        let cut = read_line(&mut port).expect("read").expect("a line");
+        assert_eq!(cut.len(), MAX_LINE_BYTES);
+        let next = read_line(&mut port).expect("read").expect("a line");
+        assert_eq!(next, "initrd");
+        assert_eq!(read_line(&mut port).expect("read"), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! PID 1 of the container: serves the file systems, runs QEMU, and owns the end of both.
+//!
+//! Everything that can happen arrives as one [`Event`] in one queue, and one loop ([`run`])
+//! decides. Threads only wait: for signals, the console, the control port, QMP, sshd's banner and
+//! the CLI's death. Whatever ends the loop, the container ends with it, and the kernel takes every
+//! process of its PID namespace along.
+
+mod boot;
+mod children;
+mod console;
+mod container;
+mod control;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod journal;
+mod keep;
+mod knock;
+mod landlock;
+#[cfg(test)]
+mod noise;
+mod ports;
+mod prepare;
+mod problem;
+mod qemu;
+mod rights;
+mod run;
+mod sshd;
+mod streams;
+mod swap;
+mod syscalls;
+mod tail;
+mod threads;
+mod user;
+pub mod virtiofs;
+mod warm;
+
+pub use knock::Knocks;
+pub use landlock::{LandlockSupport, landlock_support};
+pub use qemu::confine::{QemuConfinement, exec_confined};
+pub use qemu::plan_for_display as qemu_args_for_display;
+pub use run::{run, run_in_pod, shell};
+
+use qapi::qmp;
+use std::process::ExitStatus;
+
+/// Something that the supervisor reacts to.
+#[derive(Debug)]
+enum Event {
+    /// A signal to PID 1.
+    Signal(i32),
+    /// A child has ended.
+    Exited {
+        /// Its process ID.
+        pid: u32,
+        /// How.
+        status: ExitStatus,
+    },
+    /// The guest's console said something that matters.
+    Console(console::Sign),
+    /// The guest said something over the control port.
+    Control(control::Message),
+    /// QEMU said something.
+    Qmp(Box<qmp::Event>),
+    /// sshd sent its banner.
+    Banner,
+    /// The guest has become the VM that it is to be, or why it cannot.
+    Made(std::io::Result<()>),
+    /// Something worth telling the user has happened.
+    Warning(String),
+    /// Nobody holds the CLI's lock any more.
+    CliGone,
+}

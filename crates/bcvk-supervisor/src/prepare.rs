@@ -1,0 +1,349 @@
+//! From a spec and an image to everything QEMU needs, or to the reason why the image cannot boot.
+//!
+//! All of it happens before the first child is started.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::Path;
+use std::thread;
+
+use bcvk_contract::spec::{
+    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec,
+    fits_unit,
+};
+use bcvk_guest::facts::{GuestFacts, Network, Sshd};
+use bcvk_guest::rooted::Rooted;
+use bcvk_guest::{Content, OpenIdentity};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use crate::boot::cpio::{Archive, padding};
+use crate::boot::kernel::{BootSource, discover};
+use crate::boot::modules::{self, Module};
+use crate::boot::program::Program;
+use crate::boot::zboot::ZbootError;
+use crate::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
+use crate::container::{BootFile, Container};
+use crate::problem::{Cause, Problem};
+use crate::warm::Saved;
+
+/// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
+/// hundred MiB.
+const MAX_FILE: u64 = 1 << 30;
+
+/// What a VM boots from. The files are in memory, and go with the container.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) kernel: BootFile,
+    pub(super) initrd: BootFile,
+    pub(super) memory: BootFile,
+    /// Ignition's configuration.
+    pub(super) ignition: Option<BootFile>,
+    pub(super) cmdline: String,
+    /// Whether an sshd will answer.
+    pub(super) sshd: bool,
+    /// The identities that the guest gets from its VM.
+    pub(super) identity: OpenIdentity,
+    /// What the user should know before they wonder.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Prepared {
+    /// The files that QEMU opens.
+    pub(super) fn files(&self) -> impl Iterator<Item = &BootFile> {
+        [&self.kernel, &self.initrd, &self.memory]
+            .into_iter()
+            .chain(&self.ignition)
+    }
+}
+
+/// Looks at the image and makes what QEMU needs, in `container`.
+///
+/// # Errors
+/// What the image lacks, or what could not be done here.
+pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, Problem> {
+    let root = Rooted::new(Path::new(CONTAINER_IMAGE)).map_err(Problem::OpenImage)?;
+    let facts = GuestFacts::read(&root).map_err(Problem::LookIntoImage)?;
+    check(spec, &facts)?;
+    let unbootable = |hint: Option<String>, cause: Cause| Problem::Unbootable {
+        image: spec.image.reference.clone(),
+        cause,
+        hint,
+    };
+    let unusable_kargs = |cause: Cause| Problem::KernelArguments {
+        image: spec.image.reference.clone(),
+        cause,
+    };
+    let source = discover(&root, spec.arch).map_err(|e| unbootable(e.hint(), e.into()))?;
+    let files = BootFiles::read(&root, &source).map_err(|e| unbootable(None, e.into()))?;
+    let from_image = match files.cmdline {
+        Some(ref text) => Karg::split(text).map_err(|e| unusable_kargs(e.into()))?,
+        None => kargs::read(&root, spec.arch).map_err(|e| unusable_kargs(e.into()))?,
+    };
+    let modules = match &files.release {
+        Some(release) => {
+            modules::read(&root, release).map_err(|e| unbootable(e.hint(), e.into()))?
+        }
+        None => Vec::new(),
+    };
+    let spec = &with_mount_points(spec, &root).map_err(Problem::MountPoint)?;
+    let program = Program::read(Path::new(CONTAINER_EXE)).map_err(Problem::OwnProgram)?;
+    let entries = bcvk_guest::initramfs_entries(spec, &facts, &from_image);
+    let emulated = spec.accel == Accelerator::Tcg;
+    let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
+    // Unpacking and writing both: each file has a hundred megabytes or so.
+    let (kernel, initrd) = thread::scope(|scope| {
+        let kernel = scope.spawn(|| {
+            unpacked(files.kernel, emulated).map(|kernel| container.boot_file("kernel", &[&kernel]))
+        });
+        let image: &[u8] = match spec.initramfs {
+            Initramfs::Image => &files.initrd,
+            Initramfs::Direct => &[],
+        };
+        let initrd = archive(&program, spec.initramfs, &entries, &modules)
+            .map(|archive| initrd(image, archive, unpack_initrd))
+            .and_then(|initrd| container.boot_file("initrd", &initrd.parts()));
+        (kernel.join().expect("no panic"), initrd)
+    });
+    let kernel = kernel.map_err(|e| unbootable(None, e.into()))?;
+    Ok(Prepared {
+        initrd: initrd.map_err(Problem::FilesInMemory)?,
+        kernel: kernel.map_err(Problem::FilesInMemory)?,
+        memory: guest_memory(spec, container).map_err(Problem::FilesInMemory)?,
+        ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
+        cmdline: cmdline::build(spec, &facts, &from_image),
+        sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
+        identity: OpenIdentity::new(spec, &facts),
+        warnings: warnings(&facts),
+    })
+}
+
+/// Whether the image has what nothing else can stand in for.
+fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
+    let image = || spec.image.reference.clone();
+    if !facts.systemd {
+        return Err(Problem::NoSystemd(image()));
+    }
+    if spec.ignition && !facts.ignition {
+        return Err(Problem::NoIgnition(image()));
+    }
+    // Commands to execute need no login.
+    if spec.ssh.is_none() || !spec.execute.is_empty() {
+        return Ok(());
+    }
+    if facts.sshd == Sshd::Absent {
+        return Err(Problem::NoSshd(image()));
+    }
+    if facts.root_home.is_none() {
+        return Err(Problem::NoRootHome(image()));
+    }
+    if facts.network == Network::None && !facts.networkd_installed && !facts.iproute2 {
+        return Err(Problem::NoNetwork(image()));
+    }
+    Ok(())
+}
+
+/// systemd mounts on real paths only, and images are full of links such as `/srv → var/srv`.
+fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
+    let mut spec = spec.clone();
+    for share in &mut spec.shares {
+        if !share.guest_path.starts_with("/run") {
+            share.guest_path = root.resolve(&share.guest_path)?;
+            if !fits_unit(&share.guest_path) {
+                let text = format!("{} cannot be a mount point", share.guest_path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        }
+        if share.needs_mount_point() {
+            root.create_dir_all(&share.guest_path)?;
+        }
+    }
+    Ok(spec)
+}
+
+fn warnings(facts: &GuestFacts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if facts.selinux_enforcing {
+        warnings.push(
+            "the image enforces SELinux; the VM runs without, because virtiofs gives every file \
+             one label"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Kernel, initramfs and kernel arguments of the image.
+struct BootFiles {
+    kernel: Vec<u8>,
+    initrd: Vec<u8>,
+    cmdline: Option<String>,
+    /// The kernel's release, if it is known.
+    release: Option<String>,
+}
+
+impl BootFiles {
+    /// As the image ships them.
+    fn read(root: &Rooted, source: &BootSource) -> Result<Self, String> {
+        let read = |path: &Path| {
+            root.read(path, MAX_FILE)
+                .map_err(|e| format!("{}: {e}", path.display()))
+        };
+        match source {
+            BootSource::Split {
+                kernel,
+                initramfs,
+                version,
+            } => Ok(Self {
+                kernel: read(kernel)?,
+                initrd: read(initramfs)?,
+                cmdline: None,
+                release: Some(version.clone()),
+            }),
+            BootSource::Uki { path, version } => {
+                let bytes = read(path)?;
+                let uki =
+                    uki::Uki::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+                Ok(Self {
+                    kernel: uki.linux.to_vec(),
+                    initrd: uki.initrd.to_vec(),
+                    cmdline: Some(uki.cmdline.unwrap_or_default()),
+                    release: version.clone().or(uki.uname),
+                })
+            }
+        }
+    }
+}
+
+/// A kernel as QEMU boots it. One that unpacks itself is spared that if the VM is `emulated`;
+/// otherwise it is as quick at it as the host.
+fn unpacked(kernel: Vec<u8>, emulated: bool) -> Result<Vec<u8>, ZbootError> {
+    if zboot::is_zboot(&kernel) {
+        zboot::unpack(&kernel)
+    } else if emulated {
+        Ok(bzimage::unpack(&kernel).unwrap_or(kernel))
+    } else {
+        Ok(kernel)
+    }
+}
+
+/// Our archive of `entries`, `modules` and `program`, beside the image's `initramfs` or alone.
+fn archive(
+    program: &Program,
+    initramfs: Initramfs,
+    entries: &[bcvk_guest::Entry],
+    modules: &[Module],
+) -> io::Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    match initramfs {
+        Initramfs::Image => program.add(&mut archive)?,
+        Initramfs::Direct => program.add_as_init(&mut archive)?,
+    }
+    for entry in entries {
+        match &entry.content {
+            Content::File(text) => archive.file(&entry.path, 0o644, text.as_bytes())?,
+            Content::Secret(text) => archive.file(&entry.path, 0o600, text.as_bytes())?,
+            Content::Link(target) => archive.symlink(&entry.path, target)?,
+        }
+    }
+    modules::add(&mut archive, modules)?;
+    archive.finish()
+}
+
+/// The initramfs `image` with `archive` at its end: before its boot configuration, if it has one. The
+/// kernel unpacks archives one after the other, each at a 4-byte boundary (Linux,
+/// Documentation/driver-api/early-userspace/buffer-format.rst).
+///
+/// If the image's has at most `unpack` bytes without its compression, it goes without. That takes more
+/// of the guest's memory until the kernel has unpacked it.
+fn initrd(image: &[u8], archive: Vec<u8>, unpack: u64) -> Initrd<'_> {
+    let end = image.len().saturating_sub(bootconfig::END);
+    let config = bootconfig::length(&image[end..], image.len() as u64);
+    // At most the image's length.
+    let config = usize::try_from(config).unwrap_or_default();
+    let (image, config) = image.split_at(image.len() - config);
+    let image = initramfs::unpack(image, unpack);
+    Initrd {
+        image,
+        archive,
+        config,
+    }
+}
+
+/// An initramfs with an archive of ours in it.
+struct Initrd<'a> {
+    /// The image's.
+    image: Cow<'a, [u8]>,
+    archive: Vec<u8>,
+    /// The image's boot configuration.
+    config: &'a [u8],
+}
+
+impl Initrd<'_> {
+    /// Its bytes, in this order.
+    fn parts(&self) -> [&[u8]; 4] {
+        let padding = padding(self.image.len() as u64);
+        [&self.image, padding, &self.archive, self.config]
+    }
+}
+
+fn guest_memory(spec: &VmSpec, container: &Container) -> io::Result<BootFile> {
+    let memory = container.boot_file("memory", &[])?;
+    ftruncate(&memory.file, spec.memory.bytes())?;
+    Ok(memory)
+}
+
+/// What QEMU is given that waits for the state `saved`. The guest's memory is still empty.
+pub(super) fn prepare_to_resume(
+    spec: &VmSpec,
+    saved: &Saved,
+    container: &Container,
+) -> io::Result<Prepared> {
+    let facts = GuestFacts::read(&Rooted::new(Path::new(CONTAINER_IMAGE))?)?;
+    Ok(Prepared {
+        kernel: container.boot_file("kernel", &[&saved.kernel()?])?,
+        initrd: container.boot_file("initrd", &[])?,
+        memory: guest_memory(spec, container)?,
+        ignition: None,
+        cmdline: String::new(),
+        sshd: spec.ssh.is_some(),
+        identity: OpenIdentity::new(spec, &facts),
+        warnings: Vec::new(),
+    })
+}
+
+fn ignition(spec: &VmSpec, container: &Container) -> io::Result<Option<BootFile>> {
+    if !spec.ignition {
+        return Ok(None);
+    }
+    let config = std::fs::read(CONTAINER_IGNITION)?;
+    container.boot_file("ignition", &[&config]).map(Some)
+}
+
+/// Makes a file in memory that has no name.
+pub(super) fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_archive_is_the_end_of_the_initramfs_but_for_its_boot_configuration() {
+        let config = b"a=1\n\x04\0\0\0\xbd\0\0\0#BOOTCONFIG\n";
+        for (image, expected) in [
+            (b"image".to_vec(), b"image\0\0\0OURS".to_vec()),
+            (
+                [b"image".as_slice(), config].concat(),
+                [b"image\0\0\0OURS".as_slice(), config].concat(),
+            ),
+        ] {
+            let initrd = initrd(&image, b"OURS".to_vec(), 0);
+            assert_eq!(initrd.parts().concat(), expected);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What the supervisor says when a VM does not come up, or does not stay: every sentence, with what
+//! mends it.
+
+use std::error::Error;
+use std::io;
+
+use bcvk_contract::linkage::NotStatic;
+use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, causes};
+
+use crate::children::Role;
+
+/// What is behind a problem: an error, or somebody's words.
+pub(super) type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a VM cannot run, or has stopped running.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("image {image} cannot boot")]
+    Unbootable {
+        image: String,
+        #[source]
+        cause: Cause,
+        hint: Option<String>,
+    },
+    #[error("image {image} has kernel arguments that cannot be used")]
+    KernelArguments {
+        image: String,
+        #[source]
+        cause: Cause,
+    },
+    #[error("image {0} has no systemd to boot with")]
+    NoSystemd(String),
+    #[error("image {0} has no Ignition")]
+    NoIgnition(String),
+    #[error("image {0} has no sshd, so nobody could log in")]
+    NoSshd(String),
+    #[error("image {0} has no directory /root, so there is no place for the key to log in with")]
+    NoRootHome(String),
+    #[error("image {0} has no means to configure its network, so nobody could log in")]
+    NoNetwork(String),
+
+    #[error(transparent)]
+    NotStatic(#[from] NotStatic),
+    #[error("cannot open the image")]
+    OpenImage(#[source] io::Error),
+    #[error("cannot look into the image")]
+    LookIntoImage(#[source] io::Error),
+    #[error("cannot make a share's mount point")]
+    MountPoint(#[source] io::Error),
+    #[error("cannot read bcvk's own program")]
+    OwnProgram(#[source] io::Error),
+    #[error("cannot put the guest's files into memory")]
+    FilesInMemory(#[source] io::Error),
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
+    #[error("cannot start the file servers")]
+    StartFileServers(#[source] io::Error),
+    #[error("cannot start QEMU")]
+    StartQemu(#[source] io::Error),
+    #[error("the VM cannot be resumed from its snapshot")]
+    Resume(#[source] Cause),
+    #[error("{0} ended while the VM was running")]
+    FileServerEnded(Role),
+    #[error("QEMU ended unexpectedly")]
+    QemuEnded {
+        /// Whether that was SIGKILL's doing.
+        killed: bool,
+    },
+
+    #[error("the guest's kernel panicked")]
+    Panic(#[source] Cause),
+    #[error("the guest cannot make the image its root")]
+    Root(#[source] Cause),
+    #[error("the guest's boot ended in emergency mode")]
+    Emergency,
+    #[error("the guest could not start its services")]
+    Services,
+    #[error("the guest is up, but its sshd does not answer")]
+    Sshd,
+    #[error("the guest did not take what it was given")]
+    NotTaken(#[source] Cause),
+    #[error("the guest {} before {}", if *.rebooted { "rebooted" } else { "powered off" }, if *.ready { "its command had ended" } else { "it was ready" })]
+    GuestEnded {
+        rebooted: bool,
+        /// Whether it had come so far as to run a command.
+        ready: bool,
+    },
+}
+
+impl Problem {
+    const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unbootable { .. }
+            | Self::KernelArguments { .. }
+            | Self::NoSystemd(_)
+            | Self::NoIgnition(_)
+            | Self::NoSshd(_)
+            | Self::NoRootHome(_)
+            | Self::NoNetwork(_) => FailureKind::Image,
+            Self::NotStatic(_)
+            | Self::OpenImage(_)
+            | Self::LookIntoImage(_)
+            | Self::MountPoint(_)
+            | Self::OwnProgram(_)
+            | Self::FilesInMemory(_)
+            | Self::Signals(_)
+            | Self::StartFileServers(_)
+            | Self::StartQemu(_)
+            | Self::Resume(_)
+            | Self::FileServerEnded(_)
+            | Self::QemuEnded { .. } => FailureKind::Host,
+            Self::Panic(_)
+            | Self::Root(_)
+            | Self::Emergency
+            | Self::Services
+            | Self::Sshd
+            | Self::NotTaken(_)
+            | Self::GuestEnded { .. } => FailureKind::Guest,
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Unbootable { hint, .. } => hint.as_deref(),
+            Self::KernelArguments { .. } => {
+                Some("mend them in the image's build; bootc reads them by the same rules")
+            }
+            Self::NoSystemd(_) => {
+                Some("bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc")
+            }
+            Self::NoIgnition(_) => {
+                Some("leave --ignition out: nothing in the image would read the configuration")
+            }
+            Self::NoSshd(_) => Some(
+                "install openssh-server in the image, or boot it with `bcvk ephemeral run \
+                 --no-ssh-keygen --console`",
+            ),
+            Self::NoRootHome(_) => Some("make one in the image's build: RUN mkdir -m 0700 /root"),
+            Self::NoNetwork(_) => Some(
+                "install systemd-networkd, NetworkManager or iproute2 in the image, or boot it with \
+                 `bcvk ephemeral run --no-ssh-keygen --console`",
+            ),
+            Self::NotStatic(_) => Some(NotStatic::HINT),
+            Self::Resume(_) => Some("--warm auto boots a VM that cannot be resumed"),
+            Self::QemuEnded { killed: true } => Some(OUT_OF_MEMORY),
+            Self::NotTaken(_) => Some("--warm off boots it instead"),
+            _ => None,
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    /// A failure before anything ran.
+    fn from(problem: Problem) -> Self {
+        Self {
+            kind: problem.kind(),
+            phase: Phase::Preparing,
+            message: problem.to_string(),
+            causes: causes(&problem),
+            hint: problem.hint().map(str::to_owned),
+            failed_units: Vec::new(),
+            console_tail: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use bcvk_testkit::every;
+
+    use super::*;
+
+    fn image() -> String {
+        "localhost/app".to_owned()
+    }
+
+    fn io() -> io::Error {
+        io::Error::from_raw_os_error(28)
+    }
+
+    /// To be read as one who does not know the code.
+    #[test]
+    fn every_problem_says_what_failed_and_what_mends_it() {
+        let problems = every!(Problem as Problem {
+            Unbootable: [
+                Problem::Unbootable {
+                    image: image(),
+                    cause: "vmlinuz: not a kernel".into(),
+                    hint: Some("what the cause has for a hint".to_owned()),
+                },
+                Problem::Unbootable { image: image(), cause: io().into(), hint: None },
+            ],
+            KernelArguments: [Problem::KernelArguments {
+                image: image(),
+                cause: "kargs.d/10.toml: expected a list".into(),
+            }],
+            NoSystemd: [Problem::NoSystemd(image())],
+            NoIgnition: [Problem::NoIgnition(image())],
+            NoSshd: [Problem::NoSshd(image())],
+            NoRootHome: [Problem::NoRootHome(image())],
+            NoNetwork: [Problem::NoNetwork(image())],
+            NotStatic: [Problem::NotStatic(NotStatic)],
+            OpenImage: [Problem::OpenImage(io())],
+            LookIntoImage: [Problem::LookIntoImage(io())],
+            MountPoint: [Problem::MountPoint(io())],
+            OwnProgram: [Problem::OwnProgram(io())],
+            FilesInMemory: [Problem::FilesInMemory(io())],
+            Signals: [Problem::Signals(io())],
+            StartFileServers: [Problem::StartFileServers(io())],
+            StartQemu: [Problem::StartQemu(io())],
+            Resume: [Problem::Resume("its memory is damaged".into())],
+            FileServerEnded: [Problem::FileServerEnded(Role::FileServer {
+                serves: "/share".to_owned(),
+                tag: "mount_share".to_owned(),
+            })],
+            QemuEnded: [
+                Problem::QemuEnded { killed: true },
+                Problem::QemuEnded { killed: false },
+            ],
+            Panic: [Problem::Panic("Attempted to kill init!".into())],
+            Root: [Problem::Root("cannot mount rootfs: No such device".into())],
+            Emergency: [Problem::Emergency],
+            Services: [Problem::Services],
+            Sshd: [Problem::Sshd],
+            NotTaken: [Problem::NotTaken("the agent does not answer".into())],
+            GuestEnded: [
+                Problem::GuestEnded { rebooted: true, ready: false },
+                Problem::GuestEnded { rebooted: false, ready: true },
+            ],
+        });
+        let mut text = String::new();
+        for (name, problem) in problems {
+            let Failure {
+                kind,
+                message,
+                causes,
+                hint,
+                ..
+            } = problem.into();
+            let _ = writeln!(text, "-- {name}, {kind:?}\n{message}");
+            for cause in causes {
+                let _ = writeln!(text, "  caused by: {cause}");
+            }
+            if let Some(hint) = hint {
+                let _ = writeln!(text, "  hint: {hint}");
+            }
+        }
+        insta::assert_snapshot!(text);
+    }
+}

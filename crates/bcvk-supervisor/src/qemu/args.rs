@@ -1,0 +1,369 @@
+//! QEMU's argument list as a pure function.
+//!
+//! The list is the same for the same VM: a saved state can only be resumed by a QEMU with the same
+//! machine. So every device has its address, and whatever differs from start to start comes in
+//! through descriptors and files.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use bcvk_contract::guest_port;
+use bcvk_contract::spec::{Accelerator, Arch, DiskFormat, Fidelity, GuestPort, SWAP_NAME, VmSpec};
+
+use crate::control;
+use crate::ports::ports;
+use crate::sshd::Ports;
+
+/// virtiofs tag of the guest's root.
+pub(crate) const ROOT_TAG: &str = "rootfs";
+
+/// sshd's port in the guest.
+pub(crate) const GUEST_SSH_PORT: u16 = 22;
+
+/// A port of the guest on which nothing listens: tcpmux (RFC 1078), which nobody runs.
+const GUEST_CLOSED_PORT: u16 = 1;
+
+/// Everything a QEMU of ours is made of.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) cmdline: String,
+    /// File that is the guest's memory; shared, so that file servers see it and it can be saved.
+    pub(crate) memory: PathBuf,
+    /// File that Ignition finds its configuration in.
+    pub(crate) ignition: Option<PathBuf>,
+    /// Open files of `spec.disks`, then that of the swap device. Descriptors, because QEMU has no
+    /// right to open what belongs to somebody else.
+    pub(crate) disk_fds: Vec<i32>,
+    /// Sockets of the VM's further virtio-serial ports.
+    pub(crate) port_fds: Vec<i32>,
+    /// Socket of the image's file server.
+    pub(crate) root_fd: i32,
+    /// One for each share that the VM has, or is given later.
+    pub(crate) share_fds: Vec<i32>,
+    /// Ports of the container's loopback that lead to the guest's sshd and to a closed port.
+    pub(crate) ports: Ports,
+    /// What a machine has that is saved or resumed.
+    pub(crate) warm: Option<WarmFds>,
+    pub(crate) console_fd: i32,
+    pub(crate) control_fd: i32,
+    pub(crate) monitor_fd: i32,
+}
+
+/// What a machine that is saved or resumed is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WarmFds {
+    /// File for the machine's state.
+    pub(crate) state: Option<i32>,
+    /// Socket of the agent's port.
+    pub(crate) agent: i32,
+    /// Whether the machine waits for a state instead of booting.
+    pub(crate) incoming: bool,
+}
+
+/// Where QEMU finds the file for a machine's state.
+pub(crate) const STATE_URI: &str = "file:/dev/fdset/100";
+const STATE_SET: u32 = 100;
+
+/// The bus that devices are plugged into while the machine runs. One conventional bridge has as many
+/// slots as anybody needs; root ports, with one slot each, cost every boot a look at each.
+pub(crate) const SPARE_BUS: &str = "spare";
+
+/// Device numbers on the root bus. Disks are from [`slot::FIRST_DISK`] on, shares from
+/// [`slot::FIRST_SHARE`].
+mod slot {
+    pub(super) const NET: u8 = 0x2;
+    pub(super) const SERIAL: u8 = 0x3;
+    pub(super) const RNG: u8 = 0x4;
+    pub(super) const ROOT: u8 = 0x5;
+    pub(super) const FIRST_DISK: u8 = 0x6;
+    pub(super) const FIRST_SHARE: u8 = 0x8;
+    /// Of the bridge to [`super::SPARE_BUS`]; there are no disks and shares then.
+    pub(super) const SPARE: u8 = 0x1d;
+    /// Functions of one slot; the last slot before the chipset's own is 0x1e.
+    pub(super) const FUNCTIONS: u8 = 8;
+}
+
+/// The arguments, without the program.
+pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
+    let spec = machine.spec;
+    let mut args = Args(Vec::new());
+
+    args.flag("-no-user-config");
+    args.flag("-nodefaults");
+    args.opt("-display", "none");
+    // What a guest has written is in its memory, so that another boot would be another machine.
+    args.flag("-no-reboot");
+    // QEMU needs none of these once it runs; a guest that breaks out of it should not have them.
+    args.opt(
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    );
+    args.opt("-name", &format!("guest={}", spec.name));
+    args.opt("-machine", machine_type(spec.arch));
+    args.opt("-accel", accelerator(spec.accel));
+    args.opt("-cpu", cpu(spec));
+    args.opt("-smp", &format!("cpus={}", spec.vcpus));
+    args.opt("-m", &format!("size={}M", spec.memory.mib()));
+    args.path_opt(
+        "-object",
+        &format!(
+            "memory-backend-file,id=memory,share=on,size={}M,mem-path=",
+            spec.memory.mib()
+        ),
+        &machine.memory,
+    );
+
+    args.raw("-kernel", &machine.kernel);
+    args.raw("-initrd", &machine.initrd);
+    args.opt("-append", &machine.cmdline);
+
+    args.opt(
+        "-chardev",
+        &format!("socket,id=console,fd={}", machine.console_fd),
+    );
+    args.opt("-serial", "chardev:console");
+    args.opt(
+        "-chardev",
+        &format!("socket,id=monitor,fd={}", machine.monitor_fd),
+    );
+    args.opt("-mon", "chardev=monitor,mode=control");
+
+    args.device(&format!("virtio-serial-pci,id=serial,{}", at(slot::SERIAL)));
+    args.opt(
+        "-chardev",
+        &format!("socket,id=control,fd={}", machine.control_fd),
+    );
+    args.device(&format!(
+        "virtserialport,bus=serial.0,nr={},chardev=control,name={}",
+        guest_port::CONTROL,
+        control::PORT
+    ));
+    add_ports(&mut args, machine);
+    args.device(&format!("virtio-rng-pci,{}", at(slot::RNG)));
+    if let Some(config) = &machine.ignition {
+        args.path_opt("-fw_cfg", "name=opt/com.coreos/config,file=", config);
+    }
+
+    args.opt(
+        "-netdev",
+        &user_network(spec.ssh.as_ref().map(|_| machine.ports), &spec.ports),
+    );
+    // Without an option ROM: nobody boots from the network here.
+    args.device(&format!(
+        "virtio-net-pci,netdev=net,romfile=,{}",
+        at(slot::NET)
+    ));
+
+    add_disks(&mut args, machine);
+    if let Some(warm) = machine.warm {
+        add_warm(&mut args, warm);
+    }
+
+    args.opt(
+        "-chardev",
+        &format!("socket,id=root,fd={}", machine.root_fd),
+    );
+    args.device(&format!(
+        "vhost-user-fs-pci,chardev=root,tag={ROOT_TAG},queue-size=1024,{}",
+        at(slot::ROOT)
+    ));
+    for (index, fd) in machine.share_fds.iter().enumerate() {
+        args.opt("-chardev", &format!("socket,id=share{index},fd={fd}"));
+    }
+    for (index, share) in spec.shares.iter().enumerate() {
+        args.device(&format!(
+            "vhost-user-fs-pci,chardev=share{index},tag={},queue-size=1024,{}",
+            comma(&share.tag),
+            function_of(slot::FIRST_SHARE, index)
+        ));
+    }
+    args.0
+}
+
+/// What a machine needs in order to be saved, and to differ from others that are resumed.
+fn add_warm(args: &mut Args, warm: WarmFds) {
+    if let Some(state) = warm.state {
+        args.opt("-add-fd", &format!("fd={state},set={STATE_SET}"));
+    }
+    // A new one for each QEMU tells the guest's kernel to renew its randomness.
+    args.device("vmgenid,guid=auto");
+    args.opt("-chardev", &format!("socket,id=agent,fd={}", warm.agent));
+    args.device(&format!(
+        "virtserialport,bus=serial.0,nr={},chardev=agent,name=org.bcvk.agent",
+        guest_port::AGENT
+    ));
+    args.device(&format!(
+        "pci-bridge,id={SPARE_BUS},chassis_nr=1,shpc=off,mem-reserve=1M,pref64-reserve=1M,{}",
+        at(slot::SPARE)
+    ));
+    if warm.incoming {
+        args.opt("-incoming", "defer");
+    }
+}
+
+fn add_ports(args: &mut Args, machine: &Machine<'_>) {
+    for (port, fd) in ports(machine.spec).iter().zip(&machine.port_fds) {
+        let number = port.number;
+        args.opt("-chardev", &format!("socket,id=port{number},fd={fd}"));
+        args.device(&format!(
+            "virtserialport,bus=serial.0,nr={number},chardev=port{number},name={}",
+            comma(&port.name)
+        ));
+    }
+}
+
+fn add_disks(args: &mut Args, machine: &Machine<'_>) {
+    for (index, fd) in machine.disk_fds.iter().enumerate() {
+        args.opt("-add-fd", &format!("fd={fd},set={}", disk_set(index)));
+    }
+    if machine.warm.is_some() {
+        return;
+    }
+    for (index, (name, format)) in disks(machine.spec).enumerate() {
+        args.opt(
+            "-blockdev",
+            &format!(
+                "driver=file,node-name=file{index},filename=/dev/fdset/{},discard=unmap",
+                disk_set(index)
+            ),
+        );
+        args.opt(
+            "-blockdev",
+            &format!(
+                "driver={format},node-name=disk{index},file=file{index},discard=unmap,\
+                 detect-zeroes=unmap"
+            ),
+        );
+        args.device(&format!(
+            "virtio-blk-pci,drive=disk{index},serial={},{}",
+            comma(name),
+            function_of(slot::FIRST_DISK, index)
+        ));
+    }
+}
+
+/// Names and formats of the user's disks and the swap device.
+fn disks(spec: &VmSpec) -> impl Iterator<Item = (&str, DiskFormat)> {
+    let user_disks = spec.disks.iter().map(|d| (d.name.as_str(), d.format));
+    user_disks.chain(spec.swap.map(|_| (SWAP_NAME, DiskFormat::Raw)))
+}
+
+/// The set of descriptors that has a disk's.
+pub(crate) fn disk_set(index: usize) -> usize {
+    index + 1
+}
+
+/// Left out are controllers and clocks that no virtio guest uses but every kernel probes.
+fn machine_type(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "q35,memory-backend=memory,usb=off,vmport=off,smbus=off,sata=off,hpet=off",
+        // Under KVM this is the host's (QEMU, docs/system/arm/virt: gic-version).
+        Arch::Aarch64 => "virt,memory-backend=memory,gic-version=max",
+    }
+}
+
+fn accelerator(accel: Accelerator) -> &'static str {
+    match accel {
+        Accelerator::Kvm => "kvm",
+        Accelerator::Tcg => "tcg,thread=multi",
+    }
+}
+
+fn cpu(spec: &VmSpec) -> &'static str {
+    match (spec.accel, spec.arch, spec.fidelity) {
+        (Accelerator::Kvm, ..) => "host",
+        // With svm the guest would load kvm_amd and offer virtual machines that nobody could wait
+        // for.
+        (Accelerator::Tcg, Arch::X86_64, Fidelity::Full) => "max,svm=off",
+        // Nor what makes a processor of silicon faster or safer, but an emulated one slower:
+        // - fast string instructions (erms, fsrm, and fsrs in CPUID's leaf 7.1, which older QEMUs
+        //   know no name for): kernel and libc then clear and copy memory byte by byte, each of
+        //   them emulated, instead of in words and vectors;
+        // - smap: each access to a user's memory is between two instructions that end a block of
+        //   translated code;
+        // - la57: each walk through the page tables has a level more.
+        (Accelerator::Tcg, Arch::X86_64, Fidelity::Fast) => {
+            "max,svm=off,erms=off,fsrm=off,level-func7=0,smap=off,la57=off"
+        }
+        // The architecture's own algorithm for signing pointers is slow to emulate, and every
+        // function call of a guest built for it uses it (QEMU, docs/system/arm/cpu-features:
+        // pauth-impdef).
+        (Accelerator::Tcg, Arch::Aarch64, _) => "max,pauth-impdef=on",
+    }
+}
+
+/// QEMU's user network: the guest reaches what the container reaches; into the guest lead sshd's
+/// port, where somebody logs in, from the container's loopback only, and the published ones.
+///
+/// With `--network host` that loopback is every user's: QEMU 10.0 refuses to forward from a Unix socket.
+fn user_network(own: Option<Ports>, published: &[GuestPort]) -> String {
+    use std::fmt::Write;
+
+    let mut network = "user,id=net".to_owned();
+    if let Some(Ports { ssh, knock }) = own {
+        for (port, guest) in [(ssh, GUEST_SSH_PORT), (knock, GUEST_CLOSED_PORT)] {
+            // Writing into a String cannot fail.
+            let _ = write!(network, ",hostfwd=tcp:127.0.0.1:{port}-:{guest}");
+        }
+    }
+    for port in published {
+        let _ = write!(
+            network,
+            ",hostfwd={}::{}-:{}",
+            port.protocol, port.container, port.guest
+        );
+    }
+    network
+}
+
+fn at(slot: u8) -> String {
+    format!("bus=pcie.0,addr={slot:#x}")
+}
+
+/// The address of the device with this `index` among those that begin at slot `first`. They are
+/// packed eight to a slot, so that more fit than there are slots.
+fn function_of(first: u8, index: usize) -> String {
+    let functions = usize::from(slot::FUNCTIONS);
+    let slot = usize::from(first) + index / functions;
+    let function = index % functions;
+    let multifunction = if function == 0 {
+        ",multifunction=on"
+    } else {
+        ""
+    };
+    format!("bus=pcie.0,addr={slot:#x}.{function:#x}{multifunction}")
+}
+
+/// In QEMU's option syntax a comma ends a value unless it is doubled.
+pub(crate) fn comma(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.into());
+    }
+
+    fn opt(&mut self, flag: &str, value: &str) {
+        self.flag(flag);
+        self.0.push(value.into());
+    }
+
+    fn raw(&mut self, flag: &str, value: &Path) {
+        self.flag(flag);
+        self.0.push(value.into());
+    }
+
+    fn device(&mut self, value: &str) {
+        self.opt("-device", value);
+    }
+
+    fn path_opt(&mut self, flag: &str, prefix: &str, path: &Path) {
+        self.opt(flag, &format!("{prefix}{}", comma(&path.to_string_lossy())));
+    }
+}

@@ -1,0 +1,107 @@
+//! QEMU: its argument list (pure), its confinement, and its monitor.
+
+pub(super) mod args;
+pub(super) mod confine;
+pub(super) mod monitor;
+pub(super) mod plug;
+
+use std::ffi::OsString;
+
+pub(super) use confine::QemuConfinement;
+
+pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
+
+use crate::sshd::Ports;
+use bcvk_contract::spec::{Snapshot, VmSpec};
+
+/// The argument list for `spec`, with placeholders for what only a running supervisor knows.
+#[must_use]
+pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
+    let base = spec.base();
+    let disks = spec.disks.len() + usize::from(spec.swap.is_some());
+    args(&Machine {
+        spec: if spec.snapshot.is_some() { &base } else { spec },
+        kernel: "KERNEL".into(),
+        initrd: "INITRD".into(),
+        cmdline: "KERNEL-ARGUMENTS".to_owned(),
+        memory: "MEMORY".into(),
+        ignition: spec.ignition.then(|| "IGNITION-CONFIG".into()),
+        disk_fds: (10..10 + i32::try_from(disks).unwrap_or_default()).collect(),
+        port_fds: (30..60).collect(),
+        root_fd: 8,
+        share_fds: (60..).take(spec.shares.len()).collect(),
+        ports: Ports::USUAL,
+        warm: spec.snapshot.map(|snapshot| WarmFds {
+            state: Some(6),
+            agent: 7,
+            incoming: snapshot != Snapshot::Save,
+        }),
+        console_fd: 3,
+        control_fd: 4,
+        monitor_fd: 5,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bcvk_contract::examples::example;
+    use bcvk_contract::spec::{Accelerator, Arch, Share};
+
+    fn lines(spec: &VmSpec) -> String {
+        let mut text = String::new();
+        for arg in plan_for_display(spec) {
+            let arg = arg.to_string_lossy();
+            text.push_str(if arg.starts_with('-') { "\n" } else { " " });
+            text.push_str(&arg);
+        }
+        text.trim_start().to_owned()
+    }
+
+    #[test]
+    fn x86_64_emulated() {
+        insta::assert_snapshot!(lines(&example()));
+    }
+
+    #[test]
+    fn aarch64_with_kvm() {
+        insta::assert_snapshot!(lines(&aarch64(Accelerator::Kvm)));
+    }
+
+    #[test]
+    fn aarch64_emulated() {
+        insta::assert_snapshot!(lines(&aarch64(Accelerator::Tcg)));
+    }
+
+    fn aarch64(accel: Accelerator) -> VmSpec {
+        VmSpec {
+            arch: Arch::Aarch64,
+            accel,
+            qemu: "/usr/bin/qemu-system-aarch64".into(),
+            ..example()
+        }
+    }
+
+    #[test]
+    fn many_shares_have_addresses_of_their_own() {
+        let share = |i: usize| Share {
+            tag: format!("mount_{i}"),
+            ..example().shares[0].clone()
+        };
+        let spec = VmSpec {
+            shares: (0..20).map(share).collect(),
+            ..example()
+        };
+        let text = lines(&spec);
+        let mut addresses: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split("addr=").nth(1))
+            .collect();
+        let count = addresses.len();
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!(addresses.len(), count);
+        // Four of the machine, a disk, the swap device.
+        assert_eq!(count, 26);
+    }
+}

@@ -1,0 +1,232 @@
+//! What a VM's supervisor starts: file servers, then QEMU.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+
+use bcvk_contract::missing::if_exists;
+use bcvk_contract::procfs;
+use bcvk_contract::spec::{
+    Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, STORAGE_TAG, Share, VmSpec,
+};
+
+use super::{Running, Supervisor};
+use crate::children::Role;
+use crate::container::BootFile;
+use crate::prepare::{Prepared, memory_file};
+use crate::qemu::monitor::Monitor;
+use crate::qemu::{self, Machine, QemuConfinement, WarmFds};
+use crate::sshd::{Ports, Sshd};
+use crate::streams::Streams;
+use crate::virtiofs::ServeOptions;
+use crate::{console, control, ports, swap};
+
+/// Where a socket of a file server's is until QEMU's end of it is connected.
+const SOCKET: &str = ".file-server.sock";
+
+/// How a machine begins.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// With its kernel.
+    Boot,
+    /// With its kernel; its state is written to this file later.
+    BootToSave(OwnedFd),
+    /// With the state in this file.
+    Resume(OwnedFd),
+}
+
+impl Beginning {
+    fn state(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Boot => None,
+            Self::BootToSave(state) | Self::Resume(state) => Some(state),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Starts one server for the image and one for each share; returns QEMU's ends of their sockets in
+    /// that order. They are connected before the servers run, so that QEMU needs no path.
+    pub(super) fn start_file_servers(&mut self) -> io::Result<Vec<UnixStream>> {
+        let mut servers = vec![(
+            qemu::ROOT_TAG.to_owned(),
+            "the image".to_owned(),
+            ServeOptions {
+                dir: CONTAINER_IMAGE.into(),
+                read_only: true,
+                immutable: true,
+                images: false,
+            },
+        )];
+        for share in &self.spec.shares {
+            servers.push((
+                share.tag.clone(),
+                share.host.display().to_string(),
+                share_options(&self.spec, share),
+            ));
+        }
+        let mut sockets = Vec::new();
+        for (tag, serves, options) in servers {
+            let (listener, qemus) = self.connected_listener()?;
+            let mut command = Command::new(CONTAINER_EXE);
+            // It leaves the root in which it could open procfs.
+            command
+                .args(options.args())
+                .stdin(Stdio::from(OwnedFd::from(listener)))
+                .stdout(Stdio::from(procfs::for_child()?));
+            self.children
+                .spawn(Role::FileServer { tag, serves }, &mut command, &[])?;
+            sockets.push(qemus);
+        }
+        Ok(sockets)
+    }
+
+    /// A socket that listens, with one connection that waits to be accepted, and no name any more.
+    fn connected_listener(&self) -> io::Result<(UnixListener, UnixStream)> {
+        let path = self.dir.dir().join(SOCKET);
+        if_exists(fs::remove_file(&path))?;
+        let listener = UnixListener::bind(&path)?;
+        let connected = UnixStream::connect(&path);
+        fs::remove_file(&path)?;
+        Ok((listener, connected?))
+    }
+
+    /// Starts QEMU with all that it needs, and whatever listens to it. Returns the agent's port, if
+    /// the machine has one.
+    pub(super) fn start_qemu(
+        &mut self,
+        base: &VmSpec,
+        prepared: &Prepared,
+        sockets: &[UnixStream],
+        beginning: &Beginning,
+    ) -> io::Result<Option<UnixStream>> {
+        let (console, qemu_console) = UnixStream::pair()?;
+        let (control, qemu_control) = UnixStream::pair()?;
+        let (monitor, qemu_monitor) = UnixStream::pair()?;
+        let ports = Ports::free(&base.ports)?;
+        let disks = self.open_disks()?;
+        let streams = Streams::new(self.sender.clone());
+        let (carriers, qemu_ports) = self.open_ports(&streams)?;
+        let agent = base.snapshot.map(|_| UnixStream::pair()).transpose()?;
+        let (agent, qemu_agent) = agent.unzip();
+        let args = qemu::args(&Machine {
+            spec: base,
+            kernel: prepared.kernel.path.clone(),
+            initrd: prepared.initrd.path.clone(),
+            cmdline: prepared.cmdline.clone(),
+            memory: prepared.memory.path.clone(),
+            root_fd: sockets[0].as_raw_fd(),
+            share_fds: sockets[1..].iter().map(AsRawFd::as_raw_fd).collect(),
+            warm: qemu_agent.as_ref().map(|qemu_agent| WarmFds {
+                state: beginning.state().map(AsRawFd::as_raw_fd),
+                agent: qemu_agent.as_raw_fd(),
+                incoming: matches!(beginning, Beginning::Resume(_)),
+            }),
+            ignition: prepared.ignition.as_ref().map(|config| config.path.clone()),
+            disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
+            port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
+            ports,
+            console_fd: qemu_console.as_raw_fd(),
+            control_fd: qemu_control.as_raw_fd(),
+            monitor_fd: qemu_monitor.as_raw_fd(),
+        });
+        let mut command = self.confined_qemu()?;
+        command.arg(&self.spec.qemu).args(&args);
+        let mut inherited = vec![
+            qemu_console.as_fd(),
+            qemu_control.as_fd(),
+            qemu_monitor.as_fd(),
+        ];
+        inherited.extend(prepared.files().filter_map(BootFile::inherited));
+        inherited.extend(sockets.iter().map(AsFd::as_fd));
+        inherited.extend(qemu_agent.as_ref().map(AsFd::as_fd));
+        inherited.extend(beginning.state().map(AsFd::as_fd));
+        inherited.extend(disks.iter().map(AsFd::as_fd));
+        inherited.extend(qemu_ports.iter().map(AsFd::as_fd));
+        let pid = self.children.spawn(Role::Qemu, &mut command, &inherited)?;
+        if self.spec.console == Console::Interactive {
+            console::feed_stdin(console.try_clone()?);
+        }
+        let outs = ports::console_outs(&self.spec, &self.dir, &streams, &self.sender)?;
+        let console = console::follow(console, outs, self.sender.clone());
+        control::follow(control, self.sender.clone());
+        let monitor = Monitor::follow(&monitor, self.sender.clone())?;
+        if prepared.sshd {
+            let sshd = Sshd::new(ports);
+            sshd.serve(&self.dir.ssh_socket())?;
+            if !matches!(beginning, Beginning::Resume(_)) {
+                let asked = monitor.clone();
+                let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);
+                sshd.await_banner(accepted, self.sender.clone());
+            }
+        }
+        self.running = Some(Running {
+            qemu: pid,
+            monitor,
+            console,
+            carriers,
+        });
+        Ok(agent)
+    }
+
+    /// The command that confines itself and becomes QEMU.
+    fn confined_qemu(&self) -> io::Result<Command> {
+        let how = QemuConfinement {
+            root: self.container.qemu_root().is_some(),
+            files: self.container.boot_dir().map(Path::to_owned),
+            user: self.container.qemu_user.map(|user| (user.uid, user.gid)),
+            kvm: self.spec.accel == Accelerator::Kvm,
+        };
+        let stdin = match self.container.qemu_root() {
+            Some(root) => root.try_clone_to_owned()?,
+            None => memory_file(c"nothing", &[])?.into(),
+        };
+        let mut command = Command::new(CONTAINER_EXE);
+        command.args(how.args()).stdin(Stdio::from(stdin));
+        Ok(command)
+    }
+
+    /// Opens the disks' files, and makes the swap device's.
+    fn open_disks(&self) -> io::Result<Vec<File>> {
+        let mut files = Vec::new();
+        for disk in &self.spec.disks {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(disk.container_path());
+            files.push(file.map_err(|e| {
+                let text = format!("{}: {e}", disk.host.display());
+                io::Error::new(e.kind(), text)
+            })?);
+        }
+        files.extend(self.spec.swap.map(swap::make).transpose()?);
+        Ok(files)
+    }
+
+    /// Starts to carry what comes through the VM's ports; returns QEMU's ends too.
+    fn open_ports(&self, streams: &Streams) -> io::Result<(Vec<JoinHandle<()>>, Vec<UnixStream>)> {
+        let mut carriers = Vec::new();
+        let mut qemus = Vec::new();
+        for port in ports::ports(&self.spec) {
+            let (ours, qemu) = UnixStream::pair()?;
+            let places = ports::outs(&port, &self.spec, &self.dir, streams, &self.sender)?;
+            carriers.push(ports::carry(ours, places));
+            qemus.push(qemu);
+        }
+        Ok((carriers, qemus))
+    }
+}
+
+fn share_options(spec: &VmSpec, share: &Share) -> ServeOptions {
+    ServeOptions {
+        dir: share.container_path(),
+        read_only: share.read_only,
+        // The host goes on working in its directory.
+        immutable: false,
+        images: spec.host_storage && share.tag == STORAGE_TAG,
+    }
+}

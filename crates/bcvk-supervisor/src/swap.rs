@@ -1,0 +1,54 @@
+//! A guest's swap device.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use bcvk_contract::spec::SwapSize;
+
+/// In the container's own layer: on disk, not in memory, and gone with the container.
+const FILE: &str = "/.bcvk-swap";
+
+/// Page size of the guest's kernel. (64 KiB kernels for aarch64 exist, and refuse such a device.)
+const PAGE: usize = 4096;
+
+/// Makes the device's file, which takes up space as the guest uses it and has no name any more.
+pub(super) fn make(size: SwapSize) -> io::Result<File> {
+    let path = Path::new(FILE);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    fs::remove_file(path)?;
+    file.set_len(size.bytes())?;
+    file.write_all_at(&header(size.bytes()), 0)?;
+    Ok(file)
+}
+
+/// The first page of a swap area, as mkswap(8) writes it (Linux, include/linux/swap.h,
+/// `union swap_header`): version, number of the last page and no bad pages at byte 1024, and ten
+/// characters at the end.
+fn header(bytes: u64) -> [u8; PAGE] {
+    let pages = u32::try_from(bytes / PAGE as u64).unwrap_or(u32::MAX);
+    let mut page = [0; PAGE];
+    page[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
+    page[1028..1032].copy_from_slice(&pages.saturating_sub(1).to_le_bytes());
+    page[PAGE - 10..].copy_from_slice(b"SWAPSPACE2");
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_as_mkswap_writes_it() {
+        let page = header(64 << 20);
+        assert_eq!(page[1024..1032], [1, 0, 0, 0, 0xff, 0x3f, 0, 0]);
+        assert_eq!(&page[4086..], b"SWAPSPACE2");
+    }
+}

@@ -1,0 +1,20 @@
+//! Threads of the supervisor.
+
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::CapabilitySet;
+
+use crate::rights::keep_only;
+
+/// Starts a thread without any capability.
+///
+/// The supervisor's first thread has those that starting children takes, until all of them run. The
+/// others read what the guest and QEMU say.
+pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::spawn(move || {
+        if let Err(error) = keep_only(CapabilitySet::empty()) {
+            tracing::warn!(%error, "a thread keeps its capabilities");
+        }
+        work()
+    })
+}

@@ -1,0 +1,83 @@
+//! Saving a VM that has just become ready, and resuming one.
+
+mod agent;
+mod obstacle;
+mod saved;
+mod stand_in;
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+pub(super) use agent::Agent;
+pub(super) use obstacle::obstacle;
+pub(super) use saved::{Saved, Unsaved, new_state};
+
+use super::qemu::monitor::Monitor;
+use super::qemu::plug::plug;
+use bcvk_contract::key_pair::KeyPair;
+use bcvk_contract::spec::{MachineId, VmSpec};
+use bcvk_contract::status::Timestamp;
+use bcvk_guest::OpenIdentity;
+
+/// How long a guest may take to become the VM that it is to be. An emulated one may have a part of a
+/// processor only.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What turns the guest that was booted or resumed into one VM.
+#[derive(Debug)]
+pub(super) struct Making {
+    pub(super) spec: VmSpec,
+    pub(super) agent: Agent,
+    /// The identities that the guest gets from this VM.
+    identity: OpenIdentity,
+    /// Whether the guest was resumed, as others may be from the same snapshot.
+    resumed: bool,
+}
+
+impl Making {
+    pub(super) fn new(
+        spec: VmSpec,
+        agent: UnixStream,
+        identity: OpenIdentity,
+        resumed: bool,
+    ) -> Self {
+        Self {
+            spec,
+            agent: Agent::new(agent),
+            identity,
+            resumed,
+        }
+    }
+
+    /// Plugs in what the VM has, and lets its agent do the rest.
+    pub(super) fn finish(&self, monitor: &Monitor) -> io::Result<()> {
+        plug(monitor, &self.spec)?;
+        // The guest that was saved keeps the ID it has made up: those resumed from it get others.
+        let machine_id = match &self.spec.machine_id {
+            None if self.resumed && self.identity.machine_id => Some(MachineId::random(random()?)),
+            given => given.clone(),
+        };
+        let entropy = random()?;
+        self.agent.obeys(PATIENCE, || {
+            let clock = Timestamp::now().0.saturating_mul(1000);
+            bcvk_guest::personal(&self.spec, &self.identity, machine_id, &entropy, clock)
+        })
+    }
+}
+
+/// The VM that is saved and resumed. Its sshd needs some host key to start; it is replaced in every
+/// VM, so that nobody ever uses this one.
+pub(super) fn base(spec: &VmSpec) -> io::Result<VmSpec> {
+    let key = KeyPair::generate("saved VM").map_err(io::Error::other)?;
+    Ok(VmSpec {
+        host_key: key.private().to_owned(),
+        ..spec.base()
+    })
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut random = [0; N];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(random)
+}

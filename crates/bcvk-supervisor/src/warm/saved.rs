@@ -1,0 +1,124 @@
+//! The files of a snapshot, written and read.
+
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use bcvk_contract::bounded;
+use bcvk_contract::snapshot::{KERNEL, MEMORY, STATE, SnapshotError, copy, sum, tell_saved};
+use bcvk_contract::spec::{CONTAINER_SNAPSHOT, SavedFile, SavedFiles};
+
+use super::stand_in::stand_in;
+use crate::qemu::monitor::Monitor;
+
+/// More than any kernel has.
+const MAX_KERNEL_BYTES: u64 = 1 << 30;
+
+/// A VM that will be saved once it is ready.
+#[derive(Debug)]
+pub(crate) struct Unsaved {
+    memory: File,
+    bytes: u64,
+}
+
+impl Unsaved {
+    /// Keeps what saving takes: the guest's `memory`, a file of this many `bytes`, and the kernel that
+    /// QEMU has.
+    pub(crate) fn new(memory: &OwnedFd, bytes: u64, kernel: &[u8]) -> io::Result<Self> {
+        fs::write(Path::new(CONTAINER_SNAPSHOT).join(KERNEL), stand_in(kernel))?;
+        Ok(Self {
+            memory: memory.try_clone()?.into(),
+            bytes,
+        })
+    }
+
+    /// Stops the guest, saves it, and lets it go on, whatever has come of it. The host makes a snapshot
+    /// of the files then.
+    pub(crate) fn save(&self, monitor: &Monitor) -> io::Result<()> {
+        let saved = monitor.save().and_then(|()| self.write());
+        monitor.go_on()?;
+        saved?;
+        tell_saved(Path::new(CONTAINER_SNAPSHOT))
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let memory = staged(MEMORY)?;
+        copy(&self.memory, &memory, self.bytes).map(drop)
+    }
+}
+
+/// The file into which QEMU writes the state of its machine.
+pub(crate) fn new_state() -> io::Result<OwnedFd> {
+    staged(STATE).map(Into::into)
+}
+
+/// A file that the host has made for this VM to be saved to.
+fn staged(name: &str) -> io::Result<File> {
+    let path = Path::new(CONTAINER_SNAPSHOT).join(name);
+    File::options().write(true).truncate(true).open(path)
+}
+
+/// A VM that was saved.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    files: SavedFiles,
+    kernel: File,
+    /// The state of its machine.
+    pub(crate) state: OwnedFd,
+    memory: File,
+}
+
+impl Saved {
+    /// Opens the snapshot that the container has, which has to consist of `files`.
+    pub(crate) fn open(files: &SavedFiles) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            files: *files,
+            kernel: checked(KERNEL, &files.kernel)?,
+            state: checked(STATE, &files.state)?.into(),
+            memory: open(MEMORY)?,
+        })
+    }
+
+    /// The kernel that QEMU had.
+    pub(crate) fn kernel(&self) -> io::Result<Vec<u8>> {
+        let content = bounded::read(&self.kernel, MAX_KERNEL_BYTES)?;
+        content.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Fills `memory`, an empty file, with a copy of the guest's.
+    pub(crate) fn copy_memory(&self, memory: &File) -> Result<(), SnapshotError> {
+        let expected = &self.files.memory;
+        expect(
+            expected,
+            MEMORY,
+            copy(&self.memory, memory, expected.length),
+        )
+    }
+}
+
+fn open(name: &'static str) -> Result<File, SnapshotError> {
+    let path = Path::new(CONTAINER_SNAPSHOT).join(name);
+    File::open(path).map_err(|e| SnapshotError::File(name, e))
+}
+
+/// Opens a file that QEMU reads, at its beginning, and which has the right content.
+fn checked(name: &'static str, expected: &SavedFile) -> Result<File, SnapshotError> {
+    let mut file = open(name)?;
+    expect(expected, name, sum(&file, expected.length))?;
+    file.rewind().map_err(|e| SnapshotError::File(name, e))?;
+    Ok(file)
+}
+
+fn expect(
+    expected: &SavedFile,
+    name: &'static str,
+    found: io::Result<SavedFile>,
+) -> Result<(), SnapshotError> {
+    let found = found.map_err(|e| SnapshotError::File(name, e))?;
+    if found == *expected {
+        Ok(())
+    } else {
+        Err(SnapshotError::Damaged(name))
+    }
+}

@@ -1,0 +1,206 @@
+//! From an error to what the user reads: message, causes, hint, exit code. The one such place.
+
+mod hint;
+
+use std::fmt;
+
+use bcvk_contract::status::{self, FailureKind, Phase, printable};
+use bcvk_host::{HostError, Operation};
+use hint::{hint, podman_hint};
+
+/// Exit codes, as bcvk-ephemeral(8) documents them.
+mod code {
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
+    pub(super) const TIMEOUT: u8 = 124;
+    pub(super) const HOST: u8 = 125;
+    pub(super) const NOT_READY: u8 = 126;
+    pub(super) const SIGNAL: u8 = 128;
+}
+
+/// The hint of errors that it would have found.
+const DOCTOR: &str = "`bcvk doctor` checks everything that a VM needs here";
+
+/// An error ready to be read.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) message: String,
+    pub(super) causes: Vec<String>,
+    pub(super) failed_units: Vec<String>,
+    pub(super) starting_units: Vec<String>,
+    pub(super) console_tail: Vec<String>,
+    pub(super) hint: Option<String>,
+    /// Whether `bcvk doctor` would have found it.
+    foreseeable: bool,
+    pub(super) code: u8,
+}
+
+impl Report {
+    pub(super) fn of(error: &HostError) -> Self {
+        // Whatever came from outside (guest, image, podman) must not steer the terminal.
+        let [failed_units, starting_units, console_tail] =
+            guest_words(error).map(|lines| lines.iter().map(|line| printable(line)).collect());
+        Self {
+            message: printable(&error.to_string()),
+            causes: causes(error),
+            failed_units,
+            starting_units,
+            console_tail,
+            hint: hint(error).as_deref().map(printable),
+            foreseeable: is_foreseeable(error),
+            code: code(error),
+        }
+    }
+
+    /// The hint that mends most, for those who read only one.
+    pub(super) fn first_hint(&self) -> Option<String> {
+        let doctor = || self.foreseeable.then(|| DOCTOR.to_owned());
+        self.hint.clone().or_else(doctor)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.message)?;
+        for cause in &self.causes {
+            writeln!(f, "  caused by: {cause}")?;
+        }
+        for (heading, lines) in [
+            ("failed units", &self.failed_units),
+            ("it was still starting", &self.starting_units),
+            ("the console's last lines", &self.console_tail),
+        ] {
+            if !lines.is_empty() {
+                writeln!(f, "  {heading}:")?;
+            }
+            for line in lines {
+                writeln!(f, "    {line}")?;
+            }
+        }
+        if let Some(hint) = &self.hint {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        if self.foreseeable {
+            writeln!(f, "  hint: {DOCTOR}")?;
+        }
+        Ok(())
+    }
+}
+
+fn causes(error: &HostError) -> Vec<String> {
+    let texts: Vec<String> = match error {
+        HostError::Vm(failure) => failure.causes.clone(),
+        HostError::EndedBefore {
+            failure: Some(failure),
+            ..
+        } => std::iter::once(failure.sentence())
+            .chain(failure.causes.clone())
+            .collect(),
+        // Its message has said it.
+        HostError::Option { .. } => Vec::new(),
+        HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
+            stderr.lines().map(str::to_owned).collect()
+        }
+        other => status::causes(other),
+    };
+    texts
+        .iter()
+        .map(|text| printable(text))
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+fn is_foreseeable(error: &HostError) -> bool {
+    match error {
+        HostError::ToolMissing(_)
+        | HostError::QemuOutsideUsr(_)
+        | HostError::FewOpenFiles { .. }
+        | HostError::NoKvm { .. }
+        | HostError::VmDir { .. } => true,
+        HostError::Podman { action, stderr } => {
+            *action == Operation::Start && podman_hint(stderr).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// What the guest said of its failure: the units that failed, those that were still starting, and the
+/// console's last lines.
+fn guest_words(error: &HostError) -> [&[String]; 3] {
+    match error {
+        HostError::Vm(failure)
+        | HostError::EndedBefore {
+            failure: Some(failure),
+            ..
+        } => [&failure.failed_units, &[], &failure.console_tail],
+        HostError::SupervisorVanished { console_tail, .. } => [&[], &[], console_tail],
+        HostError::ReadyTimeout {
+            starting,
+            console_tail,
+            ..
+        }
+        | HostError::WaitTimeout {
+            starting,
+            console_tail,
+            ..
+        } => [&[], starting, console_tail],
+        _ => [&[], &[], &[]],
+    }
+}
+
+/// The exit code of a command that a signal ended, as shells count it.
+pub(crate) fn interrupted(signal: i32) -> u8 {
+    code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
+}
+
+/// Whether what was asked for cannot be.
+pub(super) fn is_usage(error: &HostError) -> bool {
+    code(error) == code::USAGE
+}
+
+fn code(error: &HostError) -> u8 {
+    match error {
+        HostError::Spec(_)
+        | HostError::Option { .. }
+        | HostError::ImageName { .. }
+        | HostError::ShareSource { .. }
+        | HostError::ShareNotDirectory(_)
+        | HostError::SshNeeded { .. }
+        | HostError::ExecuteOverSsh { .. }
+        | HostError::NoEvents(_)
+        | HostError::OnlyCold(_)
+        | HostError::DiskNotRegular(_)
+        | HostError::DiskLooksQcow2 { .. }
+        | HostError::DiskNotQcow2(_)
+        | HostError::DiskHasBacking(_)
+        | HostError::Disk { .. }
+        | HostError::Units { .. }
+        | HostError::NoUnits(_)
+        | HostError::Ignition { .. }
+        | HostError::OutputFile { .. }
+        | HostError::Picture { .. }
+        | HostError::PathNotText(_)
+        | HostError::Setting { .. } => code::USAGE,
+        HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
+        HostError::EndedBefore { .. } | HostError::Stopped => code::NOT_READY,
+        HostError::Interrupted { signal } => interrupted(*signal),
+        HostError::Vm(failure) => match failure.kind {
+            FailureKind::Image | FailureKind::Host => code::HOST,
+            FailureKind::Guest if failure.phase < Phase::Ready => code::NOT_READY,
+            FailureKind::Guest => code::FAILED,
+        },
+        HostError::NoSuchVm { .. }
+        | HostError::NotAVm { .. }
+        | HostError::NotRunning { .. }
+        | HostError::NotReady { .. }
+        | HostError::StillRunning { .. }
+        | HostError::NoSsh { .. }
+        | HostError::UnitNotActive { .. }
+        | HostError::InGuest { .. }
+        | HostError::NeedsForce => code::FAILED,
+        _ => code::HOST,
+    }
+}
+
+#[cfg(test)]
+mod every;
