@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::VmOptions;
 
-/// What is only for a VM that is yet to be booted. clap's group of [`VmOptions`] has no members, because
-/// another one is flattened into it.
+/// Arguments that only apply to a VM that is yet to be booted. clap's group of [`VmOptions`] has no
+/// members, because another one is flattened into it.
 const OF_A_NEW_VM: [&str; 20] = [
     "run",
     "command",

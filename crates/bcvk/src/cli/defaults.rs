@@ -36,7 +36,7 @@ struct Setting {
     rank: Rank,
 }
 
-/// Where a value comes from; the highest counts.
+/// Source of a value; the highest one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     BuiltIn,
@@ -50,7 +50,7 @@ enum Rank {
 pub(crate) struct SettingError {
     /// File and line, or the variable.
     pub(crate) place: String,
-    /// What is wrong there, and what would be right.
+    /// Description of the mistake and of what would be right.
     pub(crate) problem: String,
 }
 
@@ -201,7 +201,7 @@ impl Cli {
         }
     }
 
-    /// Whether nothing else that this command line asks for needs standard output.
+    /// Returns true if nothing else that this command line asks for needs standard output.
     fn has_room_for_events(&self) -> bool {
         match &self.command {
             super::Command::Ephemeral(ephemeral) => match &ephemeral.verb {
@@ -319,7 +319,7 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     .map_err(|e| e.to_string())
 }
 
-/// What a parser said, without what clap says around it.
+/// Extracts a parser's message from clap's text around it.
 fn reason(error: &clap::Error) -> String {
     if let Some(source) = std::error::Error::source(error) {
         return source.to_string();
@@ -344,7 +344,7 @@ mod tests {
         Defaults::from_config(Path::new("config.toml"), text)
     }
 
-    /// What a VM would be started with.
+    /// Returns the options that a VM would be started with.
     fn settled(text: &str, env: &[(&str, &str)], args: &[&str]) -> VmOptions {
         let mut defaults = config(text).expect("a configuration");
         let lookup = |name: &str| {

@@ -1,4 +1,4 @@
-//! What the help of each command is, of all that is said about it.
+//! Selection of the help texts: the part of each command's description that its help shows.
 //!
 //! The doc comments of options have two parts. The first paragraph is a line of the help, and more
 //! is for the manual: help that fits a screen is read.
@@ -66,7 +66,7 @@ mod tests {
 
     /// Columns of the terminal that help has to fit.
     const WIDTH: usize = 80;
-    /// Its lines.
+    /// Lines of that terminal.
     const HEIGHT: usize = 40;
     /// The commands that start a VM have more options than that.
     const HEIGHT_OF_LONG: usize = 75;

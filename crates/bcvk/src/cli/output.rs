@@ -4,16 +4,17 @@ use std::str::FromStr;
 
 use bcvk_vm::spec::Stream;
 
-/// What is shown of a VM.
+/// Output of a VM's that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Something that the VM says.
     Stream(Stream),
-    /// What happens to it, as lines of JSON. For `run` alone: elsewhere, standard output is taken.
+    /// Events of the VM's life, as lines of JSON. Only `run` has them: elsewhere, standard output
+    /// is taken.
     Events,
 }
 
-/// How [`Output::Events`] is given.
+/// Word for [`Output::Events`] on the command line.
 const EVENTS: &str = "json";
 
 /// A value of `--output` that means nothing.

@@ -230,7 +230,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether events can have standard output: no console, shell or plan goes there.
+    /// Returns true if standard output is free for events: no console, shell or plan goes there.
     pub(crate) fn has_room_for_events(&self) -> bool {
         !(self.tty || self.interactive || self.vm.debug || self.vm.dry_run)
     }

@@ -32,9 +32,9 @@ pub(crate) struct Ssh {
 pub(crate) struct SshWords {
     /// For OpenSSH, with their values.
     pub(crate) options: Vec<String>,
-    /// Which VM.
+    /// Name of the VM.
     pub(crate) name: String,
-    /// What to run there.
+    /// Command to run in the VM.
     pub(crate) command: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Ssh {
         Self { words }
     }
 
-    /// Whether the user only asks how this works.
+    /// Returns true if the user only asks how this works.
     pub(crate) fn asks_for_help(&self) -> bool {
         matches!(
             self.words.first().map(String::as_str),

@@ -38,7 +38,7 @@ pub(crate) struct Wait {
     pub(crate) timeout: Timeout,
 }
 
-/// What `wait` waits for.
+/// Condition that `wait` waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Until {
     /// sshd answers.

@@ -21,11 +21,11 @@ use super::run_ssh::{Lent, lend};
 use crate::cli::BootChart;
 use crate::ui::{self, Chart, Ui};
 
-/// How long the guest may take to say when its units started: an emulated one on a busy machine takes
-/// a minute for what others do in a tenth of a second.
+/// Limit for the guest to say when its units started: an emulated guest on a busy machine takes a
+/// minute for what others do in a tenth of a second.
 const QUESTION_LIMIT: Duration = Duration::from_secs(300);
 
-/// How long the supervisor may take to say why its VM has ended.
+/// Grace period in which the supervisor may say why its VM has ended.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostError> {
@@ -100,7 +100,7 @@ fn of_new_vm(
     Ok(code)
 }
 
-/// What the host knows of the boot of a VM.
+/// Collects what the host knows of the boot of a VM.
 fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
     let is_first = |first| dir.shared().is_first_start(first);
     let first = status.history.first().map(|event| event.at);
@@ -205,7 +205,7 @@ fn ended(name: &str, watcher: &Watcher) -> HostError {
     }
 }
 
-/// What a guest says, up to a bound, and when it began to.
+/// Answer of a guest, up to a bound, with the time at which it began to come.
 #[derive(Debug, Default)]
 struct Heard {
     first: Option<Timestamp>,
@@ -233,7 +233,7 @@ impl Write for Heard {
     }
 }
 
-/// Where the chart goes.
+/// Destination of the chart.
 enum Destination {
     /// As text or JSON.
     Terminal,
@@ -243,7 +243,8 @@ enum Destination {
 }
 
 impl Destination {
-    /// What cannot be written to is an error before anything is booted for it.
+    /// Checks the destination before anything is booted for it: one that cannot be written to is an
+    /// error.
     fn of(args: &BootChart) -> Result<Self, HostError> {
         match args.output_file.as_deref() {
             None => Ok(Self::Terminal),

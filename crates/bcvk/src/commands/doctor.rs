@@ -72,7 +72,7 @@ fn open_files() -> Result<String, HostError> {
     allow_open_files().map(|()| "enough may be open".to_owned())
 }
 
-/// Where a tool is, and its version.
+/// Describes a tool by its version and its path.
 fn tool(tool: Tool) -> Result<String, HostError> {
     let path = find_tool(tool)?;
     Ok(match Version::of(tool, &path) {
@@ -81,7 +81,7 @@ fn tool(tool: Tool) -> Result<String, HostError> {
     })
 }
 
-/// The same of one that is known to work from a version on.
+/// Checks a tool that is known to work from version `least` on.
 fn program(check: &'static str, wanted: Tool, least: Version) -> Finding {
     let version = find_tool(wanted)
         .ok()

@@ -1,4 +1,5 @@
-//! Which VM a name means. Its directory tells, so podman is asked only about one that has ended.
+//! Search for the VM that a name means. The VM's directory tells, so podman is asked only about a
+//! VM that has ended.
 
 use bcvk_vm::host::{HostError, VmDir};
 use bcvk_vm::spec::VmSpec;
@@ -9,12 +10,12 @@ use super::{Context, vm_dirs};
 pub(super) struct Found {
     pub(super) dir: VmDir,
     pub(super) spec: VmSpec,
-    /// Whether its supervisor lives.
+    /// True if the VM's supervisor lives.
     pub(super) running: bool,
 }
 
 impl Found {
-    /// What ssh needs of it.
+    /// Returns what ssh needs to reach the VM.
     pub(super) fn address(&self) -> (&VmDir, &str) {
         (&self.dir, self.spec.name.as_str())
     }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use bcvk_vm::host::{HostError, Session, Tool, VmDir, WatchEvent, Watcher, find_tool};
 use bcvk_vm::ssh::client;
 
-/// How long ssh may take to notice that its VM is gone.
+/// Grace period in which ssh may notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
 
 /// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
 const SSH_LOST: i32 = 255;
 
-/// What is read of a command's stderr: enough for an error.
+/// Bytes of a command's stderr that are read, which is enough for an error.
 const MAX_STDERR_BYTES: u64 = 4096;
 
 /// A command that runs in a guest, over SSH and without a terminal.
@@ -26,7 +26,7 @@ pub(super) struct GuestCommand<W> {
     stderr: JoinHandle<Vec<u8>>,
 }
 
-/// How a command in a guest ended, or why it is not waited for any longer.
+/// End of a command in a guest, or the reason for not waiting for it any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// With this exit code.
@@ -133,7 +133,7 @@ fn await_end(ssh: &Session, watcher: &mut Watcher, deadline: Option<Instant>) ->
     }
 }
 
-/// Why a connection was lost: ssh sees the end of a guest's sshd before that of the VM comes.
+/// Explains why a connection was lost: ssh sees the end of a guest's sshd before the VM's end is known.
 fn explain(watcher: &mut Watcher, grace: Duration) -> End {
     let deadline = Instant::now() + grace;
     loop {

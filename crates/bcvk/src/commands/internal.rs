@@ -1,4 +1,4 @@
-//! What bcvk runs of itself.
+//! Commands that bcvk runs of itself.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -16,8 +16,8 @@ use crate::ui::{self, Ui};
 /// Processors of a VM for which nobody says how many: a node may have a hundred.
 const VCPUS: u32 = 2;
 
-/// What a Pod needs beside the guest's memory: QEMU with its translated code, bcvk's processes, and
-/// some of the image's files in the page cache.
+/// Memory that a Pod needs beside the guest's: for QEMU with its translated code, bcvk's processes,
+/// and some of the image's files in the page cache.
 const OVERHEAD_MIB: u32 = 512;
 
 /// The files of a VM that are written before it runs, and its status and console.

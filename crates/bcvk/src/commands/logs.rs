@@ -12,10 +12,10 @@ use super::ssh::join_boot;
 use crate::cli::Logs;
 use crate::ui::{self, GuestOutput, Ui};
 
-/// How often a console that is followed is looked at. A person watches it.
+/// Interval between two looks at a console that is followed. A person watches it.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long a guest that has ended its sessions may take to power off: what `podman stop` allows.
+/// Limit for a guest that has ended its sessions to power off: the same as `podman stop` allows.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
 pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {

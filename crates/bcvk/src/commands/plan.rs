@@ -26,7 +26,7 @@ use crate::ui::{Notice, Ui};
 /// because QEMU has no rights, and away from sshd's.
 const FIRST_PUBLISHED_PORT: u16 = 20_000;
 
-/// How the verb wants its VM.
+/// Settings of a VM that the verb decides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
     pub(super) interactive: bool,
@@ -138,7 +138,7 @@ pub(super) fn plan(
     })
 }
 
-/// What of an image may come as a surprise later.
+/// Warns of properties of an image that may come as a surprise later.
 fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui) {
     if !info.bootable {
         ui.warning(&Notice::NotBootable { image });

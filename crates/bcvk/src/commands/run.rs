@@ -112,7 +112,7 @@ fn end(exit_code: u8, running: bool, ui: &Ui) -> ExitCode {
     ExitCode::from(exit_code)
 }
 
-/// How a command leaves its VM.
+/// State in which a command leaves its VM.
 enum Outcome {
     /// Running.
     Left,
@@ -147,7 +147,7 @@ fn accompany(
     Ok(Outcome::Left)
 }
 
-/// Whether the user's terminal is the guest's.
+/// Returns true if the user's terminal is the guest's.
 fn at_console(args: &Run) -> bool {
     args.interactive || args.tty
 }

@@ -18,10 +18,10 @@ use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
 use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
-/// How long ssh may take to notice that its VM is gone.
+/// Grace period in which ssh may notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
 
-/// How long the supervisor may take to say why its VM has ended.
+/// Grace period in which the supervisor may say why its VM has ended.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).

@@ -14,7 +14,7 @@ use super::plan::in_option;
 use crate::cli::{GuestOptions, Output};
 use crate::ui::{Notice, Ui};
 
-/// What the machine has for a VM.
+/// Parts of a VM that come from the machine it runs on.
 pub(super) struct Place {
     pub(super) image: ImageIdentity,
     pub(super) arch: Arch,
@@ -79,7 +79,7 @@ pub(super) fn memory(guest: &GuestOptions) -> MemorySize {
     guest.itype.map_or(guest.memory, InstanceType::memory)
 }
 
-/// Its processors, if anybody has said how many.
+/// Returns the VM's number of processors, if anybody has set one.
 pub(super) fn vcpus(guest: &GuestOptions) -> Option<u32> {
     guest.itype.map_or(guest.vcpus, |itype| Some(itype.vcpus()))
 }
@@ -89,7 +89,7 @@ fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
 
-/// What runs the guest here; the user is told of what they may have expected otherwise.
+/// Chooses the accelerator; the user is told if it is not what they may have expected.
 pub(super) fn accelerator(
     request: AccelRequest,
     arch: Arch,

@@ -14,11 +14,11 @@ use super::ready::{await_ready, not_ready};
 use crate::cli::{Until, Wait};
 use crate::ui::Ui;
 
-/// How long the supervisor may take to say why its VM has ended.
+/// Grace period in which the supervisor may say why its VM has ended.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
-/// How long a container that podman calls running may be without its supervisor's lock, and how
-/// often to look. It takes milliseconds, and there is nothing there to wait on before.
+/// Limit for a container that podman calls running to take its supervisor's lock, and the interval
+/// between two looks. It takes milliseconds, and until then there is nothing to wait on.
 const BEGIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -77,7 +77,8 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a VM without a supervisor gets one: `podman start` returns before that has begun.
+/// Returns true if a VM without a supervisor gets one: `podman start` returns before the supervisor
+/// has begun.
 fn begins(dir: &VmDir) -> Result<bool, HostError> {
     let podman = Podman::new(find_tool(Tool::Podman)?);
     let Some(id) = dir.container_id() else {

@@ -1,4 +1,4 @@
-//! Whether a VM is resumed, and where snapshots are.
+//! Choice between resuming and booting a VM, and the place of the snapshots.
 
 use bcvk_vm::host::{HostError, Launch, SnapshotKey, Snapshots, Started};
 use bcvk_vm::spec::{Snapshot, Warm};
@@ -6,7 +6,7 @@ use bcvk_vm::status::Status;
 
 use super::base_directory;
 
-/// What snapshots may take on the disk.
+/// Limit for the disk space of snapshots.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
 
 /// About what a new one takes.

@@ -31,7 +31,7 @@ pub(super) struct Report {
     pub(super) starting_units: Vec<String>,
     pub(super) console_tail: Vec<String>,
     pub(super) hint: Option<String>,
-    /// Whether `bcvk doctor` would have found it.
+    /// True if `bcvk doctor` would have found it.
     foreseeable: bool,
     pub(super) code: u8,
 }
@@ -125,8 +125,8 @@ fn is_foreseeable(error: &HostError) -> bool {
     }
 }
 
-/// What the guest said of its failure: the units that failed, those that were still starting, and the
-/// console's last lines.
+/// Returns the guest's part in a failure: the units that failed, those that were still starting,
+/// and the console's last lines.
 fn guest_words(error: &HostError) -> [&[String]; 3] {
     match error {
         HostError::Vm(failure)
@@ -154,7 +154,7 @@ pub(crate) fn interrupted(signal: i32) -> u8 {
     code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
 }
 
-/// Whether what was asked for cannot be.
+/// Returns true if the request itself cannot be met, whatever the host's state.
 pub(super) fn is_usage(error: &HostError) -> bool {
     code(error) == code::USAGE
 }

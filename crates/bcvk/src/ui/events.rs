@@ -1,4 +1,4 @@
-//! What happens to a VM, as lines of JSON on standard output: `run --output json`.
+//! Events of a VM's life, as lines of JSON on standard output: `run --output json`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -140,10 +140,10 @@ pub(crate) struct Events {
     told: Mutex<Told>,
 }
 
-/// What has been written.
+/// Record of what has been written.
 #[derive(Debug, Default)]
 struct Told {
-    /// How many phases of the VM's history.
+    /// Number of phases of the VM's history.
     phases: usize,
     /// The last line.
     end: bool,
@@ -209,7 +209,7 @@ impl Events {
     }
 }
 
-/// What a command writes, as events.
+/// Writer that turns a command's output into events.
 #[derive(Debug)]
 pub(crate) struct OutputEvents {
     events: Arc<Events>,

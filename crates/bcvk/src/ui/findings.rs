@@ -1,4 +1,4 @@
-//! What `bcvk doctor` has found.
+//! Findings of `bcvk doctor`.
 
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// What there is, or the error that a VM would meet.
+    /// Reports what is there, or the error that a VM would meet.
     pub(crate) fn of(check: &'static str, found: Result<String, HostError>) -> Self {
         match found {
             Ok(message) => Self {
@@ -61,7 +61,7 @@ impl Finding {
         }
     }
 
-    /// What is there, but should be better.
+    /// Reports something that is there, but should be better.
     pub(crate) fn warning(check: &'static str, message: String, hint: Option<String>) -> Self {
         Self {
             check,

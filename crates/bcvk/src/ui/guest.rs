@@ -1,4 +1,4 @@
-//! What a guest wrote, on a standard stream.
+//! Output of a guest, on a standard stream.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -1,4 +1,4 @@
-//! What the user sees: results on stdout, everything else on stderr.
+//! Everything that the user sees: results on stdout, everything else on stderr.
 
 mod chart;
 mod errors;
@@ -32,7 +32,7 @@ pub(crate) use guest::GuestOutput;
 pub(crate) use notice::Notice;
 pub(crate) use progress::Progress;
 
-/// How much is said, and where.
+/// Settings of how much is said, and where.
 #[derive(Debug)]
 pub(crate) struct Ui {
     quiet: bool,
@@ -54,7 +54,7 @@ impl Ui {
         self.events.get_or_init(|| Arc::new(Events::begin()));
     }
 
-    /// Where to tell programs, if any want to know.
+    /// Returns where events go for programs, if any program wants them.
     pub(crate) fn events(&self) -> Option<&Arc<Events>> {
         self.events.get()
     }
@@ -85,7 +85,7 @@ impl Ui {
             .init();
     }
 
-    /// What was asked for.
+    /// Prints what was asked for.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn result(&self, text: &str) {
         print(&format!("{text}\n"));
@@ -100,7 +100,7 @@ impl Ui {
         Ok(())
     }
 
-    /// What was found of the host.
+    /// Prints what was found of the host.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn findings(&self, findings: &[Finding]) {
         print(&findings::text(findings));
@@ -122,7 +122,7 @@ impl Ui {
         }
     }
 
-    /// What the VM's supervisor found worth knowing.
+    /// Prints the warnings of the VM's supervisor.
     pub(crate) fn warnings(&self, warnings: &[String]) {
         for warning in warnings {
             self.warning(&printable(warning));
@@ -189,7 +189,7 @@ pub(crate) fn print(text: &str) {
 
 /// Columns of the terminal that results go to; 80 where they go elsewhere.
 pub(crate) fn width() -> usize {
-    /// What terminals have had since there were any.
+    /// Width that terminals have had since there were any.
     const USUAL: usize = 80;
     let size = rustix::termios::tcgetwinsize(io::stdout());
     size.map_or(USUAL, |size| match size.ws_col {
@@ -252,7 +252,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
-/// How long ago something was, in one unit.
+/// Says how long ago something was, in one unit.
 pub(crate) fn age(seconds: u64) -> String {
     const DAY: u64 = 24 * 3600;
     for (unit, name) in [

@@ -1,4 +1,4 @@
-//! What a user is told without having asked for it: all of it but errors and progress, and what the
+//! Notices that a user gets without having asked: everything but errors, progress, and what the
 //! library says of the host and the guest.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How far a boot has come: one line at a terminal, a line for each phase elsewhere.
+//! Progress of a boot: one line at a terminal, a line for each phase elsewhere.
 
 mod line;
 mod terminal;
@@ -32,7 +32,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 struct Started {
     at: Instant,
-    /// How much of that passed before the supervisor's first word; unknown until that.
+    /// Part of that time that passed before the supervisor's first word; unknown until then.
     lead: Option<Duration>,
 }
 
@@ -126,8 +126,8 @@ fn before_now(age: Duration) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }
 
-/// Whether a line at a terminal may be drawn over and over: there are terminals that cannot, and what
-/// a CI system gives its jobs is read afterwards, as a log.
+/// Returns true if a line at a terminal may be drawn over and over: some terminals cannot do that,
+/// and the output of a job on a CI system is read afterwards, as a log.
 fn may_be_redrawn(variable: impl Fn(&str) -> Option<String>) -> bool {
     let term = variable("TERM").unwrap_or_default();
     let ci = variable("CI").unwrap_or_default();

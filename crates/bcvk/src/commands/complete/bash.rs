@@ -15,7 +15,7 @@ use super::with_values;
 /// As `bcvk completions` calls it.
 pub(super) const NAME: &str = "bash";
 
-/// What `COMP_WORDBREAKS` is unless the user has changed it.
+/// Value that `COMP_WORDBREAKS` has unless the user has changed it.
 const BREAKS: &str = " \t\n\"'><=;|&(:";
 
 /// A word that ends in one of these is not complete.

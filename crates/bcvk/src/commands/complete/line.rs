@@ -1,11 +1,11 @@
 //! A command line of a shell, as far as it is typed.
 
-/// Its words. The last is the one that is being typed, which may be empty.
+/// Words of a command line. The last is the one that is being typed, which may be empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) words: Vec<String>,
-    /// How much of the last word, in bytes, readline leaves alone: it replaces only what follows
-    /// one of its breaks, or an opening quote.
+    /// Bytes of the last word that readline leaves alone: it replaces only what follows one of its
+    /// breaks, or an opening quote.
     pub(super) kept: usize,
     /// The quote that is open at the end.
     pub(super) quote: Option<char>,
@@ -63,7 +63,7 @@ pub(super) fn split(text: &str, breaks: &str) -> Line {
     }
 }
 
-/// What has to be typed for `text` to be a part of one word.
+/// Quotes `text` so that, when typed, it is a part of one word.
 pub(super) fn quoted(text: &str, quote: Option<char>) -> String {
     let special = match quote {
         Some('"') => "\"\\$`",

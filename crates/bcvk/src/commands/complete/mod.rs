@@ -1,8 +1,8 @@
-//! What shells ask while a command line is being typed. The script of `bcvk completions` runs bcvk
-//! with [`ASKED`] in its environment.
+//! Answers to what shells ask while a command line is being typed. The script of `bcvk completions`
+//! runs bcvk with [`ASKED`] in its environment.
 //!
-//! Whoever presses TAB has started nothing yet: everything here only looks, says nothing on standard
-//! error, and does not take long.
+//! A user who presses TAB has started nothing yet: everything here only looks, says nothing on
+//! standard error, and does not take long.
 
 mod bash;
 mod line;
@@ -21,7 +21,7 @@ use crate::cli::visible;
 /// program, such as `COMPLETE`.
 const ASKED: &str = "_BCVK_COMPLETE";
 
-/// Where clap's scripts say which word is being typed, if it is not the last.
+/// Variable in which clap's scripts say which word is being typed, if it is not the last.
 const INDEX: &str = "_CLAP_COMPLETE_INDEX";
 
 /// Answers a shell, if one asks.
@@ -76,8 +76,8 @@ fn with_values(words: &[OsString], index: usize) -> Command {
     command
 }
 
-/// Where a name is wanted, names are offered alone. clap's engine has options only where it has
-/// nothing else then.
+/// Hides the options of a command, so that names are offered alone where a name is wanted. clap's
+/// engine offers hidden options only where it has nothing else.
 fn without_options(command: Command) -> Command {
     command
         .mut_args(|arg| {

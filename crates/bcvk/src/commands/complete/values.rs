@@ -1,4 +1,4 @@
-//! What options and arguments may be.
+//! Values that options and arguments may have.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use crate::cli::Ssh;
 use crate::commands::base_directory;
 use crate::ui;
 
-/// How long podman may take to list its images. It takes a tenth of that where nothing is wrong.
+/// Limit for podman to list its images. It takes a tenth of that where nothing is wrong.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Verbs that only make sense for a VM that runs.
@@ -87,7 +87,7 @@ fn starting(
     all.into_iter().filter(fits).collect()
 }
 
-/// Whether the words of an `ssh` command line have its VM's name in them already.
+/// Returns true if the words of an `ssh` command line already include the VM's name.
 fn names_a_vm(before: &[OsString]) -> bool {
     let words = before
         .iter()
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::cli;
 
-    /// What is offered is accepted, by every verb that has the option.
+    /// Every verb that has an option accepts the values that are offered for it.
     #[test]
     fn offered_words_are_values_of_their_options() {
         let mut seen = 0;

@@ -12,20 +12,20 @@ const PARTS: u64 = 200;
 /// A boot, to be drawn.
 #[derive(Debug)]
 pub(crate) struct Chart<'a> {
-    /// What was booted, as the user called it.
+    /// Image that was booted, as the user named it.
     pub(crate) image: &'a str,
     /// Name of the VM.
     pub(crate) name: &'a str,
     /// The boot.
     pub(crate) timeline: &'a Timeline,
-    /// Whether every unit is shown.
+    /// True if every unit is shown.
     pub(crate) all: bool,
 }
 
 /// The lines of a chart.
 struct Rows<'a> {
     spans: Vec<&'a Span>,
-    /// How many were left out, and what they took less than.
+    /// Number of spans that were left out, and the time that each of them took less than.
     hidden: usize,
     least: u64,
 }
@@ -41,7 +41,7 @@ impl Chart<'_> {
         svg::draw(self)
     }
 
-    /// What is worth a line if nothing shorter than `least` can be seen.
+    /// Selects the spans that are worth a line if nothing shorter than `least` can be seen.
     fn rows(&self, least: u64) -> Rows<'_> {
         let worth = |span: &&Span| {
             let long = took(span) >= least.max(1) || span.starting;
@@ -59,7 +59,7 @@ impl Chart<'_> {
         printable(&format!("Boot of {}", self.image))
     }
 
-    /// How long it took, in a sentence.
+    /// Says in a sentence how long the boot took.
     fn summary(&self) -> String {
         let timeline = self.timeline;
         let ready = seconds(timeline.ready);
@@ -76,7 +76,7 @@ impl Chart<'_> {
         printable(&text)
     }
 
-    /// What has to be known beside the chart.
+    /// Notes that a reader of the chart has to know.
     fn notes(&self, rows: &Rows<'_>) -> Vec<String> {
         let timeline = self.timeline;
         let mut notes = Vec::new();
@@ -109,7 +109,7 @@ impl Chart<'_> {
     }
 }
 
-/// What a part of the chart is called.
+/// Heading of a part of the chart.
 fn heading(place: Place) -> &'static str {
     match place {
         Place::Host => "Host",

@@ -19,7 +19,7 @@ const GAP: u64 = 4;
 const HEAD: u64 = 128;
 /// A line of notes.
 const LINE: u64 = 18;
-/// What stands right of the bars: how long the last of them took.
+/// Width of the space to the right of the bars, in which the last of them have their times.
 const TIMES: u64 = 76;
 /// The widest that characters of the text's size are on average, in tenths; a browser's font may be
 /// narrower.
@@ -76,11 +76,11 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
     svg
 }
 
-/// Where things are.
+/// Layout of the picture.
 struct Picture<'a> {
     rows: &'a Rows<'a>,
     timeline: &'a Timeline,
-    /// Where the axis begins, and how long it is.
+    /// Beginning and length of the axis.
     left: u64,
     axis: u64,
     /// Upper edge of each row, and of each heading.
@@ -228,7 +228,7 @@ impl<'a> Picture<'a> {
         bar
     }
 
-    /// What leads from each step of the critical path to the next.
+    /// Draws the lines that lead from each step of the critical path to the next.
     fn path(&self, add: &mut impl FnMut(String)) {
         let mut steps: Vec<(&Span, u64)> = self
             .rows
@@ -254,7 +254,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// When sshd answered, and when the command had its result.
+    /// Marks the times at which sshd answered and the command had its result.
     fn marks(&self, add: &mut impl FnMut(String)) {
         let timeline = self.timeline;
         let ready = (timeline.ready, "ready", HEAD - 30, READY);

@@ -18,7 +18,7 @@ const MARK: usize = 2;
 /// Columns between two times on the axis.
 const BETWEEN_TICKS: usize = 10;
 
-/// Where things stand in a line.
+/// Columns of a line's parts.
 struct Layout {
     names: usize,
     bars: usize,

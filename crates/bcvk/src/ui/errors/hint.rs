@@ -1,4 +1,4 @@
-//! What mends an error: a command where it can be.
+//! Hints that mend errors: each is a command, where it can be.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,7 @@ use bcvk_vm::shell::quote;
 use bcvk_vm::spec::{Arch, MemorySize};
 use bcvk_vm::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
 
-/// What to do about `error`, if anything can be done.
+/// Returns what to do about `error`, if anything can be done.
 pub(super) fn hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::NotStatic(_) => NotStatic::HINT.to_owned(),
@@ -81,7 +81,7 @@ pub(super) fn hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about a VM that is named, or that came to nothing.
+/// Returns what to do about a VM that was named, or that came to nothing.
 fn named_vm_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::NameTaken { name } => {
@@ -131,7 +131,7 @@ fn named_vm_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about an image that is not here, or is not what it was given for.
+/// Returns what to do about an image that is not here, or is not what it was given for.
 fn image_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::ImageMissing { reference } if registry(reference) == "localhost" => {
@@ -166,7 +166,7 @@ fn image_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about a snapshot that is not there, or cannot be had.
+/// Returns what to do about a snapshot that is not there, or cannot be had.
 fn snapshot_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::OnlyCold(_) | HostError::NoSnapshot => {
@@ -183,7 +183,7 @@ fn snapshot_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about a complaint of podman's, or of the runtime's below it.
+/// Returns what to do about a complaint of podman's, or of the runtime's below it.
 pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     let says = |words: &str| stderr.contains(words);
     let hint = if says("network not found") {
@@ -234,7 +234,7 @@ fn missing_helper(stderr: &str) -> Option<String> {
     .map(|(_, debian, fedora)| install(debian, fedora))
 }
 
-/// What to do about a file of the user's that cannot be what it was given for.
+/// Returns what to do about a file of the user's that cannot be what it was given for.
 fn file_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::DiskNotRegular(_) => {
@@ -292,7 +292,7 @@ fn file_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What shows why a path of the user's cannot be used.
+/// Returns a command that shows why a path of the user's cannot be used.
 fn path_hint(path: &Path, why: ErrorKind) -> Option<String> {
     match why {
         ErrorKind::NotFound => Some(format!("`ls {}` shows what there is", word(parent(path)))),
@@ -321,13 +321,13 @@ fn word(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
 
-/// What to do about an image whose name only local builds have.
+/// Returns what to do about an image whose name only local builds have.
 fn build(reference: &str) -> String {
     let reference = quote(reference);
     format!("`podman build -t {reference} .` makes it; `podman images` lists what is here")
 }
 
-/// How to get a VM into `available` memory. The processes beside the guest need some of it too.
+/// Says how to fit a VM into `available` memory. The processes beside the guest need some of it too.
 fn memory_that_fits(available: MemorySize) -> String {
     const STEP: u32 = 256;
     let mib = available.mib().saturating_sub(STEP) / STEP * STEP;

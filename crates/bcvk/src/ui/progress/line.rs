@@ -1,4 +1,4 @@
-//! What the line says, and what of it fits. Pure.
+//! Text of the progress line, and the part of it that fits. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const BAR: usize = 16;
 /// A terminal narrower than this has no place for the bar.
 const WIDE: usize = 60;
 
-/// What is known of a boot.
+/// Knowledge about a boot.
 #[derive(Debug, Clone)]
 pub(super) struct Boot {
     /// `None` before the supervisor has said anything.
@@ -23,14 +23,14 @@ pub(super) struct Boot {
     pub(super) since: Instant,
     /// Since when the VM is in its phase.
     pub(super) phase_since: Instant,
-    /// What the user waited before the VM's first phase.
+    /// Time that the user waited before the VM's first phase.
     pub(super) lead: Duration,
     /// A boot like this one.
     pub(super) last: Option<BootTime>,
 }
 
 impl Boot {
-    /// How it stands at `now`.
+    /// State of the boot at `now`.
     pub(super) fn at(&self, now: Instant) -> Moment {
         let (Some(phase), Some(last)) = (self.phase, &self.last) else {
             return Moment {
@@ -59,22 +59,22 @@ pub(super) struct Moment {
     pub(super) expected: Option<Expected>,
 }
 
-/// How it compares with the last one.
+/// Comparison with the last boot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
     /// After which time that one was as far.
     pub(super) reached: Duration,
-    /// How long it took.
+    /// Time that the last boot took.
     pub(super) total: Duration,
 }
 
-/// How a terminal wants to be written to.
+/// Abilities of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
-    /// Whether it may be given bold and faint text. Colours it is not given: what is readable on a
-    /// dark background may not be on a light one.
+    /// True if the terminal may be given bold and faint text. It is not given colours: what is
+    /// readable on a dark background may not be on a light one.
     weights: bool,
-    /// Whether it shows more than ASCII.
+    /// True if the terminal shows more than ASCII.
     unicode: bool,
 }
 
@@ -172,7 +172,7 @@ fn spinner(tick: usize, look: Look) -> char {
     }
 }
 
-/// What of the bar is full, and what is not. It is full when the VM is ready, and not before.
+/// Draws the full and the empty part of the bar. It is full when the VM is ready, and not before.
 fn bar(expected: &Expected, look: Look) -> (String, String) {
     let total = expected.total.as_millis().max(1);
     let full = expected.reached.as_millis() * BAR as u128 / total;

@@ -11,7 +11,7 @@ use rustix::termios::tcgetwinsize;
 use super::line::{Boot, Look, line};
 use crate::ui::say;
 
-/// How often it is drawn anew. It is also how soon it follows a terminal that is resized.
+/// Interval between two drawings. A terminal that is resized is followed after at most that time.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Columns of a terminal that does not say how many it has.
@@ -20,9 +20,10 @@ const USUAL_COLUMNS: usize = 80;
 /// From the cursor to the end of the screen (ECMA-48, 8.3.39).
 const ERASE_BELOW: &str = "\u{1b}[J";
 
-/// Whether a character after the last column begins a row (DECAWM). While a window is dragged, the size
-/// that a terminal tells may be behind that which it has: tmux tells four a second. A line that is too
-/// long shall then be cut, because the cursor would rest in the last of its rows.
+/// Turns off that a character after the last column begins a row (DECAWM). While a window is
+/// dragged, the size that a terminal reports may lag behind its real size: tmux reports four a
+/// second. A line that is too long must be cut then, because the cursor would otherwise rest in the
+/// last of its rows.
 const CUT_ROWS: &str = "\u{1b}[?7l";
 /// See [`CUT_ROWS`].
 const WRAP_ROWS: &str = "\u{1b}[?7h";
@@ -48,7 +49,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     boot: Boot,
-    /// What has come for the thread, which reads it without holding the lock.
+    /// Activity that waits for the thread, which reads it without holding the lock.
     console: Option<Activity>,
     over: bool,
 }
