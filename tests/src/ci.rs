@@ -10,11 +10,11 @@ use crate::page::root;
 /// A file of a CI service's.
 #[derive(Debug)]
 pub struct CiFile {
-    /// Where it is, below [`root`].
+    /// Path of the file, below [`root`].
     pub path: PathBuf,
     /// Environment variables of all its steps.
     pub variables: Vec<(String, String)>,
-    /// What it runs, in this order.
+    /// Steps that the file runs, in this order.
     pub steps: Vec<Step>,
 }
 
@@ -29,7 +29,7 @@ pub struct Step {
 const ELSEWHERE: &[&str] = &["Install bcvk", "Open KVM to all users"];
 
 impl Step {
-    /// Whether this machine can run it.
+    /// Returns true if this machine can run the step.
     #[must_use]
     pub fn runs_here(&self) -> bool {
         !ELSEWHERE.contains(&self.name.as_str())

@@ -17,12 +17,13 @@ const OWN_IMAGE: &str = "localhost/mybootc";
 const HOME: &str = "/home/user";
 /// The port of the host that pages publish.
 const PORT: &str = "8080";
-/// How long a block may take: a boot, and several commands.
+/// Limit for a block: a boot, and several commands.
 const BLOCK: Duration = limit::BOOT.saturating_mul(2);
 /// The network that pages make.
 const NETWORK: &str = "testnet";
 
-/// Who stands for whom: what pages print is a user's, and what runs here is a test's own.
+/// Correspondence between pages and tests: what pages print is a user's, and what runs here is a
+/// test's own.
 #[derive(Debug)]
 pub struct Cast {
     prefix: String,
@@ -49,7 +50,7 @@ impl Cast {
         &self.own_image
     }
 
-    /// What a page prints, for the test to run. A word that ends in `vm` is a VM's name.
+    /// Translates a page's text for the test to run. A word that ends in `vm` is a VM's name.
     #[must_use]
     pub fn to_test(&self, text: &str) -> String {
         // Words first: what is put in has some of its own.
@@ -67,7 +68,7 @@ impl Cast {
         .replace("~/.config", &format!("{}/.config", self.home))
     }
 
-    /// What the test has seen, as a page would print it.
+    /// Translates what the test has seen into what a page would print.
     #[must_use]
     pub fn to_page(&self, text: &str) -> String {
         let text = text
@@ -91,7 +92,7 @@ fn each_word(text: &str, replacement: impl Fn(&str) -> Option<String>) -> String
         .collect()
 }
 
-/// What the image that is there at first is known by, whatever becomes of its name.
+/// Label by which the image that is there at first is known, whatever becomes of its name.
 fn label(cast: &Cast) -> String {
     format!("bcvk.test={}", cast.own_image())
 }
@@ -293,7 +294,7 @@ fn exchanges(text: &str) -> Vec<(String, Vec<&str>)> {
     exchanges
 }
 
-/// Whether `lines` are as expected, where `…` stands for anything, and alone for any lines.
+/// Returns true if `lines` are as expected, where `…` stands for anything, and alone for any lines.
 fn matches(expected: &[&str], lines: &[&str]) -> bool {
     match expected.split_first() {
         None => lines.is_empty(),

@@ -78,7 +78,7 @@ fn powering_off_before_being_ready_is_shown() {
     sandbox.finish();
 }
 
-/// What the guest's systemd knows is passed on, and ssh is not waited for in vain.
+/// The host passes on what the guest's systemd knows, and does not wait for ssh in vain.
 #[test]
 fn an_sshd_that_cannot_start_is_named() {
     let sandbox = Sandbox::new();

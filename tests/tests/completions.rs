@@ -1,5 +1,5 @@
-//! What is completed in shells. VMs are directories here, and podman a script: completion asks no
-//! more of them.
+//! Completion in shells. VMs are directories here, and podman a script: completion asks no more of
+//! them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ impl Machine {
         })
     }
 
-    /// What bash has for a line, each with a `|` behind it.
+    /// Returns bash's completions of a line, each with a `|` behind it.
     fn bash(&self, line: &str) -> String {
         let script = "source <(bcvk completions bash)
             compopt() { :; }
@@ -70,7 +70,7 @@ impl Machine {
         text.trim_start_matches('|').to_owned()
     }
 
-    /// What `shell` types after `line` and TAB, at a terminal.
+    /// Checks that `shell` completes `line` to `whole` at TAB, at a terminal.
     fn types(&self, shell: &[&str], set_up: &str, line: &str, whole: &str) {
         let command = self.sandbox.command(shell[0]).args(&shell[1..]);
         let mut shell = command.env("PS1", "> ").at_a_terminal().spawn();

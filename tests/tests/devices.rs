@@ -1,4 +1,5 @@
-//! What a VM is given besides the image: disks, swap, units, ports, a configuration for Ignition.
+//! Devices and files that a VM is given besides the image: disks, swap, units, ports, a
+//! configuration for Ignition.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

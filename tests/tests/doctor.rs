@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use bcvk_testkit::{Checks, Cmd, FakeTools, Output, Sandbox, schema};
 use serde_json::Value;
 
-/// What bcvk and podman run of the host's.
+/// Programs of the host that bcvk and podman run.
 const PROGRAMS: [&str; 6] = [
     "podman",
     "ssh",

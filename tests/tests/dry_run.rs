@@ -1,4 +1,4 @@
-//! What can be seen without booting anything: `--dry-run`, `--help`, `--version`.
+//! Tests without a boot: `--dry-run`, `--help`, `--version`.
 
 use bcvk_testkit::{Checks, Sandbox, images};
 
@@ -54,7 +54,7 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
     sandbox.finish();
 }
 
-/// What listens on a loopback that the VM shares with the host's users.
+/// sshd's forwarded port is open on a loopback that the VM shares with the host's users.
 #[test]
 fn the_hosts_network_opens_sshds_port_which_is_said() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! What cannot work is said at once, with what to do about it, and leaves nothing.
+//! Errors: bcvk says at once what cannot work and what to do about it, and leaves nothing.
 
 use std::time::Duration;
 
@@ -201,7 +201,7 @@ fn options_that_cannot_be_had_together_are_usage_errors() {
     sandbox.finish();
 }
 
-/// What was made for a VM goes away with one that never came about.
+/// Files that were made for a VM go away if the VM never comes about.
 #[test]
 fn an_image_that_cannot_boot_leaves_no_files() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! What a guest is like: processors and memory as asked, kernel arguments, file systems, services.
+//! Properties of a guest: processors and memory as asked, kernel arguments, file systems, services.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -149,7 +149,7 @@ fn a_guest_boots_without_the_images_initramfs() {
     boots_directly(images::trixie());
 }
 
-/// Its /var and /root are its own, and its kernel is of another series.
+/// The bookworm image has a `/var` and a `/root` of its own, and a kernel of another series.
 #[test]
 fn a_bookworm_guest_boots_without_its_initramfs_too() {
     boots_directly(images::bookworm());
@@ -347,7 +347,7 @@ fn check_udp(checks: &mut Checks, vm: &Vm<'_>, port: u16) {
     });
 }
 
-/// What these two ask of systemd in the guest, of the oldest one that there is.
+/// Checks what waiting and the journal ask of systemd in the guest, with the oldest one that there is.
 fn check_wait_and_journal(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     let wait = |unit: &str| {
         sandbox

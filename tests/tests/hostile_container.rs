@@ -1,5 +1,5 @@
-//! What code in a VM's container can do to the host and to other VMs: nothing. Whoever breaks out of
-//! QEMU or of a file server is there, so it is given the container's root here, at once and with a
+//! Code in a VM's container can do nothing to the host and to other VMs. Whoever breaks out of QEMU
+//! or of a file server is there, so it is given the container's root here, at once and with a
 //! shell. `docs/threat-model.md` names these tests.
 
 use std::collections::BTreeMap;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, Output, Sandbox, Vm, images, limit};
 
-/// How long a command may take, whatever a VM's directory contains. It asks podman at most.
+/// Limit for a command, whatever a VM's directory contains. It asks podman at most.
 const SECONDS: Duration = Duration::from_secs(10);
 
 /// The exit code of ssh if it cannot connect.
 const SSH_FAILED: i32 = 255;
 
-/// What no command may show, nor the container read.
+/// Secret that no command may show, nor the container read.
 const SECRET: &str = "a secret of the host";
 
 /// The machine around the attacker: two VMs, and what must be as it was.
@@ -152,7 +152,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What a file `$F` can be replaced by.
+/// Replacements for a file `$F`.
 const REPLACEMENTS: [(&str, &str); 16] = [
     ("nothing", ":"),
     ("an empty file", ": >$F"),
@@ -343,7 +343,7 @@ fn check_lies(checks: &mut Checks, scene: &Scene<'_>) {
     }
 }
 
-/// What may listen in place of the guest's sshd.
+/// Servers that may listen in place of the guest's sshd.
 const SERVERS: [(&str, &str); 3] = [
     ("says nothing", "sleep 60"),
     ("closes at once", "1"),
@@ -466,7 +466,7 @@ fn check_end(checks: &mut Checks, scene: &Scene<'_>) {
     });
 }
 
-/// What code in the container may try. Each says whether it worked; each must not.
+/// Attempts that code in the container may make. Each says whether it worked; none may.
 const ATTEMPTS: &str = r#"
 attempt() {
     name=$1; shift
@@ -600,7 +600,7 @@ $ours/run/bcvk-exe internal exec-qemu --root --files=/boot "--user=$(user Uid):$
 rm $ours/root/boot/attempts
 "#;
 
-/// What code in QEMU may try.
+/// Attempts that code in QEMU may make.
 const QEMUS_ATTEMPTS: &str = r#"
 use Socket;
 $| = 1;

@@ -1,5 +1,5 @@
-//! What root in a guest can do to the host: nothing but use up what it was given.
-//! `docs/threat-model.md` names these tests.
+//! Root in a guest can do nothing to the host but use up what it was given. `docs/threat-model.md`
+//! names these tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,7 +43,7 @@ attack() {
 }
 "#;
 
-/// What [`ATTACK`] did, by whether it worked.
+/// Runs [`ATTACK`] and returns for each of its attempts whether it worked.
 fn attack(vm: &Vm<'_>, prepare: &str, dir: &str, file: &str) -> BTreeMap<String, bool> {
     let script = format!("{ATTACK}\n{prepare}\nattack {dir} {dir}/{file}; true");
     let mut done = BTreeMap::new();
@@ -204,14 +204,15 @@ fn check_escapes(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, rw: &Path)
     });
 }
 
-/// Whether the guest can open a TCP connection there, as it sees it.
+/// Returns true if the guest, as it sees it, can open a TCP connection to the address and port.
 fn connects(vm: &Vm<'_>, address: &str, port: u16) -> bool {
     let dial =
         format!("timeout 10 bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2>/dev/null; echo $?");
     vm.sh(&dial) == "0"
 }
 
-/// Whether anybody has called. A connection that a network in between accepts would not count.
+/// Returns true if anybody has connected. A connection that a network in between accepts would not
+/// count.
 fn was_called(listener: &TcpListener) -> bool {
     listener.set_nonblocking(true).expect("a socket");
     match listener.accept() {
@@ -241,14 +242,14 @@ fn check_network(checks: &mut Checks, vm: &Vm<'_>) {
     });
 }
 
-/// What a VM directory may take up: the console and the journal with a predecessor each, 8 MiB
+/// Limit for the size of a VM directory: the console and the journal with a predecessor each, 8 MiB
 /// every one of them, and little besides.
 const MAX_VM_DIR_BYTES: u64 = 33 << 20;
 
-/// What podman's log of a VM may take up: its limit and a last line.
+/// Limit for the size of podman's log of a VM: its own limit and a last line.
 const MAX_PODMAN_LOG_BYTES: u64 = (64 << 20) + (1 << 20);
 
-/// What a supervisor may need, however its guest behaves.
+/// Limit for a supervisor's memory, however its guest behaves.
 const MAX_SUPERVISOR_KIB: u64 = 64 << 10;
 
 fn size_of(dir: &Path) -> u64 {

@@ -1,6 +1,6 @@
-//! What an image can do to the host: nothing. No byte of it runs or is configuration outside of the
-//! guest, and what it says of itself as a container is heard by nobody. `docs/threat-model.md` names
-//! these tests.
+//! An image can do nothing to the host. No byte of it runs or is configuration outside of the
+//! guest, and what it says of itself as a container is heard by nobody. `docs/threat-model.md`
+//! names these tests.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, MappedFile, Process, Sandbox, Vm, images, limit, until};
 
-/// How long a command may take that starts no guest: podman's part of it is a second or two.
+/// Limit for a command that starts no guest: podman's part of it is a second or two.
 const SECONDS: Duration = Duration::from_secs(20);
 
-/// What an image of ours says of itself in the first place.
+/// Label with which an image of ours begins.
 const BOOTC: &str = "LABEL containers.bootc=1";
 
 /// A library of the image's for every way to load one.

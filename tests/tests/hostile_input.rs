@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 
 use bcvk_testkit::{Checks, Cmd, Sandbox, images, limit};
 
-/// What every one of them would stumble over.
+/// Text that a shell, QEMU, podman and systemd would each take for something else.
 const ODD: &str = "-a b,,\"c\"='d';$(touch HERE)`e`&f|%n\\g@WHERE@é:h\ni";
 
 /// As much of it as can be in a line of a unit or of the kernel's.

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The pause that a person makes between two keys.
 const BETWEEN_KEYS: Duration = Duration::from_millis(200);
 
-/// What `ps --json` says about one VM.
+/// Returns the entry of one VM in `ps --json`.
 fn listed(sandbox: &Sandbox, vm: &Vm<'_>, args: &[&str]) -> Option<Value> {
     let output = sandbox
         .bcvk(["ps", "--json"])
@@ -343,7 +343,7 @@ fn podman_rm_leaves_nothing_for_long() {
     sandbox.finish();
 }
 
-/// The same with --rm, where podman itself removes the container.
+/// `podman rm` of a VM started with --rm leaves nothing: there, podman itself removes the container.
 #[test]
 fn podman_rm_of_an_rm_vm_leaves_nothing() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! What podman keeps of a VM's container, whatever the user's `containers.conf` says of logs.
+//! Logs that podman keeps of a VM's container, whatever the user's `containers.conf` says of logs.
 
 use std::fs;
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Some two hundred packages from a mirror that may be slow.
 const INSTALL: Duration = Duration::from_secs(550);
 
-/// What users look for.
+/// Files that users look for.
 const FILES: [&str; 9] = [
     "/usr/bin/bcvk",
     "/usr/share/man/man8/bcvk-ephemeral-run.8.gz",

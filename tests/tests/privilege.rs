@@ -1,5 +1,4 @@
-//! What each process of a VM may do: as little as its work takes. `docs/threat-model.md` names
-//! these tests.
+//! Each process of a VM may do as little as its work takes. `docs/threat-model.md` names these tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +18,7 @@ mod cap {
     pub(super) const SETUID: u64 = 1 << 7;
     pub(super) const SETFCAP: u64 = 1 << 31;
 
-    /// What acting for a guest's users takes.
+    /// Capabilities that acting for a guest's users takes.
     pub(super) const WRITERS: u64 =
         CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETGID | SETUID | SETFCAP;
 }
@@ -170,7 +169,7 @@ fn field(status: &str, set: &str) -> u64 {
     u64::from_str_radix(digits, 16).expect("a number")
 }
 
-/// What the container gives the process that starts the others.
+/// Checks what the container gives the process that starts the others.
 fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
     checks.check("the supervisor may only end what it has started", || {
         let tasks = fs::read_dir(supervisor.proc("task")).expect("its threads");

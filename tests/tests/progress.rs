@@ -1,4 +1,4 @@
-//! What is seen of a boot: at a terminal, in a pipe, and of one that fails. No VM boots here: the test
+//! Progress of a boot: at a terminal, in a pipe, and when it fails. No VM boots here: the test
 //! takes the place of the supervisor.
 
 use std::fs;

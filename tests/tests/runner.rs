@@ -127,7 +127,7 @@ impl<'a> Pod<'a> {
             .text()
     }
 
-    /// What `kubectl exec` would do.
+    /// Runs a command in the container, as `kubectl exec` would.
     fn exec(&self, words: &[&str]) -> bcvk_testkit::Output {
         self.sandbox
             .podman(["exec", &self.container()])

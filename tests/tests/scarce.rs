@@ -1,4 +1,4 @@
-//! What a VM needs can be full, short or forbidden: that is said, and leaves nothing.
+//! Resources that a VM needs can be full, short or forbidden: bcvk says so, and leaves nothing.
 
 use std::fs;
 use std::net::TcpListener;

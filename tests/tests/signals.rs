@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, FakeTools, Process, Running, Sandbox, Signal, images, limit, until};
 
-/// How long an interrupted command may take, its clean-up included.
+/// Limit for an interrupted command to end, its clean-up included.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
 /// Each with what a shell then calls the exit code: the same whether the command handles the signal

@@ -4,7 +4,7 @@ use std::fs;
 
 use bcvk_testkit::{Checks, Sandbox, Vm, images};
 
-/// Where the guest has the host's images.
+/// Mount point of the host's images in the guest.
 const STORE: &str = "/run/virtiofs-mnt-hoststorage";
 
 fn podman(sandbox: &Sandbox, args: &[&str]) -> String {

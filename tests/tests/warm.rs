@@ -11,7 +11,7 @@ use bcvk_testkit::{Checks, Output, Sandbox, Vm, expect_sshd, free_port, images, 
 /// Something that happens to the directory of a snapshot.
 type Damage = fn(&Path);
 
-/// How far a guest's clock may be from the host's.
+/// Greatest difference between a guest's clock and the host's.
 const CLOCK: Duration = Duration::from_millis(100);
 
 #[test]

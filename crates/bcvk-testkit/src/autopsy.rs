@@ -1,4 +1,4 @@
-//! What can be seen of a VM that does not answer.
+//! Report on a VM that does not answer: everything that can be seen of it.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -71,7 +71,7 @@ impl Cmd {
         self
     }
 
-    /// How long it may run before the test fails.
+    /// Limits how long the command may run before the test fails.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -88,8 +88,7 @@ impl Cmd {
         self
     }
 
-    /// The same command with a terminal for stdin, stdout and stderr, which all come out as
-    /// stdout here.
+    /// Gives the command a terminal for stdin, stdout and stderr, which all come out as stdout here.
     pub fn at_a_terminal(self) -> Self {
         let mut line = quote(self.program.as_os_str());
         for arg in &self.args {

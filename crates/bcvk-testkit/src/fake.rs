@@ -13,7 +13,7 @@ pub struct FakeTools {
     dir: PathBuf,
 }
 
-/// What a fake podman says to `image inspect` about an image that could boot.
+/// Answer of a fake podman to `image inspect` about an image that could boot.
 const BOOTABLE_IMAGE: &str = r#"[{"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Architecture":"ARCH","Labels":{"containers.bootc":"1"}}]"#;
 
 impl FakeTools {
@@ -23,7 +23,7 @@ impl FakeTools {
         Self::named(sandbox, "fake-tools")
     }
 
-    /// The same, for one of several machines.
+    /// Makes tools like those of [`FakeTools::new`], for one of several machines.
     #[must_use]
     pub fn named(sandbox: &Sandbox, name: &str) -> Self {
         let tools = Self {
@@ -41,7 +41,7 @@ impl FakeTools {
         Self { dir: sandbox.bin() }
     }
 
-    /// Where they are.
+    /// Returns the directory of the tools.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
@@ -70,7 +70,7 @@ impl FakeTools {
         self.podman_with_image(BOOTABLE_IMAGE, on_run);
     }
 
-    /// The same, whose image does not say that it could boot.
+    /// Adds a podman like that of [`FakeTools::podman`], whose image does not say that it could boot.
     pub fn podman_with_plain_image(&self, on_run: &str) {
         let plain = BOOTABLE_IMAGE.replace("containers.bootc", "maintainer");
         self.podman_with_image(&plain, on_run);

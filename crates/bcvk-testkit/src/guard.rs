@@ -1,4 +1,4 @@
-//! What a test has left behind.
+//! Search for everything that a test has left behind.
 //!
 //! Tests run side by side, so everything is told apart by what only this test has: the prefix of
 //! its VMs' names, and the path of its sandbox, which is on the `PATH` of every process it starts
@@ -124,7 +124,7 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     }
 }
 
-/// That a test has built.
+/// Lists the images that a test has built.
 fn images(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
     let listed = sandbox
         .podman(["images", "--format={{.Repository}}:{{.Tag}}"])
@@ -242,7 +242,7 @@ fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
     }
 }
 
-/// Where podman has mounted images and containers.
+/// Returns the places where podman has mounted images and containers.
 pub(crate) fn mounts(sandbox: &Sandbox) -> BTreeSet<String> {
     let table = if sandbox.is_root() {
         fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What a command said and how it ended.
+//! Output of a command and the way it ended.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -141,7 +141,7 @@ impl Output {
         self.stdout().trim().to_owned()
     }
 
-    /// How long the command ran.
+    /// Returns how long the command ran.
     #[must_use]
     pub fn took(&self) -> Duration {
         self.took

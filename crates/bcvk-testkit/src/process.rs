@@ -8,9 +8,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A process at the moment it was looked at.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Its ID.
+    /// Process ID.
     pub pid: Pid,
-    /// Its arguments, the program first.
+    /// Arguments, the program first.
     pub args: Vec<String>,
     environ: Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl Process {
         Self::look(self.parent_pid()?)
     }
 
-    /// Those that it has started.
+    /// Returns the processes that this one has started.
     #[must_use]
     pub fn children(&self) -> Vec<Self> {
         let pid = Some(self.pid.as_raw_nonzero().get());
@@ -108,7 +108,7 @@ impl Process {
         files
     }
 
-    /// Whether this text is somewhere in its environment.
+    /// Returns true if this text is somewhere in the process's environment.
     #[must_use]
     pub fn has_in_environment(&self, text: &str) -> bool {
         self.environ
@@ -116,7 +116,7 @@ impl Process {
             .any(|window| window == text.as_bytes())
     }
 
-    /// Whether it is podman, or works for it.
+    /// Returns true if the process is podman, or works for it.
     pub(crate) fn is_podmans(&self) -> bool {
         let program = self.args[0].rsplit('/').next().unwrap_or_default();
         [
@@ -141,9 +141,9 @@ impl Process {
 /// A file that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MappedFile {
-    /// Its name.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its number in its file system.
+    /// Number of the file in its file system.
     pub inode: u64,
 }
 

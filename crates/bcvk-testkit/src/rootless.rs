@@ -20,7 +20,7 @@ pub(crate) struct RootlessUser {
 }
 
 impl RootlessUser {
-    /// That user, with the trixie image in its storage.
+    /// Prepares the user, with the trixie image in its storage.
     pub(crate) fn prepare() -> Self {
         let user = Self::find().unwrap_or_else(|| panic!("{}", Self::missing()));
         user.make_runtime_dir();
@@ -37,8 +37,8 @@ impl RootlessUser {
         user
     }
 
-    /// The same user with a home and a runtime directory below `dir`, and so with a podman that has
-    /// nothing yet and shares nothing with other tests.
+    /// Gives the user a home and a runtime directory below `dir`, and so a podman that has nothing
+    /// yet and shares nothing with other tests.
     pub(crate) fn apart(dir: &Path) -> Self {
         let user = Self::find().unwrap_or_else(|| panic!("{}", Self::missing()));
         Self {
@@ -92,7 +92,7 @@ impl RootlessUser {
         chown(path, Some(self.uid), Some(self.gid)).expect("give a path to the rootless user");
     }
 
-    /// Whether this user may read `file`.
+    /// Returns true if this user may read `file`.
     pub(crate) fn can_read(&self, file: &Path) -> bool {
         use std::os::unix::process::CommandExt;
 

@@ -30,7 +30,7 @@ pub struct Running {
 /// Time for an answer, after which the question is asked again.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
-/// What came out of a pipe so far.
+/// Bytes that have come out of a pipe so far.
 #[derive(Debug)]
 struct Stream {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -193,13 +193,13 @@ impl Running {
         let _ = kill_process_group(self.pid(), signal);
     }
 
-    /// Its process ID.
+    /// Returns the command's process ID.
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it has not ended yet.
+    /// Returns true if the command has not ended yet.
     #[must_use]
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -28,7 +28,7 @@ pub struct Sandbox {
     prefix: String,
     bcvk: PathBuf,
     rootless: Option<RootlessUser>,
-    /// Whether podman has storage of the sandbox's own.
+    /// True if podman has storage of the sandbox's own.
     apart: bool,
     mounts_before: BTreeSet<String>,
     finished: bool,
@@ -60,8 +60,9 @@ impl Sandbox {
         }
     }
 
-    /// The same, with a home, a runtime directory and podman storage that no other test sees, for
-    /// what would disturb them. There are no images in it before [`Sandbox::load_image`].
+    /// Makes a sandbox of the rootless user with a home, a runtime directory and podman storage
+    /// that no other test sees, for tests that would disturb others. There are no images in it
+    /// before [`Sandbox::load_image`].
     #[must_use]
     #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
     pub fn apart() -> Option<Self> {
@@ -139,7 +140,7 @@ impl Sandbox {
         }
     }
 
-    /// Where the sandbox is.
+    /// Returns the directory of the sandbox.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
@@ -210,7 +211,7 @@ impl Sandbox {
         self.build_image_named("image", containerfile)
     }
 
-    /// The same, for one of several images.
+    /// Builds an image as [`Sandbox::build_image`] does, for a test with several images.
     #[track_caller]
     #[must_use]
     pub fn build_image_named(&self, part: &str, containerfile: &str) -> String {
@@ -218,7 +219,7 @@ impl Sandbox {
         self.build_image_from(part, containerfile, &context, &[])
     }
 
-    /// The same, with files of the directory `context` and more options for `podman build`.
+    /// Builds an image with files of the directory `context` and more options for `podman build`.
     #[track_caller]
     #[must_use]
     pub fn build_image_from(
@@ -334,7 +335,7 @@ impl Sandbox {
         self.dir.path().join("tmp")
     }
 
-    /// Where this user's VM directories are.
+    /// Returns the directory that this user's VM directories are in.
     #[must_use]
     pub fn vm_dirs(&self) -> PathBuf {
         let base = if self.is_root() {
@@ -347,7 +348,7 @@ impl Sandbox {
         base.join("bcvk/vms")
     }
 
-    /// Whether its commands run as root.
+    /// Returns true if the sandbox's commands run as root.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.rootless.is_none() && rustix::process::geteuid().is_root()

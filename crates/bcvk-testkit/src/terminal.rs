@@ -40,9 +40,9 @@ impl<'a> Terminal<'a> {
         terminal
     }
 
-    /// What is on the screen or has scrolled away: its lines without blanks at their ends, and without
-    /// empty ones before and after them. (tmux scrolls when a line needs more rows in a narrower
-    /// terminal, also where rows below are empty.)
+    /// Returns the text that is on the screen or has scrolled away: its lines without blanks at
+    /// their ends, and without empty ones before and after them. (tmux scrolls when a line needs
+    /// more rows in a narrower terminal, also where rows below are empty.)
     #[must_use]
     #[track_caller]
     pub fn screen(&self) -> String {
@@ -51,7 +51,7 @@ impl<'a> Terminal<'a> {
         lines.join("\n").trim_matches('\n').to_owned()
     }
 
-    /// The same with the escape sequences that make it look as it does.
+    /// Returns that text with the escape sequences that make it look as it does.
     #[must_use]
     #[track_caller]
     pub fn styled_screen(&self) -> String {
@@ -70,7 +70,7 @@ impl<'a> Terminal<'a> {
         found.unwrap_or_else(|| panic!("waited in vain: {what}; on the screen:\n{last}"))
     }
 
-    /// Whether the cursor is shown.
+    /// Returns true if the cursor is shown.
     #[must_use]
     #[track_caller]
     pub fn shows_cursor(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::sandbox::Sandbox;
 use crate::wait::until_some;
 
-/// What `bcvk ephemeral run -d` started.
+/// VM that `bcvk ephemeral run -d` started.
 #[derive(Debug)]
 pub struct Vm<'a> {
     sandbox: &'a Sandbox,
@@ -32,7 +32,7 @@ impl<'a> Vm<'a> {
         Self::new(sandbox, name.to_owned(), id.unwrap_or_default().to_owned())
     }
 
-    /// Its name.
+    /// Returns the VM's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -131,14 +131,14 @@ impl<'a> Vm<'a> {
         output.expect_success().stdout()
     }
 
-    /// Its directory on the host.
+    /// Returns the VM's directory on the host.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         let id = self.inspect("{{index .Config.Labels \"bcvk.vm\"}}");
         self.sandbox.vm_dirs().join(id)
     }
 
-    /// Its QEMU, once it runs.
+    /// Returns the VM's QEMU, once it runs.
     #[track_caller]
     #[must_use]
     pub fn qemu(&self) -> Process {

@@ -18,7 +18,7 @@ pub fn until_some<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T
     within(limit, look).unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}"))
 }
 
-/// What `look` found, if it did before `limit`.
+/// Returns what `look` found, if it did before `limit`.
 pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
