@@ -9,7 +9,7 @@ use crate::bench::say;
 use crate::error::{Error, Result};
 use crate::process::run;
 
-/// How long cargo may take from nothing.
+/// Limit for cargo to build everything from nothing.
 const BUILD: Duration = Duration::from_secs(1800);
 
 /// Cargo's target directory.

@@ -14,13 +14,13 @@ use crate::process::run;
 use crate::together::{Member, all, outputs};
 use crate::vms::{self, Vms};
 
-/// How long all together may take from `podman run` to QEMU.
+/// Limit for all VMs together from `podman run` to QEMU.
 const START: Duration = Duration::from_secs(600);
 
-/// How long a guest that is ready may take to answer, among all the others.
+/// Limit for a guest that is ready to answer, among all the others.
 const ANSWER: Duration = Duration::from_secs(300);
 
-/// How long the end of all may take.
+/// Limit for all VMs to end.
 const END: Duration = Duration::from_secs(300);
 
 /// How many, and with what.
@@ -95,7 +95,7 @@ fn check_distinct(vms: &Vms, starts: &[Member]) -> Result<()> {
     }
 }
 
-/// When the first, the middle one and the last came so far.
+/// Prints when the first, the middle one and the last VM came so far.
 fn print(starts: &[Member], waits: &[Member]) -> Result<()> {
     let mut table = Table::new();
     table

@@ -14,17 +14,18 @@ use crate::error::{Error, Result};
 use crate::process::run;
 use crate::vms::{self, Vms, command_lines};
 
-/// How many cycles lie between two looks.
+/// Number of cycles between two looks.
 const LOOK_EVERY: u32 = 20;
 
-/// How long a start may take until QEMU runs, and an end until nothing does; a guest that does not
+/// Limit for a start until QEMU runs, and for an end until nothing does; a guest that does not
 /// listen yet is given 25 seconds to shut down.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What podman's own records may grow by in a cycle: its list of events is a file in some set-ups.
+/// Bytes by which podman's own records may grow in a cycle: its list of events is a file in some
+/// set-ups.
 const RECORDS_PER_CYCLE: u64 = 4096;
 
-/// What they may grow by besides: databases take room in blocks.
+/// Bytes by which podman's records may grow besides: databases take room in blocks.
 const RECORDS: u64 = 256 * 1024;
 
 /// How often, and with what.
@@ -38,7 +39,7 @@ pub(crate) struct Options {
     vms: vms::Options,
 }
 
-/// How much there is of everything that could grow.
+/// Amount of everything that could grow.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     cycles: u32,
@@ -52,7 +53,7 @@ struct Look {
     available: u64,
 }
 
-/// Where podman keeps things.
+/// Directories in which podman keeps things.
 struct Storage(Vec<PathBuf>);
 
 /// Cycles, and a table even if something grew or failed on the way.
@@ -111,8 +112,8 @@ impl Storage {
         Ok(Self(places.lines().map(PathBuf::from).collect()))
     }
 
-    /// How many mounts podman has made. The others of the machine are not podman's, and a user's
-    /// namespace begins with a copy of them.
+    /// Counts the mounts that podman has made. The others of the machine are not podman's, and a
+    /// user's namespace begins with a copy of them.
     fn mounts(&self, vms: &Vms) -> Result<u64> {
         // Of the namespace that podman mounts in, which is a user's own if that is not root.
         let table = if rustix::process::geteuid().is_root() {
@@ -163,8 +164,8 @@ impl Look {
     }
 }
 
-/// How many files are below `dir`, and how many bytes they take. What cannot be looked at was not
-/// made by a VM.
+/// Returns how many files are below `dir`, and how many bytes they take. What cannot be looked at
+/// was not made by a VM.
 fn measure(dir: &Path) -> (u64, u64) {
     let mut sum = (0, 0);
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -1,11 +1,11 @@
-//! What can go wrong, in one line.
+//! Errors, each in one line.
 
 use std::io;
 
 /// The result of everything here.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// Why a chore could not be done.
+/// Reason why a chore could not be done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Ctrl-C, or another of the signals that [`crate::interrupt`] takes.
@@ -14,15 +14,15 @@ pub(crate) enum Error {
     /// The system refused something.
     #[error("cannot {action}: {source}")]
     Io {
-        /// What was tried, as the end of "cannot".
+        /// Action that was tried, as the end of "cannot".
         action: String,
-        /// What it said.
+        /// Answer of the system.
         source: io::Error,
     },
     /// Not everything came out as it has to.
     #[error("{failed} of {all} cases failed")]
     Torture {
-        /// How many did not.
+        /// Number of cases that failed.
         failed: usize,
         /// Of how many.
         all: usize,

@@ -13,10 +13,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::error::{Error, Result};
 use crate::interrupt;
 
-/// How often a wait looks whether the user has asked to stop.
+/// Interval at which a wait looks whether the user has asked to stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
-/// How long a child may take to end when it is asked to.
+/// Grace period for a child that is asked to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A child in a process group of its own. Dropping it ends the whole group.
@@ -38,7 +38,7 @@ pub(crate) struct Finished {
     pub(crate) took: Duration,
 }
 
-/// Whether Ctrl-C ends a wait.
+/// Effect of Ctrl-C on a wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnInterrupt {
     Stop,
@@ -76,7 +76,7 @@ impl Running {
         &mut self.child
     }
 
-    /// Its exit status if it has ended within `patience`.
+    /// Returns the child's exit status if it has ended within `patience`.
     pub(crate) fn poll(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() && ended_within(&self.end, patience)? {
             let status = self.child.wait();
@@ -158,7 +158,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
     run_with(command, limit, OnInterrupt::Stop)
 }
 
-/// The same for what undoes something: it goes on after Ctrl-C.
+/// Runs a command that undoes something to its end, even after Ctrl-C.
 pub(crate) fn clean_up(command: &mut Command, limit: Duration) -> Result<Finished> {
     run_with(command, limit, OnInterrupt::GoOn)
 }
@@ -216,7 +216,7 @@ pub(crate) fn watch(id: u32) -> Result<OwnedFd> {
     pidfd_open(pid, PidfdFlags::empty()).map_err(Error::io(format!("watch process {id}")))
 }
 
-/// Whether the watched process has ended, or does within `patience`.
+/// Returns true if the watched process has ended, or does within `patience`.
 pub(crate) fn ended_within(end: &OwnedFd, patience: Duration) -> Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN)];
     let timeout = Timespec::try_from(patience).map_err(|e| Error::other(e.to_string()))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::process::{Running, scratch, text, writer};
 
-/// How often the children are looked at.
+/// Interval between two looks at the children.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A command for one of the VMs.
@@ -16,7 +16,7 @@ pub(crate) struct Member {
     running: Running,
     stdout: File,
     stderr: File,
-    /// Its stdout, or the reason why there is none, and after which time.
+    /// Stdout of the command, or the reason why there is none, and after which time.
     pub(crate) outcome: Option<(std::result::Result<String, String>, Duration)>,
 }
 

@@ -19,10 +19,10 @@ use crate::process::clean_up;
 /// For commands that start no VM; generous, because the machine is busy with VMs.
 const SHORT: Duration = Duration::from_secs(120);
 
-/// How long after the end of the last VM everything of it may still be there.
+/// Grace period after the end of the last VM in which its parts may still be there.
 const GONE: Duration = Duration::from_secs(10);
 
-/// How often a wait looks.
+/// Interval between two looks of a wait.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Which VMs.
@@ -77,7 +77,7 @@ impl Vms {
         format!("{}{number}", self.prefix)
     }
 
-    /// Where the VM directories of this user are.
+    /// Returns the directory that this user's VM directories are in.
     pub(crate) fn root(&self) -> &Path {
         self.dirs.path()
     }
@@ -99,7 +99,7 @@ impl Vms {
         command
     }
 
-    /// What `podman …` prints. It is asked after Ctrl-C too: for what is to be removed.
+    /// Returns what `podman …` prints. It is asked after Ctrl-C too: for what is to be removed.
     pub(crate) fn podman(&self, words: &[&str]) -> Result<String> {
         let finished = clean_up(Command::new(&self.podman).args(words), SHORT)?;
         Ok(finished.success("ask podman")?.stdout)

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What bcvk is built for; crates for other systems are never compiled.
+/// Systems that bcvk is built for; crates for other systems are never compiled.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
 #[test]

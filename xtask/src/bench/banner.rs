@@ -30,10 +30,10 @@ const FRESH: Duration = Duration::from_millis(900);
 /// Attempts at [`NOBODY`] for one at sshd, for guests whose firewall lets nobody's port be silent.
 const NOBODY_PER_SSHD: u32 = 100;
 
-/// How long an sshd that has accepted may work on its banner. Cut off, it would have to start again.
+/// Limit for an sshd that has accepted to work on its banner. Cut off, it would have to start again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a silent connection looks whether it should give up.
+/// Interval at which a silent connection looks whether it should give up.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// Ports of the loopback that lead into the guest.

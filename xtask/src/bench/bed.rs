@@ -1,4 +1,4 @@
-//! What every measurement stands on: programs, image tree, boot files, keys.
+//! Preparation that every measurement needs: programs, image tree, boot files, keys.
 
 use std::env;
 use std::fs;
@@ -42,7 +42,7 @@ pub(super) struct Bed {
     /// The file to read and its directory are kept from one bench to the next.
     pub(super) data_dir: PathBuf,
     pub(super) json: PathBuf,
-    /// How long a VM may take until it answers.
+    /// Limit for a VM to answer.
     pub(super) limit: Duration,
 }
 

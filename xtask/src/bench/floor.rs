@@ -23,7 +23,7 @@ const KERNEL_ARGUMENTS: &str =
 /// A VM started by hand. Dropping it ends it.
 pub(super) struct HandMade {
     qemu: Running,
-    /// What QEMU says on stderr.
+    /// Output of QEMU on stderr.
     words: File,
     /// They end when QEMU does, and are ended if not.
     _servers: Vec<Running>,

@@ -1,10 +1,10 @@
-//! What the guest's own systemd says about its boot.
+//! Times of a boot as the guest's own systemd reports them.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// How long the parts of a boot took by the guest's clock, as `systemd-analyze` divides it.
+/// Durations of the parts of a boot by the guest's clock, as `systemd-analyze` divides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BootTimes {
     pub(super) kernel: Duration,

@@ -1,4 +1,4 @@
-//! Where the numbers come from: without it they mean nothing.
+//! Description of the machine that the numbers come from: without it they mean nothing.
 
 use std::fs;
 use std::path::Path;
@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// What is only known afterwards.
+    /// Adds what is only known after the measurements.
     pub(super) fn finish(&mut self) {
         if let (Some(before), Some(after)) = (self.times_before, CpuTimes::now()) {
             let all = after.all - before.all;

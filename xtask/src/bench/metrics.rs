@@ -53,7 +53,7 @@ pub(super) enum Metric {
     Read,
 }
 
-/// What a number counts.
+/// Unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Seconds,
@@ -91,7 +91,7 @@ impl Metric {
     pub(super) const GUEST: [Self; 3] =
         [Self::GuestKernel, Self::GuestInitrd, Self::GuestUserspace];
 
-    /// Its name in the JSON, and in words.
+    /// Returns the metric's name in the JSON, and in words.
     pub(super) fn describe(self) -> (&'static str, &'static str) {
         match self {
             Self::FloorBanner => ("floor.banner", "by hand: virtiofsd + QEMU → SSH banner"),
@@ -159,7 +159,7 @@ impl Metric {
     }
 }
 
-/// What was seen, in the order in which it was seen.
+/// Measured values, in the order in which they were seen.
 #[derive(Debug, Default)]
 pub(super) struct Samples(BTreeMap<Metric, Vec<f64>>);
 

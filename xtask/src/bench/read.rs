@@ -26,7 +26,7 @@ const SIZE: u64 = 2 << 30;
 /// Read and written at once on the host.
 const CHUNK: usize = 1 << 20;
 
-/// How long one reading of the file may take.
+/// Limit for one reading of the file.
 const READ: Duration = Duration::from_secs(300);
 
 /// The last line of every command's output in a [`Shell`].

@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::process::{self, Running, ended_within, scratch, text, watch, writer};
 
-/// How often the CLI is looked at. Rare enough to cost the guest nothing that could be measured.
+/// Interval between two looks at the CLI. They are rare enough to cost the guest nothing that could
+/// be measured.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Past this after the CLI's end, what is left is left for good.
@@ -88,7 +89,7 @@ struct Ssh {
     end: OwnedFd,
 }
 
-/// What has been seen of a run so far.
+/// Observations of a run so far.
 #[derive(Default)]
 struct Watched {
     files: Option<VmFiles>,
@@ -255,7 +256,7 @@ fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
     Ok(None)
 }
 
-/// When a process was started, to 10 ms: `proc_pid_stat(5)`, field 22, counts from the boot.
+/// Returns when a process was started, to 10 ms: `proc_pid_stat(5)`, field 22, counts from the boot.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;

@@ -12,20 +12,20 @@ use super::image::Tree;
 use crate::error::{Error, Result};
 use crate::process::{Running, run};
 
-/// Where distributions put it, as no user runs it by hand.
+/// Places where distributions put virtiofsd, as no user runs it by hand.
 const OUTSIDE_PATH: [&str; 3] = [
     "/usr/libexec/virtiofsd",
     "/usr/lib/virtiofsd",
     "/usr/lib/qemu/virtiofsd",
 ];
 
-/// Which program serves.
+/// File server that is measured.
 pub(super) enum Server {
     /// The virtiofsd project's own.
     Virtiofsd {
-        /// Where it is.
+        /// Path of the program.
         path: PathBuf,
-        /// What `--version` says.
+        /// Answer to `--version`.
         version: String,
     },
     /// The one that is part of bcvk, without anything around it.
@@ -35,7 +35,7 @@ pub(super) enum Server {
     },
 }
 
-/// What the guest may keep of what it has seen; the words are virtiofsd's.
+/// Extent to which the guest may keep what it has seen; the words are virtiofsd's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cache {
     /// Nobody else changes the directory: as bcvk serves the image.

@@ -162,7 +162,7 @@ mod tests {
         assert!(names.is_empty(), "run cargo xtask man: {names:?}");
     }
 
-    /// What groff warns of, a reader may not see as it was meant.
+    /// groff warns of nothing: a reader may not see what it warns of as it was meant.
     #[test]
     fn every_page_is_one_for_man() {
         let dir = tempfile::tempdir().expect("a directory");

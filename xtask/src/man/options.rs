@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command};
 /// The longest line.
 const WIDTH: usize = 80;
 
-/// What stands before the further lines of a definition.
+/// Indentation of the further lines of a definition.
 const INDENT: &str = "    ";
 
 /// The options of a command, and under headings those of the commands below it, which have no pages
@@ -58,7 +58,7 @@ pub(super) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
     below.filter(|c| !c.is_hide_set() && c.get_name() != "help")
 }
 
-/// Those with a heading of their own, in the order of the program's help.
+/// Returns the headings of a command's options, in the order of the program's help.
 fn headings(command: &Command) -> Vec<&str> {
     let mut headings = Vec::new();
     for heading in shown(command).filter_map(Arg::get_help_heading) {

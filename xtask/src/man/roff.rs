@@ -3,7 +3,7 @@
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use roff::{Inline, Roff, bold, italic, roman};
 
-/// What the first line of a page says besides its text.
+/// Parts of a page's first line that its text does not give.
 #[derive(Debug)]
 pub(super) struct Title<'a> {
     /// `bcvk-ephemeral-run`.
@@ -16,7 +16,7 @@ pub(super) struct Title<'a> {
     pub(super) source: &'a str,
 }
 
-/// How far examples and what belongs to an item are moved in.
+/// Indentation of examples and of what belongs to an item.
 const INDENT: &str = "4";
 
 /// Makes a manual page. What the pages have no need of, such as tables and links, is an error: it
@@ -53,7 +53,7 @@ struct Writer {
     font: Font,
     /// An example's lines are kept as they are.
     verbatim: bool,
-    /// What the text being read is in, the innermost last.
+    /// Lists that the text being read is in, the innermost last.
     within: Vec<List>,
     /// The next paragraph follows a heading or its item's mark, and needs none of its own.
     at_mark: bool,

@@ -1,4 +1,4 @@
-//! What the processes of VMs use, from `/proc`.
+//! Memory and processor time that the processes of VMs use, from `/proc`.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ pub(super) fn processes(vms: &Vms, names: &[String]) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// What they have used so far.
+/// Returns the processor time that the processes have used so far.
 pub(super) fn processor_seconds(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0;
     for pid in processes {
@@ -49,7 +49,7 @@ pub(super) fn processor_seconds(processes: &[u32]) -> Result<f64> {
     Ok(ticks / TICKS_PER_SECOND)
 }
 
-/// What they have in memory.
+/// Returns the memory that the processes use.
 pub(super) fn memory(processes: &[u32]) -> Result<Memory> {
     let mut sum = Memory {
         all: 0.0,

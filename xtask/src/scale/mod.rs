@@ -22,16 +22,16 @@ use crate::process::run as run_command;
 use crate::together::{all, outputs};
 use crate::vms::{self, Vms};
 
-/// How long all together may take to be ready.
+/// Limit for all VMs together to be ready.
 const READY: Duration = Duration::from_secs(1800);
 
-/// How long a guest may take after that until nothing of its boot is left to do.
+/// Limit for a guest, after that, to have nothing of its boot left to do.
 const BOOTED: Duration = Duration::from_secs(1800);
 
-/// How long the end of all may take.
+/// Limit for all VMs to end.
 const END: Duration = Duration::from_secs(300);
 
-/// What a guest that has booted is given to come to rest.
+/// Time that a guest that has booted is given to come to rest.
 const REST: Duration = Duration::from_secs(5);
 
 /// For how long it is watched idling.
@@ -69,7 +69,7 @@ pub(crate) struct Options {
     vms: vms::Options,
 }
 
-/// How VMs come to be.
+/// Way in which VMs come to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Start {
@@ -88,7 +88,7 @@ impl Start {
     }
 }
 
-/// What so many VMs at once took.
+/// Measurements of so many VMs at once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Row {
     start: Start,

@@ -20,7 +20,7 @@ struct Panel {
     of: fn(&Row) -> f64,
     /// Of the numbers on the axis.
     decimals: usize,
-    /// Where there are no points.
+    /// Position for the legend where there are no points.
     legend: SeriesLabelPosition,
 }
 

@@ -12,23 +12,23 @@ use bcvk_testkit::{Output, Process, Running, Sandbox, Signal, limit, until, unti
 
 use super::case::{Case, Fault, Moment, Outcome, Subject};
 
-/// How long a subject is stopped.
+/// Time for which a subject is stopped.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a command may take to end after a fault: the guest's shutdown at most.
+/// Limit for a command to end after a fault: the guest's shutdown at most.
 const END: Duration = Duration::from_secs(60);
 
-/// How long one that nobody promises anything about is waited for before it is told to end.
+/// Grace period for a command that nobody promises anything about, before it is told to end.
 const MAYBE: Duration = Duration::from_secs(5);
 
 /// The file for which a guest waits.
 const NOW: &str = "/run/now";
 
-/// What a busy guest does until it is ended.
+/// Work of a busy guest until it is ended.
 const BUSY: &str = "cd /run/virtiofs-mnt-share; while :; do head -c 1000000 /dev/urandom >file; \
                     cat /usr/lib/x86_64-linux-gnu/*.so >/dev/null; done";
 
-/// How a case went.
+/// Report on one case.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) case: Case,
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// What the user read, with the exit code.
+    /// Returns what the user read, with the exit code.
     pub(super) fn said(&self) -> Option<String> {
         let code = self.code?;
         (!self.seen.is_empty()).then(|| format!("{code} {}", self.seen))
@@ -222,7 +222,7 @@ fn expect_no_snapshot(sandbox: &Sandbox) {
     assert!(!listed.stdout().contains("\"Usable\": true"), "{listed}");
 }
 
-/// What root types to make a guest do it, without asking systemd.
+/// Command that root types to make a guest do it, without asking systemd.
 fn deed(fault: Fault) -> &'static str {
     match fault {
         Fault::PowerOff => "poweroff --force --force",

@@ -26,7 +26,7 @@ use super::port;
 use crate::missing::if_exists;
 use crate::spec::{MachineId, UnitContent, UnitFile};
 
-/// What the host says first, to hear whether anybody is there.
+/// First message of the host, to hear whether anybody is there.
 pub(crate) const HELLO: &str = "hello";
 /// The agent's answer to it.
 pub(crate) const HERE: &str = "here";
@@ -35,16 +35,16 @@ pub(crate) const DONE: &str = "done";
 /// The beginning of its answer when something has not; the rest says what.
 pub(crate) const FAILED: &str = "failed ";
 
-/// How long a device that was plugged in may take to be seen.
+/// Limit for a device that was plugged in to be seen.
 const PLUGGED: Duration = Duration::from_secs(30);
 
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Where units are that are not the image's.
+/// Directory of units that are not the image's.
 const UNITS: &str = "/run/systemd/system";
 
-/// What makes a VM this one.
+/// Everything that makes a resumed guest this VM and no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Personal {
@@ -52,11 +52,11 @@ pub(crate) struct Personal {
     pub(crate) clock: u64,
     /// Random bytes in Base64, for the kernel.
     pub(crate) entropy: String,
-    /// Its name, if it is to have that of the VM.
+    /// Host name, if the guest is to have that of the VM.
     pub(crate) hostname: Option<String>,
-    /// Its machine ID, if it is to have another than it was saved with.
+    /// Machine ID, if the guest is to have another than it was saved with.
     pub(crate) machine_id: Option<MachineId>,
-    /// Its SSH host key, if it is to have another than it was saved with.
+    /// SSH host key, if the guest is to have another than it was saved with.
     pub(crate) host_key: Option<NewHostKey>,
     /// Files with texts of its own.
     pub(crate) files: Vec<PersonalFile>,

@@ -1,7 +1,7 @@
-//! What an image is like, as far as the way it is booted depends on it.
+//! Facts about an image that decide how it is booted.
 //!
-//! Read from the image's tree before anything runs. Nothing here is configuration: it is what is,
-//! and what follows from it is decided elsewhere.
+//! They are read from the image's tree before anything runs. Nothing here is configuration: it is
+//! what is, and what follows from it is decided elsewhere.
 
 mod network;
 mod sshd;
@@ -27,42 +27,42 @@ use units::Units;
     reason = "facts are independent of each other, and most are either so or not"
 )]
 pub struct GuestFacts {
-    /// Whether systemd is there to be the guest's init.
+    /// True if systemd is there to be the guest's init.
     pub systemd: bool,
     /// The SSH server.
     pub sshd: Sshd,
-    /// Whether there is an SSH host key already; sshd does not start without one.
+    /// True if there is an SSH host key already; sshd does not start without one.
     pub has_ssh_host_keys: bool,
-    /// Whether its sshd locks out an address whose connections keep failing: OpenSSH 9.8, which
-    /// brought `PerSourcePenalties`, also split off the program `sshd-session`.
+    /// True if the image's sshd locks out an address whose connections keep failing: OpenSSH 9.8,
+    /// which brought `PerSourcePenalties`, also split off the program `sshd-session`.
     pub sshd_penalises: bool,
-    /// Who configures network devices when it boots.
+    /// Program that configures network devices when the image boots.
     pub network: Network,
-    /// Whether systemd-networkd is there, enabled or not.
+    /// True if systemd-networkd is there, enabled or not.
     pub networkd_installed: bool,
-    /// Whether there is the `ip` command.
+    /// True if there is the `ip` command.
     pub iproute2: bool,
-    /// What is in `/var`.
+    /// Content of `/var`.
     pub var: VarContent,
-    /// Where root's home directory `/root` really is: bootc's is `/var/roothome`. It need not exist
-    /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none, and
-    /// none can be made.
+    /// Real path of root's home directory `/root`: bootc's is `/var/roothome`. It need not exist
+    /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none,
+    /// and none can be made.
     pub root_home: Option<PathBuf>,
-    /// Whether `/etc/hostname` names the host.
+    /// True if `/etc/hostname` names the host.
     pub has_hostname: bool,
     /// True if `/etc/machine-id` identifies it (machine-id(5)).
     pub has_machine_id: bool,
-    /// Whether SELinux would enforce its policy (selinux_config(5)).
+    /// True if SELinux would enforce its policy (selinux_config(5)).
     pub selinux_enforcing: bool,
-    /// Whether cloud-init runs when it boots, looking for its data source.
+    /// True if cloud-init runs when the image boots, looking for its data source.
     pub cloud_init_enabled: bool,
-    /// Whether Ignition is part of it, as in CoreOS.
+    /// True if Ignition is part of the image, as in CoreOS.
     pub ignition: bool,
-    /// Whether it has credentials for its services (systemd.exec(5), `ImportCredential=`).
+    /// True if the image has credentials for its services (systemd.exec(5), `ImportCredential=`).
     pub credentials: bool,
-    /// Whether it has a script of its own to end the boot with (systemd-rc-local-generator(8)).
+    /// True if the image has a script of its own to end the boot with (systemd-rc-local-generator(8)).
     pub rc_local: bool,
-    /// Its configuration of container storage (containers-storage.conf(5)).
+    /// Configuration of container storage (containers-storage.conf(5)).
     pub storage_conf: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl GuestFacts {
     }
 }
 
-/// Whether any of the paths leads to something.
+/// Returns true if any of the paths leads to something.
 fn any_exists(root: &Rooted, paths: &[&str]) -> io::Result<bool> {
     for path in paths {
         if if_exists(root.metadata(path))?.is_some() {

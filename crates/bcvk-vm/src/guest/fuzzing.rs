@@ -1,4 +1,4 @@
-//! What an image's files say, and what units of ours say of the user's values. See
+//! Fuzzing of what an image's files say, and of what bcvk's units say of the user's values. See
 //! [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]

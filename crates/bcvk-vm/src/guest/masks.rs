@@ -1,6 +1,6 @@
-//! What a VM leaves out of the image's boot, unless its user wants all of it: work that nobody on a
-//! machine sees which is gone in the end and has no disk, display or firmware. `docs/guide/fidelity.md`
-//! has the same list.
+//! Boot work that is pointless on a discarded machine without disk, display or firmware. A VM
+//! leaves it out of the image's boot unless its user wants all of it. `docs/guide/fidelity.md` has
+//! the same list.
 
 use super::facts::GuestFacts;
 use crate::spec::{Fidelity, Karg, VmSpec};
@@ -16,8 +16,8 @@ pub(super) struct Masks {
     pub(super) generators: Vec<&'static str>,
 }
 
-/// What a VM of `spec` leaves out of the boot of an image with `facts`, which brings the kernel
-/// arguments `from_image`.
+/// Returns what a VM of `spec` leaves out of the boot of an image with `facts`, which brings the
+/// kernel arguments `from_image`.
 pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Masks {
     if spec.fidelity == Fidelity::Full {
         return Masks::default();
@@ -41,9 +41,9 @@ pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> M
     masks
 }
 
-/// Whether one of those that are instructed might have something to do for `karg`
-/// (kernel-command-line(7), systemd-network-generator.service(8), systemd-debug-generator(8),
-/// systemd-run-generator(8)).
+/// Returns true if `karg` might configure a unit or generator in [`INSTRUCTED_UNITS`] or
+/// [`INSTRUCTED_GENERATORS`] (kernel-command-line(7), systemd-network-generator.service(8),
+/// systemd-debug-generator(8), systemd-run-generator(8)).
 fn instructs(karg: &Karg) -> bool {
     let name = karg.name();
     ["systemd.", "rd.", "net."]
@@ -61,15 +61,15 @@ fn instructs(karg: &Karg) -> bool {
         .contains(&name)
 }
 
-/// What does only what kernel arguments and credentials say.
+/// Units that do only what kernel arguments and credentials say.
 const INSTRUCTED_UNITS: [&str; 2] = [
     "systemd-network-generator.service",
     "systemd-udev-load-credentials.service",
 ];
 const INSTRUCTED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
 
-/// What finds an initramfs's disks and network cards. The image is mounted without it, and the real
-/// root's own finds everything once more.
+/// Units that find an initramfs's disks and network cards. The image is mounted without them, and
+/// the real root's own find everything once more.
 const INITRD_UNITS: [&str; 1] = ["systemd-udev-trigger.service"];
 
 const UNITS: [&str; 12] = [

@@ -1,4 +1,4 @@
-//! What travels into the guest: units for its initramfs and its real root, and its keys.
+//! Additions to the guest: units for its initramfs and its real root, and its keys.
 //!
 //! All of it goes the same way for every systemd and every architecture: in a cpio archive after
 //! the image's initramfs.
@@ -28,10 +28,10 @@ use crate::spec::{
     Console, EnvVar, Initramfs, Karg, SWAP_NAME, Share, SshAccess, UnitContent, VmSpec,
 };
 
-/// Where the user's key is, under `/run`.
+/// File with the user's key, under `/run`.
 const USER_KEY: &str = "tmpfiles.d/00-bcvk-key.conf";
 
-/// Where the host key is that was made for the VM, under `/run`.
+/// File with the host key that was made for the VM, under `/run`.
 const HOST_KEY: &str = "tmpfiles.d/00-bcvk-host-key.conf";
 
 /// The unit that runs commands.
@@ -42,11 +42,11 @@ const EXECUTE_UNIT: &str = "bcvk-execute.service";
 pub struct Entry {
     /// Path without a leading slash.
     pub path: String,
-    /// What is there.
+    /// Content of the entry.
     pub content: Content,
 }
 
-/// What an [`Entry`] is.
+/// Content of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A file, mode 0644.
@@ -98,7 +98,7 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg])
     tree.0
 }
 
-/// What [`early`] reads.
+/// Adds the plan that [`early`] reads.
 fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     let plan = Plan {
         var: if facts.var.copyable() {
@@ -169,7 +169,7 @@ fn add_masks(tree: &mut Tree, masks: &Masks) {
     }
 }
 
-/// What a VM has only because its user asked for it.
+/// Adds what a VM has only because its user asked for it.
 fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     for share in &spec.shares {
         let unit = format!("{}.mount", unit_name(&share.guest_path));
@@ -340,7 +340,7 @@ fn journal_unit(dir: &str, port: u8) -> String {
         .replace("@PORT@", &port.to_string())
 }
 
-/// What runs commands, but not the commands.
+/// Adds what runs commands, but not the commands.
 fn add_execution(tree: &mut Tree, facts: &GuestFacts) {
     tree.run_file("bcvk/execute", include_str!("units/execute.sh"));
     tree.run_unit(

@@ -11,7 +11,7 @@ pub(crate) const STDERR: u8 = 3;
 pub(crate) const INITRD_JOURNAL: u8 = 4;
 /// The system's journal.
 pub(crate) const JOURNAL: u8 = 5;
-/// What the agent hears and says.
+/// Messages to and from the agent.
 pub(crate) const AGENT: u8 = 6;
 /// The first of the user's own.
 pub(crate) const FIRST_OF_USER: u8 = 8;

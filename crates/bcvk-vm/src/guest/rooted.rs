@@ -19,7 +19,7 @@ use crate::procfs;
 
 pub use crate::missing::if_exists;
 
-/// How often a lookup is begun again when the kernel saw the tree change under a `..`
+/// Number of times a lookup is begun again when the kernel saw the tree change under a `..`
 /// (`EAGAIN` in openat2(2)).
 const ATTEMPTS: u32 = 32;
 
@@ -43,13 +43,13 @@ pub struct Rooted {
 /// An entry of a directory of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Its name in the directory.
+    /// Name of the entry in the directory.
     pub name: OsString,
-    /// What it is; symlinks are not followed.
+    /// Kind of the entry; symlinks are not followed.
     pub kind: EntryKind,
 }
 
-/// What an entry of a directory is.
+/// Kind of an entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
     /// A regular file.
@@ -104,7 +104,7 @@ impl Rooted {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// What `path` is, symlinks followed.
+    /// Returns the metadata of `path`, symlinks followed.
     ///
     /// # Errors
     /// As openat2(2).
@@ -114,7 +114,7 @@ impl Rooted {
         file.metadata().map_err(|e| with_path(&e, path))
     }
 
-    /// What `path` is; a symlink at its end is not followed.
+    /// Returns the metadata of `path`; a symlink at its end is not followed.
     ///
     /// # Errors
     /// As openat2(2).
@@ -124,7 +124,7 @@ impl Rooted {
         file.metadata().map_err(|e| with_path(&e, path))
     }
 
-    /// Where the symlink `path` points, as it is written in it.
+    /// Returns where the symlink `path` points, as it is written in it.
     ///
     /// # Errors
     /// As openat2(2); [`io::ErrorKind::InvalidInput`] if it is not a symlink.

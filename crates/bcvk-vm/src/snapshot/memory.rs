@@ -35,7 +35,7 @@ pub(crate) fn sum(file: &File, length: u64) -> io::Result<SavedFile> {
     read(file, length, &|_, _| Ok(()))
 }
 
-/// What is done with used blocks that follow each other, and with the place of the first.
+/// Function that is called with used blocks that follow each other, and the place of the first.
 type Pass<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
 /// Reads a file, in as many parts at once as there are processors, and passes on what is not zero.
@@ -115,7 +115,7 @@ fn read_part(
     Ok(part)
 }
 
-/// Where the next data of a file is, from `at` on (lseek(2), SEEK_DATA).
+/// Returns where the next data of a file is, from `at` on (lseek(2), SEEK_DATA).
 fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
     match seek(file, SeekFrom::Data(at)) {
         Ok(start) => Ok(Some(start)),

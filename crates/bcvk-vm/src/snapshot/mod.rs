@@ -34,7 +34,8 @@ pub(crate) const MEMORY: &str = "memory";
 /// The state of the machine's devices, as QEMU migrates it.
 pub(crate) const STATE: &str = "state";
 
-/// What QEMU takes for the kernel when it makes the same machine once more. The guest never runs it.
+/// File that QEMU takes for the kernel when it makes the same machine once more. The guest never
+/// runs it.
 pub(crate) const KERNEL: &str = "kernel";
 
 /// The files of a snapshot.
@@ -68,7 +69,7 @@ struct Written {
     files: SavedFiles,
 }
 
-/// Why a snapshot cannot be resumed.
+/// Reason why a snapshot cannot be resumed.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     /// It has no description, or none that can be read.
@@ -156,8 +157,8 @@ fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 3] {
     ]
 }
 
-/// What a container is given of the snapshot in `dir`: paths on the host, paths in the container, and
-/// whether they are read-only there.
+/// Lists what a container is given of the snapshot in `dir`: paths on the host, paths in the
+/// container, and whether they are read-only there.
 pub(crate) fn mounts(dir: &Path, snapshot: Snapshot) -> Vec<(PathBuf, PathBuf, bool)> {
     let inside = Path::new(CONTAINER_SNAPSHOT);
     if snapshot != Snapshot::Save {

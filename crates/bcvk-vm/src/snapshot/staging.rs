@@ -51,7 +51,8 @@ impl Staging {
         Ok(staging)
     }
 
-    /// That of the snapshot in this directory, of a VM with this much `memory`.
+    /// Returns the staging directory of the snapshot in this directory, of a VM with this much
+    /// `memory`.
     pub(crate) fn at(snapshot: &Path, memory: u64) -> Self {
         Self {
             snapshot: snapshot.to_owned(),

@@ -150,7 +150,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Where the file is seen in the container.
+    /// Returns the path of the file in the container.
     #[must_use]
     pub fn container_path(&self) -> PathBuf {
         Path::new(CONTAINER_DISKS).join(&self.name)

@@ -1,4 +1,4 @@
-//! How much of the image's boot a VM repeats.
+//! Extent to which a VM repeats the image's boot.
 
 use std::str::FromStr;
 

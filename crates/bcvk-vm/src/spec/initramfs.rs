@@ -1,4 +1,4 @@
-//! What a VM boots through on the way to its image.
+//! Initramfs that a VM boots through on the way to its image.
 
 use std::str::FromStr;
 

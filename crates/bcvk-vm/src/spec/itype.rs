@@ -83,7 +83,7 @@ impl InstanceType {
         }
     }
 
-    /// How many virtual processors it has.
+    /// Returns the number of virtual processors.
     #[must_use]
     pub const fn vcpus(self) -> u32 {
         match self {
@@ -96,7 +96,7 @@ impl InstanceType {
         }
     }
 
-    /// How much memory it has.
+    /// Returns the amount of memory.
     #[must_use]
     pub const fn memory(self) -> MemorySize {
         let mib = match self {

@@ -53,8 +53,8 @@ impl Karg {
         &self.0
     }
 
-    /// What stands before the first `=`, or all of it. The kernel takes `-` and `_` in names for
-    /// the same; this does not change them.
+    /// Returns the part before the first `=`, or all of it. The kernel takes `-` and `_` in names
+    /// for the same; this does not change them.
     #[must_use]
     pub fn name(&self) -> &str {
         let text = self.0.strip_prefix('"').unwrap_or(&self.0);

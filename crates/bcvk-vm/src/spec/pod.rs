@@ -1,4 +1,4 @@
-//! What Kubernetes asks of VMs in its Pods.
+//! Requirements of Kubernetes for VMs in its Pods.
 
 use super::{GuestPort, PortForward, SpecError, VmName};
 

@@ -1,4 +1,4 @@
-//! What of a spec may be shown.
+//! Part of a spec that may be shown.
 
 use serde_json::Value;
 

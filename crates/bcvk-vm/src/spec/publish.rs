@@ -21,7 +21,7 @@ pub struct PortForward {
     pub host_port: u16,
     /// The guest's port, never 0.
     pub guest_port: u16,
-    /// What is spoken there.
+    /// Protocol of the port.
     pub protocol: Protocol,
 }
 

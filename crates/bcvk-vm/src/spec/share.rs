@@ -27,11 +27,11 @@ pub struct ShareRequest {
     /// The directory on the host. Relative if it was given so to [`FromStr`], absolute from
     /// [`ShareRequest::parse_in`].
     pub host: PathBuf,
-    /// Its place in the guest.
+    /// Place of the share in the guest.
     pub target: ShareTarget,
 }
 
-/// Where the guest sees a share.
+/// Place where the guest sees a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShareTarget {
@@ -67,7 +67,7 @@ impl ShareRequest {
         Ok(Self { host, target })
     }
 
-    /// Where the guest mounts it.
+    /// Returns where the guest mounts the share.
     #[must_use]
     pub fn guest_path(&self) -> PathBuf {
         match &self.target {
@@ -160,8 +160,9 @@ fn guest_path(path: &str) -> Result<PathBuf, SpecError> {
     }
 }
 
-/// Whether a mount unit can have the path as its `Where=`: systemd takes lines of UTF-8, drops
-/// blanks at a line's end, and joins it with the next one after a backslash (systemd.syntax(7)).
+/// Returns true if a mount unit can have the path as its `Where=`: systemd takes lines of UTF-8,
+/// drops blanks at a line's end, and joins it with the next one after a backslash
+/// (systemd.syntax(7)).
 pub(crate) fn fits_unit(path: &Path) -> bool {
     path.to_str()
         .is_some_and(|text| !text.ends_with([' ', '\\']) && !text.contains(char::is_control))

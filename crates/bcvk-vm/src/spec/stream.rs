@@ -1,4 +1,4 @@
-//! What a guest says, and where the user wants it.
+//! Output of a guest, and where the user wants it.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -51,7 +51,7 @@ impl FromStr for Stream {
 /// commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogDir {
-    /// What is kept, each once.
+    /// Streams that are kept, each once.
     pub streams: Vec<Stream>,
     /// The directory, as given.
     pub dir: PathBuf,
@@ -93,7 +93,7 @@ pub struct KeptLogs {
 }
 
 impl KeptLogs {
-    /// Whether `stream` is kept.
+    /// Returns true if `stream` is kept.
     #[must_use]
     pub fn keeps(&self, stream: Stream) -> bool {
         self.streams.contains(&stream)
@@ -112,7 +112,7 @@ pub struct SerialPort {
 }
 
 impl SerialPort {
-    /// Where the file is seen in the container.
+    /// Returns the path of the file in the container.
     #[must_use]
     pub fn container_path(&self) -> PathBuf {
         Path::new(CONTAINER_SERIAL).join(&self.name)

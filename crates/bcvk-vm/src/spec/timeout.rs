@@ -1,4 +1,4 @@
-//! How long to wait.
+//! Limits for waiting.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// That many seconds, for constants.
+    /// Makes a timeout of that many seconds, for constants.
     ///
     /// # Panics
     /// On 0 and over 365 days; in a constant that is an error of the compiler.

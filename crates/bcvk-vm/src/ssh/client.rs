@@ -1,4 +1,4 @@
-//! How the host's `ssh` reaches a guest.
+//! Configuration with which the host's `ssh` reaches a guest.
 
 use std::path::Path;
 use std::process::Command;
@@ -192,7 +192,7 @@ mod tests {
         RemoteForward 1082 localhost:22\n\
         SendEnv SECRET\n";
 
-    /// What ssh makes of a file: its options in lower case, each with its value.
+    /// Returns what ssh makes of a file: its options in lower case, each with its value.
     fn resolved(file: &Path, options: &[&str]) -> Vec<String> {
         let output = Command::new("ssh")
             .arg("-F")

@@ -1,4 +1,4 @@
-//! What a guest wrote, as a terminal may show it.
+//! Text of a guest, as a terminal may show it.
 
 use std::mem;
 
@@ -37,14 +37,14 @@ impl TextStream {
         text
     }
 
-    /// What is left where no further piece comes.
+    /// Returns what is left where no further piece comes.
     pub fn finish(&mut self) -> String {
         String::from_utf8_lossy(&mem::take(&mut self.begun)).into_owned()
     }
 }
 
-/// What a terminal may show of such text: lines stay lines, and an escape sequence may begin in one
-/// piece and end in the next.
+/// Filter for text that comes in pieces, which passes what a terminal may show: lines stay lines,
+/// and an escape sequence may begin in one piece and end in the next.
 #[derive(Debug, Default)]
 pub struct PrintableStream {
     text: TextStream,
@@ -52,7 +52,7 @@ pub struct PrintableStream {
 }
 
 impl PrintableStream {
-    /// What may be shown of the next piece.
+    /// Returns what may be shown of the next piece.
     pub fn feed(&mut self, bytes: &[u8]) -> String {
         let mut shown = String::new();
         for c in self.text.feed(bytes).chars() {
@@ -71,8 +71,9 @@ impl PrintableStream {
     }
 }
 
-/// Whether a terminal obeys `c` instead of showing it: control characters, and those that change
-/// the order in which text is read (Unicode Standard Annex 9, section 2) or where a line ends.
+/// Returns true if a terminal obeys `c` instead of showing it: control characters, and those that
+/// change the order in which text is read (Unicode Standard Annex 9, section 2) or where a line
+/// ends.
 #[must_use]
 pub fn steers(c: char) -> bool {
     c.is_control()
@@ -80,7 +81,7 @@ pub fn steers(c: char) -> bool {
             | '\u{2066}'..='\u{2069}')
 }
 
-/// Where in an escape sequence the text is (ECMA-48, 5.3, 5.4 and 5.6).
+/// Place within an escape sequence that the text is at (ECMA-48, 5.3, 5.4 and 5.6).
 #[derive(Debug, Default, Clone, Copy)]
 enum Escape {
     #[default]

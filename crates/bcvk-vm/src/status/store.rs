@@ -206,8 +206,9 @@ impl StatusReader {
         Ok(Some(serde_json::from_slice(&text)?))
     }
 
-    /// Whether a history that begins with `first` is that of the container's first start. The events
-    /// of later ones go into the same file. Where the file system does not say when that was made, no.
+    /// Returns true if a history that begins with `first` is that of the container's first start.
+    /// The events of later ones go into the same file. Returns false where the file system does not
+    /// say when that file was made.
     #[must_use]
     pub(crate) fn is_first_start(&self, first: Timestamp) -> bool {
         /// Between the file's making and the first time stamp.

@@ -20,12 +20,12 @@ use crate::status::{Event, Phase, Timestamp};
 /// bcvk's unit that says `userspace`.
 const TELLS_USERSPACE: &str = "bcvk-userspace.service";
 
-/// When, on the host, the guest was asked, and when it began to answer.
+/// Times, on the host, at which the guest was asked and began to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// Before the question was sent.
     pub sent: Timestamp,
-    /// When the first of the answer had come.
+    /// Time after the first of the answer had come.
     pub heard: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! What a guest says of its boot, and what is made of it. See [`crate::fuzzing`].
+//! Fuzzing of what a guest says of its boot, and of what is made of it. See [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 

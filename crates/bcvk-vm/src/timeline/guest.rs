@@ -1,5 +1,5 @@
-//! What a guest's systemd says of its own boot. The guest is not trusted: what is kept of it is
-//! bounded and clean.
+//! Account that a guest's systemd gives of its own boot. The guest is not trusted: what is kept of
+//! it is bounded and clean.
 
 use std::collections::HashMap;
 
@@ -36,10 +36,10 @@ systemctl show --all --property=Id,After,ActiveState,InactiveExitTimestampMonoto
 ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,\
 ExecMainExitTimestampMonotonic '*'";
 
-/// What the guest said. Microseconds on its clock; zero stands for what has not happened.
+/// Answer of the guest. Times are microseconds on its clock; zero stands for what has not happened.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// When it said so.
+    /// Time at which the guest said so.
     pub uptime: u64,
     /// systemd in the initramfs began; zero if there is none.
     pub initrd: u64,
@@ -49,14 +49,14 @@ pub struct Answer {
     pub units_loaded: u64,
     /// All that starts with the system had started.
     pub finished: u64,
-    /// Its units.
+    /// Units of the guest.
     pub units: Vec<Unit>,
 }
 
 /// A unit. Times are those of its latest start.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Its name.
+    /// Name of the unit.
     pub id: String,
     /// Units that it has to wait for, where they start too, as places in [`Answer::units`].
     pub after: Vec<usize>,
@@ -66,15 +66,16 @@ pub struct Unit {
     pub active: u64,
     /// It was inactive again.
     pub inactive: u64,
-    /// Its main process began, and has ended.
+    /// Beginning and end of the unit's main process.
     pub main: (u64, u64),
-    /// Whether it failed.
+    /// True if the unit failed.
     pub failed: bool,
 }
 
 impl Unit {
-    /// When it had started, so that those who wait for it need not any more; `None` if that is yet
-    /// to come. A service that is but a command never is active, and has started when it ends.
+    /// Returns when the unit had started, so that those who wait for it need not any more; `None`
+    /// if that is yet to come. A service that is but a command never is active, and has started
+    /// when it ends.
     #[must_use]
     pub fn done(&self) -> Option<u64> {
         [self.active, self.inactive]
@@ -84,8 +85,8 @@ impl Unit {
 }
 
 impl Answer {
-    /// Reads what came of [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them.
-    /// What cannot be read is as if it had not been said.
+    /// Reads the answer to [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them.
+    /// A line that cannot be read counts as if it had not been said.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut answer = Self::default();

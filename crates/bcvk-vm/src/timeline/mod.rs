@@ -20,18 +20,18 @@ pub use guest::{Answer, MAX_ANSWER_BYTES, QUESTION, Unit};
 use crate::status::{Event, Phase, Timestamp};
 use clock::Zero;
 
-/// What the host knows of a boot.
+/// Knowledge of the host about a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// When the user's command began, if that is known.
+    /// Time at which the user's command began, if that is known.
     pub command_line: Option<Timestamp>,
-    /// When all that podman needs was there, if that is known.
+    /// Time at which all that podman needs was there, if that is known.
     pub planned: Option<Timestamp>,
-    /// When each phase began.
+    /// Beginning of each phase.
     pub history: Vec<Event>,
-    /// Whether the VM was resumed from a snapshot.
+    /// True if the VM was resumed from a snapshot.
     pub resumed: bool,
-    /// What made it ready.
+    /// Condition that made the VM ready.
     pub awaited: Awaited,
     /// The command in the guest, and when it had ended.
     pub command: Option<(String, Timestamp)>,
@@ -44,7 +44,7 @@ impl Host {
     }
 }
 
-/// What has to happen until a VM counts as ready.
+/// Condition for a VM to count as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
     /// sshd sends its banner.
@@ -84,18 +84,18 @@ impl Awaited {
 /// A boot. Times are microseconds from its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// When it began.
+    /// Beginning of the boot.
     pub begin: Timestamp,
-    /// When sshd answered.
+    /// Time at which sshd answered.
     pub ready: u64,
-    /// Where the axis ends.
+    /// End of the axis.
     pub end: u64,
-    /// How wrong the guest's times may be among those of the host, to either side; `None` where the
-    /// guest has none.
+    /// Greatest error of the guest's times among those of the host, to either side; `None` where
+    /// the guest has none.
     pub uncertainty: Option<u64>,
-    /// Whether the VM was resumed, so that its units had started before.
+    /// True if the VM was resumed, so that its units had started before.
     pub resumed: bool,
-    /// Whether the chain of units is known.
+    /// True if the chain of units is known.
     pub path_known: bool,
     /// Everything that took time, by where it happened, and then by when it began.
     pub spans: Vec<Span>,
@@ -104,23 +104,23 @@ pub struct Timeline {
 /// Something that took time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Where it happened.
+    /// Place where it happened.
     pub place: Place,
-    /// What it is: a phase, a unit, a command.
+    /// Name of the phase, unit or command.
     pub name: String,
     /// It began.
     pub from: u64,
     /// It had ended, or started.
     pub to: u64,
-    /// Whether what came after had to wait for it.
+    /// True if what came after had to wait for it.
     pub critical: bool,
-    /// Whether it goes on after the axis has ended.
+    /// True if it goes on after the axis has ended.
     pub starting: bool,
-    /// Whether it is a unit that failed.
+    /// True if it is a unit that failed.
     pub failed: bool,
 }
 
-/// Where something happened. The order is that of a chart.
+/// Place where something happened. The order is that of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
@@ -130,7 +130,7 @@ pub enum Place {
     Guest,
     /// A unit of the guest's.
     Unit,
-    /// Where the two talk: sshd's banner, a command.
+    /// Between host and guest: sshd's banner, a command.
     Session,
 }
 

@@ -21,7 +21,8 @@ use super::{SYSROOT, hand_over, mount_root, port};
 /// Documentation/filesystems/ramfs-rootfs-initramfs.rst).
 pub const INIT: &str = "/init";
 
-/// What is mounted in every system, with systemd's own options (systemd, src/shared/mount-setup.c).
+/// File systems that are mounted in every system, with systemd's own options (systemd,
+/// src/shared/mount-setup.c).
 const MOUNTS: [(&str, &str, MountFlags, &std::ffi::CStr); 4] = [
     ("/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755"),
     ("/proc", "proc", HARMLESS, c""),
@@ -37,7 +38,8 @@ const HARMLESS: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-/// What stands in the initramfs besides mount points: memory, once the image's system runs.
+/// Entries of the initramfs besides mount points. Once the image's system runs, they would only take
+/// up memory.
 const OURS: [&str; 2] = ["/init", "/usr"];
 
 /// Boots the image's system: returns only if that cannot be, and only once the host knows why.

@@ -22,7 +22,7 @@ pub(crate) use modules::MODULES;
 pub(crate) use port::port_file;
 pub(crate) use processors::START as START_PROCESSORS;
 
-/// Where bcvk's files are in the initramfs.
+/// Directory of bcvk's files in the initramfs.
 pub(crate) const DIR: &str = "/usr/lib/bcvk";
 
 /// Name of the file that says how the image becomes the guest's root, under [`DIR`].
@@ -37,24 +37,24 @@ pub(crate) const BIN: &str = "/usr/lib/bcvk/bin";
 /// Directory that has it in a system that needs it.
 pub(crate) const SYSTEM_BIN: &str = "/run/bcvk/bin";
 
-/// Where the image is mounted until it is the root.
+/// Mount point of the image until it is the root.
 const SYSROOT: &str = "/sysroot";
 
-/// How an image becomes the root of one guest.
+/// Plan for making an image the root of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// How `/var` gets its content.
+    /// Source of the content of `/var`.
     pub(crate) var: Var,
-    /// What `/root` leads to, if there is anything.
+    /// Destination of `/root`, if it leads anywhere.
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
-    /// Whether the system needs this program too.
+    /// True if the system needs this program too.
     pub(crate) agent: bool,
 }
 
-/// How `/var` gets its content.
+/// Source of the content of `/var`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Var {

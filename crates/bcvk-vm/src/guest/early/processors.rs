@@ -9,7 +9,7 @@ use super::error::EarlyError;
 /// Argument of a kernel that was told to use one processor, and whose others are to be started now.
 pub(crate) const START: &str = "bcvk.start_processors";
 
-/// Where processors are (Linux, Documentation/core-api/cpu_hotplug.rst).
+/// Directory of the processors (Linux, Documentation/core-api/cpu_hotplug.rst).
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
 /// Starts all processors, if the kernel's command line says so.

@@ -18,7 +18,7 @@ use super::error::EarlyError;
 use super::files::{append, install, make_dir};
 use super::{BIN, DIR, Plan, SYSROOT, SYSTEM_BIN, Var};
 
-/// Where the upper directories of overlays are.
+/// Directory of the overlays' upper directories.
 const VOLATILE: &str = "/run/bcvk/volatile";
 
 /// Options of a tmpfs that may take all of the memory.

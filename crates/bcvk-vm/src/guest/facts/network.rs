@@ -1,4 +1,4 @@
-//! Who configures an image's network.
+//! Program that configures an image's network.
 
 use std::io;
 
@@ -17,7 +17,7 @@ const OTHERS: [(&str, &str); 5] = [
     ("network.service", "network scripts"),
 ];
 
-/// What configures network devices when an image boots.
+/// Program that configures network devices when an image boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {

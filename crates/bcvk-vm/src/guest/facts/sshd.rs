@@ -20,7 +20,7 @@ const PROGRAMS: [&str; 4] = [
     "/sbin/sshd",
 ];
 
-/// What an image has of OpenSSH's server.
+/// State of OpenSSH's server in an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Sshd {
@@ -68,7 +68,7 @@ impl Sshd {
         }
     }
 
-    /// Whether the guest answers SSH without anybody's help.
+    /// Returns true if the guest answers SSH without anybody's help.
     #[must_use]
     pub const fn answers_by_itself(&self) -> bool {
         matches!(self, Self::Enabled { .. } | Self::SocketActivated { .. })
@@ -123,7 +123,7 @@ fn program(root: &Rooted) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether there is a private host key with something in it, where sshd_config(5) has them.
+/// Returns true if there is a private host key with something in it, where sshd_config(5) has them.
 pub(super) fn has_host_keys(root: &Rooted) -> io::Result<bool> {
     for name in names(root, "/etc/ssh")? {
         if name.starts_with("ssh_host_") && name.ends_with("_key") {

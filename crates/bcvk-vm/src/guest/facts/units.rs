@@ -7,7 +7,7 @@ use std::path::Path;
 use super::names;
 use crate::guest::rooted::{Rooted, if_exists};
 
-/// Where units are, those that override others first. `/lib` is a symlink in merged images.
+/// Directories of units; those that override others come first. `/lib` is a symlink in merged images.
 const DIRECTORIES: [&str; 4] = [
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -55,7 +55,7 @@ impl Units {
         Ok(Self { wanted })
     }
 
-    /// Whether a target wants it under that name and it can be started.
+    /// Returns true if a target wants the unit under that name and it can be started.
     pub(super) fn runs_at_boot(&self, root: &Rooted, unit: &str) -> io::Result<bool> {
         Ok(self.wanted.contains(unit) && find(root, unit)?.name().is_some())
     }

@@ -1,4 +1,4 @@
-//! How much is in an image's `/var`.
+//! Size of an image's `/var`.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest::rooted::{EntryKind, Rooted, if_exists};
 
-/// What is in an image's `/var`, counted no further than it takes to know whether to copy it.
+/// Content of an image's `/var`, counted no further than it takes to know whether to copy it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VarContent {
     /// The sizes of regular files, in bytes.
@@ -25,7 +25,7 @@ impl VarContent {
     /// together take seconds under emulation.
     pub const MAX_ENTRIES: u32 = 1500;
 
-    /// Whether it is little enough to be copied into a tmpfs at boot.
+    /// Returns true if the content is little enough to be copied into a tmpfs at boot.
     #[must_use]
     pub const fn copyable(&self) -> bool {
         self.bytes <= Self::MAX_BYTES && self.entries <= Self::MAX_ENTRIES
