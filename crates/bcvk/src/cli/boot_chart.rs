@@ -116,7 +116,8 @@ mod tests {
                 _ => format!("--{name}={value}"),
             };
             let refused = parse(&[&word, "testvm"]).expect_err(&word);
-            // What has no value that is good for all is refused for that.
+            // An option has no value here that all its parsers accept, so it may be refused for its
+            // value.
             let expected = [
                 clap::error::ErrorKind::ArgumentConflict,
                 clap::error::ErrorKind::ValueValidation,

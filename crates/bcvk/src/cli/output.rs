@@ -23,7 +23,7 @@ const EVENTS: &str = "json";
 pub(crate) struct OutputError(String);
 
 impl Output {
-    /// As it is given.
+    /// The word for it on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Stream(stream) => stream.name(),
@@ -31,7 +31,7 @@ impl Output {
         }
     }
 
-    /// The VM's stream, if it is one.
+    /// The stream of the VM's, if it is one.
     pub(crate) const fn stream(self) -> Option<Stream> {
         match self {
             Self::Stream(stream) => Some(stream),

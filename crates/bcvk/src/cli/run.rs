@@ -239,7 +239,7 @@ impl Run {
 /// Run an ephemeral VM, ssh into it, and remove it afterwards
 #[derive(Debug, Args)]
 #[command(
-    // They would leave nothing to ssh into, and are errors.
+    // These options would leave nothing to ssh into, and are errors.
     mut_arg("no_ssh_keygen", |arg| arg.hide(true)),
     mut_arg("execute", |arg| arg.hide(true)),
     after_help = "\

@@ -30,7 +30,7 @@ pub(crate) struct Ssh {
 /// The words of an `ssh` command line, sorted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SshWords {
-    /// For OpenSSH, with their values.
+    /// Options for OpenSSH, with their values.
     pub(crate) options: Vec<String>,
     /// Name of the VM.
     pub(crate) name: String,
@@ -42,7 +42,7 @@ pub(crate) struct SshWords {
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 
 impl Ssh {
-    /// One with these words, which need not be all.
+    /// A command line with these words, which need not be all.
     pub(crate) fn from_words(words: Vec<String>) -> Self {
         Self { words }
     }

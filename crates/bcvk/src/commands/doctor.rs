@@ -21,7 +21,7 @@ const PODMAN: Version = Version { major: 4, minor: 3 };
 /// guests with Linux 6.12 crash early.
 const QEMU: Version = Version { major: 8, minor: 0 };
 
-/// The memory that a VM has if nobody says otherwise.
+/// Memory that a VM has if nobody says otherwise.
 const MEMORY: MemorySize = MemorySize::from_mib(4096);
 
 /// Room for an image or two.
@@ -136,7 +136,7 @@ fn storage(podman: &Podman) -> Finding {
     }
 }
 
-/// QEMU, and how fast guests are.
+/// Checks QEMU, and how fast guests are.
 fn machine() -> Vec<Finding> {
     let arch = match std::env::consts::ARCH.parse::<Arch>() {
         Ok(arch) => arch,
@@ -163,13 +163,13 @@ fn machine() -> Vec<Finding> {
     };
     let kvm = match accel.notice {
         None => Finding::of("KVM", Ok("works".to_owned())),
-        // It says what can be done, if anything can.
+        // The notice says what can be done, if anything can.
         Some(notice) => Finding::warning("KVM", notice, None),
     };
     vec![qemu, kvm]
 }
 
-/// Confinement that VMs have besides their users, capabilities and system calls.
+/// Checks for the confinement that VMs have besides their users, capabilities and system calls.
 fn landlock() -> Finding {
     const CHECK: &str = "Landlock";
 

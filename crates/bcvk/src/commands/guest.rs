@@ -29,7 +29,7 @@ pub(super) struct GuestCommand<W> {
 /// End of a command in a guest, or the reason for not waiting for it any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// With this exit code.
+    /// The command exited with this code.
     Exited(i32),
     /// The connection was lost, or never came about, while the VM ran.
     Lost,
@@ -37,7 +37,7 @@ pub(super) enum End {
     VmEnded,
     /// The user sent a signal.
     Signal(i32),
-    /// It was still running at the deadline.
+    /// The command was still running at the deadline.
     Deadline,
 }
 
@@ -52,7 +52,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
         let options = ["-T".to_owned()];
         let mut child = client::command(&find_tool(Tool::Ssh)?, dir, name, &options, &words)
-            // A Ctrl-C is for bcvk, which then ends ssh.
+            // The terminal's Ctrl-C is for bcvk, which then ends ssh.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -67,7 +67,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         Ok(Self {
             ssh,
             stdout: thread::spawn(move || {
-                // A reader that has gone away ends the command, by its next write.
+                // If the reader has gone away, the command ends by its next write.
                 let _ = io::copy(&mut stdout, &mut out);
                 out
             }),
@@ -75,15 +75,15 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
                 let mut text = Vec::new();
                 let mut stderr = stderr.take(MAX_STDERR_BYTES);
                 let _ = stderr.read_to_end(&mut text);
-                // What does not fit must not block it.
+                // Output beyond the bound is thrown away, so that the command does not block on it.
                 let _ = io::copy(&mut stderr.into_inner(), &mut io::sink());
                 text
             }),
         })
     }
 
-    /// Waits for its end; returns its output and what it said on stderr. Where the connection is
-    /// lost, `grace` is how long the VM may take to end because of which it was.
+    /// Waits for the command's end; returns its output and what it said on stderr. If the
+    /// connection is lost, the VM may take `grace` to end, which would explain it.
     pub(super) fn wait(
         self,
         watcher: &mut Watcher,
@@ -107,7 +107,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
     }
 }
 
-/// Waits for the end of `ssh`, and sees to it where nothing else does.
+/// Waits for the end of `ssh`, and ends it if nothing else does.
 fn await_end(ssh: &Session, watcher: &mut Watcher, deadline: Option<Instant>) -> End {
     let mut vm_ended = false;
     let mut until = deadline;

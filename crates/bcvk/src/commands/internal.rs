@@ -76,7 +76,8 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             Ok(ExitCode::SUCCESS)
         }
         Internal::Forget { dir } => {
-            // Whoever still uses the directory removes it; nobody reads an error of a hook.
+            // If somebody still uses the directory, they will remove it. Nobody would read an error
+            // of a hook.
             let _ = VmDir::at(dir).remove_if_unused();
             Ok(ExitCode::SUCCESS)
         }
@@ -94,7 +95,7 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     }
 }
 
-/// The guest's journal gets the error, and the host the end of the journal.
+/// Reports an error to the guest's journal; the host gets the end of the journal.
 fn early(result: Result<(), EarlyError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! From what a VM is like to its [`VmSpec`], on whatever machine it runs.
+//! Way from the options of a VM to its [`VmSpec`], on whatever machine it runs.
 
 use std::env;
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ pub(super) struct Place {
     pub(super) qemu: PathBuf,
 }
 
-/// A VM that `guest` describes, with nothing of the host's, and the key that lets the user in.
+/// Makes the spec of a VM that `guest` describes, with nothing of the host's, and the key that lets
+/// the user in.
 pub(super) fn spec(
     guest: &GuestOptions,
     place: Place,
@@ -74,7 +75,7 @@ pub(super) fn spec(
     Ok((spec, key))
 }
 
-/// The memory of the VM.
+/// Returns the memory of the VM.
 pub(super) fn memory(guest: &GuestOptions) -> MemorySize {
     guest.itype.map_or(guest.memory, InstanceType::memory)
 }
@@ -84,7 +85,7 @@ pub(super) fn vcpus(guest: &GuestOptions) -> Option<u32> {
     guest.itype.map_or(guest.vcpus, |itype| Some(itype.vcpus()))
 }
 
-/// The processors that this machine, or this container, may use.
+/// Counts the processors that this machine, or this container, may use.
 fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
@@ -102,7 +103,7 @@ pub(super) fn accelerator(
     Ok(choice.accel)
 }
 
-/// The variables that `words` give, where a name alone passes one on.
+/// Returns the variables that `words` give; a name alone passes on the user's own.
 pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
     let mut env = Vec::new();
     for word in words {

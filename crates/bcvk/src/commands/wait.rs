@@ -44,7 +44,7 @@ while :; do
 done
 "#;
 
-/// One wait: for what, and until when.
+/// One wait: its condition and its deadline.
 struct Waiting<'a> {
     args: &'a Wait,
     deadline: Instant,
@@ -101,7 +101,7 @@ impl Waiting<'_> {
             return Err(self.ended_before(vm, "it was ready"));
         }
         let mut watcher = watch(vm)?;
-        // What is ready already has no progress to show.
+        // A VM that is ready already has no progress to show.
         let progress = ui.progress(!is_ready(&vm.dir));
         let ready = await_ready(&vm.dir, &mut watcher, self.left(), progress, ui);
         match ready {
@@ -133,7 +133,7 @@ impl Waiting<'_> {
             _ => {}
         }
         let Some(id) = id else { return Ok(()) };
-        // podman learns of it a little later; until then, it would not remove the container.
+        // podman learns of the VM's end a little later; until then, it would not remove the container.
         let podman = Podman::new(find_tool(Tool::Podman)?);
         let gone = podman
             .await_end(&id)
@@ -153,7 +153,8 @@ impl Waiting<'_> {
 
     /// Waits until a unit in a VM that is ready is active.
     fn unit(&self, vm: &Found, unit: &str, watcher: &mut Watcher) -> Result<(), HostError> {
-        // Bounded in the guest too, so that nothing stays there when this is interrupted.
+        // The wait is bounded in the guest too, so that no process stays there when this one is
+        // interrupted.
         let seconds = format!("{:.3}", self.left().as_secs_f64().max(0.001));
         let words = ["timeout", &seconds, "sh", "-c", SCRIPT, "sh", unit];
         let command = GuestCommand::start(vm.address(), &words, Vec::new(), watcher)?;

@@ -9,7 +9,7 @@ use super::base_directory;
 /// Limit for the disk space of snapshots.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
 
-/// About what a new one takes.
+/// Approximate size of a new snapshot.
 const ONE: u64 = 512 << 20;
 
 /// Finds a snapshot that the VM is resumed from, or makes room for one, as `warm` says.
@@ -70,7 +70,7 @@ pub(super) fn learn(started: &Started, status: &Status) {
     }
 }
 
-/// The user's snapshots, where caches are.
+/// Opens the user's snapshots, where caches are.
 pub(super) fn open() -> Result<Snapshots, HostError> {
     base_directory("XDG_CACHE_HOME", ".cache")
         .ok_or(std::io::ErrorKind::NotFound.into())

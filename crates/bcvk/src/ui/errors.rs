@@ -1,4 +1,4 @@
-//! From an error to what the user reads: message, causes, hint, exit code. The one such place.
+//! Way from an error to what the user reads: message, causes, hint, exit code. There is no other one.
 
 mod hint;
 
@@ -19,7 +19,7 @@ mod code {
     pub(super) const SIGNAL: u8 = 128;
 }
 
-/// The hint of errors that it would have found.
+/// Hint of errors that `bcvk doctor` would have found.
 const DOCTOR: &str = "`bcvk doctor` checks everything that a VM needs here";
 
 /// An error ready to be read.
@@ -38,7 +38,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn of(error: &HostError) -> Self {
-        // Whatever came from outside (guest, image, podman) must not steer the terminal.
+        // Text from outside (guest, image, podman) must not steer the terminal.
         let [failed_units, starting_units, console_tail] =
             guest_words(error).map(|lines| lines.iter().map(|line| printable(line)).collect());
         Self {
@@ -53,7 +53,7 @@ impl Report {
         }
     }
 
-    /// The hint that mends most, for those who read only one.
+    /// Returns the hint that mends most, for those who read only one.
     pub(super) fn first_hint(&self) -> Option<String> {
         let doctor = || self.foreseeable.then(|| DOCTOR.to_owned());
         self.hint.clone().or_else(doctor)
@@ -97,7 +97,7 @@ fn causes(error: &HostError) -> Vec<String> {
         } => std::iter::once(failure.sentence())
             .chain(failure.causes.clone())
             .collect(),
-        // Its message has said it.
+        // The error's message has said it already.
         HostError::Option { .. } => Vec::new(),
         HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
             stderr.lines().map(str::to_owned).collect()
@@ -149,7 +149,7 @@ fn guest_words(error: &HostError) -> [&[String]; 3] {
     }
 }
 
-/// The exit code of a command that a signal ended, as shells count it.
+/// Returns the exit code of a command that a signal ended, as shells count it.
 pub(crate) fn interrupted(signal: i32) -> u8 {
     code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
 }

@@ -72,7 +72,7 @@ impl Finding {
         }
     }
 
-    /// An error only warns, because all that comes of it is `consequence`.
+    /// Lowers an error to a warning, because all that comes of it is `consequence`.
     pub(crate) fn at_most_a_warning(self, consequence: &str) -> Self {
         if self.severity == Severity::Ok {
             return self;
@@ -85,7 +85,7 @@ impl Finding {
     }
 }
 
-/// A line for each, with what to do below it.
+/// Writes a line for each finding, with what to do below it.
 pub(super) fn text(findings: &[Finding]) -> String {
     let width = findings.iter().map(|f| f.check.len()).max().unwrap_or(0);
     let mut text = String::new();

@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use bcvk_vm::status::PrintableStream;
 
-/// Byte for byte for a program that reads it, and without control characters for a terminal.
+/// Writer that passes a guest's output byte for byte to a program, and without control characters
+/// to a terminal.
 #[derive(Debug)]
 pub(crate) struct GuestOutput<W> {
     out: W,

@@ -14,7 +14,7 @@ use super::say;
 use line::{Boot, Look};
 use terminal::Terminal;
 
-/// Shows states; what is left on the screen afterwards is nothing (terminal) or plain lines.
+/// Display of states; at a terminal it leaves nothing on the screen, elsewhere plain lines.
 #[derive(Debug)]
 pub(crate) struct Progress {
     kind: Kind,
@@ -28,7 +28,7 @@ enum Kind {
     Lines(Option<Phase>),
 }
 
-/// Since when the user waits.
+/// Beginning of the user's wait.
 #[derive(Debug, Clone, Copy)]
 struct Started {
     at: Instant,
@@ -52,12 +52,12 @@ impl Started {
 }
 
 impl Progress {
-    /// Shows nothing.
+    /// Makes a display that shows nothing.
     pub(super) fn silent() -> Self {
         Self::new(Kind::Silent)
     }
 
-    /// Shows what fits where standard error goes.
+    /// Makes the display that suits where standard error goes.
     pub(super) fn on_stderr() -> Self {
         let shown = io::stderr().is_terminal() && may_be_redrawn(|name| env::var(name).ok());
         Self::new(if shown {
@@ -111,7 +111,7 @@ impl Progress {
 
     /// Leaves the terminal to others.
     pub(crate) fn finish(&mut self) {
-        // Dropped, it clears its line.
+        // Dropping the line clears it.
         self.kind = Kind::Silent;
     }
 }
@@ -120,7 +120,8 @@ fn age(at: Timestamp) -> Duration {
     Duration::from_secs_f64(Timestamp::now().seconds_since(at))
 }
 
-/// A clock that counts from the start of the machine knows nothing before that.
+/// Returns the instant `age` ago. A clock that counts from the start of the machine knows nothing
+/// before that start.
 fn before_now(age: Duration) -> Instant {
     let now = Instant::now();
     now.checked_sub(age).unwrap_or(now)

@@ -11,7 +11,7 @@ pub(super) struct Line {
     pub(super) quote: Option<char>,
 }
 
-/// Splits as a shell does. Variables and the like are left as they are.
+/// Splits a line as a shell does. Variables and the like are left as they are.
 pub(super) fn split(text: &str, breaks: &str) -> Line {
     let mut words = Vec::new();
     let (mut word, mut begun, mut kept) = (String::new(), false, 0);
@@ -21,7 +21,7 @@ pub(super) fn split(text: &str, breaks: &str) -> Line {
         match (quote, c) {
             (Some((open, before)), _) if c == open => {
                 quote = None;
-                // The quotes are over, and what is in them belongs to the word again.
+                // The quotes are closed, and their content belongs to the word again.
                 kept = before;
             }
             (None, '\'' | '"') => {

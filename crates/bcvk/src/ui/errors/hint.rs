@@ -66,7 +66,7 @@ pub(super) fn hint(error: &HostError) -> Option<String> {
         HostError::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
         HostError::Podman { action, stderr } => {
             return podman_hint(stderr).or_else(|| {
-                // What a start needs, `bcvk doctor` knows better.
+                // For the needs of a start, `bcvk doctor` is the better check.
                 (*action != Operation::Start)
                     .then(|| "`podman info` shows whether podman itself works here".to_owned())
             });
@@ -191,7 +191,7 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     } else if says("address already in use") {
         "`ss -ltnup` shows who has the port; `--publish IP::GUEST` takes one that is free"
     } else if says("setting rlimit") || says("setrlimit") {
-        // runc's words, and crun's.
+        // These are runc's words, and crun's.
         "podman's containers may open more files (default_ulimits in containers.conf) than \
          `ulimit -Hn` allows here: raise the one or lower the other"
     } else if says("no space left on device") {
@@ -206,7 +206,7 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// The package of the program that podman, or what works for it, says it has not found.
+/// Returns the package of the program that podman, or what works for it, says it has not found.
 fn missing_helper(stderr: &str) -> Option<String> {
     let is_missing = |program: &str| {
         [
@@ -310,13 +310,13 @@ fn vm_hint(failure: &Failure) -> Option<String> {
     hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
 }
 
-/// The directory that a path is in.
+/// Returns the directory that a path is in.
 fn parent(path: &Path) -> &Path {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
 
-/// A path as a word of the command in a hint, which is there to be copied into a shell.
+/// Quotes a path as a word of the command in a hint, which is there to be copied into a shell.
 fn word(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
@@ -339,13 +339,13 @@ fn memory_that_fits(available: MemorySize) -> String {
     }
 }
 
-/// The command that installs a tool here, by the distribution's own package manager.
+/// Returns the command that installs a tool here, by the distribution's own package manager.
 fn package(tool: Tool) -> String {
     match tool {
         Tool::Podman => install("podman", "podman"),
         Tool::QemuImg => install("qemu-utils", "qemu-img"),
         Tool::Ssh => install("openssh-client", "openssh-clients"),
-        // Fedora and its kin name only the QEMU of the machine's own architecture so.
+        // Fedora and its derivatives name only the QEMU of the machine's own architecture so.
         Tool::Qemu(arch) => {
             let (debian, fedora) = match arch {
                 Arch::X86_64 => ("qemu-system-x86", "qemu-system-x86-core"),
@@ -365,7 +365,7 @@ fn install(debian: &str, fedora: &str) -> String {
     }
 }
 
-/// The part of a reference before the first slash, where that is a host.
+/// Returns the part of a reference before the first slash, if that is a host.
 fn registry(reference: &str) -> &str {
     match reference.split_once('/') {
         Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => host,

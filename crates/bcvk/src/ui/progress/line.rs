@@ -17,15 +17,15 @@ const WIDE: usize = 60;
 /// Knowledge about a boot.
 #[derive(Debug, Clone)]
 pub(super) struct Boot {
-    /// `None` before the supervisor has said anything.
+    /// Phase of the VM; `None` before the supervisor has said anything.
     pub(super) phase: Option<Phase>,
-    /// Since when the user waits.
+    /// Time since which the user waits.
     pub(super) since: Instant,
-    /// Since when the VM is in its phase.
+    /// Time since which the VM is in its phase.
     pub(super) phase_since: Instant,
     /// Time that the user waited before the VM's first phase.
     pub(super) lead: Duration,
-    /// A boot like this one.
+    /// Times of an earlier boot like this one.
     pub(super) last: Option<BootTime>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Moment {
 /// Comparison with the last boot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    /// After which time that one was as far.
+    /// Time after which that boot was as far.
     pub(super) reached: Duration,
     /// Time that the last boot took.
     pub(super) total: Duration,
@@ -79,7 +79,8 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// By the environment: <https://no-color.org>, and the locale as setlocale(3) finds it.
+    /// Reads the abilities from the environment: <https://no-color.org>, and the locale as
+    /// setlocale(3) finds it.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let locale = set("LC_ALL")
@@ -100,7 +101,7 @@ enum Weight {
     Faint,
 }
 
-/// The line in at most `columns` cells; `tick` counts how often it was drawn.
+/// Writes the line in at most `columns` cells; `tick` counts how often it was drawn.
 pub(super) fn line(
     moment: &Moment,
     awaited: Option<&str>,
@@ -130,7 +131,7 @@ pub(super) fn line(
     line.text
 }
 
-/// The phase in the words of somebody who waits for it.
+/// Describes the phase to somebody who waits for it.
 fn doing(phase: Option<Phase>) -> &'static str {
     match phase {
         None => "starting the container",
@@ -142,7 +143,7 @@ fn doing(phase: Option<Phase>) -> &'static str {
     }
 }
 
-/// The seconds, beside those of the last time; it is plainly said when they are more.
+/// Writes the seconds beside those of the last time, and says plainly when they are more.
 fn time(moment: &Moment) -> String {
     let waited = duration(moment.waited.as_secs());
     match moment.expected {
@@ -185,7 +186,7 @@ fn bar(expected: &Expected, look: Look) -> (String, String) {
     (done.repeat(full), rest.repeat(BAR - full))
 }
 
-/// Text that is cut where its place ends.
+/// Text that is cut where its space ends.
 struct Fitted {
     text: String,
     left: usize,
@@ -222,12 +223,12 @@ impl Fitted {
     }
 }
 
-/// Cells that a terminal takes for `text` at most: some draw several characters as one.
+/// Returns the cells that a terminal takes for `text` at most: some draw several characters as one.
 fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or_default()).sum()
 }
 
-/// As much of `text` as has place in `columns` with `mark` behind it.
+/// Cuts `text` so that it fits into `columns` with `mark` behind it.
 fn cut(text: &str, columns: usize, mark: &str) -> String {
     let Some(mut left) = columns.checked_sub(width(mark)) else {
         return String::new();
