@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-/// The top of the source tree.
+/// Returns the top of the source tree.
 #[must_use]
 pub fn root() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -73,7 +73,7 @@ impl Page {
         Self::parse(path, &text)
     }
 
-    /// A page with this text.
+    /// Parses a page with this text.
     #[must_use]
     pub fn parse(path: impl Into<PathBuf>, text: &str) -> Self {
         let mut page = Self {
@@ -205,7 +205,7 @@ fn language(kind: &CodeBlockKind<'_>) -> String {
     }
 }
 
-/// As forges and mdBook make it of a heading.
+/// Makes the anchor of a heading as forges and mdBook do.
 fn anchor(heading: &str) -> String {
     heading
         .trim()

@@ -33,7 +33,8 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// For a test in this sandbox, whose directory `home` stands for the user's.
+    /// Makes the correspondence for a test in this sandbox, whose directory `home` stands for the
+    /// user's.
     #[must_use]
     pub fn new(sandbox: &Sandbox, home: &str) -> Self {
         Self {
@@ -44,7 +45,7 @@ impl Cast {
         }
     }
 
-    /// The test's name for the image that the user builds.
+    /// Returns the test's name for the image that the user builds.
     #[must_use]
     pub fn own_image(&self) -> &str {
         &self.own_image
@@ -53,7 +54,7 @@ impl Cast {
     /// Translates a page's text for the test to run. A word that ends in `vm` is a VM's name.
     #[must_use]
     pub fn to_test(&self, text: &str) -> String {
-        // Words first: what is put in has some of its own.
+        // Words are replaced first, because the replacements below contain words too.
         each_word(text, |word| {
             let is_vm = word.len() > 3 && word.ends_with("vm");
             if is_vm || word == NETWORK {
@@ -79,7 +80,7 @@ impl Cast {
     }
 }
 
-/// The text with some of its words, which are letters and digits, replaced.
+/// Replaces some of the words of a text, which are letters and digits.
 fn each_word(text: &str, replacement: impl Fn(&str) -> Option<String>) -> String {
     text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
         .map(|part| {
@@ -112,7 +113,7 @@ impl Default for Stage {
 }
 
 impl Stage {
-    /// With bcvk on its `PATH`, and an image of the user's.
+    /// Makes a stage with bcvk on its `PATH`, and an image of the user's.
     ///
     /// # Panics
     /// If it cannot be made.
@@ -123,14 +124,14 @@ impl Stage {
         let home = sandbox.make_dir("work");
         let config = home.join(".config");
         fs::create_dir(&config).expect("make a directory");
-        // Of users other than root, podman has its settings there too.
+        // For users other than root, podman has its settings in the home too.
         let podmans = sandbox.home().join(".config/containers");
         if !sandbox.is_root() && podmans.exists() {
             symlink(podmans, config.join("containers")).expect("make a link");
         }
         let cast = Cast::new(&sandbox, &home.display().to_string());
-        // With an ID of its own: of two names that one image is given, or relieved of, at the same time,
-        // podman loses one.
+        // The image gets an ID of its own: if one image is given two names, or loses them, at the
+        // same time, podman loses one.
         let _ = sandbox
             .podman(["build", "--quiet", "--pull=never", "--label"])
             .arg(label(&cast))
@@ -210,7 +211,7 @@ impl Stage {
         fs::write(path, self.cast.to_test(text)).expect("write a file");
     }
 
-    /// A script of a page's, which ends at the first command that fails.
+    /// A command that runs a page's script, which ends at the first command that fails.
     fn shell(&self, script: &str) -> Cmd {
         let script = self.cast.to_test(script);
         let script = format!("set -e; cd '{}'\n{script}", self.home.display());
@@ -218,12 +219,13 @@ impl Stage {
             .command("sh")
             .args(["-c", &script])
             .env("XDG_CONFIG_HOME", self.home.join(".config"))
-            // Beside it: what a page builds images from has no snapshots in it.
+            // The cache is beside the home: the home is what a page builds images from, which must
+            // have no snapshots in them.
             .env("XDG_CACHE_HOME", self.home.with_file_name("cache"))
             .limit(BLOCK)
     }
 
-    /// The shell that a script ends in, used and left.
+    /// Uses the shell that a script ends in, and leaves it.
     fn type_into(&self, script: &str, line: &str) {
         let mut shell = self.shell(script).at_a_terminal().spawn();
         shell.await_stdout("# ", limit::BOOT);
@@ -246,7 +248,7 @@ impl Stage {
         let answers: Vec<&str> = stdout.split(END).collect();
         assert_eq!(answers.len(), exchanges.len() + 1, "{output}");
         for ((command, expected), answer) in exchanges.iter().zip(answers) {
-            // Progress and notices, of which a terminal keeps little.
+            // Progress and notices are left out, of which a terminal keeps little.
             let lines = answer.lines().filter(|line| !line.starts_with("bcvk: "));
             let answer: Vec<&str> = lines.map(str::trim_end).collect();
             assert!(
@@ -258,10 +260,10 @@ impl Stage {
         }
     }
 
-    /// Removes what is the stage's, and fails the test if a page has left anything.
+    /// Removes everything of the stage, and fails the test if a page has left anything.
     pub fn finish(self) {
         self.sandbox.remove_image(self.cast.own_image());
-        // A page that has built the image has taken the first one's name away.
+        // A page that has built the image has taken the first image's name away.
         let _ = self
             .sandbox
             .podman(["image", "prune", "--force", "--filter"])
@@ -272,7 +274,8 @@ impl Stage {
     }
 }
 
-/// Commands, which begin with `$ ` and go on after a backslash, and the lines that each prints.
+/// Splits a text into commands, which begin with `$ ` and go on after a backslash, and the lines
+/// that each prints.
 fn exchanges(text: &str) -> Vec<(String, Vec<&str>)> {
     let mut exchanges: Vec<(String, Vec<&str>)> = Vec::new();
     let mut goes_on = false;

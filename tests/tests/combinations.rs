@@ -47,7 +47,7 @@ fn row(number: usize) -> Row {
     }
 }
 
-/// The table is what it claims to be.
+/// Checks that the table is what it claims to be.
 #[test]
 fn every_pair_is_there() {
     let rows: Vec<Vec<bool>> = ROWS

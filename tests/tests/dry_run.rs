@@ -44,7 +44,7 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
             for word in [&format!("guest={name}"), "size=2048M", "cpus=3", "-:80"] {
                 assert!(qemu.contains(word), "{word} in {qemu}");
             }
-            // podman's own defaults, and nothing that weakens them.
+            // podman's own defaults are kept, and no option weakens them.
             for word in ["--privileged", "--cap-add", "seccomp=unconfined"] {
                 assert!(!podman.contains(word), "{word} in {podman}");
             }

@@ -22,7 +22,7 @@ const SSH_FAILED: i32 = 255;
 /// Secret that no command may show, nor the container read.
 const SECRET: &str = "a secret of the host";
 
-/// The machine around the attacker: two VMs, and what must be as it was.
+/// The machine around the attacker: two VMs, and everything that must stay as it was.
 struct Scene<'a> {
     sandbox: &'a Sandbox,
     vm: Vm<'a>,
@@ -59,8 +59,8 @@ impl<'a> Scene<'a> {
         scene
     }
 
-    /// All that must not change: the host's files, what the host obeys for both VMs, and all of the
-    /// other VM's.
+    /// Describes all that must not change: the host's files, what the host obeys for both VMs, and
+    /// all of the other VM's.
     fn state(&self) -> String {
         let shared = self.dir.join("shared");
         let find = self.sandbox.command("find");
@@ -68,7 +68,7 @@ impl<'a> Scene<'a> {
         let found = find
             .args(["-path"])
             .arg(shared)
-            // What the other VM itself writes.
+            // Files that the other VM itself writes are left out.
             .args([
                 "-prune",
                 "-o",
@@ -181,7 +181,7 @@ const REPLACEMENTS: [(&str, &str); 16] = [
 /// Files that the host reads together.
 struct Files {
     names: &'static [&'static str],
-    /// Another of the directory's, for a hard link.
+    /// Another file of the directory, for a hard link.
     other: &'static str,
     /// Commands that read them.
     readers: &'static [&'static [&'static str]],
@@ -251,7 +251,7 @@ fn what_is_in_the_container_steers_nothing_outside() {
     sandbox.finish();
 }
 
-/// Takes more than the container may have, and gives it back.
+/// Commands that take more than the container may have, and give it back.
 const GREED: [(&str, &str); 2] = [
     (
         "threads",
@@ -299,7 +299,7 @@ fn check_files(checks: &mut Checks, scene: &Scene<'_>) {
     }
 }
 
-/// Status files that can be read, and say what is not so.
+/// Status files that can be read, and are untrue.
 const LIES: [(&str, &str); 5] = [
     (
         "it has not begun",
@@ -667,7 +667,7 @@ fn check_qemus_rights(checks: &mut Checks, scene: &Scene<'_>) {
     );
 }
 
-/// Attempts on every process that can be seen. That they may end the VM is no news.
+/// Attempts on every process that can be seen. That they may end the VM is not a failure.
 const VIOLENCE: &str = r"
 for pid in /proc/[0-9]*; do
     pid=${pid#/proc/}

@@ -82,7 +82,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
         ));
         let lines: Vec<&str> = found.lines().collect();
         assert_eq!(lines[0], "VERSION_CODENAME=trixie");
-        // A whiteout of a later layer.
+        // The file is hidden by a whiteout of a later layer.
         assert!(lines[1].contains("No such file"), "{found}");
         assert_eq!(lines[2], "written");
     });

@@ -17,7 +17,7 @@ pub struct FakeTools {
 const BOOTABLE_IMAGE: &str = r#"[{"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Architecture":"ARCH","Labels":{"containers.bootc":"1"}}]"#;
 
 impl FakeTools {
-    /// Only a shell and what scripts need.
+    /// Makes a directory with only a shell and what scripts need.
     #[must_use]
     pub fn new(sandbox: &Sandbox) -> Self {
         Self::named(sandbox, "fake-tools")
@@ -35,7 +35,7 @@ impl FakeTools {
         tools
     }
 
-    /// Found by all of the sandbox's commands, before the host's programs.
+    /// Makes tools that all of the sandbox's commands find before the host's programs.
     #[must_use]
     pub fn in_front(sandbox: &Sandbox) -> Self {
         Self { dir: sandbox.bin() }
@@ -123,21 +123,22 @@ impl FakeTools {
         );
     }
 
-    /// The directory that the supervisor writes which the test is, once `podman run` has returned.
+    /// Returns the directory that the test writes in the supervisor's place, once `podman run` has
+    /// returned.
     #[must_use]
     pub fn vm_dir(&self) -> Option<PathBuf> {
         let text = fs::read_to_string(self.dir.join("vm-dir")).ok()?;
         text.strip_suffix('\n').map(PathBuf::from)
     }
 
-    /// The calls of the fake podman so far, one a line.
+    /// Returns the calls of the fake podman so far, one a line.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.calls_file()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// `command` with nothing else on its `PATH`.
+    /// Gives `command` nothing else on its `PATH`.
     pub fn only(&self, command: Cmd) -> Cmd {
         command.env("PATH", &self.dir)
     }

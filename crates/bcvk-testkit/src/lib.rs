@@ -55,11 +55,11 @@ pub use wait::{until, until_some};
 pub mod limit {
     use std::time::Duration;
 
-    /// A command that starts no VM.
+    /// Limit for a command that starts no VM.
     pub const QUICK: Duration = Duration::from_secs(30);
-    /// A command that boots a VM, or one in a VM that may still boot.
+    /// Limit for a command that boots a VM, or for one in a VM that may still boot.
     pub const BOOT: Duration = Duration::from_secs(360);
-    /// A guest's shutdown.
+    /// Limit for a guest's shutdown.
     pub const SHUTDOWN: Duration = Duration::from_secs(60);
     /// Limit for everything to be gone after any end, as the program promises.
     pub const GONE: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 /// An environment without the caller's configuration, and names that no other test uses.
 ///
-/// At its end it checks that nothing of the test is left, and removes what is.
+/// When it is finished, it checks that nothing of the test is left, and removes what is.
 #[derive(Debug)]
 pub struct Sandbox {
     dir: TempDir,
@@ -41,14 +41,15 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox of the calling user.
+    /// Makes a sandbox of the calling user.
     #[must_use]
     pub fn new() -> Self {
         Self::make(|_| None)
     }
 
-    /// A sandbox of the user for rootless tests, with podman storage of its own; `None` if the
-    /// tests do not run as root, who alone can become that user (they are then rootless anyway).
+    /// Makes a sandbox of the user for rootless tests, with podman storage of its own; `None` if
+    /// the tests do not run as root, who alone can become that user (they are then rootless
+    /// anyway).
     #[must_use]
     #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
     pub fn rootless() -> Option<Self> {
@@ -81,12 +82,13 @@ impl Sandbox {
         Some(sandbox)
     }
 
-    /// `user` is asked once the sandbox's directory is there.
+    /// Makes a sandbox; `user` is called once the sandbox's directory is there.
     fn make(user: impl FnOnce(&Path) -> Option<RootlessUser>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("bcvk-test-{}-{number}-", process::id());
-        // Not TMPDIR: a path of ssh's sockets must be short, and the rootless user must reach it.
+        // TMPDIR does not serve: a path of ssh's sockets must be short, and the rootless user must
+        // reach it.
         let dir = tempfile::Builder::new()
             .prefix(&prefix)
             .permissions(fs::Permissions::from_mode(0o755))
@@ -116,13 +118,13 @@ impl Sandbox {
         sandbox
     }
 
-    /// A name that starts with what is this test's own.
+    /// Makes a name that begins with the test's own prefix.
     #[must_use]
     pub fn name(&self, part: &str) -> String {
         format!("{}{part}", self.prefix)
     }
 
-    /// A new empty directory, of the sandbox's user.
+    /// Makes a new empty directory that the sandbox's user owns.
     #[must_use]
     pub fn make_dir(&self, name: &str) -> PathBuf {
         let path = self.dir.path().join(name);
@@ -146,7 +148,7 @@ impl Sandbox {
         self.dir.path()
     }
 
-    /// The binary under test.
+    /// Returns the path of the binary under test.
     #[must_use]
     pub fn bcvk_path(&self) -> &Path {
         &self.bcvk
@@ -162,7 +164,7 @@ impl Sandbox {
         self.command("podman").args(args)
     }
 
-    /// Any program. `bcvk` itself is on its `PATH` only if a test puts it there.
+    /// A command of any program. `bcvk` itself is on its `PATH` only if a test puts it there.
     pub fn command(&self, program: impl Into<PathBuf>) -> Cmd {
         let mut cmd = Cmd::new(program, self.dir.path())
             .env("PATH", format!("{}:{SYSTEM_PATH}", self.bin().display()))
@@ -280,7 +282,7 @@ impl Sandbox {
         image
     }
 
-    /// Removes what [`Sandbox::build_image`] has built.
+    /// Removes an image that [`Sandbox::build_image`] has built.
     #[track_caller]
     pub fn remove_image(&self, image: &str) {
         let _ = self.podman(["rmi", image]).run().expect_success();
@@ -323,13 +325,13 @@ impl Sandbox {
         std::os::unix::fs::symlink(&self.bcvk, self.bin().join("bcvk")).expect("link bcvk");
     }
 
-    /// The first directory of `PATH`.
+    /// Returns the first directory of `PATH`.
     #[must_use]
     pub fn bin(&self) -> PathBuf {
         self.dir.path().join("bin")
     }
 
-    /// `TMPDIR`; must be empty at the end.
+    /// Returns `TMPDIR`, which must be empty at the end.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
         self.dir.path().join("tmp")
@@ -362,7 +364,8 @@ impl Sandbox {
         &self.prefix
     }
 
-    /// Root's podman storage does not depend on `HOME`; other users' does, with the test images.
+    /// Returns the home. Root's podman storage does not depend on `HOME`; other users' does, with
+    /// the test images.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         match &self.rootless {
@@ -372,7 +375,7 @@ impl Sandbox {
         }
     }
 
-    /// `XDG_RUNTIME_DIR`, where there is one.
+    /// Returns `XDG_RUNTIME_DIR`, if there is one.
     #[must_use]
     pub fn runtime_dir(&self) -> Option<PathBuf> {
         match &self.rootless {
@@ -382,7 +385,7 @@ impl Sandbox {
         }
     }
 
-    /// Fails the test if anything of it is still there after [`limit::GONE`].
+    /// Fails the test if anything of the sandbox is still there after [`limit::GONE`].
     #[track_caller]
     pub fn finish(mut self) {
         self.finished = true;
@@ -397,8 +400,8 @@ impl Sandbox {
         }
     }
 
-    /// Fails the test if anything of it is there now or within [`limit::GONE`]; for use in the
-    /// middle of a test.
+    /// Fails the test unless everything of the sandbox is gone within [`limit::GONE`]; for use in
+    /// the middle of a test.
     #[track_caller]
     pub fn expect_nothing_left(&self) {
         let left = guard::await_nothing_left(self, limit::GONE);
@@ -415,10 +418,11 @@ impl Drop for Sandbox {
     #[allow(clippy::print_stderr, reason = "shown only with a test that failed")]
     fn drop(&mut self) {
         if !self.finished {
-            // A test that failed half-way leaves what it was working with: no news, but in the way.
+            // A test that failed half-way leaves what it was working with. That is not worth a
+            // report, but would be in the way.
             guard::clean_up(self);
         }
-        // It would stay, with nobody to ask anything of it.
+        // The process would stay, with nobody to use it.
         self.end_podman();
         if self.finished {
             return;

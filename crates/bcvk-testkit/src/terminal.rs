@@ -9,7 +9,7 @@ use crate::limit;
 use crate::sandbox::Sandbox;
 use crate::wait::within;
 
-/// Lines of the screen.
+/// Number of lines of the screen.
 const ROWS: &str = "24";
 
 /// A terminal in which a shell script runs.
@@ -35,7 +35,7 @@ impl<'a> Terminal<'a> {
         let server = command.in_tmux(&terminal.socket, &options, script);
         let _ = server.run().expect_success();
         let _ = terminal.tmux(&["set-option", "-g", "status", "off"]);
-        // Without the status line, there is a row more.
+        // Without the status line, the screen has one row more.
         terminal.resize(columns);
         terminal
     }
@@ -79,7 +79,7 @@ impl<'a> Terminal<'a> {
             == "1"
     }
 
-    /// Makes it wider or narrower.
+    /// Makes the terminal wider or narrower.
     #[track_caller]
     pub fn resize(&self, columns: u16) {
         let columns = columns.to_string();
@@ -94,7 +94,7 @@ impl<'a> Terminal<'a> {
         let _ = self.tmux(&args);
     }
 
-    /// Closes it.
+    /// Closes the terminal.
     pub fn close(self) {
         drop(self);
     }
@@ -115,7 +115,7 @@ impl<'a> Terminal<'a> {
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
-        // It is gone already where the script has ended.
+        // The server is gone already if the script has ended.
         let _ = self.client(&["kill-server"]).run();
     }
 }

@@ -26,7 +26,7 @@ impl<'a> Vm<'a> {
         Self { sandbox, name, id }
     }
 
-    /// One that a test has started in another way.
+    /// A VM that a test has started in another way.
     #[must_use]
     pub fn of(sandbox: &'a Sandbox, name: &str, id: Option<&str>) -> Self {
         Self::new(sandbox, name.to_owned(), id.unwrap_or_default().to_owned())
@@ -38,13 +38,13 @@ impl<'a> Vm<'a> {
         &self.name
     }
 
-    /// The container ID, as `run -d` printed it.
+    /// Returns the container ID, as `run -d` printed it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// `bcvk -q ephemeral ssh NAME WORDS`; waits for the VM to be ready.
+    /// Runs `bcvk -q ephemeral ssh NAME WORDS`, which waits for the VM to be ready.
     pub fn ssh(&self, words: &[&str]) -> Cmd {
         self.sandbox
             .command(self.sandbox.bcvk_path())
@@ -57,7 +57,7 @@ impl<'a> Vm<'a> {
             })
     }
 
-    /// Runs a shell script in the guest that must succeed; its stdout, trimmed.
+    /// Runs a shell script in the guest that must succeed; returns its stdout, trimmed.
     #[track_caller]
     #[allow(clippy::must_use_candidate, reason = "many scripts are their own test")]
     pub fn sh(&self, script: &str) -> String {
@@ -70,7 +70,7 @@ impl<'a> Vm<'a> {
         self.ssh(&["sh", "-c", script]).run()
     }
 
-    /// `podman stop`, which must succeed.
+    /// Runs `podman stop`, which must succeed.
     #[track_caller]
     pub fn stop(&self) {
         let _ = self
@@ -81,7 +81,7 @@ impl<'a> Vm<'a> {
             .expect_success();
     }
 
-    /// `podman rm --force`, for tests whose VM's end is not what they are about.
+    /// Runs `podman rm --force`, for tests that are not about the VM's end.
     #[track_caller]
     pub fn discard(&self) {
         let _ = self
@@ -91,7 +91,7 @@ impl<'a> Vm<'a> {
             .expect_success();
     }
 
-    /// A field of `podman container inspect`, as a Go template.
+    /// Returns a field of `podman container inspect`, as a Go template.
     #[track_caller]
     #[must_use]
     pub fn inspect(&self, template: &str) -> String {
@@ -110,7 +110,7 @@ impl<'a> Vm<'a> {
             .run()
     }
 
-    /// The processes of its container, as the host sees them.
+    /// Returns the processes of the VM's container, as the host sees them.
     #[track_caller]
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
@@ -123,7 +123,7 @@ impl<'a> Vm<'a> {
         all
     }
 
-    /// `podman logs`.
+    /// Returns the output of `podman logs`.
     #[track_caller]
     #[must_use]
     pub fn logs(&self) -> String {
@@ -145,7 +145,7 @@ impl<'a> Vm<'a> {
         until_some("QEMU runs", limit::QUICK, || Process::qemu_of(&self.name))
     }
 
-    /// Kills its QEMU.
+    /// Kills the VM's QEMU.
     pub fn kill_qemu(&self) {
         self.qemu().signal(Signal::KILL);
     }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks. Nothing depends on it but the load on the machine.
+/// Time between two looks. Nothing depends on it but the load on the machine.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until `condition` holds; fails the test after `limit`.
