@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// The result of everything here.
+/// Result of everything here.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Reason why a chore could not be done.
@@ -19,12 +19,12 @@ pub(crate) enum Error {
         /// Answer of the system.
         source: io::Error,
     },
-    /// Not everything came out as it has to.
+    /// Some cases did not come out as they have to.
     #[error("{failed} of {all} cases failed")]
     Torture {
         /// Number of cases that failed.
         failed: usize,
-        /// Of how many.
+        /// Number of all cases.
         all: usize,
     },
     /// Everything else.
@@ -33,7 +33,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// For `map_err`: what was tried, as the end of "cannot".
+    /// Makes a function for `map_err`; `action` is what was tried, as the end of "cannot".
     pub(crate) fn io<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();
         move |e| Self::Io {
@@ -42,7 +42,7 @@ impl Error {
         }
     }
 
-    /// An error that is only a sentence.
+    /// Makes an error that is only a sentence.
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self::Other(message.into())
     }

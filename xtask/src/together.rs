@@ -20,7 +20,7 @@ pub(crate) struct Member {
     pub(crate) outcome: Option<(std::result::Result<String, String>, Duration)>,
 }
 
-/// Runs a command for each name, all at once. What is still running at the limit is an error.
+/// Runs a command for each name, all at once. A command that still runs at the limit is an error.
 pub(crate) fn all(
     names: &[String],
     command: impl Fn(&str) -> Command,
@@ -88,7 +88,7 @@ impl Member {
     }
 }
 
-/// Names and outputs of those that succeeded.
+/// Returns the names and outputs of the commands that succeeded.
 pub(crate) fn outputs(members: &[Member]) -> Vec<(&str, &str)> {
     members
         .iter()

@@ -7,7 +7,7 @@ use super::metrics::{Metric, Samples, greatest};
 /// One promise.
 #[derive(Debug, Serialize)]
 pub(super) struct Criterion {
-    /// In words.
+    /// Description in words.
     pub(super) what: &'static str,
     /// Measured value: a median where nothing else is said.
     pub(super) measured: f64,

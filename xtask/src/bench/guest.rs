@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub(super) struct BootTimes {
     pub(super) kernel: Duration,
     pub(super) initrd: Duration,
-    /// To the end of the boot's last job, which may be after sshd answers.
+    /// Duration to the end of the boot's last job, which may be after sshd answers.
     pub(super) userspace: Duration,
 }
 
@@ -19,7 +19,7 @@ impl BootTimes {
         systemctl show -p InitRDTimestampMonotonic -p UserspaceTimestampMonotonic \
         -p FinishTimestampMonotonic";
 
-    /// Reads its answer.
+    /// Parses the answer to [`QUESTION`].
     pub(super) fn parse(answer: &str) -> Result<Self> {
         let at = |name: &str| {
             answer

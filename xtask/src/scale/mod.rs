@@ -34,7 +34,7 @@ const END: Duration = Duration::from_secs(300);
 /// Time that a guest that has booted is given to come to rest.
 const REST: Duration = Duration::from_secs(5);
 
-/// For how long it is watched idling.
+/// Time for which it is watched idling.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// How many, with what, and where to.
@@ -95,11 +95,11 @@ struct Row {
     vms: u32,
     /// Seconds from the first command to the first, the middle and the last VM's being ready.
     ready: [f64; 3],
-    /// Bytes a VM: the proportional share of all memory of all its processes.
+    /// Bytes for each VM: the proportional share of all memory of all its processes.
     memory: f64,
-    /// Of that, what is the guest's.
+    /// The part of these bytes that is the guest's.
     guest: f64,
-    /// Seconds of processor time a second and VM, with nothing to do.
+    /// Seconds of processor time for each second and VM, with nothing to do.
     idle: f64,
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Ok(())
     });
-    // What was measured before a failure has taken its time too.
+    // A measurement before a failure has taken its time too, so it is printed.
     writeln!(std::io::stdout(), "{}", table(&rows)).map_err(Error::io("print the table"))?;
     measured?;
     let json = serde_json::to_vec_pretty(&rows).map_err(Error::io("write the numbers"))?;
@@ -135,7 +135,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     plot::draw(&rows, &svg)
 }
 
-/// Makes the snapshot that all are resumed from.
+/// Makes the snapshot that all VMs are resumed from.
 fn save(vms: &Vms, cache: &TempDir) -> Result<()> {
     let name = vms.name(0);
     let mut command = vms.start(&name, &["--rm", "--warm=auto"]);

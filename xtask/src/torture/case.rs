@@ -39,7 +39,7 @@ pub(crate) enum Moment {
     Resuming,
 }
 
-/// In their order; those of a VM with a snapshot last.
+/// All moments in their order; those of a VM with a snapshot come last.
 pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Start,
     Moment::Kernel,
@@ -85,12 +85,12 @@ pub(crate) enum Outcome {
     },
     /// Nothing happens: the VM goes on, and ends when it is told to.
     GoesOn,
-    /// Either: nobody promises anything but that nothing hangs and nothing is left.
+    /// Either of these: nobody promises anything but that nothing hangs and nothing is left.
     Either,
 }
 
 impl Case {
-    /// Every combination, those included that cannot be made.
+    /// Returns every combination, even those that cannot be made.
     pub(crate) fn all() -> Vec<Self> {
         use Fault::{Kill, Panic, Pause, PowerOff, Reboot, Term};
         use Subject::{BindServer, Cli, Conmon, Guest, Qemu, RootServer, Supervisor};
@@ -170,14 +170,14 @@ impl Case {
             {
                 Outcome::GoesOn
             }
-            // podman's business: bcvk only has to survive it.
+            // This is up to podman: bcvk only has to survive it.
             (Subject::Conmon, _) => Outcome::Either,
             (Subject::Cli, Term) if shutting_down => ends(&[143], "shut down"),
-            // It may not have taken over its signals yet.
+            // The CLI may not have taken over its signals yet.
             (Subject::Cli, Term) if self.moment == Moment::Start => ends(&[143], ""),
             (Subject::Cli, Term) => ends(&[143], "interrupted"),
             (Subject::Cli, _) => ends(&[137], ""),
-            // Its second signal changes nothing: it is what `podman stop` sends.
+            // A second signal changes nothing: it is what `podman stop` sends.
             (Subject::Supervisor, Term) if shutting_down => ends(&[0], ""),
             (Subject::Supervisor, Term) | (Subject::Guest, PowerOff | Reboot) if in_session => {
                 ends(&[255], "has shut down")
@@ -197,7 +197,7 @@ impl Case {
             (Subject::BindServer, _) => {
                 ends(&[125], "share ended while the VM was running (phase: ")
             }
-            // It was told to end anyway.
+            // The VM was told to end anyway.
             (_, _) if shutting_down => ends(&[0], ""),
             (Subject::Guest, PowerOff) => ends(&[126], "powered off before it was ready (phase: "),
             (Subject::Guest, _) => ends(&[126], "rebooted before it was ready (phase: "),
