@@ -115,12 +115,12 @@ fn any_exists(root: &Rooted, paths: &[&str]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The text of the file, empty if there is none.
+/// Returns the text of the file, empty if there is none.
 fn text(root: &Rooted, path: &str) -> io::Result<String> {
     Ok(if_exists(root.read_text(path))?.unwrap_or_default())
 }
 
-/// The names in the directory, none if there is none. Names that are not UTF-8 are not among them.
+/// Returns the names in the directory, none if there is none. Names that are not UTF-8 are left out.
 fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
     let entries = if_exists(root.read_dir(path))?.unwrap_or_default();
     Ok(entries
@@ -129,7 +129,7 @@ fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
         .collect())
 }
 
-/// The last value of `key` in lines of `KEY=VALUE`, without quotes.
+/// Returns the last value of `key` in lines of `KEY=VALUE`, without quotes.
 pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     let value = text
         .lines()
@@ -143,13 +143,13 @@ pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
 }
 
 fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
-    /// As many symlinks as the kernel would follow (path_resolution(7)).
+    /// Number of symlinks that the kernel would follow (path_resolution(7)).
     const LINKS: u32 = 40;
 
     let mut path = PathBuf::from("/root");
     for _ in 0..LINKS {
         let Some(found) = if_exists(root.symlink_metadata(&path))? else {
-            // What the link leads to may be made when the guest boots.
+            // The target of the link may be made when the guest boots.
             let path = root.resolve(&path)?;
             let volatile = ["/var", "/etc"].iter().any(|dir| path.starts_with(dir));
             return Ok(Some(path).filter(|_| volatile));
@@ -171,7 +171,8 @@ fn has_hostname(root: &Rooted) -> io::Result<bool> {
     Ok(lines.any(|line| !line.is_empty() && !line.starts_with('#')))
 }
 
-/// systemd makes an ID if the file is empty or says `uninitialized`.
+/// Returns true if the image has a machine ID. systemd makes one if the file is empty or says
+/// `uninitialized`.
 fn has_machine_id(root: &Rooted) -> io::Result<bool> {
     let text = text(root, "/etc/machine-id")?;
     let id = text.trim_end();
@@ -191,8 +192,8 @@ fn selinux_enforcing(root: &Rooted) -> io::Result<bool> {
     Ok(assigned(&config, "SELINUX").is_some_and(|mode| mode.eq_ignore_ascii_case("enforcing")))
 }
 
-/// cloud-init runs if its units are enabled, or if its generator enables them at boot, and if
-/// nobody switched it off (cloud-init's documentation, "Boot stages").
+/// Returns true if cloud-init runs. It does if its units are enabled, or if its generator enables
+/// them at boot, and if nobody switched it off (cloud-init's documentation, "Boot stages").
 fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
     if any_exists(root, &["/etc/cloud/cloud-init.disabled"])? {
         return Ok(false);
@@ -211,7 +212,7 @@ fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
     Ok(any_exists(root, &[generator])? && units::find(root, "cloud-init.target")?.name().is_some())
 }
 
-/// The host's own, or that of the distribution's packages.
+/// Reads the host's own configuration, or that of the distribution's packages.
 fn storage_conf(root: &Rooted) -> io::Result<Option<String>> {
     for path in [
         "/etc/containers/storage.conf",
@@ -228,7 +229,7 @@ fn ignition(root: &Rooted) -> io::Result<bool> {
     if any_exists(root, &["/usr/bin/ignition", "/usr/lib/ignition"])? {
         return Ok(true);
     }
-    // Its dracut module, 30ignition: what the initramfs was made with.
+    // The initramfs was made with its dracut module, 30ignition.
     let modules = names(root, "/usr/lib/dracut/modules.d")?;
     Ok(modules.iter().any(|name| name.ends_with("ignition")))
 }

@@ -5,7 +5,7 @@
 use super::facts::GuestFacts;
 use crate::spec::{Fidelity, Karg, VmSpec};
 
-/// Names of what is masked.
+/// Names of units and generators that are masked.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
     /// Units of the initramfs.
@@ -80,31 +80,31 @@ const UNITS: [&str; 12] = [
     "systemd-hwdb-update.service",
     "systemd-journal-catalog-update.service",
     "systemd-update-done.service",
-    // From memory in /run to memory in /var.
+    // It moves the journal from memory in /run to memory in /var.
     "systemd-journal-flush.service",
     // The guest has the host's randomness (virtio-rng), and keeps none for the next boot.
     "systemd-random-seed.service",
-    // Leases and the like for the next boot.
+    // It keeps leases and the like for the next boot.
     "systemd-networkd-persistent-storage.service",
-    // What firmware has kept of the last crash.
+    // They save what firmware has kept of the last crash.
     "systemd-pstore.service",
     "modprobe@efi_pstore.service",
     // There is no display.
     "modprobe@drm.service",
     "getty@tty1.service",
-    // Back to the initramfs, to let go of the disks below the root.
+    // It goes back to the initramfs, to let go of the disks below the root.
     "dracut-shutdown.service",
 ];
 
 const GENERATORS: [&str; 6] = [
-    // The kernel arguments say no.
+    // The kernel arguments switch it off.
     "systemd-gpt-auto-generator",
     // There is nothing to resume from, no TPM, no boot loader, and no update that waits.
     "systemd-hibernate-resume-generator",
     "systemd-tpm2-generator",
     "systemd-bless-boot-generator",
     "systemd-system-update-generator",
-    // Loads the drivers for sockets between host and guest, of which there are none.
+    // It loads the drivers for sockets between host and guest, of which there are none.
     "systemd-ssh-generator",
 ];
 

@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 32;
 /// Longest symlink: `PATH_MAX` of `linux/limits.h`.
 const PATH_MAX: usize = 4096;
 
-/// The largest text file that is read. That of a distribution with the most to say, the list of a
+/// Size of the largest text file that is read. The longest in a distribution, the list of a
 /// kernel's modules, has about 1 MiB.
 pub const MAX_TEXT: u64 = 16 << 20;
 
@@ -63,7 +63,7 @@ pub enum EntryKind {
 }
 
 impl Rooted {
-    /// The tree whose root is the directory `root`.
+    /// Opens the tree whose root is the directory `root`.
     ///
     /// # Errors
     /// If it cannot be opened as a directory.
@@ -132,7 +132,7 @@ impl Rooted {
         let path = path.as_ref();
         let link = self.lookup(path, OFlags::PATH | OFlags::NOFOLLOW)?;
         let target = rustix::fs::readlinkat(&link, "", Vec::with_capacity(PATH_MAX)).map_err(
-            // What the kernel says of an empty path below something else.
+            // The kernel reports this for an empty path below something else.
             |errno| match errno {
                 Errno::NOENT => named(Errno::INVAL, path),
                 errno => named(errno, path),
@@ -141,7 +141,7 @@ impl Rooted {
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
-    /// The entries of a directory without `.` and `..`, sorted by name.
+    /// Returns the entries of a directory without `.` and `..`, sorted by name.
     ///
     /// # Errors
     /// As openat2(2) and getdents64(2).
@@ -156,7 +156,7 @@ impl Rooted {
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some file systems do not say; then the inode has to.
+                // Some file systems do not say the kind; then the inode has to.
                 FileType::Unknown => {
                     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
                     let stat = rustix::fs::statat(&dir, entry.file_name(), flags)
@@ -196,12 +196,12 @@ impl Rooted {
                 Err(errno) => return Err(named(errno, &made)),
             }
         }
-        // What exists may be something else, or lead nowhere.
+        // The existing entry may be something else, or lead nowhere.
         self.open_dir(&made).map(drop)
     }
 
-    /// `path` with every symlink on the way replaced by what it leads to, as far as the path
-    /// exists; what does not exist is left as it is.
+    /// Replaces every symlink on the way of `path` by what it leads to, as far as the path exists;
+    /// the rest is left as it is.
     ///
     /// # Errors
     /// As openat2(2) and readlink(2).
@@ -247,12 +247,12 @@ impl Rooted {
     }
 }
 
-/// The path of an open descriptor (`proc_pid_fd(5)`).
+/// Returns the path of an open descriptor (`proc_pid_fd(5)`).
 fn seen_from_outside(fd: &OwnedFd) -> io::Result<PathBuf> {
     procfs::path_of(fd)
 }
 
-/// The error with the path it happened at.
+/// Makes an error with the path it happened at.
 fn named(errno: Errno, path: &Path) -> io::Error {
     let kind = match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => io::ErrorKind::NotFound,

@@ -19,7 +19,7 @@ pub enum Fidelity {
 }
 
 impl Fidelity {
-    /// As it is given.
+    /// The word for it on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

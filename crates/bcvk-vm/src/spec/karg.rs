@@ -19,8 +19,8 @@ use super::SpecError;
 pub struct Karg(String);
 
 impl Karg {
-    /// The arguments of a whole command line, split where the kernel splits it: at spaces outside
-    /// double quotes. None for an empty line.
+    /// Splits a whole command line into arguments, as the kernel does: at spaces outside double
+    /// quotes. An empty line has none.
     ///
     /// # Errors
     /// [`SpecError::KargControl`] and [`SpecError::KargQuote`], naming the line.

@@ -55,8 +55,8 @@ pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
 
-/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
-/// line has at most 2 MiB (execve(2)).
+/// Limit for the size of a spec. The user's units and commands are most of it, and a command line
+/// has at most 2 MiB (execve(2)).
 pub(crate) const MAX_SPEC_BYTES: u64 = 16 << 20;
 
 /// Path inside the container of the directory that the container writes and the host reads.
@@ -336,7 +336,7 @@ pub fn check_shares(shares: &[Share]) -> Result<(), SpecError> {
 pub(crate) mod tests {
     use super::*;
 
-    /// The files of some snapshot.
+    /// Returns the files of some snapshot.
     pub(crate) fn saved_files() -> SavedFiles {
         let file = |length| SavedFile {
             length,
@@ -349,7 +349,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A VM with one of everything.
+    /// Returns a VM with one of everything.
     pub(crate) fn example() -> VmSpec {
         VmSpec {
             version: SPEC_VERSION,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::name::is_name_byte;
 use super::{CONTAINER_SERIAL, SpecError};
 
-/// The most virtio-serial ports that a user can have: a device has 31 (QEMU,
+/// Greatest number of virtio-serial ports that a user can have: a device has 31 (QEMU,
 /// hw/char/virtio-serial-bus.c), and bcvk keeps some.
 const MAX_SERIAL_PORTS: usize = 16;
 
@@ -25,7 +25,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// As it is given.
+    /// The word for it on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

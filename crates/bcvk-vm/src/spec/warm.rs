@@ -1,4 +1,4 @@
-//! Starting a VM from one that has booted before.
+//! Start of a VM from one that has booted before.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::unit::start_after_boot;
 use super::{Arch, Console, SpecError, SshAccess, VmSpec};
 
-/// The most shares and disks that a resumed VM can be given: one slot each of the bridge that they
-/// are plugged into.
+/// Greatest number of shares and disks that a resumed VM can be given: one slot each of the bridge
+/// that they are plugged into.
 const MAX_PLUGGED: usize = 24;
 
 /// Permission to resume a VM from a snapshot instead of booting it.
@@ -171,8 +171,8 @@ impl VmSpec {
         reason.map(|(_, reason)| reason)
     }
 
-    /// The VM that is saved and resumed: without what is given to it once it runs, which is also all
-    /// that is secret.
+    /// Returns the VM that is saved and resumed: without what is given to it once it runs, which is
+    /// also all that is secret.
     #[must_use]
     pub fn base(&self) -> Self {
         Self {

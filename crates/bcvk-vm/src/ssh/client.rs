@@ -20,7 +20,7 @@ const PINNED: [(&str, &str); 13] = [
     ("ForwardAgent", "no"),
     ("ForwardX11", "no"),
     ("ForwardX11Trusted", "no"),
-    // The default. With "none", `ssh -A` would have no agent to forward.
+    // This is the default. With "none", `ssh -A` would have no agent to forward.
     ("IdentityAgent", "SSH_AUTH_SOCK"),
     ("PermitLocalCommand", "no"),
     ("PKCS11Provider", "none"),
@@ -37,7 +37,7 @@ pub enum Side {
     Container,
 }
 
-/// The `ssh_config(5)` stanza for one VM, whose files are in `dir`, for ssh on this `side`.
+/// Writes the `ssh_config(5)` stanza for one VM, whose files are in `dir`, for ssh on this `side`.
 ///
 /// The host key is not checked: the connection runs through a socket that only this VM's
 /// supervisor holds, in a directory that only its owner can enter.
@@ -72,7 +72,7 @@ pub fn config(name: &VmName, dir: &VmDir, exe: &Path, side: Side) -> String {
     )
 }
 
-/// The `ssh` that logs in to a VM, or runs `words` there.
+/// Makes the `ssh` command that logs in to a VM, or runs `words` there.
 #[must_use]
 pub fn command(
     program: &Path,
@@ -93,8 +93,9 @@ pub fn command(
     command
 }
 
-/// The command for the guest's shell. A single word is a shell command, as with `ssh HOST 'a; b'`;
-/// several words are one program and its arguments, as with `podman exec`, and arrive unchanged.
+/// Returns the command for the guest's shell. A single word is a shell command, as with `ssh HOST
+/// 'a; b'`; several words are one program and its arguments, as with `podman exec`, and arrive
+/// unchanged.
 #[must_use]
 fn remote_command(words: &[String]) -> Option<String> {
     match words {
@@ -110,7 +111,7 @@ fn remote_command(words: &[String]) -> Option<String> {
     }
 }
 
-/// `%` starts a token in these options (`ssh_config(5)`, TOKENS).
+/// Escapes `%`, which starts a token in these options (`ssh_config(5)`, TOKENS).
 fn percent(text: &str) -> String {
     text.replace('%', "%%")
 }
@@ -225,7 +226,7 @@ mod tests {
         std::fs::write(&user, text).expect("write");
         let included = resolved(&user, &[]);
         let more: Vec<&String> = included.iter().filter(|o| !alone.contains(o)).collect();
-        // These add up; the manual says so.
+        // These options add up, as the manual says.
         let known = [
             "dynamicforward",
             "localcommand",

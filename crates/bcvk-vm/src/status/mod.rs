@@ -1,6 +1,6 @@
 //! Progress and end of a VM: written by the supervisor, read by the host without `podman exec`.
 //!
-//! `status.json` is the state of now, replaced in one step, so a reader sees all of one state or
+//! `status.json` is the present state, replaced in one step, so a reader sees all of one state or
 //! all of the next. `events.jsonl` is the way there, one [`Event`] a line. `status.reserve` is room
 //! for the next state on a file system that is full.
 
@@ -113,14 +113,14 @@ pub struct Event {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The present, to be shown: nothing waits by it.
+    /// Returns the present, to be shown: nothing waits by it.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one place")]
     pub fn now() -> Self {
         Self::from(SystemTime::now())
     }
 
-    /// Seconds since `earlier`; zero where the clock went backwards.
+    /// Returns the seconds since `earlier`; zero if the clock went backwards.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> f64 {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
@@ -165,7 +165,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The message, with the phase in which the VM was if it had begun to run.
+    /// Returns the message, with the phase in which the VM was if it had begun to run.
     #[must_use]
     pub fn sentence(&self) -> String {
         match self.phase {

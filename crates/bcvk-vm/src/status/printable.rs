@@ -2,15 +2,15 @@
 
 use std::mem;
 
-/// `line` without control characters: what a guest wrote must not steer the user's terminal.
+/// Returns `line` without control characters: a guest's text must not steer the user's terminal.
 #[must_use]
 pub fn printable(line: &str) -> String {
     let mut escape = Escape::default();
     line.chars().filter_map(|c| escape.step(c)).collect()
 }
 
-/// Text that comes in pieces: a character may begin in one and end in the next. What is no UTF-8
-/// becomes U+FFFD.
+/// Decoder of text that comes in pieces: a character may begin in one and end in the next. Bytes
+/// that are no UTF-8 become U+FFFD.
 #[derive(Debug, Default)]
 pub struct TextStream {
     /// The first bytes of a character whose last have not come yet.
@@ -18,7 +18,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// The text of the next piece.
+    /// Returns the text of the next piece.
     pub fn feed(&mut self, bytes: &[u8]) -> String {
         let mut all = mem::take(&mut self.begun);
         all.extend_from_slice(bytes);
@@ -98,8 +98,8 @@ impl Escape {
     fn step(&mut self, c: char) -> Option<char> {
         match (mem::take(self), c) {
             (Self::Begun, '[') | (Self::Control, '\u{20}'..='\u{3f}') => *self = Self::Control,
-            // The shortest sequences have a final byte only, but for `[` and `]`. By one of them systemd
-            // goes up a row; `\` is the rest of ST, which ends a command.
+            // The shortest sequences have a final byte only, but for `[` and `]`. systemd goes up a
+            // row by one of them; `\` is the rest of ST, which ends a command.
             (Self::Control, '\u{40}'..='\u{7e}')
             | (Self::Begun, '\u{30}'..='\u{5c}' | '\u{5e}'..='\u{7e}')
             | (Self::Command, '\u{7}' | '\u{9c}') => {}

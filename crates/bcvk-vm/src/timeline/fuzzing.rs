@@ -5,8 +5,8 @@
 use super::{Answer, Asked, Awaited, Host, Timeline};
 use crate::status::{Event, Phase, Timestamp};
 
-/// systemd's times: every chart has an axis that its spans are within, and nothing that steers a
-/// terminal.
+/// Draws a chart from systemd's times: every chart has an axis that its spans are within, and
+/// nothing that steers a terminal.
 pub fn timeline(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let answer = Answer::parse(&text);

@@ -33,7 +33,7 @@ pub struct Host {
     pub resumed: bool,
     /// Condition that made the VM ready.
     pub awaited: Awaited,
-    /// The command in the guest, and when it had ended.
+    /// Command in the guest, and the time at which it had ended.
     pub command: Option<(String, Timestamp)>,
 }
 
@@ -49,14 +49,14 @@ impl Host {
 pub enum Awaited {
     /// sshd sends its banner.
     Sshd,
-    /// It does, and a snapshot is made of the VM.
+    /// sshd sends its banner, and a snapshot is made of the VM.
     Snapshot,
     /// The commands begin that the VM is there to execute.
     Execute,
 }
 
 impl Awaited {
-    /// For people.
+    /// Describes the condition for people.
     fn describe(self) -> &'static str {
         match self {
             Self::Sshd => "sshd answers",
@@ -65,8 +65,9 @@ impl Awaited {
         }
     }
 
-    /// The units that it can come of, the likeliest first: Debian's names and everyone else's, bcvk's own for
-    /// images without one, and what waits for the one who connects in sshd's place.
+    /// Returns the units that can make the condition true, the likeliest first: Debian's names and
+    /// everyone else's, bcvk's own for images without one, and the sockets that wait for
+    /// connections in sshd's place.
     fn units(self) -> &'static [&'static str] {
         match self {
             Self::Sshd | Self::Snapshot => &[
@@ -108,9 +109,9 @@ pub struct Span {
     pub place: Place,
     /// Name of the phase, unit or command.
     pub name: String,
-    /// It began.
+    /// Time at which it began.
     pub from: u64,
-    /// It had ended, or started.
+    /// Time at which it had ended, or started.
     pub to: u64,
     /// True if what came after had to wait for it.
     pub critical: bool,
@@ -135,8 +136,8 @@ pub enum Place {
 }
 
 impl Timeline {
-    /// From what the host knows, and what the guest says, which is nothing for a VM that was resumed.
-    /// `None` for a VM that has not been ready.
+    /// Makes a timeline from what the host knows, and what the guest says, which is nothing for a
+    /// VM that was resumed. Returns `None` for a VM that has not been ready.
     #[must_use]
     pub fn new(host: &Host, guest: Option<(&Answer, Asked)>) -> Option<Self> {
         let first = host.history.first()?.at;
@@ -180,7 +181,7 @@ impl Timeline {
         Some(axis.finish(end))
     }
 
-    /// The spans that everything had to wait for, in the order of time.
+    /// Returns the spans that everything had to wait for, in the order of time.
     pub fn critical(&self) -> impl Iterator<Item = &Span> {
         self.spans.iter().filter(|span| span.critical)
     }
@@ -197,7 +198,7 @@ impl Axis {
         time.0.saturating_sub(self.begin.0)
     }
 
-    /// Adds a span that what comes after waits for.
+    /// Adds a span that everything after it waits for.
     fn critical(&mut self, place: Place, name: &str, from: Timestamp, to: Timestamp) {
         let from = self.at(from);
         self.timeline.spans.push(Span {
@@ -223,7 +224,7 @@ impl Axis {
         }
     }
 
-    /// The rest of a boot whose guest says nothing.
+    /// Adds the rest of a boot whose guest says nothing.
     fn blind_phases(&mut self, host: &Host, ready: Timestamp) -> Timestamp {
         let first = host.history.first().map_or(ready, |event| event.at);
         if host.resumed {
@@ -232,7 +233,7 @@ impl Axis {
         ready
     }
 
-    /// From QEMU's start until systemd knows its units.
+    /// Adds the phases from QEMU's start until systemd knows its units.
     fn guest_phases(&mut self, host: &Host, answer: &Answer, zero: Zero) {
         let qemu = host.began(Phase::Qemu).unwrap_or(self.begin);
         let kernel = zero.host(0).max(qemu);
@@ -251,7 +252,7 @@ impl Axis {
         }
     }
 
-    /// All units that were started; returns when the awaited one was there.
+    /// Adds all units that were started; returns when the awaited one was there.
     fn units(
         &mut self,
         awaited: Awaited,

@@ -22,7 +22,7 @@ impl EarlyError {
         }
     }
 
-    /// For `map_err` of what is done to `path`: `action` is the verb.
+    /// Makes a function for `map_err` of what is done to `path`: `action` is the verb.
     pub(super) fn with<E: Into<io::Error>>(action: &str, path: &Path) -> impl FnOnce(E) -> Self {
         move |cause| Self::new(format!("{action} {}", path.display()), cause)
     }

@@ -1,8 +1,8 @@
-//! bcvk in a guest's early userspace: what happens in the initramfs.
+//! bcvk in a guest's early userspace: its work in the initramfs.
 //!
 //! The program that runs on the host travels into the initramfs and does there what would take a
-//! shell and twenty further processes. In an image's own initramfs, systemd runs it as two services;
-//! with `--initramfs direct` there is nothing but it, and it is the guest's first process.
+//! shell and twenty further processes. In an image's own initramfs, systemd runs it as two
+//! services; with `--initramfs direct` it is alone there, and it is the guest's first process.
 
 mod error;
 mod files;
@@ -34,7 +34,7 @@ pub(crate) const NAME: &str = "bcvk";
 /// Directory that has this program in the initramfs.
 pub(crate) const BIN: &str = "/usr/lib/bcvk/bin";
 
-/// Directory that has it in a system that needs it.
+/// Directory of this program in a system that needs it.
 pub(crate) const SYSTEM_BIN: &str = "/run/bcvk/bin";
 
 /// Mount point of the image until it is the root.
@@ -60,7 +60,7 @@ pub(crate) struct Plan {
 pub(crate) enum Var {
     /// A copy in memory, on which container storage, itself an overlay, works.
     Copy,
-    /// The image's, under an overlay in memory.
+    /// The image's own `/var`, under an overlay in memory.
     Overlay,
 }
 
@@ -75,7 +75,7 @@ pub fn mount_root() -> Result<(), EarlyError> {
     root::make_volatile(&Plan::read()?)
 }
 
-/// Puts in place what the image's system starts from, and tells the host.
+/// Puts in place the files that the image's system starts from, and tells the host.
 ///
 /// # Errors
 /// [`EarlyError`] with what could not be done.

@@ -12,7 +12,7 @@ use crate::missing::if_exists;
 /// Directory of the modules, each a file `NN-NAME.ko`, in the order of their numbers.
 pub(crate) const MODULES: &str = "/usr/lib/bcvk/modules";
 
-/// Loads those that the kernel does not have yet. All of them are tried.
+/// Loads the modules that the kernel does not have yet. All of them are tried.
 ///
 /// # Errors
 /// [`EarlyError`] for the first that could not be loaded.

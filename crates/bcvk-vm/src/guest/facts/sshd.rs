@@ -9,7 +9,7 @@ use super::units::{self, Unit, Units};
 use super::{any_exists, names};
 use crate::guest::rooted::{Rooted, if_exists};
 
-/// Debian's name, everyone else's.
+/// Names of the service: Debian's, and everyone else's.
 const SERVICES: [&str; 2] = ["ssh.service", "sshd.service"];
 const SOCKETS: [&str; 2] = ["ssh.socket", "sshd.socket"];
 
@@ -56,7 +56,7 @@ pub enum Sshd {
 }
 
 impl Sshd {
-    /// The unit that there is, masked or not.
+    /// Returns the unit that there is, masked or not.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         match self {
@@ -99,7 +99,7 @@ pub(super) fn read(root: &Rooted, units: &Units) -> io::Result<Sshd> {
         }
     }
     let program = program(root)?;
-    // A masked service is what somebody wanted; a socket beside it does not outvote that.
+    // Somebody masked the service on purpose, and a socket beside it does not outvote that.
     if let Some(unit) = masked {
         return Ok(program.map_or(Sshd::Absent, |path| Sshd::Masked {
             unit: unit.to_owned(),
