@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bcvk_testkit::{Checks, Process, Sandbox, Vm, images, limit};
 
-/// Every way to change a directory `$1` and a file `$2` in it. Each says whether it worked.
+/// Script that tries every way to change a directory `$1` and a file `$2` in it. Each attempt says
+/// whether it worked.
 const ATTACK: &str = r#"
 attempt() {
     name=$1; shift
@@ -59,7 +60,8 @@ fn worked(done: &BTreeMap<String, bool>) -> Vec<&str> {
     worked.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Everything below `dir` with all that a change would change; the change time is the kernel's own.
+/// Describes everything below `dir` with all that a change would change; the change time is the
+/// kernel's own.
 fn state_of(sandbox: &Sandbox, dir: &Path) -> String {
     let format = "%P %y %m %U %G %s %n %T@ %C@ %l\n";
     let find = sandbox.command("find").arg(dir);
@@ -67,7 +69,7 @@ fn state_of(sandbox: &Sandbox, dir: &Path) -> String {
     state.expect_success().stdout()
 }
 
-/// The image as this VM's file server sees it.
+/// Returns the image's directory as this VM's file server sees it.
 fn image_of(vm: &Vm<'_>) -> PathBuf {
     let pid = vm.inspect("{{.State.Pid}}");
     // The server's root is the directory of the container that has all of the VM.
@@ -134,7 +136,8 @@ fn shares_and_the_image_are_no_way_out() {
     sandbox.finish();
 }
 
-/// The control for the checks of what is read-only: there, each of these attempts works.
+/// Checks a directory that can be written to, as the control for those that are read-only: there,
+/// each of these attempts works.
 fn check_read_write(checks: &mut Checks, vm: &Vm<'_>, rw: &Path) {
     checks.check(
         "a read-write share can be changed, but takes no device",
@@ -261,7 +264,7 @@ fn size_of(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Resident memory of the VM's supervisor in KiB.
+/// Returns the resident memory of the VM's supervisor in KiB.
 fn supervisor_kib(vm: &Vm<'_>) -> u64 {
     let pid = vm.inspect("{{.State.Pid}}");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
@@ -270,7 +273,7 @@ fn supervisor_kib(vm: &Vm<'_>) -> u64 {
     words.expect("a number").parse().expect("a number")
 }
 
-/// Control characters but for line ends, and those that change the order of the text.
+/// Finds a control character that is not a line end, or one that changes the order of the text.
 fn steering(text: &str) -> Option<char> {
     let steers = |c: &char| {
         (c.is_control() && !matches!(c, '\n' | '\r'))

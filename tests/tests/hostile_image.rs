@@ -16,10 +16,10 @@ const SECONDS: Duration = Duration::from_secs(20);
 /// Label with which an image of ours begins.
 const BOOTC: &str = "LABEL containers.bootc=1";
 
-/// A library of the image's for every way to load one.
+/// Library of the image's that is loaded wherever a library can be.
 const LIBRARY: &str = "/hostile/mark.so";
 
-/// Programs look for these in their working directory before they look elsewhere.
+/// Files that programs look for in their working directory before they look elsewhere.
 const FIRMWARE: [&str; 4] = [
     "bios-256k.bin",
     "linuxboot_dma.bin",
@@ -51,7 +51,7 @@ fn compile(sandbox: &Sandbox, library: &Path) {
         .expect_success();
 }
 
-/// An image that boots, and that tries all that an image can try which boots.
+/// Builds an image that boots, and that tries all that such an image can try.
 fn build_bootable(sandbox: &Sandbox, vm: &str) -> String {
     let context = sandbox.make_dir("hostile");
     let root = context.join("root");
@@ -106,7 +106,7 @@ fn build_bootable(sandbox: &Sandbox, vm: &str) -> String {
     )
 }
 
-/// Files below `dir` that have the mark or its name.
+/// Lists the files below `dir` that have the mark or its name.
 fn marked(sandbox: &Sandbox, dir: &Path) -> String {
     let grep = sandbox
         .command("grep")
@@ -172,7 +172,7 @@ fn check_marks(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, given: &[&Pa
     });
 }
 
-/// Memory that has a name: of a file that is nowhere, or shared without one.
+/// Returns true if the file is memory with a name: of a file that is nowhere, or shared without one.
 fn is_memory(file: &MappedFile) -> bool {
     let path = file.path.to_string_lossy();
     ["/memfd:", "/dev/zero", "/anon_hugepage"]
@@ -319,12 +319,12 @@ fn link(root: &Path, target: &str, names: &[&str]) {
     }
 }
 
-/// An image's directories in which podman, the OCI runtime or bcvk makes or mounts something.
+/// Directories of an image in which podman, the OCI runtime or bcvk makes or mounts something.
 const MOUNTED: [&str; 9] = [
     "run", "usr", "etc", "proc", "dev", "sys", "tmp", "boot", "lib64",
 ];
 
-/// Roots that nobody can boot, and on which somebody would stumble who trusts them.
+/// Roots that nobody can boot, and on which a program would stumble that trusts them.
 const ROOTS: [(&str, Root); 9] = [
     ("to-root", |root| link(root, "/", &MOUNTED)),
     ("to-each-other", |root| {
@@ -415,8 +415,8 @@ fn state_of(sandbox: &Sandbox, dir: &Path) -> String {
     state.expect_success().stdout()
 }
 
-/// Files that nobody opens who does not wait: QEMU must run, although each of them is configuration
-/// of a program that is dynamically linked, shows a time or looks up a name.
+/// Opening one of these files waits for somebody: QEMU must run, although each of them is
+/// configuration of a program that is dynamically linked, shows a time or looks up a name.
 #[test]
 fn no_program_waits_for_a_file_of_the_image() {
     let sandbox = Sandbox::new();

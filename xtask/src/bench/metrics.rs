@@ -1,4 +1,4 @@
-//! Everything that is measured, by name, and what was seen.
+//! Everything that is measured, by name, and the values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

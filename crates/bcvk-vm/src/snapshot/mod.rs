@@ -73,13 +73,13 @@ struct Written {
 /// Reason why a snapshot cannot be resumed.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
-    /// It has no description, or none that can be read.
+    /// The snapshot has no description, or none that can be read.
     #[error("{META} cannot be read: {0}")]
     Meta(#[source] io::Error),
-    /// Another bcvk made it.
+    /// Another bcvk made the snapshot.
     #[error("its layout has version {0}, and not {VERSION}")]
     Version(u32),
-    /// It is older than the host's boot.
+    /// The snapshot is older than the host's boot.
     #[error("the host has booted since it was made")]
     Boot,
     /// A file is not what it was.

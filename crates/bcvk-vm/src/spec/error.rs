@@ -12,12 +12,12 @@ use super::memory::MemorySize;
 /// name the option: the caller knows that and puts it in front.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SpecError {
-    /// Not a number with a unit that sizes have.
+    /// The value is not a number with a unit that sizes have.
     #[error(
         "'{value}' is not a memory size: give a number with a unit, such as 4G or 2048M (a plain number is MiB)"
     )]
     MemorySyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A size that is not a whole number of mebibytes.
@@ -25,31 +25,31 @@ pub enum SpecError {
         "'{value}' is not a whole number of MiB: guest memory is given in steps of 1 MiB, such as 1536M"
     )]
     MemoryNotWholeMib {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// Less than a guest can boot with.
+    /// The size is less than a guest can boot with.
     #[error(
         "'{value}' is too little memory for a guest: give at least {}",
         MemorySize::MIN
     )]
     MemoryTooSmall {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// More than can be counted in MiB with 32 bits.
+    /// The size is more than can be counted in MiB with 32 bits.
     #[error(
         "'{value}' is more memory than any machine has: give at most {}",
         MemorySize::MAX
     )]
     MemoryTooLarge {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// Not one of the instance types that exist.
+    /// The value is not one of the instance types that exist.
     #[error("'{value}' is not an instance type: did you mean {nearest}? Known are {known}")]
     UnknownInstanceType {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
         /// The known name closest to it.
         nearest: &'static str,
@@ -61,7 +61,7 @@ pub enum SpecError {
         "'{value}' cannot name a VM: names start with a letter or digit, followed by letters, digits, '_', '.' and '-' only"
     )]
     VmName {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// An architecture that no guest can have.
@@ -69,13 +69,13 @@ pub enum SpecError {
         "'{value}' is not a guest architecture: known are x86_64 (podman's amd64) and aarch64 (arm64)"
     )]
     UnknownArch {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A share without a host path.
     #[error("'{value}' names no host directory: give HOST, HOST:NAME or HOST:/absolute/guest/path")]
     ShareHostEmpty {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A share that ends in a colon.
@@ -83,7 +83,7 @@ pub enum SpecError {
         "'{value}' has nothing after the ':': give a name or an absolute guest path there, or leave the ':' out"
     )]
     ShareTargetEmpty {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A share whose host path has no last component to be named after.
@@ -91,7 +91,7 @@ pub enum SpecError {
         "'{value}' has no last path component to name the share after: add a name, as in {value}:NAME"
     )]
     ShareUnnamed {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A guest path that is the root, climbs with `..`, or cannot stand in a mount unit.
@@ -107,7 +107,7 @@ pub enum SpecError {
         "'{value}' ends in the volume options '{options}', which a share does not have: leave ':{options}' out, and use --ro-bind for a read-only share"
     )]
     ShareOptions {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
         /// Text after the last colon.
         options: String,
@@ -125,7 +125,7 @@ pub enum SpecError {
     /// A disk without a file.
     #[error("'{value}' names no file: give FILE, FILE:NAME or FILE:NAME:FORMAT")]
     DiskFileEmpty {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A name that is no serial number.
@@ -142,10 +142,10 @@ pub enum SpecError {
         /// The name.
         name: String,
     },
-    /// Not a format that a disk can have.
+    /// The value is not a format that a disk can have.
     #[error("'{format}' in '{value}' is not a disk format: known are raw and qcow2")]
     DiskFormat {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
         /// The part that should be a format.
         format: String,
@@ -168,27 +168,27 @@ pub enum SpecError {
         /// Greatest number of disks.
         most: usize,
     },
-    /// Not a size for a swap device.
+    /// The value is not a size for a swap device.
     #[error(
         "'{value}' is not a size for a swap device: give whole MiB with a unit, such as 512M or 2G"
     )]
     SwapSize {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// Neither the console nor the journal.
+    /// The value is neither the console nor the journal.
     #[error("'{0}' is not a stream of a VM's: known are console and journal")]
     Stream(String),
-    /// No way for a VM to boot.
+    /// The value is not a [`Fidelity`](super::Fidelity).
     #[error("'{0}' is not a fidelity: known are fast and full")]
     Fidelity(String),
-    /// Not a [`Warm`](super::Warm).
+    /// The value is not a [`Warm`](super::Warm).
     #[error("'{0}' is not a rule for warm starts: known are auto, off and require")]
     Warm(String),
-    /// Not an [`Initramfs`](super::Initramfs).
+    /// The value is not an [`Initramfs`](super::Initramfs).
     #[error("'{0}' is not an initramfs: known are image and direct")]
     Initramfs(String),
-    /// Not a [`MachineIdRequest`](super::MachineIdRequest).
+    /// The value is not a [`MachineIdRequest`](super::MachineIdRequest).
     #[error(
         "'{0}' is not a machine ID: known are new and 32 hexadecimal digits, not all of them 0"
     )]
@@ -198,7 +198,7 @@ pub enum SpecError {
         "--ignition has no place with --initramfs direct: Ignition runs in the image's own initramfs; leave one of the two out"
     )]
     IgnitionWithoutInitramfs,
-    /// Two streams where there is place for one.
+    /// Two streams are given where there is place for one.
     #[error(
         "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"
     )]
@@ -208,7 +208,7 @@ pub enum SpecError {
         "'{value}' is not STREAMS=DIR: give streams and a directory, such as journal,console=logs"
     )]
     LogDirSyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A virtio-serial port of another form than NAME:FILE.
@@ -216,7 +216,7 @@ pub enum SpecError {
         "'{value}' is not NAME:FILE: give the port's name (letters, digits, '_', '.' and '-') and the file that its output goes to"
     )]
     SerialPortSyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A port with a name of bcvk's own.
@@ -244,7 +244,7 @@ pub enum SpecError {
         "'{value}' is not a port to publish: give [IP:]HOST:GUEST[/tcp|udp], such as 8080:80 or 127.0.0.1:8080:80 (IPv6 addresses in brackets)"
     )]
     PublishSyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// Ports of a VM whose container has none of its own.
@@ -257,7 +257,7 @@ pub enum SpecError {
         "'{value}' cannot name a Pod: give at most 63 lowercase letters, digits and dashes, with no dash at the ends"
     )]
     PodName {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A port that a Pod cannot lead into its VM.
@@ -265,13 +265,13 @@ pub enum SpecError {
         "a Pod cannot publish {value}: give POD:GUEST, where POD is a port of the Pod's own from 1024 to 65535 that no other has"
     )]
     PodPort {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A port outside 1–65535.
     #[error("'{port}' in '{value}' is not a port: ports are numbers from 1 to 65535")]
     PublishPort {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
         /// The part that should be a port.
         port: String,
@@ -279,7 +279,7 @@ pub enum SpecError {
     /// An address that is not one.
     #[error("'{ip}' in '{value}' is not an IP address: give an address such as 127.0.0.1 or [::1]")]
     PublishAddress {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
         /// The part that should be an address.
         ip: String,
@@ -287,7 +287,7 @@ pub enum SpecError {
     /// A protocol that QEMU's user network does not forward.
     #[error("'{protocol}' in '{value}' cannot be published: protocols are tcp and udp")]
     PublishProtocol {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
         /// The part after the `/`.
         protocol: String,
@@ -295,7 +295,7 @@ pub enum SpecError {
     /// A range of ports.
     #[error("'{value}' is a range of ports: publish each port by an option of its own")]
     PublishRange {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A variable without a name, or with a name that no environment can hold.
@@ -303,7 +303,7 @@ pub enum SpecError {
         "'{value}' is not an environment variable: give NAME=VALUE, or NAME alone to pass on your own value"
     )]
     EnvSyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A value that the files which the guest's environment is kept in cannot hold.
@@ -317,30 +317,30 @@ pub enum SpecError {
     /// A pattern where one name is wanted.
     #[error("'{value}' is a pattern: name each environment variable to pass on by itself")]
     EnvPattern {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// Not a duration.
+    /// The value is not a duration.
     #[error(
         "'{value}' is not a duration: give seconds, or numbers with units, such as 300, 90s, 5m, 1h30m or 500ms"
     )]
     TimeoutSyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// No time at all.
+    /// The duration is zero.
     #[error("'{value}' is no time at all: give a duration of at least 1ms")]
     TimeoutZero {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// Longer than a duration can be.
+    /// The value is longer than a duration can be.
     #[error("'{value}' is too long: give a duration of at most 365 days (8760h)")]
     TimeoutTooLong {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
-    /// Nothing where a kernel argument should be.
+    /// A kernel argument is empty.
     #[error("the kernel argument is empty: give NAME or NAME=VALUE")]
     KargEmpty,
     /// A line break or NUL, neither of which a kernel command line can hold.
@@ -348,7 +348,7 @@ pub enum SpecError {
         "the kernel argument {value:?} contains a line break or NUL character: leave it out, because the kernel command line is one line of text"
     )]
     KargControl {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// Spaces outside quotes: the kernel would see several arguments.
@@ -356,7 +356,7 @@ pub enum SpecError {
         "'{value}' is more than one kernel argument: give each by itself, or quote a value with spaces as in NAME=\"a b\""
     )]
     KargSeveral {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A quotation that does not end.
@@ -364,13 +364,13 @@ pub enum SpecError {
         "the kernel argument '{value}' opens a quotation with '\"' and does not close it: close it, as in NAME=\"a b\""
     )]
     KargQuote {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A label without a key.
     #[error("'{value}' is not a label: give KEY=VALUE")]
     LabelSyntax {
-        /// As given.
+        /// The value as the user gave it.
         value: String,
     },
     /// A label by which bcvk knows its VMs.
@@ -379,10 +379,10 @@ pub enum SpecError {
         /// Key of the label.
         key: String,
     },
-    /// Not a way to execute guest instructions.
+    /// The value is not a way to execute guest instructions.
     #[error("'{0}' is not an accelerator: known are auto, kvm and tcg")]
     Accelerator(String),
-    /// Not a rule for pulling images.
+    /// The value is not a rule for pulling images.
     #[error("'{0}' is not a pull policy: known are never, missing and always")]
     PullPolicy(String),
     /// A VM described by another version of bcvk.

@@ -41,7 +41,7 @@ impl fmt::Display for MachineId {
 pub enum MachineIdRequest {
     /// An ID that no other machine has.
     New,
-    /// This ID.
+    /// The ID that the user gave.
     Given(MachineId),
 }
 

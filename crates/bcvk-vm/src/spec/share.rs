@@ -35,9 +35,9 @@ pub struct ShareRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShareTarget {
-    /// At `/run/virtiofs-mnt-NAME`. NAME matches `[A-Za-z0-9_.-]+`.
+    /// The directory `/run/virtiofs-mnt-NAME`. NAME matches `[A-Za-z0-9_.-]+`.
     Named(String),
-    /// At this absolute path.
+    /// The absolute path that the user gave.
     Path(PathBuf),
 }
 

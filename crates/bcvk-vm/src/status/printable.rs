@@ -86,11 +86,12 @@ pub fn steers(c: char) -> bool {
 enum Escape {
     #[default]
     None,
-    /// After ESC.
+    /// The text is after ESC.
     Begun,
-    /// After CSI: parameters and intermediates until one final byte.
+    /// The text is after CSI: parameters and intermediates come until one final byte.
     Control,
-    /// After OSC, which terminals also let BEL end: a title, a colour, whatever a guest puts there.
+    /// The text is after OSC, which terminals also let BEL end: a title, a colour, whatever a guest
+    /// puts there.
     Command,
 }
 

@@ -1,8 +1,8 @@
-//! One boot on one axis: what the host and the guest each did, from the command line until the VM was
-//! ready or a command in it had ended, and what the answer had to wait for.
+//! One boot on one axis: the work of the host and of the guest, from the command line until the VM
+//! was ready or a command in it had ended, and everything that the answer had to wait for.
 //!
-//! Pure: what the guest says is parsed ([`Answer`]), its clock is put on the host's axis, and the chain
-//! of units found that sshd had to wait for.
+//! Pure: the guest's answer is parsed ([`Answer`]), its clock is put on the host's axis, and the
+//! chain of units is found that sshd had to wait for.
 
 mod clock;
 #[cfg(any(test, fuzzing))]

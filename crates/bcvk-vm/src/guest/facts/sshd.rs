@@ -24,34 +24,34 @@ const PROGRAMS: [&str; 4] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Sshd {
-    /// It starts at boot.
+    /// The server starts at boot.
     Enabled {
         /// The service.
         unit: String,
     },
-    /// It starts when somebody connects.
+    /// The server starts when somebody connects.
     SocketActivated {
         /// The socket unit.
         unit: String,
     },
-    /// It has a unit, which nothing starts.
+    /// The server has a unit, which nothing starts.
     Installed {
         /// The service, or the socket unit if there is no service.
         unit: String,
     },
-    /// It has a unit that was masked, so that nothing can start that.
+    /// The server has a unit that was masked, so that nothing can start the server.
     Masked {
         /// The unit.
         unit: String,
         /// The program.
         path: PathBuf,
     },
-    /// There is the program, without any unit.
+    /// The program is there, without any unit.
     BinaryOnly {
         /// The program.
         path: PathBuf,
     },
-    /// There is none.
+    /// The image has no server.
     Absent,
 }
 

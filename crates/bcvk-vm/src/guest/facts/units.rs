@@ -20,9 +20,9 @@ const DIRECTORIES: [&str; 4] = [
 pub(super) enum Unit {
     /// There is no such unit.
     Absent,
-    /// It cannot be started: a symlink to `/dev/null`, or an empty file.
+    /// The unit cannot be started: it is a symlink to `/dev/null`, or an empty file.
     Masked,
-    /// It can be started, under this name: its own, or that of the unit that it is an alias of.
+    /// The unit can be started, under this name: its own, or that of the unit that it is an alias of.
     Present(String),
 }
 
