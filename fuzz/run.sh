@@ -1,6 +1,7 @@
 #!/bin/sh
-# Fuzzes every target, or those that are named, each for SECONDS (300), and says what came of it.
-# An input that made one fail is in fuzz/artifacts; once mended, it belongs into fuzz/seeds.
+# Fuzzes every target, or the named ones, each for SECONDS (300), and reports the results.
+# An input that made a target fail is in fuzz/artifacts; once that is mended, it belongs into
+# fuzz/seeds.
 #
 #     fuzz/run.sh [SECONDS [TARGET...]]
 set -eu
@@ -10,7 +11,7 @@ seconds=${1:-300}
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 # Sanitizers need a dynamic program: cargo-fuzz sets RUSTFLAGS, which replaces the flags for a static one.
 export LIBCAPNG_LINK_TYPE=dylib
-# The sanitizer's options are for nightly compilers; this lets a stable one take them.
+# Only nightly compilers take the sanitizer's options; this lets a stable one take them too.
 export RUSTC_BOOTSTRAP=1
 # shellcheck disable=SC2046 # names, each of one word
 [ $# -gt 0 ] || set -- $(cargo fuzz list)

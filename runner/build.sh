@@ -17,7 +17,7 @@ args=(VERSION="$version" "${@:3}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$bcvk" "$work/bcvk"
-# chroot isolation: RUN then needs neither an OCI runtime nor cgroups, and works on machines that
+# With chroot isolation, RUN needs neither an OCI runtime nor cgroups, and works on machines that
 # restrict them.
 podman build --quiet --isolation chroot --network host --pull=missing --layers=false \
     "${args[@]/#/--build-arg=}" --tag "$image" --file "$here/Containerfile" "$work" >/dev/null

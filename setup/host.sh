@@ -3,11 +3,11 @@
 #
 #   setup/host.sh [--to-run | --rootless-user]
 #
-# Needs root, directly or through sudo. Safe to run again: it then changes nothing.
-# --to-run leaves out what only tests need and takes minutes to build.
+# It needs root, directly or through sudo. It is safe to run again: it then changes nothing.
+# --to-run leaves out what only tests need, which takes minutes to build.
 # --rootless-user also makes the user that the rootless tests run as.
 set -euo pipefail
-# Every failure below explains itself; this is for the one nobody thought of.
+# Every failure below explains itself; the trap is for those that nobody thought of.
 trap 'echo "setup: stopped unexpectedly at ${BASH_SOURCE[0]}:$LINENO: $BASH_COMMAND" >&2' ERR
 set -E
 
@@ -22,15 +22,16 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/rootless.sh"
 
 packages=(
-    # running bcvk
+    # These are for running bcvk.
     podman netavark aardvark-dns iptables nftables uidmap slirp4netns fuse-overlayfs openssh-client
-    # building it, as a static program: the embedded virtiofs server drops capabilities with libcap-ng
+    # These are for building it as a static program, whose virtiofs server drops capabilities with
+    # libcap-ng.
     gcc libc6-dev make pkg-config libcap-ng-dev ca-certificates
-    # building test images
+    # These are for building test images.
     mmdebstrap debian-archive-keyring
-    # testing: podman's Pods; completion in other shells than bash; manual pages; what the guide
-    # asks of a VM's web server; JSON against its schemas; the examples; a terminal whose screen can
-    # be looked at
+    # These are for tests: of podman's Pods; of completion in other shells than bash; of manual pages;
+    # of what the guide asks of a VM's web server; of JSON against its schemas; of the examples; and
+    # at a terminal whose screen can be looked at.
     catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux
 )
 
@@ -46,7 +47,7 @@ qemu_minimum=1:8.0
 
 install_common() {
     local status name missing=()
-    # One query for all: a run that finds everything in place should not be felt.
+    # There is one query for all, because a run that finds everything in place should take no time.
     status=$(dpkg-query -W -f '${db:Status-Status} ${binary:Package}\n' "${packages[@]}" 2>/dev/null || true)
     for name in "${packages[@]}"; do
         grep -q "^installed $name\(:.*\)\?\$" <<<"$status" || missing+=("$name")
@@ -95,7 +96,8 @@ install_qemu() {
 
 enable_backports() { # codename qemu-version-without-it
     local mirror
-    # From the machine's own sources, so that a machine with a local mirror never reaches past it.
+    # The mirror is one of the machine's own sources, so a machine with a local mirror never reaches
+    # past it.
     # shellcheck disable=SC2016 # apt's format, not the shell's
     mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
         sed -n 's/^Debian|Debian|//p' | head -n 1)

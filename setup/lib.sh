@@ -21,7 +21,7 @@ as_root() {
     fi
 }
 
-# quietly COMMAND...: its output matters only if it fails.
+# quietly COMMAND...: runs the command, and shows its output only if it fails.
 quietly() {
     local log status=0
     log=$(mktemp)
@@ -44,7 +44,8 @@ apt_get() {
     return "$status"
 }
 
-# Once per run, and not fatal: one broken third-party source must not stop the rest.
+# Updates apt's lists once per run. A failure is not fatal: one broken third-party source must not
+# stop the rest.
 lists_updated=
 update_lists() {
     [ -z "$lists_updated" ] || return 0
@@ -66,7 +67,7 @@ candidate_version() { # package
     LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n -e '/(none)/d' -e 's/^  Candidate: //p'
 }
 
-# write_file PATH: stdin becomes the file, if it differs; says nothing, returns 1 if it was so already.
+# write_file PATH: writes stdin to the file, if it differs; returns 1 without a word if it does not.
 write_file() {
     local content
     content=$(cat)

@@ -3,15 +3,15 @@
 #
 #   setup/packages.sh [--tools] deb|rpm...
 #
-# With --tools, only what cargo needs for it is installed. BCVK_BIN names a program to package
-# instead of a release, which is built otherwise.
+# With --tools, it only installs the tools that cargo needs for that. BCVK_BIN names a program to
+# package; without it, a release is built.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 stage=$root/target/stage
 out=$root/target/packages
 
-# The versions that have been tried.
+# These versions have been tried.
 declare -A tools=([deb]=cargo-deb@3.8.0 [rpm]=cargo-generate-rpm@0.21.1)
 sbom_tool=cargo-cyclonedx@0.5.9
 
@@ -28,14 +28,14 @@ install_tool() { # NAME@VERSION
     fi
 }
 
-# Writes what the program is made of, the same wherever that is done: without times, random numbers,
-# and the machine's paths.
+# Writes a list of the crates that the program is made of. It is the same wherever it is made, without
+# times, random numbers, and the machine's paths.
 write_sbom() { # FILE
     local work
     work=$(mktemp -d)
-    # The tool writes beside each Cargo.toml of the workspace.
+    # The tool writes beside each Cargo.toml of the workspace, so it gets a copy.
     cp -r Cargo.toml Cargo.lock .cargo crates tests xtask "$work"
-    # With this, there is no serial number.
+    # With SOURCE_DATE_EPOCH, there is no serial number.
     (cd "$work" && SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
         --target "$(uname -m)-unknown-linux-gnu" --override-filename sbom)
     sed -e '/^ *"timestamp":/d' -e "s,path+file://$work/,path+file:///bcvk/,g" "$work/crates/bcvk/sbom.json" >"$1"

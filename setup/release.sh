@@ -3,21 +3,21 @@
 #
 #   setup/release.sh [CARGO OPTIONS]
 #
-# Panic messages and what is left of debug information name source files. Where these lie differs
-# from machine to machine, so they get names that do not.
+# Panic messages and the rest of the debug information name source files. Their paths differ from
+# machine to machine, so they are replaced by paths that do not.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cargo_home=$(readlink -f "${CARGO_HOME:-$HOME/.cargo}")
 
-# Flags in the environment replace those of .cargo/config.toml, and the program would not be static.
-# Those of --config are added to them, so everything goes that way.
+# Flags in the environment would replace those of .cargo/config.toml, and the program would not be
+# static. Flags of --config are added to them, so all flags go that way.
 words=${RUSTFLAGS:-}
 IFS=$'\x1f' read -r -a flags <<<"${CARGO_ENCODED_RUSTFLAGS:-${words// /$'\x1f'}}"
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 flags+=("--remap-path-prefix=$root=/bcvk" "--remap-path-prefix=$cargo_home=/cargo")
 
-# As TOML.
+# The flags are written as TOML.
 list=
 for flag in "${flags[@]}"; do
     [ -n "$flag" ] || continue

@@ -1,13 +1,13 @@
 #!/bin/bash
 # Builds the release binary of the last commit twice, at places and under names that differ, and
-# compares. Needs a few minutes and what two builds take of disk.
+# compares them. It needs a few minutes, and the disk space of two builds.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Places of different lengths: one that is only as long as the other would hide a path in padding.
+# The places have different lengths: padding could hide a path in places of the same length.
 for place in "$work/one" "$work/another place/deeper"; do
     mkdir -p "$place/source"
     git -C "$root" archive HEAD | tar -x -C "$place/source"

@@ -1,4 +1,5 @@
-# What podman needs on machines that restrict it (CI sandboxes, containers); sourced by host.sh.
+# Settings that podman needs on machines that restrict it (CI sandboxes, containers); sourced by
+# host.sh.
 # shellcheck shell=bash
 
 # crun refuses a cgroup v1 hierarchy with a v2 one mounted inside it.
@@ -22,7 +23,8 @@ at_most() {
     if [ "$1" = unlimited ] || [ "$1" -gt "$2" ]; then echo "$2"; else echo "$1"; fi
 }
 
-# Before podman, so that its dependency on "crun or runc" is met by the one that works.
+# Runs before podman is installed, so that its dependency on "crun or runc" is met by the one that
+# works.
 install_runc_where_needed() {
     if has_hybrid_cgroups && [ -z "$(installed_version runc)" ]; then
         update_lists
@@ -30,7 +32,7 @@ install_runc_where_needed() {
     fi
 }
 
-# A drop-in under /etc, so that rootless users get it too and nobody's own file is touched.
+# Writes a drop-in under /etc, so that rootless users get it too and nobody's own file is touched.
 configure_podman() {
     local file=/etc/containers/containers.conf.d/50-bcvk-restricted-host.conf
     local reasons=() text=()

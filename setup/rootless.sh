@@ -1,7 +1,7 @@
 # The user that rootless tests run as; sourced by host.sh.
 # shellcheck shell=bash
 
-# A user without a login: tests enter it with runuser, and give it a runtime directory.
+# Makes a user without a login: tests become it with runuser, and give it a runtime directory.
 make_rootless_user() {
     local user=bcvk-rootless
     if ! getent passwd "$user" >/dev/null; then
@@ -16,7 +16,7 @@ make_rootless_user() {
     open_device_to_users /dev/fuse 'fuse-overlayfs and guests need it'
 }
 
-# useradd does this itself, except where login.defs or the distribution says not to.
+# Gives a user subordinate IDs, as useradd does unless login.defs or the distribution says not to.
 give_subordinate_ids() { # user
     local start
     start=$(cat /etc/subuid /etc/subgid 2>/dev/null |
@@ -25,20 +25,21 @@ give_subordinate_ids() { # user
     as_root usermod --add-subuids "$start-$((start + 65535))" --add-subgids "$start-$((start + 65535))" "$1"
 }
 
-# Left to itself, Debian 12's podman gives this user the vfs driver, which copies the whole image
-# at each start. Kernels since 5.13 let users mount overlays.
+# Makes podman use overlays. Debian 12's podman would give this user the vfs driver, which copies the
+# whole image at each start. Kernels since 5.13 let users mount overlays.
 prefer_overlay() { # user
     local home
     home=$(getent passwd "$1" | cut -d: -f6)
     as_root test ! -e "$home/.config/containers/storage.conf" || return 0
     say "choosing overlay storage for $1"
-    # As that user, so that the directories on the way are theirs too.
+    # The user makes the directories, and so owns those on the way too.
     as_root runuser -u "$1" -- mkdir -p "$home/.config/containers"
     printf '[storage]\ndriver = "overlay"\n' |
         as_root runuser -u "$1" -- tee "$home/.config/containers/storage.conf" >/dev/null
 }
 
-# udev does this; machines without udev keep the kernel's mode, which is root's only.
+# Opens a device to all users, as udev does; machines without udev keep the kernel's mode, which is for
+# root only.
 open_device_to_users() { # device why
     [ -c "$1" ] || return 0
     case $(stat -c %a "$1") in

@@ -1,7 +1,7 @@
 # The Rust toolchain and cargo-nextest; sourced by host.sh.
 # shellcheck shell=bash disable=SC2154 # here is host.sh's
 
-# Through sudo, the toolchain still belongs to the person who builds.
+# Runs a command as the person who builds, to whom the toolchain belongs even with sudo.
 as_builder() {
     if [ "$EUID" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
         sudo -H -u "$SUDO_USER" env PATH="$(builder_path)" "$@"

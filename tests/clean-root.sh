@@ -3,8 +3,8 @@
 #
 #   clean-root.sh DEB RESULTS
 #
-# In the directory RESULTS: version, doctor.json, files (of the package), left (of them, or by their
-# name, once it is removed).
+# It writes to the directory RESULTS: version; doctor.json; files, a list of those in the package; and
+# left, a list of those that are still there, or have bcvk's name, once it is removed.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -13,7 +13,7 @@ here=$(dirname "$(readlink -f "$0")")
 deb=$(readlink -f "$1")
 results=$(readlink -f "$2")
 
-# As for the test images: mmdebstrap does not read the host's apt configuration.
+# mmdebstrap does not read the host's apt configuration, so it is passed on, as for the test images.
 if [ -z "${http_proxy:-}" ]; then
     eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
     if [ -n "${http_proxy:-}" ]; then export http_proxy; fi
@@ -29,8 +29,8 @@ inside() { chroot "$root" "$@"; }
 cp "$deb" "$root/bcvk.deb"
 inside apt-get install --yes --quiet=2 --no-install-recommends /bcvk.deb
 inside bcvk --version >"$results/version"
-# Its trial container shall not meet those of the host, nor leave mounts. That it finds something is
-# no failure.
+# doctor's trial container must not meet those of the host, nor leave mounts. If doctor finds a
+# problem, that is no failure.
 unshare --net --mount chroot "$root" bcvk doctor --json >"$results/doctor.json" || true
 inside dpkg -L bcvk >"$results/files"
 inside dpkg --remove bcvk

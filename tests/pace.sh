@@ -1,10 +1,11 @@
 #!/bin/bash
-# Says which of nextest's profiles CI has time for: `ci`, or `ci-slow` where emulated VMs take so long
-# that all tests would not be done within its 90 minutes (.config/nextest.toml).
+# Says which of nextest's profiles CI has time for: `ci`, or `ci-slow` if emulated VMs take so long that
+# all tests would not be done within its 90 minutes (.config/nextest.toml).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-# Seconds from the command line to its end. Up to twenty are usual, and all tests then take half an hour.
+# Limit for the seconds from the command line to its end. Up to twenty are usual, and all tests then
+# take half an hour.
 slow=28
 
 cargo build --quiet --package bcvk

@@ -15,8 +15,8 @@ def bcvk(*words):
 
 
 def ssh_options(name):
-    """What `ssh-config` says, as options of ssh's command line. ssh reads no file besides: what the
-    user's own forwards, sends or runs for every host is not for a VM."""
+    """Turns what `ssh-config` says into options of ssh's command line. ssh reads no other file: the
+    user's own may forward, send or run something for every host, which is not for a VM."""
     lines = [line.strip() for line in bcvk("ssh-config", name).splitlines()]
     options = [line.split(maxsplit=1) for line in lines if line and not line.startswith("Host ")]
     return shlex.join(["-F", "none", *(f"-o{key}={value}" for key, value in options)])
@@ -30,5 +30,5 @@ def inventory():
     return {"bcvk": {"hosts": names}, "_meta": {"hostvars": hostvars}}
 
 
-# Ansible asks with --list for all; with _meta in the answer, it asks for no host by itself.
+# Ansible asks with --list for all hosts; with _meta in the answer, it does not ask for each of them.
 print(json.dumps(inventory(), indent=2))

@@ -30,7 +30,7 @@ class Vm:
         self.ssh_config = ssh_config
 
     def run(self, command, check=True):
-        """Runs a shell command as root. What it wrote is in `stdout` and `stderr` of the result."""
+        """Runs a shell command as root. Its output is in `stdout` and `stderr` of the result."""
         ssh = ["ssh", "-F", self.ssh_config, self.name, "--", command]
         return subprocess.run(
             ssh, check=check, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -70,7 +70,7 @@ def vm(request):
 
 
 def await_ready(lines):
-    """Reads what bcvk tells, one JSON object a line, until the VM can be used."""
+    """Reads bcvk's events, one JSON object a line, until the VM can be used."""
     for event in map(json.loads, lines):
         if event["Event"] == "Started":
             name = event["Name"]

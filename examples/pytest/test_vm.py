@@ -1,4 +1,4 @@
-"""What a test of an image looks like."""
+"""Examples of tests of an image."""
 
 
 def test_the_system_is_up(vm):

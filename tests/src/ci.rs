@@ -10,11 +10,11 @@ use crate::page::root;
 /// A file of a CI service's.
 #[derive(Debug)]
 pub struct CiFile {
-    /// Where it is, below [`root`].
+    /// Path of the file, below [`root`].
     pub path: PathBuf,
     /// Environment variables of all its steps.
     pub variables: Vec<(String, String)>,
-    /// What it runs, in this order.
+    /// Steps that the file runs, in this order.
     pub steps: Vec<Step>,
 }
 
@@ -29,16 +29,16 @@ pub struct Step {
 const ELSEWHERE: &[&str] = &["Install bcvk", "Open KVM to all users"];
 
 impl Step {
-    /// Whether this machine can run it.
+    /// Returns true if this machine can run the step.
     #[must_use]
     pub fn runs_here(&self) -> bool {
         !ELSEWHERE.contains(&self.name.as_str())
     }
 
-    /// The script, for a machine without KVM.
+    /// Returns the script, for a machine without KVM.
     #[must_use]
     pub fn script_with(&self, variables: &[(String, String)]) -> String {
-        // Through which initramfs is no matter here, and this one is sooner at its end.
+        // The initramfs does not matter here, and this one is done sooner.
         let direct = ("BCVK_INITRAMFS".to_owned(), "direct".to_owned());
         let exports: String = std::iter::once(&direct)
             .chain(variables)
@@ -48,7 +48,7 @@ impl Step {
     }
 }
 
-/// All of them.
+/// Reads all of the files.
 ///
 /// # Panics
 /// If one cannot be read, or is not as its service would have it.
@@ -79,7 +79,7 @@ fn read(path: PathBuf) -> CiFile {
             steps.push(Step { name, script });
         }
     };
-    // GitHub's, GitLab's, tmt's.
+    // The loops below are for GitHub's, GitLab's and tmt's files.
     for (_, job) in yaml["jobs"].as_mapping().into_iter().flatten() {
         for step in job["steps"].as_sequence().into_iter().flatten() {
             add(&step["name"], &step["run"]);

@@ -1,4 +1,5 @@
-//! Black-box tests: see `tests/`, one file per topic. Here is what those of the documents stand on.
+//! Black-box tests: see `tests/`, one file per topic. This crate has what the tests of the
+//! documents need.
 
 pub mod ci;
 pub mod links;

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::page::{Page, root};
 
-/// Every document that people read, below [`root`].
+/// Lists every document that people read, below [`root`].
 ///
 /// # Panics
 /// If the tree cannot be read.
@@ -27,7 +27,8 @@ pub fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// The links of a page that lead nowhere: one line for each. Those to other hosts are not followed.
+/// Lists the links of a page that lead nowhere, one line for each. Links to other hosts are not
+/// followed.
 #[must_use]
 pub fn broken(page: &Page) -> Vec<String> {
     page.links
@@ -67,7 +68,7 @@ fn problem(page: &Page, target: &str) -> Option<&'static str> {
     (!has_it).then_some("the file has no such heading")
 }
 
-/// The path without `..` and `.`.
+/// Returns the path without `..` and `.`.
 #[must_use]
 pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();

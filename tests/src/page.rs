@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-/// The top of the source tree.
+/// Returns the top of the source tree.
 #[must_use]
 pub fn root() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -15,13 +15,13 @@ pub fn root() -> &'static Path {
 /// A Markdown file.
 #[derive(Debug)]
 pub struct Page {
-    /// Where it is, below [`root`].
+    /// Path of the page, below [`root`].
     pub path: PathBuf,
-    /// Its blocks of code, in their order.
+    /// Blocks of code, in the page's order.
     pub blocks: Vec<Block>,
-    /// Its headings: how deep each is, and its text.
+    /// Headings, each with its depth and its text.
     pub headings: Vec<(HeadingLevel, String)>,
-    /// Where its links and pictures lead, as written.
+    /// Destinations of links and pictures, as written.
     pub links: Vec<Link>,
 }
 
@@ -30,15 +30,15 @@ pub struct Page {
 pub struct Block {
     /// The line on which it begins.
     pub line: usize,
-    /// What its fence says it is; empty for one without a word or without a fence.
+    /// Language that the block's fence names; empty for one without a word or without a fence.
     pub language: String,
     /// The code.
     pub text: String,
-    /// What the comment right before it says about testing it.
+    /// Instruction on testing the block, from the comment right before it.
     pub mark: Option<Mark>,
 }
 
-/// How a block is tested, where that is not how others of its language are.
+/// Way of testing a block that differs from others of its language.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Mark {
     /// `<!-- not run: REASON -->`
@@ -56,7 +56,7 @@ pub enum Mark {
 pub struct Link {
     /// The line that it is on.
     pub line: usize,
-    /// Where it leads, as written.
+    /// Destination, as written.
     pub target: String,
 }
 
@@ -73,7 +73,7 @@ impl Page {
         Self::parse(path, &text)
     }
 
-    /// A page with this text.
+    /// Parses a page with this text.
     #[must_use]
     pub fn parse(path: impl Into<PathBuf>, text: &str) -> Self {
         let mut page = Self {
@@ -125,7 +125,7 @@ impl Page {
         page
     }
 
-    /// What is wrong with how its blocks say what they are: one line for each.
+    /// Lists the blocks that do not say properly what they are, one line for each.
     #[must_use]
     pub fn unclear_blocks(&self) -> Vec<String> {
         let complaint = |block: &Block| {
@@ -160,7 +160,7 @@ impl Page {
             .collect()
     }
 
-    /// What may stand after `#` in a link to this page.
+    /// Returns the words that may stand after `#` in a link to this page.
     #[must_use]
     pub fn anchors(&self) -> Vec<String> {
         let mut anchors: Vec<String> = Vec::new();
@@ -205,7 +205,7 @@ fn language(kind: &CodeBlockKind<'_>) -> String {
     }
 }
 
-/// As forges and mdBook make it of a heading.
+/// Makes the anchor of a heading as forges and mdBook do.
 fn anchor(heading: &str) -> String {
     heading
         .trim()

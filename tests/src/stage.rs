@@ -17,12 +17,13 @@ const OWN_IMAGE: &str = "localhost/mybootc";
 const HOME: &str = "/home/user";
 /// The port of the host that pages publish.
 const PORT: &str = "8080";
-/// How long a block may take: a boot, and several commands.
+/// Limit for a block: a boot, and several commands.
 const BLOCK: Duration = limit::BOOT.saturating_mul(2);
 /// The network that pages make.
 const NETWORK: &str = "testnet";
 
-/// Who stands for whom: what pages print is a user's, and what runs here is a test's own.
+/// Correspondence between pages and tests: what pages print is a user's, and what runs here is a
+/// test's own.
 #[derive(Debug)]
 pub struct Cast {
     prefix: String,
@@ -32,7 +33,8 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// For a test in this sandbox, whose directory `home` stands for the user's.
+    /// Makes the correspondence for a test in this sandbox, whose directory `home` stands for the
+    /// user's.
     #[must_use]
     pub fn new(sandbox: &Sandbox, home: &str) -> Self {
         Self {
@@ -43,16 +45,16 @@ impl Cast {
         }
     }
 
-    /// The test's name for the image that the user builds.
+    /// Returns the test's name for the image that the user builds.
     #[must_use]
     pub fn own_image(&self) -> &str {
         &self.own_image
     }
 
-    /// What a page prints, for the test to run. A word that ends in `vm` is a VM's name.
+    /// Translates a page's text for the test to run. A word that ends in `vm` is a VM's name.
     #[must_use]
     pub fn to_test(&self, text: &str) -> String {
-        // Words first: what is put in has some of its own.
+        // Words are replaced first, because the replacements below contain words too.
         each_word(text, |word| {
             let is_vm = word.len() > 3 && word.ends_with("vm");
             if is_vm || word == NETWORK {
@@ -67,7 +69,7 @@ impl Cast {
         .replace("~/.config", &format!("{}/.config", self.home))
     }
 
-    /// What the test has seen, as a page would print it.
+    /// Translates what the test has seen into what a page would print.
     #[must_use]
     pub fn to_page(&self, text: &str) -> String {
         let text = text
@@ -78,7 +80,7 @@ impl Cast {
     }
 }
 
-/// The text with some of its words, which are letters and digits, replaced.
+/// Replaces some of the words of a text, which are letters and digits.
 fn each_word(text: &str, replacement: impl Fn(&str) -> Option<String>) -> String {
     text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
         .map(|part| {
@@ -91,7 +93,7 @@ fn each_word(text: &str, replacement: impl Fn(&str) -> Option<String>) -> String
         .collect()
 }
 
-/// What the image that is there at first is known by, whatever becomes of its name.
+/// Label by which the image that is there at first is known, whatever becomes of its name.
 fn label(cast: &Cast) -> String {
     format!("bcvk.test={}", cast.own_image())
 }
@@ -111,7 +113,7 @@ impl Default for Stage {
 }
 
 impl Stage {
-    /// With bcvk on its `PATH`, and an image of the user's.
+    /// Makes a stage with bcvk on its `PATH`, and an image of the user's.
     ///
     /// # Panics
     /// If it cannot be made.
@@ -122,14 +124,14 @@ impl Stage {
         let home = sandbox.make_dir("work");
         let config = home.join(".config");
         fs::create_dir(&config).expect("make a directory");
-        // Of users other than root, podman has its settings there too.
+        // For users other than root, podman has its settings in the home too.
         let podmans = sandbox.home().join(".config/containers");
         if !sandbox.is_root() && podmans.exists() {
             symlink(podmans, config.join("containers")).expect("make a link");
         }
         let cast = Cast::new(&sandbox, &home.display().to_string());
-        // With an ID of its own: of two names that one image is given, or relieved of, at the same time,
-        // podman loses one.
+        // The image gets an ID of its own: if one image is given two names, or loses them, at the
+        // same time, podman loses one.
         let _ = sandbox
             .podman(["build", "--quiet", "--pull=never", "--label"])
             .arg(label(&cast))
@@ -209,7 +211,7 @@ impl Stage {
         fs::write(path, self.cast.to_test(text)).expect("write a file");
     }
 
-    /// A script of a page's, which ends at the first command that fails.
+    /// A command that runs a page's script, which ends at the first command that fails.
     fn shell(&self, script: &str) -> Cmd {
         let script = self.cast.to_test(script);
         let script = format!("set -e; cd '{}'\n{script}", self.home.display());
@@ -217,12 +219,13 @@ impl Stage {
             .command("sh")
             .args(["-c", &script])
             .env("XDG_CONFIG_HOME", self.home.join(".config"))
-            // Beside it: what a page builds images from has no snapshots in it.
+            // The cache is beside the home: the home is what a page builds images from, which must
+            // have no snapshots in them.
             .env("XDG_CACHE_HOME", self.home.with_file_name("cache"))
             .limit(BLOCK)
     }
 
-    /// The shell that a script ends in, used and left.
+    /// Uses the shell that a script ends in, and leaves it.
     fn type_into(&self, script: &str, line: &str) {
         let mut shell = self.shell(script).at_a_terminal().spawn();
         shell.await_stdout("# ", limit::BOOT);
@@ -245,7 +248,7 @@ impl Stage {
         let answers: Vec<&str> = stdout.split(END).collect();
         assert_eq!(answers.len(), exchanges.len() + 1, "{output}");
         for ((command, expected), answer) in exchanges.iter().zip(answers) {
-            // Progress and notices, of which a terminal keeps little.
+            // Progress and notices are left out, of which a terminal keeps little.
             let lines = answer.lines().filter(|line| !line.starts_with("bcvk: "));
             let answer: Vec<&str> = lines.map(str::trim_end).collect();
             assert!(
@@ -257,10 +260,10 @@ impl Stage {
         }
     }
 
-    /// Removes what is the stage's, and fails the test if a page has left anything.
+    /// Removes everything of the stage, and fails the test if a page has left anything.
     pub fn finish(self) {
         self.sandbox.remove_image(self.cast.own_image());
-        // A page that has built the image has taken the first one's name away.
+        // A page that has built the image has taken the first image's name away.
         let _ = self
             .sandbox
             .podman(["image", "prune", "--force", "--filter"])
@@ -271,7 +274,8 @@ impl Stage {
     }
 }
 
-/// Commands, which begin with `$ ` and go on after a backslash, and the lines that each prints.
+/// Splits a text into commands, which begin with `$ ` and go on after a backslash, and the lines
+/// that each prints.
 fn exchanges(text: &str) -> Vec<(String, Vec<&str>)> {
     let mut exchanges: Vec<(String, Vec<&str>)> = Vec::new();
     let mut goes_on = false;
@@ -293,7 +297,7 @@ fn exchanges(text: &str) -> Vec<(String, Vec<&str>)> {
     exchanges
 }
 
-/// Whether `lines` are as expected, where `…` stands for anything, and alone for any lines.
+/// Returns true if `lines` are as expected, where `…` stands for anything, and alone for any lines.
 fn matches(expected: &[&str], lines: &[&str]) -> bool {
     match expected.split_first() {
         None => lines.is_empty(),

@@ -1,11 +1,11 @@
-//! `boot-chart`: of a VM that it boots itself. That of VMs which others boot is in `verbs.rs`,
+//! `boot-chart` for a VM that it boots itself. Charts of VMs that others boot are in `verbs.rs`,
 //! `guest.rs` and `warm.rs`.
 
 use std::fs;
 
 use bcvk_testkit::{Checks, FakeTools, Output, Sandbox, images, limit};
 
-/// `boot-chart --run IMAGE`, with a name that the sandbox looks after.
+/// Runs `boot-chart --run IMAGE`, with a name that the sandbox looks after.
 fn of_new_vm(sandbox: &Sandbox, options: &[&str], command: &[&str]) -> Output {
     sandbox
         .bcvk(["boot-chart", "--name", &sandbox.name("vm")])
@@ -17,7 +17,7 @@ fn of_new_vm(sandbox: &Sandbox, options: &[&str], command: &[&str]) -> Output {
         .run()
 }
 
-/// The places of `words` in `text`, which have to be there, in this order.
+/// Fails unless `words` are in `text`, in this order; returns their places.
 #[track_caller]
 fn expect_in_order(text: &str, words: &[&str]) {
     let mut rest = text;
@@ -79,7 +79,8 @@ fn a_picture_from_the_command_line_to_the_commands_result() {
                 "</svg>",
             ],
         );
-        // What sshd waits for last, the network or the rest of the system, differs from boot to boot.
+        // The last unit that sshd waits for, the network or the rest of the system, differs from
+        // boot to boot.
         let before = ["network.target: ", "basic.target: "];
         assert!(before.iter().any(|target| svg.contains(target)), "{svg}");
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, Output, Sandbox, images, limit, until};
 
-/// Less than the time-out of readiness, and than a patient user's.
+/// Limit that is less than the time-out of readiness, and than a patient user's.
 const SOON: Duration = Duration::from_secs(120);
 
 fn run_ssh(sandbox: &Sandbox, options: &[&str]) -> Output {
@@ -78,7 +78,7 @@ fn powering_off_before_being_ready_is_shown() {
     sandbox.finish();
 }
 
-/// What the guest's systemd knows is passed on, and ssh is not waited for in vain.
+/// The host passes on what the guest's systemd knows, and does not wait for ssh in vain.
 #[test]
 fn an_sshd_that_cannot_start_is_named() {
     let sandbox = Sandbox::new();
@@ -101,8 +101,8 @@ fn an_sshd_that_cannot_start_is_named() {
     sandbox.finish();
 }
 
-/// As on desktop images: installed, but not for everyone to use. And as `bootc install` leaves a key
-/// for root: of two lines of tmpfiles.d for one file, systemd takes the first.
+/// Desktop images have sshd installed, but not for everyone to use. And `bootc install` leaves a
+/// key for root: of two lines of tmpfiles.d for one file, systemd takes the first.
 #[test]
 fn an_sshd_that_is_disabled_is_started_and_knows_our_key() {
     let sandbox = Sandbox::new();

@@ -4,7 +4,7 @@ use std::fs;
 
 use bcvk_testkit::{Sandbox, expect_sshd, free_port, images, limit};
 
-/// What one VM is asked for.
+/// Options that one VM is started with.
 #[derive(Debug, Clone, Copy)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -47,7 +47,7 @@ fn row(number: usize) -> Row {
     }
 }
 
-/// The table is what it claims to be.
+/// Checks that the table is what it claims to be.
 #[test]
 fn every_pair_is_there() {
     let rows: Vec<Vec<bool>> = ROWS
@@ -94,7 +94,7 @@ fn row_5() {
     combine(5);
 }
 
-/// What the guest finds, one line for each option.
+/// Script that says what the guest finds, one line for each option.
 const SCRIPT: &str = "\
 echo here
 test -e /run/virtiofs-mnt-data/in && cat /run/virtiofs-mnt-data/in && echo out >/run/virtiofs-mnt-data/out || echo no bind

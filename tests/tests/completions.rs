@@ -1,5 +1,5 @@
-//! What is completed in shells. VMs are directories here, and podman a script: completion asks no
-//! more of them.
+//! Completion in shells. VMs are directories here, and podman a script: completion asks no more of
+//! them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, FakeTools, Running, Sandbox, limit};
 
-/// Two images, of which one can boot, a podman that can do nothing else.
+/// A podman that has two images, of which one can boot, and can do nothing else.
 const PODMAN: &str = r#"case "$*" in
 'images '*) echo '[
     {"Id":"a","Names":["localhost/os:1","quay.io/me/os:2"],"Size":1300000000,"Labels":{"containers.bootc":"1"}},
@@ -19,12 +19,12 @@ esac"#;
 struct Machine {
     sandbox: Sandbox,
     tools: FakeTools,
-    /// Holds the lock of a VM that runs.
+    /// Process that holds the lock of a VM that runs.
     alpha: Running,
 }
 
 impl Machine {
-    /// `None` where no user can be had whose VMs are apart from all others.
+    /// Makes the machine; `None` if no user can be had whose VMs are apart from all others.
     fn new() -> Option<Self> {
         let sandbox = Sandbox::apart()?;
         sandbox.install_bcvk();
@@ -38,7 +38,7 @@ impl Machine {
             fs::write(dir.join("spec.json"), spec).expect("write a spec");
             fs::create_dir(dir.join("shared")).expect("make the shared directory");
             fs::write(dir.join("shared/supervisor.lock"), "").expect("make a lock");
-            // What another user has put there counts for nothing.
+            // Files of another user count for nothing.
             for path in ["spec.json", "shared", "shared/supervisor.lock", ""] {
                 sandbox.give(&dir.join(path));
             }
@@ -57,7 +57,7 @@ impl Machine {
         })
     }
 
-    /// What bash has for a line, each with a `|` behind it.
+    /// Returns bash's completions of a line, each with a `|` behind it.
     fn bash(&self, line: &str) -> String {
         let script = "source <(bcvk completions bash)
             compopt() { :; }
@@ -70,7 +70,7 @@ impl Machine {
         text.trim_start_matches('|').to_owned()
     }
 
-    /// What `shell` types after `line` and TAB, at a terminal.
+    /// Checks that `shell` completes `line` to `whole` at TAB, at a terminal.
     fn types(&self, shell: &[&str], set_up: &str, line: &str, whole: &str) {
         let command = self.sandbox.command(shell[0]).args(&shell[1..]);
         let mut shell = command.env("PS1", "> ").at_a_terminal().spawn();
@@ -80,7 +80,7 @@ impl Machine {
         shell.type_in(line);
         shell.type_in("\t");
         shell.await_stdout(whole, limit::QUICK);
-        // The line is thrown away.
+        // Ctrl-U throws the line away.
         shell.type_in("\u{15}exit\n");
         let _ = shell.wait(limit::QUICK);
     }
@@ -93,7 +93,7 @@ fn vms(sandbox: &Sandbox) -> PathBuf {
         .join("bcvk/vms")
 }
 
-/// The spec of a VM called `template`, which `run` has written before podman failed.
+/// Returns the spec of a VM called `template`, which `run` has written before podman failed.
 fn a_spec(sandbox: &Sandbox, tools: &FakeTools) -> String {
     let copy = sandbox.home().join("spec");
     let save = format!(
@@ -190,13 +190,13 @@ fn shells_complete_vms_images_and_values() {
         alpha,
     } = machine;
     drop(alpha);
-    // What looks for leftovers asks it.
+    // The search for leftovers asks podman.
     tools.podman("exit 1");
     fs::remove_dir_all(vms(&sandbox)).expect("remove the VMs");
     sandbox.finish();
 }
 
-/// All that the user has.
+/// Lists all files that the user has.
 fn files(sandbox: &Sandbox) -> Vec<String> {
     let runtime_dir = sandbox.runtime_dir().expect("a runtime directory");
     let find = sandbox.command("find").args([sandbox.home(), runtime_dir]);
@@ -206,7 +206,7 @@ fn files(sandbox: &Sandbox) -> Vec<String> {
     files
 }
 
-/// Longer than completion waits for podman, on a machine that is busy.
+/// Limit that is longer than completion waits for podman, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(8);
 
 #[test]
@@ -279,7 +279,7 @@ fn there_is_a_script_for_every_shell() {
             for word in ["_BCVK_COMPLETE", "bcvk"] {
                 assert!(script.contains(word), "{word} in {script}");
             }
-            // Scripts are installed: they are the same wherever they are made.
+            // Scripts are installed, so they must be the same wherever they are made.
             assert!(
                 !script.contains(&sandbox.bcvk_path().display().to_string()),
                 "{script}"

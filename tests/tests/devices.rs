@@ -1,4 +1,5 @@
-//! What a VM is given besides the image: disks, swap, units, ports, a configuration for Ignition.
+//! Devices and files that a VM is given besides the image: disks, swap, units, ports, a
+//! configuration for Ignition.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -16,7 +17,7 @@ fn a_vm_has_what_it_was_given() {
         .args(["create", "-q", "-f", "qcow2", &at("old, one.qcow2"), "64M"])
         .run()
         .expect_success();
-    // QEMU runs as nobody in particular, and may not open what is another user's.
+    // QEMU runs as nobody in particular, and may not open another user's file.
     std::os::unix::fs::chown(dir.join("old, one.qcow2"), Some(12_345), None).expect("chown");
     fs::set_permissions(dir.join("old, one.qcow2"), PermissionsExt::from_mode(0o600))
         .expect("chmod");
@@ -72,7 +73,7 @@ fn a_vm_has_what_it_was_given() {
     checks.check("swap", || {
         let swaps = vm.sh("tail -n +2 /proc/swaps");
         let columns: Vec<&str> = swaps.split_whitespace().collect();
-        // All but the page with the header, in KiB.
+        // The size is all but the page with the header, in KiB.
         assert_eq!(columns[1..3], ["partition", "98300"], "{swaps}");
     });
     checks.check("units", || {

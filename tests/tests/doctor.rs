@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use bcvk_testkit::{Checks, Cmd, FakeTools, Output, Sandbox, schema};
 use serde_json::Value;
 
-/// What bcvk and podman run of the host's.
+/// Programs of the host that bcvk and podman run.
 const PROGRAMS: [&str; 6] = [
     "podman",
     "ssh",
@@ -42,7 +42,7 @@ fn finding(output: &Output, check: &str) -> (String, String, String) {
     )
 }
 
-/// The command in a hint.
+/// Returns the command in a hint.
 fn command_in(hint: &str) -> &str {
     hint.split('`')
         .nth(1)
@@ -80,7 +80,7 @@ fn an_ordinary_user_is_told_of_what_is_theirs() {
     sandbox.finish();
 }
 
-/// Debian's package manager is stood in for by one that makes the program appear.
+/// A program that makes the missing one appear stands in for Debian's package manager.
 #[test]
 fn a_missing_program_is_named_with_the_command_that_installs_it() {
     let sandbox = Sandbox::new();
@@ -173,7 +173,7 @@ fn what_keeps_podman_from_starting_containers_is_told() {
     sandbox.finish();
 }
 
-/// The user `nobody` has none anywhere.
+/// The user `nobody` has no subordinate IDs anywhere.
 #[test]
 fn users_without_subordinate_ids_are_told_how_to_get_some() {
     const NOBODY: u32 = 65_534;

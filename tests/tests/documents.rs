@@ -10,7 +10,7 @@ use bcvk_tests::links::{self, documents};
 use bcvk_tests::page::{Mark, Page, root};
 use bcvk_tests::stage::Stage;
 
-/// The pages whose commands run here. The manual's examples are in `manual.rs`.
+/// Pages whose commands run here. The manual's examples are in `manual.rs`.
 const PAGES: &[&str] = &[
     "README.md",
     "SECURITY.md",
@@ -44,7 +44,7 @@ fn every_block_says_what_it_is() {
     assert_none(&complaints);
 }
 
-/// A page that is new has to be in the list above, and one with commands in a test below.
+/// A new page has to be in the list above, and a page with commands in a test below.
 #[test]
 fn every_page_of_the_guide_is_looked_at() {
     let in_guide = |path: &PathBuf| path.starts_with("docs/guide");
@@ -62,14 +62,14 @@ fn every_page_of_the_guide_is_looked_at() {
             let shells = ["sh", "console"].contains(&block.language.as_str());
             shells && block.mark.is_none()
         });
-        // Once in the list, once where it is played.
+        // A page is named once in the list, and once where it is played.
         has_commands && source.matches(&format!("{page:?}")).count() < 2
     };
     let idle: Vec<String> = PAGES.iter().filter(idle).map(ToString::to_string).collect();
     assert_none(&idle);
 }
 
-/// Other pages build from the directory what this one shows.
+/// Other pages build from the directory that this page shows.
 #[test]
 fn the_example_is_what_the_quick_start_shows() {
     let page = Page::read("docs/guide/quick-start.md");
@@ -111,7 +111,7 @@ fn the_book_has_every_document() {
     assert_none(&forgotten);
 }
 
-/// Each heading of the page is a message; what stands for something else in it is `…` or capitals.
+/// Each heading of the page is a message, in which `…` or capitals stand for what differs.
 #[test]
 fn messages_that_are_explained_are_the_programs() {
     let source = source_of("crates");
@@ -130,7 +130,7 @@ fn messages_that_are_explained_are_the_programs() {
             let mut said: Vec<&str> = message
                 .split(|c: char| c == '…' || c.is_ascii_uppercase())
                 .collect();
-            // Where the program itself puts a message together.
+            // These are places where the program itself puts a message together.
             for joint in [" has no ", " before ", "could not ", "the guest "] {
                 said = said.iter().flat_map(|part| part.split(joint)).collect();
             }
@@ -160,7 +160,7 @@ fn source_of(directory: &str) -> String {
     text
 }
 
-/// Long texts of Rust's are broken by a backslash at the end of a line.
+/// Joins Rust's long texts, which a backslash breaks at the end of a line.
 fn without_line_breaks(source: &str) -> String {
     source
         .split("\\\n")
@@ -189,7 +189,7 @@ fn testing() {
     Stage::play("docs/guide/testing.md");
 }
 
-/// The page's own commands, and those of every file that it shows, as far as they need no service.
+/// The page's own commands run, and those of every file that it shows, as far as they need no service.
 #[test]
 fn ci_recipes() {
     let page = Page::read("docs/guide/ci.md");
@@ -218,8 +218,7 @@ fn ci_recipes() {
     stage.finish();
 }
 
-/// The one command that the README begins with, but for the release build: what is built is there
-/// already.
+/// The README begins with this one command. The release build is left out: the binary is there already.
 #[test]
 fn make_shell() {
     let sandbox = Sandbox::new();
@@ -232,7 +231,7 @@ fn make_shell() {
             "build=true",
             &format!("bcvk={}", sandbox.bcvk_path().display()),
         ])
-        // Where Rust is.
+        // Cargo finds Rust by this variable.
         .env("HOME", from_outside("HOME"))
         .env("PATH", path)
         .at_a_terminal()

@@ -1,4 +1,4 @@
-//! What can be seen without booting anything: `--dry-run`, `--help`, `--version`.
+//! Tests without a boot: `--dry-run`, `--help`, `--version`.
 
 use bcvk_testkit::{Checks, Sandbox, images};
 
@@ -44,7 +44,7 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
             for word in [&format!("guest={name}"), "size=2048M", "cpus=3", "-:80"] {
                 assert!(qemu.contains(word), "{word} in {qemu}");
             }
-            // podman's own defaults, and nothing that weakens them.
+            // podman's own defaults are kept, and no option weakens them.
             for word in ["--privileged", "--cap-add", "seccomp=unconfined"] {
                 assert!(!podman.contains(word), "{word} in {podman}");
             }
@@ -54,7 +54,7 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
     sandbox.finish();
 }
 
-/// What listens on a loopback that the VM shares with the host's users.
+/// sshd's forwarded port is open on a loopback that the VM shares with the host's users.
 #[test]
 fn the_hosts_network_opens_sshds_port_which_is_said() {
     let sandbox = Sandbox::new();

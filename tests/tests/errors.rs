@@ -1,11 +1,11 @@
-//! What cannot work is said at once, with what to do about it, and leaves nothing.
+//! Errors: bcvk says at once what cannot work and what to do about it, and leaves nothing.
 
 use std::time::Duration;
 
 use bcvk_testkit::{Checks, FakeTools, Sandbox, images};
 
-/// Wrong values and missing things are known before anything is started. Far above what it takes,
-/// far below any time-out.
+/// Limit far above what it takes to find wrong values and missing things before anything is
+/// started, and far below any time-out.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Options that are wrong in themselves: usage errors.
@@ -64,8 +64,8 @@ fn wrong_values_are_usage_errors() {
     sandbox.finish();
 }
 
-/// Files of the user's that cannot be what they were given for: known before anything is started,
-/// and nothing is made.
+/// Files of the user's that cannot be what they were given for are found before anything is
+/// started, and nothing is made.
 #[test]
 fn files_that_will_not_do_are_usage_errors() {
     let sandbox = Sandbox::new();
@@ -201,7 +201,7 @@ fn options_that_cannot_be_had_together_are_usage_errors() {
     sandbox.finish();
 }
 
-/// What was made for a VM goes away with one that never came about.
+/// Files that were made for a VM go away if the VM never comes about.
 #[test]
 fn an_image_that_cannot_boot_leaves_no_files() {
     let sandbox = Sandbox::new();
@@ -253,9 +253,8 @@ fn listing(dir: &std::path::Path) -> String {
     names.join(" ")
 }
 
-/// Options that are fine in themselves, but not here.
-/// Options that are fine in themselves, but not here or not together. A wrong value is a usage error
-/// also where only a look at the host can tell; 125 is for a host that cannot do what is asked.
+/// Options that are fine in themselves, but not here or not together. A wrong value is a usage
+/// error even if only a look at the host can tell; 125 is for a host that cannot do what is asked.
 #[test]
 fn what_the_host_cannot_give_is_said_before_anything_starts() {
     let sandbox = Sandbox::new();
@@ -343,14 +342,14 @@ fn an_image_that_is_not_here_is_an_error_of_podmans() {
             .expect_error(125, &[missing, "does not exist", "hint: ", "podman build"])
             .expect_within(AT_ONCE);
     });
-    // podman tries for a while.
+    // podman tries several times, which takes a while.
     for pull in ["missing", "always"] {
         checks.check(&format!("--pull {pull} pulls"), || {
             let _ = sandbox
                 .bcvk(["run-ssh", "--pull", pull, missing, "true"])
                 .run()
                 .expect_error(125, &[missing, "could not be pulled", "hint: "])
-                // There is no account on localhost to log in to, and none elsewhere would help.
+                // There is no account on localhost to log in to, and one elsewhere would not help.
                 .expect_no_stderr("docker.io");
         });
     }
@@ -358,12 +357,12 @@ fn an_image_that_is_not_here_is_an_error_of_podmans() {
     sandbox.finish();
 }
 
-/// Found by the supervisor, in the container: nothing of that may stay either.
+/// The supervisor finds these errors in the container: nothing of that may stay either.
 #[test]
 fn images_that_cannot_boot_are_refused_at_once() {
     let sandbox = Sandbox::new();
     let mut checks = Checks::new();
-    // Each has a name of its own, so that one that stays is not in the way of the next.
+    // Each VM has a name of its own, so that one that stays is not in the way of the next.
     let mut vms = 0;
     for (image, words) in [
         (
@@ -537,7 +536,7 @@ fn an_image_for_another_processor_needs_the_qemu_for_it() {
     let sandbox = Sandbox::new();
     let (architecture, qemu, package) = match std::env::consts::ARCH {
         "aarch64" => ("amd64", "qemu-system-x86_64", "qemu-system-x86"),
-        // qemu-system-arm, or qemu-system-aarch64-core.
+        // Such a name is qemu-system-arm, or qemu-system-aarch64-core.
         _ => ("arm64", "qemu-system-aarch64", "qemu-system-a"),
     };
     let image = format!("localhost/{}", sandbox.name("other"));
@@ -568,7 +567,7 @@ fn an_image_for_another_processor_needs_the_qemu_for_it() {
                         &format!("install {package}"),
                     ],
                 )
-                // It is not too slow, but not there.
+                // The emulator is not too slow, but missing.
                 .expect_no_stderr("emulated")
                 .expect_within(AT_ONCE);
             sandbox.expect_nothing_left();

@@ -1,9 +1,9 @@
-//! `run --output json`: what happens to a VM, for programs.
+//! `run --output json`: events of a VM, for programs.
 
 use bcvk_testkit::{Checks, FakeTools, Output, Sandbox, Signal, Vm, images, limit, schema};
 use serde_json::Value;
 
-/// The lines of a command's stdout, each of them valid.
+/// Parses the lines of a command's stdout, each of which has to be valid.
 fn events(output: &Output) -> Vec<Value> {
     let lines = output.stdout();
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -94,7 +94,7 @@ fn a_command_from_start_to_end() {
     sandbox.finish();
 }
 
-/// Also: with `-d`, what was told is whatever happened until QEMU ran.
+/// Also: with `-d`, the events are all that happened until QEMU ran.
 #[test]
 fn a_vm_that_is_left_running_and_one_that_is_interrupted() {
     let sandbox = Sandbox::new();
@@ -121,7 +121,7 @@ fn a_vm_that_is_left_running_and_one_that_is_interrupted() {
             .spawn();
         run.await_stdout("\"Phase\":\"kernel\"", limit::BOOT);
         run.signal(Signal::INT);
-        // The kernel does not hear of the power button yet: the second one ends it.
+        // The kernel does not hear of the power button yet, so the second signal ends the VM.
         run.await_stdout("\"Phase\":\"stopping\"", limit::QUICK);
         run.signal(Signal::INT);
         let output = run.wait(limit::SHUTDOWN).expect_code(130);
@@ -145,7 +145,7 @@ fn a_guest_that_fails_is_explained() {
     let events = events(&output);
     let failed = find(&events, "Failed");
     assert_eq!(failed["Kind"], "guest");
-    // Which units had failed by then decides the sentence; the console tells in any case.
+    // The sentence depends on the units that had failed by then; the console tells in any case.
     assert!(failed.to_string().contains("emergency"), "{failed}");
     assert!(failed["Hint"].is_string(), "{failed}");
     let console = failed["ConsoleTail"].as_array().map(Vec::len);
@@ -154,7 +154,7 @@ fn a_guest_that_fails_is_explained() {
     sandbox.finish();
 }
 
-/// Without a VM: the same failure as without events.
+/// Without a VM, the failure is the same as without events.
 #[test]
 fn what_fails_before_there_is_a_vm() {
     let sandbox = Sandbox::new();

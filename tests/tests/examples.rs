@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bcvk_testkit::{Checks, Cmd, Process, Sandbox, Signal, images, limit, until};
 
-/// Copies the examples, as Python and pytest write beside what they run.
+/// Copies the examples, because Python and pytest write beside what they run.
 fn copy(sandbox: &Sandbox) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     for part in ["pytest", "ansible"] {
@@ -20,13 +20,13 @@ fn copy(sandbox: &Sandbox) {
     }
 }
 
-/// `pytest` in its directory, with a VM of this name.
+/// Runs `pytest` in its directory, with a VM of this name.
 fn pytest(sandbox: &Sandbox, image: &str, name: &str) -> Cmd {
     let dir = sandbox.path().join("pytest");
     sandbox
         .command("python3")
         .args(["-m", "pytest"])
-        // First: options of its conftest.py are not known before that is found.
+        // The directory comes first: pytest knows the options of its conftest.py only after that.
         .arg(&dir)
         .args(["-v", "-p", "no:cacheprovider", "--basetemp"])
         .arg(sandbox.path().join("basetemp"))
@@ -35,7 +35,7 @@ fn pytest(sandbox: &Sandbox, image: &str, name: &str) -> Cmd {
         .env("PYTHONDONTWRITEBYTECODE", "1")
 }
 
-/// One VM for both: a test of the pytest example plays the Ansible example.
+/// One VM serves both: a test of the pytest example plays the Ansible example.
 #[test]
 fn pytest_and_ansible_share_a_vm() {
     let sandbox = Sandbox::new();

@@ -12,9 +12,9 @@ fn output_and_exit_code_are_the_commands() {
             "--execute",
             "echo \"$GREETING\" from $(whoami) in \"$PWD\"; echo aside >&2; test -t 0 || echo none",
         ])
-        // Waits for the whole system, itself not included.
+        // The command waits for the whole system, itself not included.
         .args(["--execute", "systemctl is-system-running --wait"])
-        // Every byte, and more than any buffer on the way holds.
+        // The output has every byte, and is more than any buffer on the way holds.
         .args([
             "--execute",
             "head -c 3000000 /dev/zero | tr '\\0' '\\377'; printf end",
@@ -38,11 +38,11 @@ fn output_and_exit_code_are_the_commands() {
     sandbox.finish();
 }
 
-/// Nobody has to stay with it: podman has the output and the exit code.
+/// No command has to stay with the VM: podman has the output and the exit code.
 #[test]
 fn in_the_background_the_container_stands_for_the_command() {
     let sandbox = Sandbox::new();
-    // No login is needed for it.
+    // The command needs no login.
     let vm = sandbox.boot(
         "vm",
         &["--execute", "echo out; echo err >&2; exit 3"],

@@ -1,11 +1,11 @@
-//! What a guest is like: processors and memory as asked, kernel arguments, file systems, services.
+//! Properties of a guest: processors and memory as asked, kernel arguments, file systems, services.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use bcvk_testkit::{Checks, Sandbox, Vm, expect_sshd, free_port, images, limit, until_some};
 
-/// Everything that one `run` can be asked for, on one VM.
+/// One VM has everything that one `run` can be asked for.
 #[test]
 fn a_trixie_guest_is_as_it_was_asked_for() {
     let sandbox = Sandbox::new();
@@ -95,17 +95,17 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
     });
 
     vm.stop();
-    // --rm
+    // --rm has removed the container.
     sandbox.expect_nothing_left();
     checks.finish();
     sandbox.finish();
 }
 
-/// systemd 252, and an image that has a /var and /root of its own.
+/// The image has systemd 252, and a /var and /root of its own.
 #[test]
 fn a_bookworm_guest_boots_too() {
     let sandbox = Sandbox::new();
-    // Two processors and 4 GiB.
+    // The VM has two processors and 4 GiB.
     let machine_id = "0123456789abcdef0123456789abcdef";
     let asked = format!("--machine-id={machine_id}");
     let options = ["--rm", "--itype=u1.2xmedium", "--fidelity=full", &asked];
@@ -149,7 +149,7 @@ fn a_guest_boots_without_the_images_initramfs() {
     boots_directly(images::trixie());
 }
 
-/// Its /var and /root are its own, and its kernel is of another series.
+/// The bookworm image has a `/var` and a `/root` of its own, and a kernel of another series.
 #[test]
 fn a_bookworm_guest_boots_without_its_initramfs_too() {
     boots_directly(images::bookworm());
@@ -193,7 +193,8 @@ fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, boot: &str) 
         for words in [boot, "* ssh.service", "* sshd answers"] {
             assert!(text.contains(words), "{words} in {text}");
         }
-        // What sshd waits for last, the network or the rest of the system, differs from boot to boot.
+        // The last unit that sshd waits for, the network or the rest of the system, differs from
+        // boot to boot.
         let before = ["* network.target", "* basic.target"];
         assert!(before.iter().any(|target| text.contains(target)), "{text}");
     });
@@ -221,7 +222,7 @@ fn check_container(checks: &mut Checks, vm: &Vm<'_>) {
     );
 }
 
-/// Of a VM without --fidelity.
+/// Checks what is masked in a VM without --fidelity.
 fn check_masks(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("what only a host that lasts needs is left out", || {
         vm.sh("! systemctl is-active systemd-random-seed.service");
@@ -287,7 +288,7 @@ fn check_file_systems(checks: &mut Checks, vm: &Vm<'_>) {
 
 /// The host key comes with the initramfs, through `systemd-tmpfiles`.
 fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
-    // As sshd reads it, and in the base64 of tmpfiles.d(5).
+    // The key as sshd reads it, and in the base64 of tmpfiles.d(5).
     const KEY: &str = "OPENSSH PRIVATE KEY|LS0tLS1CRUdJTiBPUEVOU1NI";
     let search = format!("grep -rlsE '{KEY}' /run /etc /tmp /var/log /proc/cmdline");
     checks.check("root finds the private host key", || {
@@ -301,7 +302,7 @@ fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
     });
     checks.check("nobody else does, and the journal has no key", || {
         let found = vm.run_sh(&format!("runuser -u daemon -- {search}"));
-        // 2: there was something that daemon must not read.
+        // The exit code 2 says that there was something that daemon must not read.
         let _ = found.expect_code(2).expect_empty_stdout();
         vm.sh(&format!(
             "! journalctl --boot --output=cat | grep -E '{KEY}'"
@@ -309,7 +310,7 @@ fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
     });
 }
 
-/// The kernel keeps some for itself.
+/// Checks the guest's memory, of which the kernel keeps some for itself.
 fn assert_memory(vm: &Vm<'_>, mib: u64) {
     let total = vm.sh("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo");
     let total = total.parse::<u64>().expect("a number") / 1024;
@@ -326,7 +327,7 @@ fn free_udp_port() -> u16 {
 
 fn check_udp(checks: &mut Checks, vm: &Vm<'_>, port: u16) {
     checks.check("a published UDP port carries packets both ways", || {
-        // Perl, because every Debian has it.
+        // The server is in Perl, because every Debian has it.
         vm.sh(
             "systemd-run --quiet perl -MIO::Socket::INET -e '
              my $socket = IO::Socket::INET->new(LocalPort => 4711, Proto => \"udp\") or die;
@@ -347,7 +348,7 @@ fn check_udp(checks: &mut Checks, vm: &Vm<'_>, port: u16) {
     });
 }
 
-/// What these two ask of systemd in the guest, of the oldest one that there is.
+/// Checks what waiting and the journal ask of systemd in the guest, with the oldest one that there is.
 fn check_wait_and_journal(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     let wait = |unit: &str| {
         sandbox

@@ -1,5 +1,5 @@
-//! What code in a VM's container can do to the host and to other VMs: nothing. Whoever breaks out of
-//! QEMU or of a file server is there, so it is given the container's root here, at once and with a
+//! Code in a VM's container can do nothing to the host and to other VMs. Whoever breaks out of QEMU
+//! or of a file server is there, so it is given the container's root here, at once and with a
 //! shell. `docs/threat-model.md` names these tests.
 
 use std::collections::BTreeMap;
@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, Output, Sandbox, Vm, images, limit};
 
-/// How long a command may take, whatever a VM's directory contains. It asks podman at most.
+/// Limit for a command, whatever a VM's directory contains. It asks podman at most.
 const SECONDS: Duration = Duration::from_secs(10);
 
 /// The exit code of ssh if it cannot connect.
 const SSH_FAILED: i32 = 255;
 
-/// What no command may show, nor the container read.
+/// Secret that no command may show, nor the container read.
 const SECRET: &str = "a secret of the host";
 
-/// The machine around the attacker: two VMs, and what must be as it was.
+/// The machine around the attacker: two VMs, and everything that must stay as it was.
 struct Scene<'a> {
     sandbox: &'a Sandbox,
     vm: Vm<'a>,
@@ -59,8 +59,8 @@ impl<'a> Scene<'a> {
         scene
     }
 
-    /// All that must not change: the host's files, what the host obeys for both VMs, and all of the
-    /// other VM's.
+    /// Describes all that must not change: the host's files, what the host obeys for both VMs, and
+    /// all of the other VM's.
     fn state(&self) -> String {
         let shared = self.dir.join("shared");
         let find = self.sandbox.command("find");
@@ -68,7 +68,7 @@ impl<'a> Scene<'a> {
         let found = find
             .args(["-path"])
             .arg(shared)
-            // What the other VM itself writes.
+            // Files that the other VM itself writes are left out.
             .args([
                 "-prune",
                 "-o",
@@ -152,7 +152,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What a file `$F` can be replaced by.
+/// Replacements for a file `$F`.
 const REPLACEMENTS: [(&str, &str); 16] = [
     ("nothing", ":"),
     ("an empty file", ": >$F"),
@@ -181,7 +181,7 @@ const REPLACEMENTS: [(&str, &str); 16] = [
 /// Files that the host reads together.
 struct Files {
     names: &'static [&'static str],
-    /// Another of the directory's, for a hard link.
+    /// Another file of the directory, for a hard link.
     other: &'static str,
     /// Commands that read them.
     readers: &'static [&'static [&'static str]],
@@ -251,7 +251,7 @@ fn what_is_in_the_container_steers_nothing_outside() {
     sandbox.finish();
 }
 
-/// Takes more than the container may have, and gives it back.
+/// Commands that take more than the container may have, and give it back.
 const GREED: [(&str, &str); 2] = [
     (
         "threads",
@@ -299,7 +299,7 @@ fn check_files(checks: &mut Checks, scene: &Scene<'_>) {
     }
 }
 
-/// Status files that can be read, and say what is not so.
+/// Status files that can be read, and are untrue.
 const LIES: [(&str, &str); 5] = [
     (
         "it has not begun",
@@ -343,7 +343,7 @@ fn check_lies(checks: &mut Checks, scene: &Scene<'_>) {
     }
 }
 
-/// What may listen in place of the guest's sshd.
+/// Servers that may listen in place of the guest's sshd.
 const SERVERS: [(&str, &str); 3] = [
     ("says nothing", "sleep 60"),
     ("closes at once", "1"),
@@ -466,7 +466,7 @@ fn check_end(checks: &mut Checks, scene: &Scene<'_>) {
     });
 }
 
-/// What code in the container may try. Each says whether it worked; each must not.
+/// Attempts that code in the container may make. Each says whether it worked; none may.
 const ATTEMPTS: &str = r#"
 attempt() {
     name=$1; shift
@@ -600,7 +600,7 @@ $ours/run/bcvk-exe internal exec-qemu --root --files=/boot "--user=$(user Uid):$
 rm $ours/root/boot/attempts
 "#;
 
-/// What code in QEMU may try.
+/// Attempts that code in QEMU may make.
 const QEMUS_ATTEMPTS: &str = r#"
 use Socket;
 $| = 1;
@@ -667,7 +667,7 @@ fn check_qemus_rights(checks: &mut Checks, scene: &Scene<'_>) {
     );
 }
 
-/// Attempts on every process that can be seen. That they may end the VM is no news.
+/// Attempts on every process that can be seen. That they may end the VM is not a failure.
 const VIOLENCE: &str = r"
 for pid in /proc/[0-9]*; do
     pid=${pid#/proc/}

@@ -1,5 +1,5 @@
-//! What root in a guest can do to the host: nothing but use up what it was given.
-//! `docs/threat-model.md` names these tests.
+//! Root in a guest can do nothing to the host but use up what it was given. `docs/threat-model.md`
+//! names these tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,7 +43,7 @@ attack() {
 }
 "#;
 
-/// What [`ATTACK`] did, by whether it worked.
+/// Runs [`ATTACK`] and returns for each of its attempts whether it worked.
 fn attack(vm: &Vm<'_>, prepare: &str, dir: &str, file: &str) -> BTreeMap<String, bool> {
     let script = format!("{ATTACK}\n{prepare}\nattack {dir} {dir}/{file}; true");
     let mut done = BTreeMap::new();
@@ -70,7 +70,7 @@ fn state_of(sandbox: &Sandbox, dir: &Path) -> String {
 /// The image as this VM's file server sees it.
 fn image_of(vm: &Vm<'_>) -> PathBuf {
     let pid = vm.inspect("{{.State.Pid}}");
-    // Its root is the directory of the container that has all of the VM.
+    // The server's root is the directory of the container that has all of the VM.
     format!("/proc/{pid}/root/run/bcvk-image").into()
 }
 
@@ -172,7 +172,7 @@ fn check_escapes(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, rw: &Path)
         }
     });
     checks.check("a directory that turns into a link is no way out", || {
-        // Whoever resolves `turn/outside` on the host in the wrong moment would find it.
+        // A server that resolves `turn/outside` on the host at the wrong moment would find the secret.
         let output = vm.run_sh(
             "cd /run/virtiofs-mnt-rw; mkdir real; ln -s .. up; touch real/inside\n\
              (end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do \
@@ -180,7 +180,7 @@ fn check_escapes(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, rw: &Path)
                  mv -T up turn; mv -T turn up; done; done) &\n\
              while kill -0 $! 2>/dev/null; do cat turn/outside; ls turn/; done 2>/dev/null | sort | uniq -c; wait",
         );
-        // The control: it is the race that it should be.
+        // The control shows that the race happens.
         let output = output.expect_success().expect_stdout("inside");
         assert!(!output.stdout().contains("secret"), "{output}");
     });
@@ -204,14 +204,15 @@ fn check_escapes(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, rw: &Path)
     });
 }
 
-/// Whether the guest can open a TCP connection there, as it sees it.
+/// Returns true if the guest, as it sees it, can open a TCP connection to the address and port.
 fn connects(vm: &Vm<'_>, address: &str, port: u16) -> bool {
     let dial =
         format!("timeout 10 bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2>/dev/null; echo $?");
     vm.sh(&dial) == "0"
 }
 
-/// Whether anybody has called. A connection that a network in between accepts would not count.
+/// Returns true if anybody has connected. A connection that a network in between accepts would not
+/// count.
 fn was_called(listener: &TcpListener) -> bool {
     listener.set_nonblocking(true).expect("a socket");
     match listener.accept() {
@@ -231,7 +232,7 @@ fn check_network(checks: &mut Checks, vm: &Vm<'_>) {
         }
         assert!(!was_called(&private));
     });
-    // Both the control and what the documentation says is exposed.
+    // This is both the control and what the documentation says is exposed.
     checks.check("what listens on the host's other addresses is", || {
         let public = TcpListener::bind(("0.0.0.0", 0)).expect("bind");
         let port = public.local_addr().expect("an address").port();
@@ -241,14 +242,14 @@ fn check_network(checks: &mut Checks, vm: &Vm<'_>) {
     });
 }
 
-/// What a VM directory may take up: the console and the journal with a predecessor each, 8 MiB
+/// Limit for the size of a VM directory: the console and the journal with a predecessor each, 8 MiB
 /// every one of them, and little besides.
 const MAX_VM_DIR_BYTES: u64 = 33 << 20;
 
-/// What podman's log of a VM may take up: its limit and a last line.
+/// Limit for the size of podman's log of a VM: its own limit and a last line.
 const MAX_PODMAN_LOG_BYTES: u64 = (64 << 20) + (1 << 20);
 
-/// What a supervisor may need, however its guest behaves.
+/// Limit for a supervisor's memory, however its guest behaves.
 const MAX_SUPERVISOR_KIB: u64 = 64 << 10;
 
 fn size_of(dir: &Path) -> u64 {
@@ -316,7 +317,7 @@ fn noise_and_floods_are_borne() {
 
 fn check_noise(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("noise on every port", || {
-        // The journal's port is taken by who sends it.
+        // The senders of the journal hold its port, so they are stopped first.
         let seen = vm.sh(
             "systemctl stop bcvk-journal.service bcvk-system-journal.service 2>/dev/null\n\
              for port in /dev/virtio-ports/*; do\n\
@@ -352,8 +353,8 @@ fn check_noise(checks: &mut Checks, vm: &Vm<'_>) {
 fn check_flood(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     let podmans = PathBuf::from(vm.inspect("{{.HostConfig.LogConfig.Path}}"));
     checks.check("a flood fills neither the VM's directory nor podman's", || {
-        // More than every bound. An emulated serial console would take half an hour for it; the
-        // journal takes the same way from there on.
+        // This is more than every bound. An emulated serial console would take half an hour for it;
+        // the journal takes the same way from there on.
         let _ = vm
             .ssh(&["sh", "-c"])
             .arg(
@@ -406,7 +407,7 @@ fn check_aftermath(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
         at_terminal(&["ps"]);
         at_terminal(&["logs", vm.name()]);
         at_terminal(&["inspect", vm.name()]);
-        // The control: the guest did say it, and a program gets it as it was.
+        // The control shows that the guest did say it, and that a program gets it as it was.
         let raw = sandbox.bcvk(["logs", vm.name()]).run().expect_success();
         let _ = raw.expect_stdout("\u{1b}]0;owned");
         assert_eq!(steering(&vm.logs()), None, "the journal as text");
@@ -439,7 +440,7 @@ fn what_a_hostile_image_says_steers_no_terminal() {
             .run()
             .expect_code(126);
         assert_eq!(steering(&output.stdout()), None, "{output}");
-        // Said on the console, and as the reason of the failed unit.
+        // The text is on the console, and is the reason of the failed unit.
         let error = output.stdout();
         let error = error
             .split("\nerror: ")
@@ -461,7 +462,7 @@ fn what_a_hostile_image_says_steers_no_terminal() {
             let output = bcvk(args).at_a_terminal().run().expect_success();
             assert_eq!(steering(&output.stdout()), None, "{output}");
         }
-        // The control: the label is there, and what a program reads is the same value.
+        // The control shows that the label is there, and that a program reads the same value.
         let json = bcvk(&["images", "list", "--json"]).run().expect_success();
         let json: serde_json::Value = serde_json::from_str(&json.stdout()).expect("JSON");
         let labels: Vec<_> = json

@@ -1,6 +1,6 @@
-//! What an image can do to the host: nothing. No byte of it runs or is configuration outside of the
-//! guest, and what it says of itself as a container is heard by nobody. `docs/threat-model.md` names
-//! these tests.
+//! An image can do nothing to the host. No byte of it runs or is configuration outside of the
+//! guest, and what it says of itself as a container is heard by nobody. `docs/threat-model.md`
+//! names these tests.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, MappedFile, Process, Sandbox, Vm, images, limit, until};
 
-/// How long a command may take that starts no guest: podman's part of it is a second or two.
+/// Limit for a command that starts no guest: podman's part of it is a second or two.
 const SECONDS: Duration = Duration::from_secs(20);
 
-/// What an image of ours says of itself in the first place.
+/// Label with which an image of ours begins.
 const BOOTC: &str = "LABEL containers.bootc=1";
 
 /// A library of the image's for every way to load one.
@@ -97,7 +97,7 @@ fn build_bootable(sandbox: &Sandbox, vm: &str) -> String {
         let _ = writeln!(containerfile, "LABEL {label}");
     }
     let _ = writeln!(containerfile, "LABEL bcvk.vm={vm}\nCOPY root/ /");
-    // Only this format has all of them.
+    // Only this image format has all of these fields.
     sandbox.build_image_from(
         "image",
         &containerfile,
@@ -358,7 +358,7 @@ const ROOTS: [(&str, Root); 9] = [
         }
     }),
     ("odd-kernel", |root| {
-        // A kernel, its modules and its description that are something else.
+        // Here, the kernel, its modules and its description are something else.
         let modules = root.join("usr/lib/modules/6.1.0");
         fs::create_dir_all(&modules).expect("make a directory");
         link(&modules, "/dev/zero", &["vmlinuz", "initramfs.img"]);
@@ -407,7 +407,7 @@ fn links_in_place_of_directories_lead_nowhere() {
     sandbox.finish();
 }
 
-/// Everything below `dir` with all that a change would change.
+/// Describes everything below `dir` with all that a change would change.
 fn state_of(sandbox: &Sandbox, dir: &Path) -> String {
     let format = "%P %y %m %U %G %s %n %T@ %C@ %l\n";
     let find = sandbox.command("find").arg(dir);
@@ -465,7 +465,7 @@ fn annotations_of_an_image_are_not_obeyed() {
         .bcvk(["run", "-d", "--name", &name, &image])
         .limit(SECONDS)
         .run();
-    // Either the image is refused by its name, or no value of it arrives.
+    // Either the image is refused by its name, or none of its values arrives.
     if output.code() == Some(0) {
         let vm = Vm::of(&sandbox, &name, None);
         for annotation in ANNOTATIONS {
@@ -485,7 +485,7 @@ fn annotations_of_an_image_are_not_obeyed() {
 /// A container that somebody has made of an image with our labels is none of ours.
 #[test]
 fn a_strangers_container_is_no_vm_whatever_its_image_says() {
-    // Nobody else's VMs may be there, because of `rm-all`.
+    // Because of `rm-all`, nobody else's VMs may be there.
     let Some(sandbox) = Sandbox::apart() else {
         return;
     };

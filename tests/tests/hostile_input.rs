@@ -8,10 +8,10 @@ use std::os::unix::fs::symlink;
 
 use bcvk_testkit::{Checks, Cmd, Sandbox, images, limit};
 
-/// What every one of them would stumble over.
+/// Text that a shell, QEMU, podman and systemd would each take for something else.
 const ODD: &str = "-a b,,\"c\"='d';$(touch HERE)`e`&f|%n\\g@WHERE@é:h\ni";
 
-/// As much of it as can be in a line of a unit or of the kernel's.
+/// The part of that text that can be in a line of a unit or of the kernel's.
 const ODD_LINE: &str = "-a b,,c='d';$(touch HERE)`e`&f|%n\\g@WHERE@é";
 
 #[test]
@@ -84,7 +84,7 @@ fn what_is_given_arrives_as_it_is() {
     sandbox.finish();
 }
 
-/// A command is the shell's, all of it: a dash at its start makes it no option of the shell.
+/// A command is all for the shell: a dash at its start makes it no option of the shell.
 #[test]
 fn commands_reach_the_guests_shell_as_they_are() {
     let sandbox = Sandbox::new();

@@ -33,7 +33,8 @@ fn check_cmdline_of_uki(checks: &mut Checks, vm: &Vm<'_>, karg: &str) {
     });
 }
 
-/// Also: an initramfs that ends in a boot configuration, a large `/var`, a socket for sshd.
+/// The image also has an initramfs that ends in a boot configuration, a large `/var`, a socket for
+/// sshd.
 #[test]
 fn an_initramfs_without_the_modules_of_a_vm() {
     let image = include_str!("fixtures/Containerfile.no-modules");
@@ -58,7 +59,7 @@ fn an_initramfs_without_the_modules_of_a_vm() {
     });
 }
 
-/// Also: an initramfs without overlayfs, which this image has compressed; a plain `/root`.
+/// The image also has an initramfs without overlayfs, which this image has compressed; a plain `/root`.
 #[test]
 fn a_uki_for_boot_loaders_and_networkmanager() {
     let image = include_str!("fixtures/Containerfile.uki-networkmanager");
@@ -78,7 +79,7 @@ fn a_uki_for_boot_loaders_and_networkmanager() {
     });
 }
 
-/// Also: sshd's unit is `sshd.service`, and `/root` leads to where nothing can be written.
+/// The image's sshd unit is `sshd.service`, and its `/root` leads to where nothing can be written.
 #[test]
 fn a_uki_of_bootcs_and_nothing_that_configures_a_network() {
     let image = include_str!("fixtures/Containerfile.uki-no-network");
@@ -134,7 +135,7 @@ fn the_newest_systemd_and_a_network_left_to_networkd() {
     });
 }
 
-/// `FROM` the base image, what is done to it, and the words of the refusal.
+/// Each image has the lines after `FROM` the base image, and the words of the refusal.
 #[test]
 fn what_cannot_boot_is_refused_before_the_start() {
     let at_once = Duration::from_secs(10);

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bcvk_testkit::{Checks, Sandbox, Signal, Vm, images, limit, schema, until, until_some};
 use serde_json::Value;
 
-/// The pause that a person makes between two keys.
+/// Pause that a person makes between two keys.
 const BETWEEN_KEYS: Duration = Duration::from_millis(200);
 
-/// What `ps --json` says about one VM.
+/// Returns the entry of one VM in `ps --json`.
 fn listed(sandbox: &Sandbox, vm: &Vm<'_>, args: &[&str]) -> Option<Value> {
     let output = sandbox
         .bcvk(["ps", "--json"])
@@ -122,7 +122,7 @@ fn check_listing_while_booting(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'
         let row = listed(sandbox, vm, &[]).expect("listed");
         assert_eq!(row["State"], "running");
         assert_eq!(row["VmState"], "booting");
-        // As podman's.
+        // These keys are podman's.
         for key in ["Id", "Names", "State", "CreatedAt", "Image", "Command"] {
             assert!(!row[key].is_null(), "{key} in {row:#}");
         }
@@ -179,7 +179,7 @@ fn check_forwarding(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     });
 }
 
-/// Not `-F <(bcvk …)`: OpenSSH closes such descriptors before it reads its configuration.
+/// `-F <(bcvk …)` does not work: OpenSSH closes such descriptors before it reads its configuration.
 fn check_copies(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     sandbox.install_bcvk();
     let run = |script: &str| {
@@ -279,12 +279,12 @@ fn a_guest_that_powers_off_ends_its_attached_run() {
     run.await_stderr("ready", limit::BOOT);
     let _ = sandbox.bcvk(["ssh", &name, "systemctl", "poweroff"]).run();
     let output = run.wait(limit::SHUTDOWN).expect_code(0);
-    // What nobody asked to see is not shown.
+    // Output that nobody asked to see is not shown.
     assert!(output.stdout().is_empty(), "{output}");
     sandbox.finish();
 }
 
-/// Through a real terminal, and so through podman's.
+/// The test uses a real terminal, and so goes through podman's.
 #[test]
 fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
     let sandbox = Sandbox::new();
@@ -293,7 +293,7 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
         .bcvk(["run", "-it", "--rm", "--name", &name, images::trixie()])
         .at_a_terminal()
         .spawn();
-    // root is logged in.
+    // The prompt shows that root is logged in.
     run.await_stdout(":~# ", limit::BOOT);
     run.type_in("tty; echo code=$((40 + 2))\r");
     run.await_stdout("code=42", limit::QUICK);
@@ -304,7 +304,7 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
     run.await_stdout("asleep=43", limit::QUICK);
     run.type_until("\u{3}", "^C", limit::QUICK);
     run.type_until("echo after=$((40 + 4))\r", "after=44", limit::QUICK);
-    // podman's keys to detach. It takes them for such only if it reads them one by one.
+    // These are podman's keys to detach. It takes them for such only if it reads them one by one.
     run.type_in("\u{10}");
     std::thread::sleep(BETWEEN_KEYS);
     run.type_in("\u{11}");
@@ -316,14 +316,14 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
         .run()
         .expect_success();
     let mut again = sandbox.podman(["attach", &name]).at_a_terminal().spawn();
-    // An attached terminal shows what comes, not what came, and first has to be attached.
+    // An attached terminal shows only what comes after it is attached, which takes a while.
     again.type_until("\r", ":~# ", limit::QUICK);
     again.type_in("systemctl poweroff\r");
     let _ = again.wait(limit::SHUTDOWN).expect_success();
     sandbox.finish();
 }
 
-/// Nothing but podman and the directory of VMs: the VM need not come far.
+/// The test needs nothing but podman and the directory of VMs: the VM need not come far.
 #[test]
 fn podman_rm_leaves_nothing_for_long() {
     let sandbox = Sandbox::new();
@@ -337,13 +337,13 @@ fn podman_rm_leaves_nothing_for_long() {
     until("QEMU is gone", limit::GONE, || {
         bcvk_testkit::Process::qemu_of(vm.name()).is_none()
     });
-    // Any later call sweeps.
+    // Any later command removes what is left over.
     let _ = sandbox.bcvk(["ps"]).run().expect_success();
     assert!(!dir.exists(), "{} was not swept", dir.display());
     sandbox.finish();
 }
 
-/// The same with --rm, where podman itself removes the container.
+/// `podman rm` of a VM started with --rm leaves nothing: there, podman itself removes the container.
 #[test]
 fn podman_rm_of_an_rm_vm_leaves_nothing() {
     let sandbox = Sandbox::new();

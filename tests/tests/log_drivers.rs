@@ -1,4 +1,4 @@
-//! What podman keeps of a VM's container, whatever the user's `containers.conf` says of logs.
+//! Logs that podman keeps of a VM's container, whatever the user's `containers.conf` says of logs.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn a_vms_log_is_bounded_whatever_driver_podman_is_set_to() {
     for driver in ["journald", "none", "passthrough"] {
         checks.check(driver, || {
             let conf = sandbox.path().join(format!("{driver}.conf"));
-            // Limits that every host can give.
+            // Every host can give these limits.
             let text = format!(
                 "[containers]\nlog_driver = \"{driver}\"\n\
                  default_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n"

@@ -3,7 +3,7 @@
 use bcvk_testkit::{Cmd, Sandbox, images, limit};
 use bcvk_tests::stage::Cast;
 
-/// A command line of the manual, in a shell.
+/// A command line of the manual, run in a shell.
 fn example(sandbox: &Sandbox, line: &str) -> Cmd {
     let line = cast(sandbox).to_test(line);
     sandbox.command("sh").args(["-c", &line]).limit(limit::BOOT)
@@ -19,7 +19,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// The shell that an example ends in, used and left.
+/// Uses the shell that an example ends in, and leaves it.
 fn use_shell(command: Cmd, line: &str, answer: &str) {
     let mut shell = command.at_a_terminal().spawn();
     shell.await_stdout("# ", limit::BOOT);

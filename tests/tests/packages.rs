@@ -1,4 +1,4 @@
-//! The packages: what they have, what they need, and that nothing of them stays.
+//! The packages: their content, their dependencies, and that nothing of them stays.
 //!
 //! `make test-packages` runs these: cargo-deb is no part of the set-up, and a Debian with podman and
 //! QEMU takes a while to install.
@@ -10,10 +10,10 @@ use std::time::Duration;
 use bcvk_testkit::{Checks, Cmd, Sandbox, schema};
 use serde_json::Value;
 
-/// Some two hundred packages from a mirror that may be slow.
+/// Limit for some two hundred packages from a mirror that may be slow.
 const INSTALL: Duration = Duration::from_secs(550);
 
-/// What users look for.
+/// Files that users look for.
 const FILES: [&str; 9] = [
     "/usr/bin/bcvk",
     "/usr/share/man/man8/bcvk-ephemeral-run.8.gz",
@@ -58,7 +58,7 @@ fn package(sandbox: &Sandbox, kind: &str, extension: &str) -> PathBuf {
         .expect("a package")
 }
 
-/// The package says of what crates the program is made, and nothing of the machine that made it.
+/// The package lists the crates that the program is made of, and nothing of the machine that made it.
 fn check_sbom(sandbox: &Sandbox, deb: &Path) {
     let dir = sandbox.make_dir("unpacked");
     let _ = sandbox

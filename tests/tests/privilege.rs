@@ -1,5 +1,4 @@
-//! What each process of a VM may do: as little as its work takes. `docs/threat-model.md` names
-//! these tests.
+//! Each process of a VM may do as little as its work takes. `docs/threat-model.md` names these tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +18,7 @@ mod cap {
     pub(super) const SETUID: u64 = 1 << 7;
     pub(super) const SETFCAP: u64 = 1 << 31;
 
-    /// What acting for a guest's users takes.
+    /// Capabilities that acting for a guest's users takes.
     pub(super) const WRITERS: u64 =
         CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETGID | SETUID | SETFCAP;
 }
@@ -107,7 +106,7 @@ fn every_process_has_the_least_rights() {
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(qemu.capabilities(set), 0, "{set}");
         }
-        // QEMU's own, besides podman's.
+        // QEMU has its own filter, besides podman's.
         assert!(qemu.number("Seccomp_filters", 10) >= 2);
     });
     checks.check("QEMU is a user of its own", || {
@@ -134,7 +133,7 @@ fn every_process_has_the_least_rights() {
                 let found = server.capabilities(set);
                 assert_eq!(found & !allowed, 0, "{set} {found:x} {:?}", server.process);
             }
-            // Its own, besides podman's.
+            // The server has its own filter, besides podman's.
             assert!(server.number("Seccomp_filters", 10) >= 2);
         }
         let readers = the("--read-only").len();
@@ -170,7 +169,7 @@ fn field(status: &str, set: &str) -> u64 {
     u64::from_str_radix(digits, 16).expect("a number")
 }
 
-/// What the container gives the process that starts the others.
+/// Checks what the container gives the process that starts the others.
 fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
     checks.check("the supervisor may only end what it has started", || {
         let tasks = fs::read_dir(supervisor.proc("task")).expect("its threads");
@@ -188,14 +187,14 @@ fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
             let mounts = fs::read_to_string(supervisor.proc("mountinfo")).expect("mounts");
             let written: BTreeSet<&str> = mounts.lines().filter_map(writable_mount).collect();
             let expected = BTreeSet::from([
-                // Status, console, sockets.
+                // It has the status, the console and the sockets.
                 "/run/bcvk",
-                // An overlay of the container's own above the image, without an upper layer here: it takes
-                // the mount points of shares, and goes with the container.
+                // It is an overlay of the container's own above the image, without an upper layer
+                // here: it takes the mount points of shares, and goes with the container.
                 "/run/bcvk-image",
-                // The guest's kernel, initramfs and memory.
+                // It has the guest's kernel, initramfs and memory.
                 "/root/boot",
-                // --bind and --log-dir.
+                // These are for --bind and --log-dir.
                 "/run/bcvk-shares/mount_rw",
                 "/run/bcvk-logs",
             ]);
@@ -214,7 +213,7 @@ fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
     });
 }
 
-/// The place of a mount, as the supervisor's root has it, that can be written to.
+/// Returns the place of a mount, as the supervisor's root has it, if it can be written to.
 fn writable_mount(line: &str) -> Option<&str> {
     let fields: Vec<&str> = line.split(' ').collect();
     fields[5]
@@ -237,7 +236,7 @@ fn check_secrets(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, members: &
         let spec = fs::read_to_string(dir.join("spec.json")).expect("the spec");
         let spec: serde_json::Value = serde_json::from_str(&spec).expect("JSON");
         let host = spec["host_key"].as_str().expect("a key").to_owned();
-        // A line from the middle, which is the same however the key is wrapped or quoted.
+        // The marks are lines from the middle, which are the same however the key is wrapped or quoted.
         let marks: Vec<&str> = [&user, &host]
             .iter()
             .map(|key| key.lines().nth(2).expect("a line of the key"))

@@ -7,7 +7,7 @@ use object::Endianness;
 use object::elf::{DT_NEEDED, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 
-/// The loader and libraries that an executable asks for.
+/// Returns the loader and libraries that an executable asks for.
 fn loads(executable: &[u8]) -> object::read::Result<Vec<String>> {
     let header = FileHeader64::<Endianness>::parse(executable)?;
     let endian = header.endian()?;

@@ -1,4 +1,4 @@
-//! What is seen of a boot: at a terminal, in a pipe, and of one that fails. No VM boots here: the test
+//! Progress of a boot: at a terminal, in a pipe, and when it fails. No VM boots here: the test
 //! takes the place of the supervisor.
 
 use std::fs;
@@ -12,8 +12,9 @@ use bcvk_testkit::{Checks, Cmd, FakeTools, Sandbox, Terminal, images, limit, unt
 /// Columns of the terminal.
 const COLUMNS: u16 = 80;
 
-/// Shows what was there before, and what comes after. At the top of a screen, tmux would move the rows of
-/// a line that it wraps to where no program can erase them; a shell's user has something above it.
+/// Script that shows text before and after the command. At the top of a screen, tmux would move the
+/// rows of a line that it wraps to where no program can erase them; a shell's user has something
+/// above it.
 const SCRIPT: &str =
     r#"trap : INT; yes '' | head -n 8; echo before; "$@"; echo "after $?"; read line"#;
 
@@ -24,7 +25,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// Once `podman run` has been called.
+    /// Begins once `podman run` has been called.
     fn begin(tools: &FakeTools) -> Self {
         let dir = until_some("podman run", limit::QUICK, || tools.vm_dir());
         let status = StatusWriter::create(&dir).expect("write the status");
@@ -55,7 +56,7 @@ fn sandbox() -> (Sandbox, FakeTools) {
 }
 
 fn run_ssh(sandbox: &Sandbox, name: &str) -> Cmd {
-    // Asked for, emulation is no news.
+    // The user asked for emulation, so it is not announced.
     sandbox
         .bcvk(["run-ssh", "--accel=tcg", "--name"])
         .args([&*sandbox.name(name), images::trixie()])
@@ -95,7 +96,7 @@ fn a_boot_is_one_line_at_a_terminal() {
         assert!(!screen.contains(" of ~"), "not known yet: {screen}");
         let styled = terminal.styled_screen();
         assert!(styled.contains("\u{1b}[1mstarting services"), "{styled:?}");
-        // tmux itself says when the text is of the usual colour again.
+        // tmux itself adds these codes where the text has the usual colour again.
         let colours = styled.replace("\u{1b}[39m", "").replace("\u{1b}[49m", "");
         assert!(
             !colours.contains("\u{1b}[3") && !colours.contains("\u{1b}[4"),
@@ -149,7 +150,7 @@ fn a_boot_is_compared_with_the_last_one() {
         let mut guest = Guest::begin(&tools);
         guest.enter(Phase::Kernel);
         run.await_stderr("s kernel\n", limit::QUICK);
-        // Less than a second would be a time of nothing.
+        // A wait of less than a second would show no time.
         std::thread::sleep(std::time::Duration::from_millis(2500));
         guest.enter(Phase::Ready);
         run.await_stdout("in the session", limit::QUICK);
@@ -172,7 +173,7 @@ fn a_boot_is_compared_with_the_last_one() {
         expect_one_line(&screen, COLUMNS);
         let styled = terminal.styled_screen();
         assert!(!styled.contains('\u{1b}'), "NO_COLOR: {styled:?}");
-        // Ctrl-C ends it, and leaves nothing of the line.
+        // Ctrl-C ends the command, and leaves nothing of the line.
         terminal.press(&["C-c"]);
         let screen = terminal.await_screen("the end", |s| s.contains("after 130"));
         assert_eq!(screen, "before\nerror: interrupted\nafter 130");
@@ -208,7 +209,7 @@ fn a_boot_is_compared_with_the_last_one() {
 fn what_is_read_later_gets_a_line_for_each_phase() {
     let (sandbox, tools) = sandbox();
     let mut checks = Checks::new();
-    // Each phase is seen before the next one comes, where it is to be seen at all.
+    // Each phase is seen before the next one comes, if it is to be seen at all.
     let boot = |tools: &FakeTools, seen: &mut dyn FnMut(&str)| {
         let mut guest = Guest::begin(tools);
         seen("s preparing");

@@ -1,4 +1,4 @@
-//! The same as an ordinary user, whose podman has nothing of root's.
+//! Tests as an ordinary user, whose podman has nothing of root's.
 //!
 //! Verbs that touch every VM are tested here: this user has none but the test's.
 

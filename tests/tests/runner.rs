@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bcvk_testkit::{Checks, FakeTools, Sandbox, expect_sshd, images, limit, until};
 
-/// Built as users build theirs, with the binary under test.
+/// Builds a runner as users build theirs, with the binary under test.
 fn build_runner(sandbox: &Sandbox) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runner/build.sh");
     sandbox
@@ -127,7 +127,7 @@ impl<'a> Pod<'a> {
             .text()
     }
 
-    /// What `kubectl exec` would do.
+    /// Runs a command in the container, as `kubectl exec` would.
     fn exec(&self, words: &[&str]) -> bcvk_testkit::Output {
         self.sandbox
             .podman(["exec", &self.container()])
@@ -143,7 +143,7 @@ impl<'a> Pod<'a> {
         });
     }
 
-    /// Waits for the VM's end; its exit code and all that it said.
+    /// Waits for the VM's end; returns its exit code and all that it said.
     fn end(&self) -> (String, String) {
         let code = self
             .sandbox
@@ -170,8 +170,8 @@ impl<'a> Pod<'a> {
     }
 }
 
-/// An image of the test's own. podman counts who has an image mounted, and a container that ends may
-/// give it back more than once: those of other tests would unmount it.
+/// Makes an image of the test's own. podman counts who has an image mounted, and a container that
+/// ends may give it back more than once: this would unmount the images of other tests.
 fn own_image(sandbox: &Sandbox, part: &str, run: &str) -> String {
     sandbox.build_image_named(part, &format!("FROM BASE\nRUN {run}\n"))
 }

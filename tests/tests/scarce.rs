@@ -1,4 +1,4 @@
-//! What a VM needs can be full, short or forbidden: that is said, and leaves nothing.
+//! Resources that a VM needs can be full, short or forbidden: bcvk says so, and leaves nothing.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use bcvk_testkit::{
 };
 use serde_json::Value;
 
-/// Far above what it takes to refuse something.
+/// Limit far above what it takes to refuse something.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A sandbox in which something can be mounted.
@@ -84,7 +84,7 @@ fn status(sandbox: &Sandbox, vm: &Vm<'_>) -> Value {
         .unwrap_or_else(|| panic!("{} in {output}", vm.name()))
 }
 
-/// A directory with its parent's owner.
+/// Makes a directory with its parent's owner.
 fn make_like(dir: &Path, sandbox: &Sandbox) {
     use std::os::unix::fs::MetadataExt;
 
@@ -138,7 +138,7 @@ fn full_container_storage_is_named() {
     let info = sandbox
         .podman(["info", "--format={{.Store.GraphRoot}}"])
         .run();
-    // The images of the tests, read-only, behind a storage of the test's own.
+    // The tests' images are read-only, behind a storage of the test's own.
     let storage = format!(
         "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n\
          [storage.options]\nadditionalimagestores = [{:?}]\n",
@@ -179,8 +179,8 @@ fn full_container_storage_is_named() {
     sandbox.finish();
 }
 
-/// A host that has time for a guest only now and then, as one with many VMs has: the kernel sees few
-/// ticks of its timer then, and used to panic over it now and then.
+/// A host may have time for a guest only now and then, as one with many VMs: the kernel sees few
+/// ticks of its timer then, and sometimes panicked over it.
 #[test]
 fn a_busy_host_does_not_make_the_kernel_doubt_its_timer() {
     const AWAY: Duration = Duration::from_millis(80);
@@ -196,7 +196,7 @@ fn a_busy_host_does_not_make_the_kernel_doubt_its_timer() {
         thread::sleep(AWAY);
         qemu.signal(Signal::CONT);
         thread::sleep(THERE);
-        // Comes after the look; a panic is the other way to get past it.
+        // The kernel frees memory after its look at the timer; a panic is the other way to get past it.
         let said = said();
         said.contains("Freeing") || said.contains("panic")
     });
@@ -281,7 +281,7 @@ impl OtherHost {
         })
     }
 
-    /// As a user who is in no group that matters, after `mounts` (shell, run as root).
+    /// Runs bcvk as a user who is in no group that matters, after `mounts` (shell, run as root).
     #[track_caller]
     fn run(&self, mounts: &str, args: &[&str]) -> Output {
         let script = format!(
@@ -346,10 +346,10 @@ fn a_kvm_that_is_not_ones_own_comes_with_the_command_that_mends_it() {
     let Some(host) = OtherHost::new() else { return };
     let cpuinfo = host.file("cpuinfo", "flags : fpu vmx\n");
     let kvm = host.file("kvm", "");
-    // A group that every Debian has, and nobody is in.
+    // Every Debian has this group, and nobody is in it.
     chown(&kvm, None, Some(5)).expect("give a file to a group");
     let mode = |mode| fs::set_permissions(&kvm, fs::Permissions::from_mode(mode));
-    // Where there is no /dev/kvm, there is none to mount over.
+    // Without /dev/kvm, there is nothing to mount over.
     let mounts = format!(
         "mount --bind {cpuinfo} /proc/cpuinfo; mkdir -p {dir}/dev; mount --rbind /dev {dir}/dev; \
          mount -t tmpfs -o mode=0755 none /dev; ln -s {dir}/dev/* /dev; rm -f /dev/kvm; \

@@ -17,7 +17,7 @@ fn noise() -> Vec<u8> {
         .collect()
 }
 
-/// The whole way, in one command.
+/// One command goes the whole way.
 #[test]
 fn run_ssh_runs_a_command_with_its_streams_and_exit_code() {
     let sandbox = Sandbox::new();
@@ -60,7 +60,7 @@ fn a_session_that_is_stopped_gives_the_prompt_back() {
             terminal.screen().lines().any(|shown| shown == line)
         });
     };
-    // What is typed before ssh has let the terminal go, ssh gets.
+    // ssh gets what is typed before it has let the terminal go.
     let await_prompt = || {
         until("the shell asks", limit::QUICK, || {
             terminal.screen().lines().last() == Some("host>")
@@ -246,7 +246,7 @@ fn check_terminals(checks: &mut Checks, vm: &Vm<'_>) {
     });
 }
 
-/// The bytes themselves would fill the screen.
+/// Compares without printing the bytes themselves, which would fill the screen.
 #[track_caller]
 fn assert_same(what: &str, seen: &[u8], expected: &[u8]) {
     let common = seen

@@ -18,7 +18,7 @@ fn directories_of_the_host_are_shared_as_asked() {
     fs::write(odd.join("file"), "odd\n").expect("write");
     fs::write(at_path.join("file"), "at path\n").expect("write");
     let path = |dir: &Path| dir.to_str().expect("UTF-8").to_owned();
-    // Without a network, because nothing of this needs one: ssh does not either.
+    // The VM has no network, because nothing here needs one: ssh does not either.
     let vm = sandbox.boot(
         "vm",
         &[
@@ -106,7 +106,7 @@ fn check_read_only(checks: &mut Checks, vm: &Vm<'_>, ro: &Path) {
             .expect_success();
         let stdout = output.stdout();
         let done: Vec<&str> = stdout.lines().filter(|l| l.starts_with("DONE: ")).collect();
-        // Whether the guest may call its own mount writable is its own affair.
+        // The guest may decide for itself whether to call its own mount writable.
         let done: Vec<_> = done.iter().filter(|l| !l.contains("remount,rw")).collect();
         assert!(done.is_empty(), "{done:?} in {output}");
         assert_eq!(fs::read_to_string(ro.join("from-host")).expect("read"), "changed\n");

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, FakeTools, Process, Running, Sandbox, Signal, images, limit, until};
 
-/// How long an interrupted command may take, its clean-up included.
+/// Limit for an interrupted command to end, its clean-up included.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
-/// Each with what a shell then calls the exit code: the same whether the command handles the signal
-/// or, in its first milliseconds, dies of it.
+/// Signals, each with the exit code that a shell then sees: the same whether the command handles
+/// the signal or, in its first milliseconds, dies of it.
 const ALL: [(Signal, &str, i32); 3] = [
     (Signal::INT, "SIGINT", 130),
     (Signal::TERM, "SIGTERM", 143),
@@ -22,7 +22,7 @@ fn run_ssh(sandbox: &Sandbox, name: &str) -> Running {
         .spawn()
 }
 
-/// A VM's name, and its `run-ssh`, whose kernel boots.
+/// Returns a VM's name, and its `run-ssh`, whose kernel boots.
 fn in_the_kernel(sandbox: &Sandbox) -> (String, Running) {
     let vm = sandbox.name("vm");
     let mut run = run_ssh(sandbox, &vm);
@@ -130,7 +130,7 @@ fn the_death_of_qemu_ends_a_session() {
     sandbox.finish();
 }
 
-/// QEMU ends in good order then, as it does when the guest powers off.
+/// QEMU then ends in good order, as it does when the guest powers off.
 #[test]
 fn a_signal_to_qemu_is_not_the_guests_power_off() {
     let sandbox = Sandbox::new();
@@ -172,7 +172,7 @@ fn the_death_of_a_file_server_ends_the_vm() {
     sandbox.finish();
 }
 
-/// Neither for the power-off of a guest that cannot read its files any more.
+/// Nor does anything wait for the power-off of a guest that cannot read its files any more.
 #[test]
 fn the_death_of_a_file_server_ends_the_vm_while_it_shuts_down() {
     let sandbox = Sandbox::new();

@@ -4,7 +4,7 @@ use std::fs;
 
 use bcvk_testkit::{Checks, Sandbox, Vm, images};
 
-/// Where the guest has the host's images.
+/// Mount point of the host's images in the guest.
 const STORE: &str = "/run/virtiofs-mnt-hoststorage";
 
 fn podman(sandbox: &Sandbox, args: &[&str]) -> String {
@@ -82,7 +82,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
         ));
         let lines: Vec<&str> = found.lines().collect();
         assert_eq!(lines[0], "VERSION_CODENAME=trixie");
-        // A whiteout of a later layer.
+        // The file is hidden by a whiteout of a later layer.
         assert!(lines[1].contains("No such file"), "{found}");
         assert_eq!(lines[2], "written");
     });

@@ -82,7 +82,7 @@ fn the_journal_can_take_the_consoles_place() {
         .limit(limit::BOOT)
         .spawn();
     run.await_stderr("ready;", limit::BOOT);
-    // sshd is there before all jobs are done.
+    // sshd answers before all jobs are done.
     let _ = sandbox
         .bcvk([
             "ssh",
@@ -113,7 +113,7 @@ fn the_journal_can_take_the_consoles_place() {
     assert!(!dir.join("console.txt").exists(), "nobody asked for it");
     let journal = messages(&dir.join("journal.json"));
     assert!(says(&journal, "Startup finished"));
-    // The last that journald hears of is its own end.
+    // journald's last message is about its own end.
     let (last, _) = journal.last().expect("a message");
     assert!(journal.iter().all(|(time, _)| time <= last));
     let _ = sandbox.bcvk(["rm", &sandbox.name("vm")]).run();

@@ -1,4 +1,4 @@
-//! Which directories of VMs a command removes as left over.
+//! Selection of the VM directories that a command removes as left over.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! `logs`, `inspect`, `wait`, `images`, and where defaults of options come from.
+//! `logs`, `inspect`, `wait`, `images`, and the sources of the options' defaults.
 
 use std::fs;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use bcvk_testkit::{Checks, Cmd, FakeTools, Sandbox, Signal, Vm, images, limit, schema};
 use serde_json::Value;
 
-/// Far above what looking at files takes, far below any time-out.
+/// Limit far above what looking at files takes, and far below any time-out.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// `bcvk ARGS`, for commands outside of `bcvk ephemeral`.
+/// Runs `bcvk ARGS`, for commands outside of `bcvk ephemeral`.
 fn bcvk(sandbox: &Sandbox, args: &[&str]) -> Cmd {
     sandbox.command(sandbox.bcvk_path()).args(args)
 }
 
-/// A fake podman, with everything else that a dry run looks for.
+/// Makes a fake podman, with everything else that a dry run looks for.
 fn tools_for_dry_runs(sandbox: &Sandbox) -> FakeTools {
     let tools = FakeTools::new(sandbox);
     for program in ["ssh", &format!("qemu-system-{}", std::env::consts::ARCH)] {
@@ -47,7 +47,7 @@ fn the_command_line_counts_more_than_the_environment_than_the_file() {
             .args(args)
             .arg("localhost/any")
             .env("XDG_CONFIG_HOME", &config)
-            // The sandbox's own says one; an empty one says nothing.
+            // The sandbox's own variable says one; an empty one says nothing.
             .env("BCVK_VCPUS", "");
         for (name, value) in env {
             command = command.env(name, value);
@@ -286,7 +286,7 @@ fn logs_inspect_and_wait_from_boot_to_end() {
     checks.check("wait until it is ready", || {
         let ready = sandbox.bcvk(["wait", vm.name()]).limit(limit::BOOT).run();
         let _ = ready.expect_success().expect_empty_stdout();
-        // That it is ready already is nothing to tell.
+        // A VM that is ready already gives nothing to say.
         let ready = sandbox.bcvk(["wait", &vm.id()[..12]]).run();
         assert_eq!(ready.expect_success().stderr(), "");
     });
@@ -377,7 +377,7 @@ fn check_units(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     };
     checks.check("a unit that is or becomes active", || {
         let _ = wait("multi-user.target", "4m").expect_success();
-        // It has not begun when the wait begins.
+        // The unit has not begun when the wait begins.
         vm.sh("systemd-run --unit=late --on-active=5 --service-type=exec sleep 1000");
         let _ = wait("late", "4m").expect_success();
         assert_eq!(vm.sh("systemctl is-active late"), "active");
@@ -448,7 +448,7 @@ fn check_journal(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     });
     checks.check("Ctrl-C ends one who follows it", || {
         let mut follower = sandbox.bcvk(["logs", "--journal", "-f", vm.name()]).spawn();
-        // From the beginning, and on.
+        // The log is followed from its beginning.
         follower.await_stdout("Linux version", limit::BOOT);
         vm.sh("systemd-cat -t bcvk-test echo something new");
         follower.await_stdout("something new", limit::QUICK);
@@ -484,11 +484,11 @@ fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
         let timings = inspect(sandbox, vm)["Timings"].clone();
         let [ready, boot] =
             [&json["Ready"], &timings["Boot"]].map(|v| v.as_f64().expect("seconds"));
-        // podman comes before the supervisor's first word.
+        // podman's part comes before the supervisor's first word.
         assert!(ready > boot && ready < boot + 60.0, "{ready} and {boot}");
         let spans = json["Spans"].as_array().expect("spans");
         let critical: Vec<&Value> = spans.iter().filter(|s| s["Critical"] == true).collect();
-        // One begins where another ends, or later; none goes back.
+        // A phase begins where another ends, or later; none goes back.
         let mut before = 0.0;
         for span in &critical {
             let from = span["From"].as_f64().expect("seconds");
@@ -558,7 +558,7 @@ fn check_ended(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
         let waiting = sandbox.bcvk(["wait", "--for=stopped", vm.name()]).spawn();
         let _ = sandbox.podman(["kill", vm.name()]).run().expect_success();
         let _ = waiting.wait(limit::QUICK).expect_success();
-        // podman knows too, or this would be refused.
+        // podman knows too, or this command would be refused.
         let _ = sandbox.bcvk(["rm", vm.name()]).run().expect_success();
     });
 }

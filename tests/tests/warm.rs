@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bcvk_testkit::{Checks, Output, Sandbox, Vm, expect_sshd, free_port, images, limit, schema};
 
-/// Something that happens to the directory of a snapshot.
+/// Damage to the directory of a snapshot.
 type Damage = fn(&Path);
 
-/// How far a guest's clock may be from the host's.
+/// Greatest difference between a guest's clock and the host's.
 const CLOCK: Duration = Duration::from_millis(100);
 
 #[test]
@@ -182,7 +182,7 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
             assert!(!dir.exists(), "{what}");
         });
     }
-    // A byte somewhere in the middle.
+    // A byte somewhere in the middle is changed.
     let damage = |file: &str, at: u64| {
         fs::create_dir_all(&dir).expect("made");
         copy(&whole.join("."), &dir);
@@ -274,7 +274,7 @@ fn an_ordinary_user_resumes_too() {
     let Some(sandbox) = Sandbox::rootless() else {
         return;
     };
-    // This user's home has seen other tests.
+    // This user's home has snapshots of other tests.
     let prune = || {
         let pruned = sandbox.bcvk(["snapshots", "prune", "--keep=0"]).run();
         let _ = pruned.expect_success().expect_stderr(" removed");
@@ -291,10 +291,10 @@ fn an_ordinary_user_resumes_too() {
     sandbox.finish();
 }
 
-/// A word that must be nowhere in a snapshot.
+/// Word that must be nowhere in a snapshot.
 const MARK: &str = "secret-4f9d0c27";
 
-/// Units with the mark in one of them; returns the option.
+/// Makes units with the mark in one of them; returns the option.
 fn make_units(sandbox: &Sandbox) -> String {
     let dir = sandbox.make_dir("units");
     let wants = dir.join("multi-user.target.wants");
@@ -314,13 +314,13 @@ fn expect_given(vm: &Vm<'_>) {
         vm.sh("systemctl start of-user.service && cat /run/of-user"),
         format!("{MARK} {MARK}")
     );
-    // It was started without that.
+    // The unit was started even without that command.
     assert_eq!(vm.sh("systemctl is-active of-user.service"), "active");
 }
 
 fn expect_no_secret(sandbox: &Sandbox, vm: &Vm<'_>) {
     let sealed = entry(sandbox).join("sealed");
-    // The lines before are the same in many keys.
+    // The lines before it are the same in many keys.
     let host_key = vm.sh("sed -n 4p /etc/ssh/ssh_host_ed25519_key");
     let user_key = vm.sh("cut -d' ' -f2 /root/.ssh/authorized_keys");
     for word in [MARK, &host_key, &user_key[30..]] {
@@ -338,7 +338,7 @@ fn expect_no_secret(sandbox: &Sandbox, vm: &Vm<'_>) {
     }
 }
 
-/// Writes all over what the container of a VM that was saved has of its snapshot.
+/// Writes over everything that the container of a VM that was saved has of its snapshot.
 fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
     let dir = entry(sandbox);
     let digest = || {
@@ -462,7 +462,7 @@ fn entry(sandbox: &Sandbox) -> PathBuf {
         let mut entries = fs::read_dir(dir).expect("a directory");
         entries.next().expect("one").expect("one").path()
     };
-    // In the directory of this host.
+    // The snapshot is in the directory of this host.
     only(only(dir))
 }
 

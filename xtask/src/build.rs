@@ -1,4 +1,4 @@
-//! The bcvk that a chore is about.
+//! Build of the bcvk that a chore is about.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,18 @@ use crate::bench::say;
 use crate::error::{Error, Result};
 use crate::process::run;
 
-/// How long cargo may take from nothing.
+/// Limit for cargo to build everything from nothing.
 const BUILD: Duration = Duration::from_secs(1800);
 
-/// Cargo's target directory.
+/// Returns cargo's target directory.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let programs = programs()?;
     let target = programs.parent().map(Path::to_owned);
     target.ok_or_else(|| Error::other("cannot find the target directory"))
 }
 
-/// Directory of all programs for the system that this one is for: it is `TARGET/TUPLE/PROFILE/xtask`.
+/// Returns the directory of all programs for the system that this one is for: this one is
+/// `TARGET/TUPLE/PROFILE/xtask`.
 fn programs() -> Result<PathBuf> {
     let exe = env::current_exe().map_err(Error::io("find the target directory"))?;
     exe.ancestors()
@@ -28,7 +29,7 @@ fn programs() -> Result<PathBuf> {
         .ok_or_else(|| Error::other("cannot find the target directory"))
 }
 
-/// Builds the release binary: what is measured is what is in the tree.
+/// Builds the release binary, so that the source in the tree is what is measured.
 pub(crate) fn release() -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     say("building bcvk (release)");

@@ -14,13 +14,13 @@ use crate::process::run;
 use crate::together::{Member, all, outputs};
 use crate::vms::{self, Vms};
 
-/// How long all together may take from `podman run` to QEMU.
+/// Limit for all VMs together from `podman run` to QEMU.
 const START: Duration = Duration::from_secs(600);
 
-/// How long a guest that is ready may take to answer, among all the others.
+/// Limit for a guest that is ready to answer, among all the others.
 const ANSWER: Duration = Duration::from_secs(300);
 
-/// How long the end of all may take.
+/// Limit for all VMs to end.
 const END: Duration = Duration::from_secs(300);
 
 /// How many, and with what.
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     vms: vms::Options,
 }
 
-/// Starts them, waits for them, compares them, ends them.
+/// Starts the VMs, waits for them, compares them, and ends them.
 pub(crate) fn crowd(options: &Options) -> Result<()> {
     let vms = Vms::new(&options.vms)?;
     let names: Vec<String> = (1..=options.count).map(|n| vms.name(n)).collect();
@@ -58,7 +58,7 @@ pub(crate) fn crowd(options: &Options) -> Result<()> {
     say(&format!("{} of {} are ready", ready.len(), names.len()));
     print(&starts, &waits)?;
 
-    // A name that led to another VM would answer with that one's.
+    // If a name led to another VM, that VM's name would come back.
     for (name, _) in &ready {
         let hostname = run(&mut vms.ephemeral(&["ssh", name, "hostname"]), ANSWER)?;
         let hostname = hostname.success("ask a VM for its name")?.stdout;
@@ -72,7 +72,7 @@ pub(crate) fn crowd(options: &Options) -> Result<()> {
     complain(&starts, &waits)
 }
 
-/// Each VM has an ID, a directory and a socket of its own.
+/// Checks that each VM has an ID, a directory and a socket of its own.
 fn check_distinct(vms: &Vms, starts: &[Member]) -> Result<()> {
     let ids = outputs(starts);
     let distinct: BTreeSet<&str> = ids.iter().map(|(_, id)| *id).collect();
@@ -95,7 +95,7 @@ fn check_distinct(vms: &Vms, starts: &[Member]) -> Result<()> {
     }
 }
 
-/// When the first, the middle one and the last came so far.
+/// Prints when the first, the middle one and the last VM came so far.
 fn print(starts: &[Member], waits: &[Member]) -> Result<()> {
     let mut table = Table::new();
     table
@@ -124,7 +124,7 @@ fn print(starts: &[Member], waits: &[Member]) -> Result<()> {
     writeln!(std::io::stdout(), "{table}").map_err(Error::io("print the table"))
 }
 
-/// An error if one failed without a reason; those with one are shown.
+/// Returns an error if a VM failed without a reason; VMs that failed with one are shown.
 fn complain(starts: &[Member], waits: &[Member]) -> Result<()> {
     for member in starts.iter().chain(waits) {
         let Some(reason) = member.reason() else {

@@ -1,4 +1,4 @@
-//! `cargo xtask cycles`: VMs started and ended again and again, and what that leaves.
+//! `cargo xtask cycles`: VMs started and ended again and again, and the traces of that.
 
 use std::fs;
 use std::io::Write;
@@ -14,17 +14,18 @@ use crate::error::{Error, Result};
 use crate::process::run;
 use crate::vms::{self, Vms, command_lines};
 
-/// How many cycles lie between two looks.
+/// Number of cycles between two looks.
 const LOOK_EVERY: u32 = 20;
 
-/// How long a start may take until QEMU runs, and an end until nothing does; a guest that does not
+/// Limit for a start until QEMU runs, and for an end until nothing does; a guest that does not
 /// listen yet is given 25 seconds to shut down.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What podman's own records may grow by in a cycle: its list of events is a file in some set-ups.
+/// Bytes by which podman's own records may grow in a cycle: its list of events is a file in some
+/// set-ups.
 const RECORDS_PER_CYCLE: u64 = 4096;
 
-/// What they may grow by besides: databases take room in blocks.
+/// Bytes by which podman's records may grow besides: databases take room in blocks.
 const RECORDS: u64 = 256 * 1024;
 
 /// How often, and with what.
@@ -38,7 +39,7 @@ pub(crate) struct Options {
     vms: vms::Options,
 }
 
-/// How much there is of everything that could grow.
+/// Amount of everything that could grow.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     cycles: u32,
@@ -52,14 +53,14 @@ struct Look {
     available: u64,
 }
 
-/// Where podman keeps things.
+/// Directories in which podman keeps things.
 struct Storage(Vec<PathBuf>);
 
-/// Cycles, and a table even if something grew or failed on the way.
+/// Runs the cycles, and prints a table even if something grew or failed on the way.
 pub(crate) fn cycles(options: &Options) -> Result<()> {
     let vms = Vms::new(&options.vms)?;
     let storage = Storage::find(&vms)?;
-    // The first makes what stays for good: podman's locks, networks, its process for namespaces.
+    // The first cycle makes what stays for good: podman's locks, networks, its process for namespaces.
     cycle(&vms, 0)?;
     let mut looks = vec![Look::take(0, &vms, &storage)?];
     let started = Instant::now();
@@ -84,12 +85,12 @@ fn go_round(count: u32, vms: &Vms, storage: &Storage, looks: &mut Vec<Look>) -> 
     Ok(())
 }
 
-/// One VM, from nothing until QEMU runs and back, by each of the ways that users have.
+/// Starts one VM from nothing until QEMU runs, and ends it by one of the ways that users have.
 fn cycle(vms: &Vms, number: u32) -> Result<()> {
     let name = vms.name(number);
     run(&mut vms.start(&name, &["--rm"]), LIMIT)?.success("start a VM")?;
     match number % 50 {
-        // Slow, because the guest does not listen yet.
+        // This way is slow, because the guest does not listen yet.
         49 => run(&mut vms.ephemeral(&["stop", &name]), LIMIT)?.success("stop a VM")?,
         n if n % 2 == 0 => {
             run(&mut vms.ephemeral(&["rm", "--force", &name]), LIMIT)?.success("remove a VM")?
@@ -111,10 +112,11 @@ impl Storage {
         Ok(Self(places.lines().map(PathBuf::from).collect()))
     }
 
-    /// How many mounts podman has made. The others of the machine are not podman's, and a user's
-    /// namespace begins with a copy of them.
+    /// Counts the mounts that podman has made. The others of the machine are not podman's, and a
+    /// user's namespace begins with a copy of them.
     fn mounts(&self, vms: &Vms) -> Result<u64> {
-        // Of the namespace that podman mounts in, which is a user's own if that is not root.
+        // The mounts are those of the namespace that podman mounts in, which is a user's own if
+        // that is not root.
         let table = if rustix::process::geteuid().is_root() {
             fs::read_to_string("/proc/self/mountinfo").map_err(Error::io("read the mounts"))?
         } else {
@@ -149,7 +151,7 @@ impl Look {
         })
     }
 
-    /// All but the memory, which the rest of the machine has a part in.
+    /// Returns all numbers but the memory, which the rest of the machine has a part in.
     fn numbers(&self) -> [(&'static str, u64); 7] {
         [
             ("files of VMs", self.vm_files),
@@ -163,8 +165,8 @@ impl Look {
     }
 }
 
-/// How many files are below `dir`, and how many bytes they take. What cannot be looked at was not
-/// made by a VM.
+/// Returns how many files are below `dir`, and how many bytes they take. What cannot be looked at
+/// was not made by a VM.
 fn measure(dir: &Path) -> (u64, u64) {
     let mut sum = (0, 0);
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -186,7 +188,7 @@ fn available() -> Result<u64> {
         .ok_or_else(|| Error::other("the kernel does not say how much memory is available"))
 }
 
-/// An error if anything grew from the first look to the last.
+/// Returns an error if anything grew from the first look to the last.
 fn judge(looks: &[Look]) -> Result<()> {
     let (Some(first), Some(last)) = (looks.first(), looks.last()) else {
         return Ok(());

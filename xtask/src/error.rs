@@ -1,11 +1,11 @@
-//! What can go wrong, in one line.
+//! Errors, each in one line.
 
 use std::io;
 
-/// The result of everything here.
+/// Result of everything here.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// Why a chore could not be done.
+/// Reason why a chore could not be done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Ctrl-C, or another of the signals that [`crate::interrupt`] takes.
@@ -14,17 +14,17 @@ pub(crate) enum Error {
     /// The system refused something.
     #[error("cannot {action}: {source}")]
     Io {
-        /// What was tried, as the end of "cannot".
+        /// Action that was tried, as the end of "cannot".
         action: String,
-        /// What it said.
+        /// Answer of the system.
         source: io::Error,
     },
-    /// Not everything came out as it has to.
+    /// Some cases did not come out as they have to.
     #[error("{failed} of {all} cases failed")]
     Torture {
-        /// How many did not.
+        /// Number of cases that failed.
         failed: usize,
-        /// Of how many.
+        /// Number of all cases.
         all: usize,
     },
     /// Everything else.
@@ -33,7 +33,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// For `map_err`: what was tried, as the end of "cannot".
+    /// Makes a function for `map_err`; `action` is what was tried, as the end of "cannot".
     pub(crate) fn io<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();
         move |e| Self::Io {
@@ -42,7 +42,7 @@ impl Error {
         }
     }
 
-    /// An error that is only a sentence.
+    /// Makes an error that is only a sentence.
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self::Other(message.into())
     }

@@ -20,7 +20,7 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
-/// An error once the user has asked to stop. Every wait calls it several times a second.
+/// Returns an error once the user has asked to stop. Every wait calls it several times a second.
 pub(crate) fn check() -> Result<()> {
     match ASKED.get() {
         Some(asked) if asked.load(Ordering::Relaxed) => Err(Error::Interrupted),

@@ -13,10 +13,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::error::{Error, Result};
 use crate::interrupt;
 
-/// How often a wait looks whether the user has asked to stop.
+/// Interval at which a wait looks whether the user has asked to stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
-/// How long a child may take to end when it is asked to.
+/// Grace period for a child that is asked to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A child in a process group of its own. Dropping it ends the whole group.
@@ -34,11 +34,11 @@ pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// From before it was started to its end.
+    /// Time from before the start of the child to its end.
     pub(crate) took: Duration,
 }
 
-/// Whether Ctrl-C ends a wait.
+/// Effect of Ctrl-C on a wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnInterrupt {
     Stop,
@@ -71,12 +71,12 @@ impl Running {
         self.child.id()
     }
 
-    /// The child itself, for its pipes.
+    /// Returns the child itself, for its pipes.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Its exit status if it has ended within `patience`.
+    /// Returns the child's exit status if it has ended within `patience`.
     pub(crate) fn poll(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() && ended_within(&self.end, patience)? {
             let status = self.child.wait();
@@ -85,7 +85,7 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Waits for its end.
+    /// Waits for the child's end.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.wait_until(Instant::now() + limit, OnInterrupt::Stop)?
             .ok_or_else(|| {
@@ -94,7 +94,7 @@ impl Running {
             })
     }
 
-    /// An error if it has ended, though nobody asked it to.
+    /// Returns an error if the child has ended, though nobody asked it to.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
         match self.poll(Duration::ZERO)? {
             None => Ok(()),
@@ -102,13 +102,13 @@ impl Running {
         }
     }
 
-    /// Ends it and every process of its group: asked first, then forced.
+    /// Ends the child and every process of its group: they are asked first, then forced.
     pub(crate) fn end(&mut self) {
         let Some(group) = pid(self.child.id()) else {
             return;
         };
         if self.ended.is_none() {
-            // Gone already is what is wanted, here and below.
+            // If the group is gone already, all is well, here and below.
             let _ = kill_process_group(group, Signal::TERM);
             let _ = self.wait_until(Instant::now() + GRACE, OnInterrupt::GoOn);
         }
@@ -139,7 +139,7 @@ impl Drop for Running {
 }
 
 impl Finished {
-    /// An error with what it said unless it succeeded.
+    /// Returns an error with the child's output unless it succeeded.
     pub(crate) fn success(self, action: &str) -> Result<Self> {
         if self.status.success() {
             return Ok(self);
@@ -158,13 +158,14 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
     run_with(command, limit, OnInterrupt::Stop)
 }
 
-/// The same for what undoes something: it goes on after Ctrl-C.
+/// Runs a command that undoes something to its end, even after Ctrl-C.
 pub(crate) fn clean_up(command: &mut Command, limit: Duration) -> Result<Finished> {
     run_with(command, limit, OnInterrupt::GoOn)
 }
 
 fn run_with(command: &mut Command, limit: Duration, on: OnInterrupt) -> Result<Finished> {
-    // Files and not pipes: what a command leaves running may keep a pipe open.
+    // The output goes to files and not to pipes: a process that a command leaves running may keep a
+    // pipe open.
     let (stdout, stderr) = (scratch()?, scratch()?);
     command
         .stdin(Stdio::null())
@@ -188,35 +189,36 @@ fn run_with(command: &mut Command, limit: Duration, on: OnInterrupt) -> Result<F
     })
 }
 
-/// A file without a name.
+/// Makes a file without a name.
 pub(crate) fn scratch() -> Result<File> {
     tempfile::tempfile().map_err(Error::io("make a temporary file"))
 }
 
-/// For a child to write into.
+/// Returns the file for a child to write into.
 pub(crate) fn writer(file: &File) -> Result<Stdio> {
     let copy = file.try_clone().map_err(Error::io("share a file"))?;
     Ok(copy.into())
 }
 
-/// All that was written so far. The child shares the file's position, so that stays where it is.
+/// Returns all that was written so far. The child shares the file's position, so that stays where
+/// it is.
 pub(crate) fn text(file: &File) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8192];
-    // What cannot be read is not shown; the exit status tells what matters.
+    // Output that cannot be read is not shown; the exit status tells what matters.
     while let Ok(n @ 1..) = file.read_at(&mut buffer, bytes.len() as u64) {
         bytes.extend_from_slice(&buffer[..n]);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A descriptor that is readable once the process has ended.
+/// Returns a descriptor that is readable once the process has ended.
 pub(crate) fn watch(id: u32) -> Result<OwnedFd> {
     let pid = pid(id).ok_or_else(|| Error::other("no such process"))?;
     pidfd_open(pid, PidfdFlags::empty()).map_err(Error::io(format!("watch process {id}")))
 }
 
-/// Whether the watched process has ended, or does within `patience`.
+/// Returns true if the watched process has ended, or does within `patience`.
 pub(crate) fn ended_within(end: &OwnedFd, patience: Duration) -> Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN)];
     let timeout = Timespec::try_from(patience).map_err(|e| Error::other(e.to_string()))?;
@@ -231,7 +233,7 @@ fn pid(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
-/// The program and its first words, for messages.
+/// Names the program and its first words, for messages.
 fn describe(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let mut text = program

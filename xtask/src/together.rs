@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::process::{Running, scratch, text, writer};
 
-/// How often the children are looked at.
+/// Interval between two looks at the children.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A command for one of the VMs.
@@ -16,11 +16,11 @@ pub(crate) struct Member {
     running: Running,
     stdout: File,
     stderr: File,
-    /// Its stdout, or the reason why there is none, and after which time.
+    /// Stdout of the command, or the reason why there is none, and after which time.
     pub(crate) outcome: Option<(std::result::Result<String, String>, Duration)>,
 }
 
-/// Runs a command for each name, all at once. What is still running at the limit is an error.
+/// Runs a command for each name, all at once. A command that still runs at the limit is an error.
 pub(crate) fn all(
     names: &[String],
     command: impl Fn(&str) -> Command,
@@ -88,7 +88,7 @@ impl Member {
     }
 }
 
-/// Names and outputs of those that succeeded.
+/// Returns the names and outputs of the commands that succeeded.
 pub(crate) fn outputs(members: &[Member]) -> Vec<(&str, &str)> {
     members
         .iter()

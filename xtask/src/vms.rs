@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::process::clean_up;
 
-/// For commands that start no VM; generous, because the machine is busy with VMs.
+/// Limit for commands that start no VM; it is generous, because the machine is busy with VMs.
 const SHORT: Duration = Duration::from_secs(120);
 
-/// How long after the end of the last VM everything of it may still be there.
+/// Grace period after the end of the last VM in which its parts may still be there.
 const GONE: Duration = Duration::from_secs(10);
 
-/// How often a wait looks.
+/// Interval between two looks of a wait.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Which VMs.
@@ -72,24 +72,25 @@ impl Vms {
         })
     }
 
-    /// The name of a VM of this run.
+    /// Returns the name of a VM of this run.
     pub(crate) fn name(&self, number: u32) -> String {
         format!("{}{number}", self.prefix)
     }
 
-    /// Where the VM directories of this user are.
+    /// Returns the directory that this user's VM directories are in.
     pub(crate) fn root(&self) -> &Path {
         self.dirs.path()
     }
 
-    /// `bcvk ephemeral …`
+    /// Makes the command `bcvk ephemeral …`.
     pub(crate) fn ephemeral(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.bcvk);
         command.args(["-q", "ephemeral"]).args(words);
         command
     }
 
-    /// `bcvk ephemeral run -d …` with one processor: emulated ones only wait for each other.
+    /// Makes the command `bcvk ephemeral run -d …` with one processor: emulated ones only wait for
+    /// each other.
     pub(crate) fn start(&self, name: &str, options: &[&str]) -> Command {
         let mut command = self.ephemeral(&["run", "-d", "--vcpus=1", "--name", name]);
         command
@@ -99,13 +100,13 @@ impl Vms {
         command
     }
 
-    /// What `podman …` prints. It is asked after Ctrl-C too: for what is to be removed.
+    /// Returns what `podman …` prints. It is asked after Ctrl-C too: for what is to be removed.
     pub(crate) fn podman(&self, words: &[&str]) -> Result<String> {
         let finished = clean_up(Command::new(&self.podman).args(words), SHORT)?;
         Ok(finished.success("ask podman")?.stdout)
     }
 
-    /// The VM directories of this run.
+    /// Lists the VM directories of this run.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let dirs = self.dirs.list().unwrap_or_default();
         let ours = dirs.into_iter().filter(|dir| {
@@ -115,7 +116,7 @@ impl Vms {
         ours.map(|dir| dir.path().to_owned()).collect()
     }
 
-    /// Containers of this run, by name.
+    /// Lists the containers of this run, by name.
     pub(crate) fn containers(&self) -> Result<Vec<String>> {
         let filter = format!("--filter=name=^{}", self.prefix);
         let names = self.podman(&["ps", "--all", &filter, "--format={{.Names}}"])?;
@@ -140,7 +141,7 @@ impl Vms {
         }
     }
 
-    /// Command lines that name a VM of this run: of podman, conmon, QEMU.
+    /// Lists the command lines that name a VM of this run: of podman, conmon, QEMU.
     fn processes(&self) -> Vec<String> {
         let lines = command_lines().into_iter();
         lines.filter(|line| line.contains(&self.prefix)).collect()
@@ -149,7 +150,7 @@ impl Vms {
 
 impl Drop for Vms {
     fn drop(&mut self) {
-        // What is left after this is said by whoever looks next; there is nobody to tell here.
+        // The next look reports what is left after this; there is nobody to tell here.
         let Ok(names) = self.containers() else { return };
         if !names.is_empty() {
             let mut command = self.ephemeral(&["rm", "--force"]);
@@ -158,7 +159,7 @@ impl Drop for Vms {
     }
 }
 
-/// Of every process of this user.
+/// Lists the command lines of every process of this user.
 pub(crate) fn command_lines() -> Vec<String> {
     let own = rustix::process::geteuid().as_raw();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -166,7 +167,7 @@ pub(crate) fn command_lines() -> Vec<String> {
         .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
         .filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() == own))
         .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-        // Kernel threads have none, and neither has what has ended.
+        // Kernel threads have no command line, and neither has a process that has ended.
         .filter(|words| !words.is_empty())
         .map(|words| String::from_utf8_lossy(&words).replace('\0', " "))
         .collect()

@@ -1,12 +1,12 @@
-//! The oldest Rust that Cargo.toml promises is enough for every dependency. What our own code uses,
-//! clippy looks at (`incompatible_msrv`).
+//! Checks that the oldest Rust that Cargo.toml promises is enough for every dependency. Clippy
+//! looks at our own code (`incompatible_msrv`).
 
 use std::env;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// What bcvk is built for; crates for other systems are never compiled.
+/// Systems that bcvk is built for; crates for other systems are never compiled.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
 #[test]
@@ -21,7 +21,7 @@ fn no_dependency_needs_a_newer_rust() {
         );
         let newer: Vec<String> = packages
             .iter()
-            // Some do not say; nothing can be known of those but by building with that Rust.
+            // Some crates do not say; nothing can be known of those but by building with that Rust.
             .filter_map(|package| Some((package, package["rust_version"].as_str()?)))
             .filter(|(_, needed)| version(needed) > ours)
             .map(|(package, needed)| {
@@ -48,7 +48,7 @@ fn packages(target: &str) -> Vec<Value> {
     }
 }
 
-/// `1.91` is `1.91.0`.
+/// Parses a version: `1.91` is `1.91.0`.
 fn version(text: &str) -> [u32; 3] {
     let mut parts = [0; 3];
     for (part, word) in parts.iter_mut().zip(text.split('.')) {

@@ -11,7 +11,7 @@ pub const STDERR: u8 = 3;
 pub const INITRD_JOURNAL: u8 = 4;
 /// The system's journal.
 pub const JOURNAL: u8 = 5;
-/// What the agent hears and says.
+/// Messages to and from the agent.
 pub const AGENT: u8 = 6;
 /// The first of the user's own.
 pub const FIRST_OF_USER: u8 = 8;

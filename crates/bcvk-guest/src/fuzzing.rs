@@ -1,4 +1,4 @@
-//! What an image's files say, and what units of ours say of the user's values. See
+//! Fuzzing of what an image's files say, and of what bcvk's units say of the user's values. See
 //! [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
@@ -10,7 +10,7 @@ use bcvk_contract::spec::{EnvVar, STORAGE_GUEST_PATH, Share, ShareRequest};
 use crate::facts::assigned;
 use crate::{manager_env, share_mount, storage, unit_name};
 
-/// Files of `KEY=VALUE` lines, such as SELinux' configuration.
+/// Parses files of `KEY=VALUE` lines, such as SELinux' configuration.
 pub fn assignments(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(value) = assigned(&text, "SELINUX") {
@@ -18,7 +18,7 @@ pub fn assignments(data: &[u8]) {
     }
 }
 
-/// The image's storage.conf, to which the host's store is added.
+/// Parses the image's storage.conf, to which the host's store is added.
 pub fn storage_conf(data: &[u8]) {
     let own = String::from_utf8_lossy(data);
     let made = storage::with_host_store(Some(&own));
@@ -28,7 +28,7 @@ pub fn storage_conf(data: &[u8]) {
     assert_eq!(ours.and_then(|s| s.as_str()), Some(STORAGE_GUEST_PATH));
 }
 
-/// The mount unit of a share: one line for each setting, whatever the paths are.
+/// Makes the mount unit of a share: it has one line for each setting, whatever the paths are.
 pub fn mount_unit(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(request) = ShareRequest::parse_in(&text, Path::new("/cwd")) else {
@@ -55,7 +55,7 @@ pub fn mount_unit(data: &[u8]) {
     assert!(name.bytes().all(|b| b.is_ascii_graphic() && b != b'/'));
 }
 
-/// Environment variables, as `DefaultEnvironment=` has them.
+/// Writes environment variables, as `DefaultEnvironment=` has them.
 pub fn environment(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(Some(var)) = EnvVar::parse(&text, |_| None) else {
@@ -64,7 +64,7 @@ pub fn environment(data: &[u8]) {
     assert_eq!(var.to_string(), text);
     let line = manager_env(std::slice::from_ref(&var));
     assert!(!line.contains(['\n', '\r']), "{line:?}");
-    // Read back as systemd does: escapes (of which these are used) and specifiers.
+    // The value is read back as systemd does: escapes (of which these are used) and specifiers.
     let quoted = line.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
     let mut chars = quoted.expect("quotes").chars();
     let mut read = String::new();

@@ -1,7 +1,7 @@
-//! What travels into the guest: units for its initramfs and its real root, and its keys.
+//! Additions to the guest: units for its initramfs and its real root, and its keys.
 //!
-//! All of it goes the same way for every systemd and every architecture: in a cpio archive after
-//! the image's initramfs.
+//! All of them travel the same way for every systemd and every architecture: in a cpio archive
+//! after the image's initramfs.
 
 pub mod agent;
 pub mod early;
@@ -28,13 +28,13 @@ use bcvk_contract::spec::{
     Console, EnvVar, Initramfs, Karg, SWAP_NAME, Share, SshAccess, UnitContent, VmSpec,
 };
 
-/// Where the user's key is, under `/run`.
+/// File with the user's key, under `/run`.
 const USER_KEY: &str = "tmpfiles.d/00-bcvk-key.conf";
 
-/// Where the host key is that was made for the VM, under `/run`.
+/// File with the host key that was made for the VM, under `/run`.
 const HOST_KEY: &str = "tmpfiles.d/00-bcvk-host-key.conf";
 
-/// The unit that runs commands.
+/// Unit that runs commands.
 const EXECUTE_UNIT: &str = "bcvk-execute.service";
 
 /// An entry of the archive that is appended to the initramfs.
@@ -42,11 +42,11 @@ const EXECUTE_UNIT: &str = "bcvk-execute.service";
 pub struct Entry {
     /// Path without a leading slash.
     pub path: String,
-    /// What is there.
+    /// Content of the entry.
     pub content: Content,
 }
 
-/// What an [`Entry`] is.
+/// Content of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A file, mode 0644.
@@ -57,8 +57,8 @@ pub enum Content {
     Link(String),
 }
 
-/// Everything that is added to the initramfs for `spec` on an image with `facts` and its kernel
-/// arguments, but for bcvk itself.
+/// Returns everything that is added to the initramfs for `spec` on an image with `facts` and its
+/// kernel arguments, but for bcvk itself.
 #[must_use]
 pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Vec<Entry> {
     let mut tree = Tree::default();
@@ -98,7 +98,7 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg])
     tree.0
 }
 
-/// What [`early`] reads.
+/// Adds the plan that [`early`] reads.
 fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     let plan = Plan {
         var: if facts.var.copyable() {
@@ -114,7 +114,7 @@ fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     tree.file(&format!("{}/{}", early::DIR, early::PLAN), &plan);
 }
 
-/// The units for an image's own initramfs.
+/// Adds the units for an image's own initramfs.
 fn add_initrd(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
     let bcvk = format!("{}/{}", early::BIN, early::NAME);
     for (name, text) in [
@@ -169,7 +169,7 @@ fn add_masks(tree: &mut Tree, masks: &Masks) {
     }
 }
 
-/// What a VM has only because its user asked for it.
+/// Adds what a VM has only because its user asked for it.
 fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     for share in &spec.shares {
         let unit = format!("{}.mount", unit_name(&share.guest_path));
@@ -218,16 +218,16 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     }
 }
 
-/// The keys, as `tmpfiles.d(5)` snippets: systemd-tmpfiles follows the image's links to `/root`,
-/// and is done before sshd or what makes host keys starts. Of two lines for one path systemd takes
-/// the first, in the order of file names; an image that installs a key in this way too must not
-/// keep ours out.
+/// Adds the keys, as `tmpfiles.d(5)` snippets: systemd-tmpfiles follows the image's links to
+/// `/root`, and is done before sshd or what makes host keys starts. Of two lines for one path
+/// systemd takes the first, in the order of file names; an image that installs a key in this way
+/// too must not keep ours out.
 fn add_keys(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     if let Some(ssh) = &spec.ssh {
         tree.run_secret(USER_KEY, &user_key(ssh));
     }
     if !facts.has_ssh_host_keys && facts.sshd != Sshd::Absent {
-        // Made on the host, where it takes no time.
+        // The key is made on the host, where it takes no time.
         tree.run_secret(HOST_KEY, &host_key(spec));
     }
 }
@@ -248,7 +248,7 @@ fn user_key(ssh: &SshAccess) -> String {
 fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
     if facts.sshd_penalises {
         // Every session comes from this one address. Without the exemption, a few that end before
-        // they log in lock out all that follow.
+        // they log in would lock out all that follow.
         tree.run_file(
             "tmpfiles.d/bcvk.conf",
             "f /etc/ssh/sshd_config.d/00-bcvk.conf 0644 root root - \
@@ -280,15 +280,16 @@ fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
 
 fn add_network(tree: &mut Tree, facts: &GuestFacts) {
     if facts.networkd_installed {
-        // Sorts after any file of the image's, and the first match wins (systemd.network(5)).
+        // This name sorts after any file of the image's, and the first match wins (systemd.network(5)).
         tree.run_file(
             "systemd/network/zz-bcvk.network",
             include_str!("units/bcvk.network"),
         );
     }
     if facts.network == Network::NetworkManager {
-        // For images that tell it to leave alone what they have no profile for; any other profile
-        // comes before this one. It takes none that others could read.
+        // This is for images whose NetworkManager leaves alone what it has no profile for; any
+        // other profile comes before this one. NetworkManager takes no profile that others could
+        // read.
         tree.run_secret(
             "NetworkManager/system-connections/bcvk.nmconnection",
             include_str!("units/bcvk.nmconnection"),
@@ -313,7 +314,8 @@ fn add_network(tree: &mut Tree, facts: &GuestFacts) {
     }
 }
 
-/// systemd finds the device by its serial number, and swaps on it once udev has seen it.
+/// Adds a swap unit. systemd finds the device by its serial number, and swaps on it once udev has
+/// seen it.
 fn add_swap(tree: &mut Tree) {
     let device = format!("/dev/disk/by-id/virtio-{SWAP_NAME}");
     let unit = format!("{}.swap", unit_name(Path::new(&device)));
@@ -326,7 +328,8 @@ fn add_swap(tree: &mut Tree) {
 
 fn add_journal(tree: &mut Tree) {
     tree.run_file("bcvk/journal", include_str!("units/journal.sh"));
-    // Another name: the one of the initramfs is left running while the system takes over.
+    // It has another name, because the unit of the initramfs is left running while the system takes
+    // over.
     tree.run_unit(
         "bcvk-system-journal.service",
         &journal_unit("/run/bcvk", guest_port::JOURNAL),
@@ -340,7 +343,7 @@ fn journal_unit(dir: &str, port: u8) -> String {
         .replace("@PORT@", &port.to_string())
 }
 
-/// What runs commands, but not the commands.
+/// Adds what runs commands, but not the commands.
 fn add_execution(tree: &mut Tree, facts: &GuestFacts) {
     tree.run_file("bcvk/execute", include_str!("units/execute.sh"));
     tree.run_unit(
@@ -352,15 +355,15 @@ fn add_execution(tree: &mut Tree, facts: &GuestFacts) {
     add_wait_for_network(tree, facts);
 }
 
-/// Files under `/run` with the commands to execute.
+/// Returns files under `/run` with the commands to execute.
 fn commands(commands: &[String]) -> impl Iterator<Item = (String, &str)> {
-    // The shell sorts them as text.
+    // The shell sorts the names as text.
     let name = |index| format!("bcvk/commands/{index:03}");
     let commands = commands.iter().enumerate();
     commands.map(move |(index, command)| (name(index), command.as_str()))
 }
 
-/// For a VM that is saved before it knows what it is to do.
+/// Adds the agent, for a VM that is saved before it knows what it is to do.
 fn add_agent(tree: &mut Tree, facts: &GuestFacts) {
     let bcvk = format!("{}/{}", early::SYSTEM_BIN, early::NAME);
     tree.run_unit(
@@ -371,7 +374,7 @@ fn add_agent(tree: &mut Tree, facts: &GuestFacts) {
     add_execution(tree, facts);
 }
 
-/// `name` as a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.
+/// Makes `name` a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.
 #[must_use]
 pub fn hostname(name: &str) -> String {
     let text: String = name
@@ -382,14 +385,15 @@ pub fn hostname(name: &str) -> String {
     text.trim_end_matches(['-', '.']).to_owned()
 }
 
-/// Commands expect a network, but `network-online.target` waits for it only if the image has enabled
-/// what waits, and a system that starts quickly is up before its network card.
+/// Makes the system wait for the network. Commands expect one, but `network-online.target` waits
+/// for it only if the image has enabled what waits, and a system that starts quickly is up before
+/// its network card.
 fn add_wait_for_network(tree: &mut Tree, facts: &GuestFacts) {
     let unit = match facts.network {
         Network::NetworkManager => "NetworkManager-wait-online.service",
         Network::Networkd => "systemd-networkd-wait-online.service",
         Network::None if facts.networkd_installed => "systemd-networkd-wait-online.service",
-        // Ours and ifupdown's are done once they have run.
+        // bcvk's own service and ifupdown's are done once they have run.
         Network::None | Network::Ifupdown | Network::Other(_) => return,
     };
     tree.run_wants_image("network-online.target", unit);
@@ -397,7 +401,7 @@ fn add_wait_for_network(tree: &mut Tree, facts: &GuestFacts) {
 
 fn share_mount(share: &Share) -> String {
     let template = include_str!("units/share.mount");
-    // In one pass: a path may look like one of these names.
+    // All names are replaced in one pass: a path may look like one of these names.
     let parts = template.split('@').map(|part| match part {
         "HOST" => specifiers(&share.host),
         "TAG" => share.tag.replace('%', "%%"),
@@ -408,14 +412,15 @@ fn share_mount(share: &Share) -> String {
     parts.collect()
 }
 
-/// A path in a unit file, where `%` starts a specifier and a line break ends the value.
+/// Writes a path in a unit file, where `%` starts a specifier and a line break ends the value.
 fn specifiers(path: &Path) -> String {
     path.to_string_lossy()
         .replace('%', "%%")
         .replace(['\n', '\r'], "?")
 }
 
-/// Name of the unit for a path (`systemd.unit(5)`, STRING ESCAPING FOR INCLUSION IN UNIT NAMES).
+/// Returns the name of the unit for a path (`systemd.unit(5)`, STRING ESCAPING FOR INCLUSION IN
+/// UNIT NAMES).
 fn unit_name(path: &Path) -> String {
     let text = path.to_string_lossy();
     let text = text.trim_matches('/');
@@ -433,16 +438,16 @@ fn unit_name(path: &Path) -> String {
     name
 }
 
-/// Lines of `/etc/environment` (`pam_env(8)`), which sessions read. Between quotes it leaves blanks,
-/// quotes and a backslash at the end alone (Linux-PAM, modules/pam_env/pam_env.c); it has no way to
-/// write a `#`, which begins a comment.
+/// Writes lines of `/etc/environment` (`pam_env(8)`), which sessions read. Between quotes it leaves
+/// blanks, quotes and a backslash at the end alone (Linux-PAM, modules/pam_env/pam_env.c); it has
+/// no way to write a `#`, which begins a comment.
 fn environment(env: &[EnvVar]) -> String {
     env.iter()
         .map(|var| format!("{}='{}'\n", var.name, var.value))
         .collect()
 }
 
-/// Assignments for `DefaultEnvironment=` (`systemd-system.conf(5)`), which services get.
+/// Writes assignments for `DefaultEnvironment=` (`systemd-system.conf(5)`), which services get.
 fn manager_env(env: &[EnvVar]) -> String {
     env.iter()
         .map(|var| {
@@ -457,12 +462,13 @@ fn manager_env(env: &[EnvVar]) -> String {
         .join(" ")
 }
 
-/// RFC 4648 with padding.
+/// Encodes in Base64 with padding (RFC 4648).
 fn base64(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }
 
-/// Entries in the making. Two roots: the initramfs's own, and what is copied to the real `/run`.
+/// Entries in the making. There are two roots: the initramfs's own, and what is copied to the real
+/// `/run`.
 #[derive(Default)]
 struct Tree(Vec<Entry>);
 
@@ -558,7 +564,7 @@ mod tests {
         for entry in initramfs_entries(&bcvk_contract::examples::example(), &facts, &[]) {
             let content = match entry.content {
                 Content::Link(target) => format!(" -> {target}"),
-                // Fixed texts are in units/; what depends on the VM is worth seeing.
+                // Fixed texts are in units/; only those that depend on the VM are worth showing.
                 Content::File(text) if entry.path.contains("virtiofs") => format!(":\n{text}"),
                 Content::File(text) if text.contains("GREETING") => format!(":\n{text}"),
                 Content::File(_) => String::new(),

@@ -1,12 +1,12 @@
-//! What a VM leaves out of the image's boot, unless its user wants all of it: work that nobody on a
-//! machine sees which is gone in the end and has no disk, display or firmware. `docs/guide/fidelity.md`
-//! has the same list.
+//! Boot work that is pointless on a discarded machine without disk, display or firmware. A VM
+//! leaves it out of the image's boot unless its user wants all of it. `docs/guide/fidelity.md` has
+//! the same list.
 
 use bcvk_contract::spec::{Fidelity, Karg, VmSpec};
 
 use crate::facts::GuestFacts;
 
-/// Names of what is masked.
+/// Names of units and generators that are masked.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
     /// Units of the initramfs.
@@ -17,8 +17,8 @@ pub(super) struct Masks {
     pub(super) generators: Vec<&'static str>,
 }
 
-/// What a VM of `spec` leaves out of the boot of an image with `facts`, which brings the kernel
-/// arguments `from_image`.
+/// Returns what a VM of `spec` leaves out of the boot of an image with `facts`, which brings the
+/// kernel arguments `from_image`.
 pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Masks {
     if spec.fidelity == Fidelity::Full {
         return Masks::default();
@@ -42,9 +42,9 @@ pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> M
     masks
 }
 
-/// Whether one of those that are instructed might have something to do for `karg`
-/// (kernel-command-line(7), systemd-network-generator.service(8), systemd-debug-generator(8),
-/// systemd-run-generator(8)).
+/// Returns true if `karg` might configure a unit or generator in [`INSTRUCTED_UNITS`] or
+/// [`INSTRUCTED_GENERATORS`] (kernel-command-line(7), systemd-network-generator.service(8),
+/// systemd-debug-generator(8), systemd-run-generator(8)).
 fn instructs(karg: &Karg) -> bool {
     let name = karg.name();
     ["systemd.", "rd.", "net."]
@@ -62,15 +62,15 @@ fn instructs(karg: &Karg) -> bool {
         .contains(&name)
 }
 
-/// What does only what kernel arguments and credentials say.
+/// Units that do only what kernel arguments and credentials say.
 const INSTRUCTED_UNITS: [&str; 2] = [
     "systemd-network-generator.service",
     "systemd-udev-load-credentials.service",
 ];
 const INSTRUCTED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
 
-/// What finds an initramfs's disks and network cards. The image is mounted without it, and the real
-/// root's own finds everything once more.
+/// Units that find an initramfs's disks and network cards. The image is mounted without them, and
+/// the real root's own find everything once more.
 const INITRD_UNITS: [&str; 1] = ["systemd-udev-trigger.service"];
 
 const UNITS: [&str; 12] = [
@@ -81,31 +81,31 @@ const UNITS: [&str; 12] = [
     "systemd-hwdb-update.service",
     "systemd-journal-catalog-update.service",
     "systemd-update-done.service",
-    // From memory in /run to memory in /var.
+    // It moves the journal from memory in /run to memory in /var.
     "systemd-journal-flush.service",
     // The guest has the host's randomness (virtio-rng), and keeps none for the next boot.
     "systemd-random-seed.service",
-    // Leases and the like for the next boot.
+    // It keeps leases and the like for the next boot.
     "systemd-networkd-persistent-storage.service",
-    // What firmware has kept of the last crash.
+    // They save what firmware has kept of the last crash.
     "systemd-pstore.service",
     "modprobe@efi_pstore.service",
     // There is no display.
     "modprobe@drm.service",
     "getty@tty1.service",
-    // Back to the initramfs, to let go of the disks below the root.
+    // It goes back to the initramfs, to let go of the disks below the root.
     "dracut-shutdown.service",
 ];
 
 const GENERATORS: [&str; 6] = [
-    // The kernel arguments say no.
+    // The kernel arguments switch it off.
     "systemd-gpt-auto-generator",
     // There is nothing to resume from, no TPM, no boot loader, and no update that waits.
     "systemd-hibernate-resume-generator",
     "systemd-tpm2-generator",
     "systemd-bless-boot-generator",
     "systemd-system-update-generator",
-    // Loads the drivers for sockets between host and guest, of which there are none.
+    // It loads the drivers for sockets between host and guest, of which there are none.
     "systemd-ssh-generator",
 ];
 

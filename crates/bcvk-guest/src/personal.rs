@@ -13,11 +13,11 @@ use crate::{
 /// The identities that an image and its user leave open, so that each VM gets its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OpenIdentity {
-    /// The guest is named after its VM.
+    /// True if the guest is named after its VM.
     pub hostname: bool,
-    /// The guest's machine ID is made up.
+    /// True if the guest's machine ID is made up.
     pub machine_id: bool,
-    /// The SSH host key is made for the VM; the service that reads it.
+    /// Service that reads the SSH host key, if one is made for the VM.
     pub sshd: Option<String>,
 }
 
@@ -110,8 +110,8 @@ pub fn personal(
     }
 }
 
-/// The user's units and, where commands are to run, that they come after those units, as they come
-/// after `multi-user.target` in a boot.
+/// Returns the user's units and, if commands are to run, a drop-in for their unit, which comes
+/// after those units, as it comes after `multi-user.target` in a boot.
 fn units(spec: &VmSpec) -> Vec<UnitFile> {
     let mut units = spec.units.clone();
     let wanted: Vec<_> = units

@@ -18,14 +18,14 @@ use rustix::io::Errno;
 
 pub use bcvk_contract::missing::if_exists;
 
-/// How often a lookup is begun again when the kernel saw the tree change under a `..`
+/// Number of times a lookup is begun again when the kernel saw the tree change under a `..`
 /// (`EAGAIN` in openat2(2)).
 const ATTEMPTS: u32 = 32;
 
 /// Longest symlink: `PATH_MAX` of `linux/limits.h`.
 const PATH_MAX: usize = 4096;
 
-/// The largest text file that is read. That of a distribution with the most to say, the list of a
+/// Size of the largest text file that is read. The longest in a distribution, the list of a
 /// kernel's modules, has about 1 MiB.
 pub const MAX_TEXT: u64 = 16 << 20;
 
@@ -42,13 +42,13 @@ pub struct Rooted {
 /// An entry of a directory of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Its name in the directory.
+    /// Name of the entry in the directory.
     pub name: OsString,
-    /// What it is; symlinks are not followed.
+    /// Kind of the entry; symlinks are not followed.
     pub kind: EntryKind,
 }
 
-/// What an entry of a directory is.
+/// Kind of an entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
     /// A regular file.
@@ -62,7 +62,7 @@ pub enum EntryKind {
 }
 
 impl Rooted {
-    /// The tree whose root is the directory `root`.
+    /// Opens the tree whose root is the directory `root`.
     ///
     /// # Errors
     /// If it cannot be opened as a directory.
@@ -103,7 +103,7 @@ impl Rooted {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// What `path` is, symlinks followed.
+    /// Returns the metadata of `path`, symlinks followed.
     ///
     /// # Errors
     /// As openat2(2).
@@ -113,7 +113,7 @@ impl Rooted {
         file.metadata().map_err(|e| with_path(&e, path))
     }
 
-    /// What `path` is; a symlink at its end is not followed.
+    /// Returns the metadata of `path`; a symlink at its end is not followed.
     ///
     /// # Errors
     /// As openat2(2).
@@ -123,7 +123,7 @@ impl Rooted {
         file.metadata().map_err(|e| with_path(&e, path))
     }
 
-    /// Where the symlink `path` points, as it is written in it.
+    /// Returns where the symlink `path` points, as it is written in it.
     ///
     /// # Errors
     /// As openat2(2); [`io::ErrorKind::InvalidInput`] if it is not a symlink.
@@ -131,7 +131,7 @@ impl Rooted {
         let path = path.as_ref();
         let link = self.lookup(path, OFlags::PATH | OFlags::NOFOLLOW)?;
         let target = rustix::fs::readlinkat(&link, "", Vec::with_capacity(PATH_MAX)).map_err(
-            // What the kernel says of an empty path below something else.
+            // The kernel reports this for an empty path below something else.
             |errno| match errno {
                 Errno::NOENT => named(Errno::INVAL, path),
                 errno => named(errno, path),
@@ -140,7 +140,7 @@ impl Rooted {
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
-    /// The entries of a directory without `.` and `..`, sorted by name.
+    /// Returns the entries of a directory without `.` and `..`, sorted by name.
     ///
     /// # Errors
     /// As openat2(2) and getdents64(2).
@@ -155,7 +155,7 @@ impl Rooted {
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some file systems do not say; then the inode has to.
+                // Some file systems do not say the kind; then the inode has to.
                 FileType::Unknown => {
                     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
                     let stat = rustix::fs::statat(&dir, entry.file_name(), flags)
@@ -195,12 +195,12 @@ impl Rooted {
                 Err(errno) => return Err(named(errno, &made)),
             }
         }
-        // What exists may be something else, or lead nowhere.
+        // The existing entry may be something else, or lead nowhere.
         self.open_dir(&made).map(drop)
     }
 
-    /// `path` with every symlink on the way replaced by what it leads to, as far as the path
-    /// exists; what does not exist is left as it is.
+    /// Replaces every symlink on the way of `path` by what it leads to, as far as the path exists;
+    /// the rest is left as it is.
     ///
     /// # Errors
     /// As openat2(2) and readlink(2).
@@ -246,12 +246,12 @@ impl Rooted {
     }
 }
 
-/// The path of an open descriptor (`proc_pid_fd(5)`).
+/// Returns the path of an open descriptor (`proc_pid_fd(5)`).
 fn seen_from_outside(fd: &OwnedFd) -> io::Result<PathBuf> {
     procfs::path_of(fd)
 }
 
-/// The error with the path it happened at.
+/// Makes an error with the path it happened at.
 fn named(errno: Errno, path: &Path) -> io::Error {
     let kind = match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => io::ErrorKind::NotFound,

@@ -10,7 +10,7 @@ runroot = \"/run/containers/storage\"
 graphroot = \"/var/lib/containers/storage\"
 ";
 
-/// The image's own configuration (`None` if it has none, or none that can be read) with the
+/// Returns the image's own configuration (`None` if it has none, or none that can be read) with the
 /// host's storage as a further, read-only store of images.
 pub(super) fn with_host_store(own: Option<&str>) -> String {
     let parse = |text: &str| text.parse::<Table>().ok();
@@ -29,7 +29,7 @@ pub(super) fn with_host_store(own: Option<&str>) -> String {
     config.to_string()
 }
 
-/// The table under `key`, made if there is none.
+/// Returns the table under `key`, which is made if there is none.
 fn table<'t>(parent: &'t mut Table, key: &str) -> &'t mut Table {
     let value = parent
         .entry(key)

@@ -1,4 +1,4 @@
-//! What can be seen of a VM that does not answer.
+//! Report on a VM that does not answer: everything that can be seen of it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::process::Process;
 
-/// Lines of the console that are shown.
+/// Number of lines of the console that are shown.
 const CONSOLE_LINES: usize = 40;
 
-/// Time between two looks at what works.
+/// Time between two looks at the work of a process.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// A VM to look at if a command hangs.
@@ -23,8 +23,8 @@ pub(crate) struct Patient {
 }
 
 impl Patient {
-    /// The end of its console, and what the threads of its processes do: whether the guest is idle,
-    /// busy, or waits for a file server.
+    /// Reports the end of the VM's console, and what the threads of its processes do: whether the
+    /// guest is idle, busy, or waits for a file server.
     pub(crate) fn report(&self) -> String {
         let mut report = format!("--- console of {}\n", self.name);
         let console = self.dir().map(|dir| dir.join("shared/console.log"));

@@ -12,13 +12,13 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// None yet.
+    /// Begins without a check.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Runs one; what it says when it fails is printed at once.
+    /// Runs one check; what it says when it fails is printed at once.
     #[allow(clippy::print_stderr, reason = "shown only with a test that failed")]
     pub fn check(&mut self, name: &str, check: impl FnOnce()) {
         eprintln!("check: {name}");

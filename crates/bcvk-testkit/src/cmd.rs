@@ -71,13 +71,13 @@ impl Cmd {
         self
     }
 
-    /// How long it may run before the test fails.
+    /// Limits how long the command may run before the test fails.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// If it hangs, the failure also says what this VM does.
+    /// Names the VM that a failure describes if the command hangs.
     pub(crate) fn talks_to(mut self, vm: Patient) -> Self {
         self.patient = Some(vm);
         self
@@ -88,8 +88,7 @@ impl Cmd {
         self
     }
 
-    /// The same command with a terminal for stdin, stdout and stderr, which all come out as
-    /// stdout here.
+    /// Gives the command a terminal for stdin, stdout and stderr, which all come out as stdout here.
     pub fn at_a_terminal(self) -> Self {
         let mut line = quote(self.program.as_os_str());
         for arg in &self.args {
@@ -113,14 +112,14 @@ impl Cmd {
         .open_stdin()
     }
 
-    /// A tmux server at `socket`, with `options` for its first window, in which the shell `script` gets
-    /// this command as its arguments.
+    /// Starts a tmux server at `socket`, with `options` for its first window, in which the shell
+    /// `script` gets this command as its arguments.
     pub(crate) fn in_tmux(self, socket: &Path, options: &[&str], script: &str) -> Self {
         let mut args: Vec<OsString> = ["-u", "-f", "/dev/null", "-S"].map(Into::into).to_vec();
         args.push(socket.into());
         args.extend(["new-session", "-d"].map(Into::into));
         args.extend(options.iter().map(Into::into));
-        // More than one word: tmux then needs no shell of its own.
+        // With more than one word, tmux needs no shell of its own.
         args.extend(["sh", "-c", script, "sh"].map(Into::into));
         args.push(self.program.into());
         args.extend(self.args);
@@ -131,14 +130,14 @@ impl Cmd {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     #[track_caller]
     pub fn run(self) -> Output {
         let limit = self.limit;
         self.spawn().wait(limit)
     }
 
-    /// Starts it, as the leader of a process group of its own.
+    /// Starts the command, as the leader of a process group of its own.
     #[must_use]
     #[track_caller]
     pub fn spawn(self) -> Running {
@@ -168,7 +167,7 @@ impl Cmd {
     }
 }
 
-/// One word of a shell's command line.
+/// Quotes one word of a shell's command line.
 fn quote(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);

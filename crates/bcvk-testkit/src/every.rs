@@ -1,4 +1,4 @@
-//! Examples of all that a type can be.
+//! Examples of all values that a type can have.
 
 /// A `Vec` of names and examples of an enum's variants. A variant without an example does not
 /// compile: whoever adds one has to look at what it comes to.

@@ -13,17 +13,17 @@ pub struct FakeTools {
     dir: PathBuf,
 }
 
-/// What a fake podman says to `image inspect` about an image that could boot.
+/// Answer of a fake podman to `image inspect` about an image that could boot.
 const BOOTABLE_IMAGE: &str = r#"[{"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Architecture":"ARCH","Labels":{"containers.bootc":"1"}}]"#;
 
 impl FakeTools {
-    /// Only a shell and what scripts need.
+    /// Makes a directory with only a shell and what scripts need.
     #[must_use]
     pub fn new(sandbox: &Sandbox) -> Self {
         Self::named(sandbox, "fake-tools")
     }
 
-    /// The same, for one of several machines.
+    /// Makes tools like those of [`FakeTools::new`], for one of several machines.
     #[must_use]
     pub fn named(sandbox: &Sandbox, name: &str) -> Self {
         let tools = Self {
@@ -35,13 +35,13 @@ impl FakeTools {
         tools
     }
 
-    /// Found by all of the sandbox's commands, before the host's programs.
+    /// Makes tools that all of the sandbox's commands find before the host's programs.
     #[must_use]
     pub fn in_front(sandbox: &Sandbox) -> Self {
         Self { dir: sandbox.bin() }
     }
 
-    /// Where they are.
+    /// Returns the directory of the tools.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
@@ -70,7 +70,7 @@ impl FakeTools {
         self.podman_with_image(BOOTABLE_IMAGE, on_run);
     }
 
-    /// The same, whose image does not say that it could boot.
+    /// Adds a podman like that of [`FakeTools::podman`], whose image does not say that it could boot.
     pub fn podman_with_plain_image(&self, on_run: &str) {
         let plain = BOOTABLE_IMAGE.replace("containers.bootc", "maintainer");
         self.podman_with_image(&plain, on_run);
@@ -123,21 +123,22 @@ impl FakeTools {
         );
     }
 
-    /// The directory that the supervisor writes which the test is, once `podman run` has returned.
+    /// Returns the directory that the test writes in the supervisor's place, once `podman run` has
+    /// returned.
     #[must_use]
     pub fn vm_dir(&self) -> Option<PathBuf> {
         let text = fs::read_to_string(self.dir.join("vm-dir")).ok()?;
         text.strip_suffix('\n').map(PathBuf::from)
     }
 
-    /// The calls of the fake podman so far, one a line.
+    /// Returns the calls of the fake podman so far, one a line.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.calls_file()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// `command` with nothing else on its `PATH`.
+    /// Gives `command` nothing else on its `PATH`.
     pub fn only(&self, command: Cmd) -> Cmd {
         command.env("PATH", &self.dir)
     }

@@ -1,4 +1,4 @@
-//! What a test has left behind.
+//! Search for everything that a test has left behind.
 //!
 //! Tests run side by side, so everything is told apart by what only this test has: the prefix of
 //! its VMs' names, and the path of its sandbox, which is on the `PATH` of every process it starts
@@ -197,14 +197,14 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
         if let Some(id) = container_of(&process) {
             ids.insert(id);
         }
-        // Killed half-way, podman and those that work for it leave a container that is neither
-        // here nor gone.
+        // If podman and those that work for it were killed half-way, they would leave a container
+        // that is neither here nor gone.
         if !process.is_podmans() {
             process.signal(Signal::KILL);
         }
     }
     for id in ids {
-        // What cannot be removed is no reason to stop here: the test has failed already.
+        // The clean-up goes on if something cannot be removed: the test has failed already.
         let _ = sandbox
             .podman(["rm", "--force", "--time=0", "--ignore", &id])
             .run();
@@ -218,7 +218,7 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     for dir in vm_dirs(sandbox, prefix) {
         let _ = fs::remove_dir_all(dir);
     }
-    // A Pod goes only as a whole.
+    // A container of a Pod cannot be removed without the Pod.
     for pod in pods(sandbox, prefix) {
         let _ = sandbox
             .podman(["pod", "rm", "--force", "--time=0", &pod])
@@ -229,7 +229,7 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     }
 }
 
-/// That a test has built.
+/// Lists the images that a test has built.
 fn images(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
     let listed = sandbox
         .podman(["images", "--format={{.Repository}}:{{.Tag}}"])
@@ -257,18 +257,18 @@ fn processes(prefix: &str) -> Vec<Process> {
         .collect()
 }
 
-/// Rootless podman leaves one process per user on purpose.
+/// Returns true for the one process per user that rootless podman leaves on purpose.
 fn keeps_user_namespace(process: &Process) -> bool {
     process.args == ["podman"] || process.args[0].ends_with("catatonit")
 }
 
-/// podman has one name server for all containers of its networks: whoever made the first container
-/// has started it, and it ends with the last, which may be another test's.
+/// Returns true for podman's name server. It has one for all containers of its networks: whoever
+/// made the first container has started it, and it ends with the last, which may be another test's.
 fn names_containers(process: &Process) -> bool {
     process.args[0].ends_with("aardvark-dns")
 }
 
-/// The container that this conmon watches.
+/// Returns the container that this conmon watches.
 fn container_of(process: &Process) -> Option<String> {
     if !process.args[0].ends_with("conmon") {
         return None;
@@ -303,18 +303,18 @@ struct Container {
     state: String,
 }
 
-/// Of every test.
+/// Lists the containers of every test.
 fn containers(sandbox: &Sandbox) -> Vec<Container> {
     let args = [
         "ps",
         "--all",
-        // Those in which images are built have mounts too.
+        // Containers in which images are built have mounts too.
         "--external",
         "--no-trunc",
         "--format",
         "{{.ID}} {{.Names}} {{.State}}",
     ];
-    // podman fails over a container that goes while it makes the list.
+    // podman fails if a container goes away while it makes the list.
     let output = until_some("podman lists its containers", limit::QUICK, || {
         let output = sandbox.podman(args).run();
         (output.code() == Some(0)).then_some(output)
@@ -330,8 +330,8 @@ fn containers(sandbox: &Sandbox) -> Vec<Container> {
     output.stdout().lines().filter_map(container).collect()
 }
 
-/// Mounts do not say whose they are. Where no container is left of any test, before and after the
-/// look, none may be left either but those that were there before the test.
+/// Lists leftover mounts. Mounts do not say whose they are. If no container of any test is left,
+/// before and after the look, the only mounts may be those that were there before the test.
 fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
     if !no_containers {
         return Vec::new();
@@ -347,12 +347,12 @@ fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
     }
 }
 
-/// Where podman has mounted images and containers.
+/// Returns the places where podman has mounted images and containers.
 fn mounts(sandbox: &Sandbox) -> BTreeSet<String> {
     let table = if sandbox.is_root() {
         fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
     } else {
-        // Rootless mounts are in podman's own namespace.
+        // Rootless mounts are in a namespace of podman's own.
         let cat = sandbox.podman(["unshare", "cat", "/proc/self/mountinfo"]);
         cat.run().expect_success().stdout()
     };

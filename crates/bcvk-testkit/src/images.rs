@@ -39,13 +39,14 @@ pub fn nosshd() -> &'static str {
     required("localhost/bcvk-test:nosshd")
 }
 
-/// One text file: no operating system.
+/// An image of one text file: no operating system.
 #[must_use]
 pub fn scratch() -> &'static str {
     required("localhost/bcvk-test:scratch")
 }
 
-/// Tests never build an image: that takes minutes, and would run once for every test.
+/// Returns an image that exists. Tests never build one: that takes minutes, and would run once for
+/// every test.
 fn required(name: &'static str) -> &'static str {
     static SEEN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
 

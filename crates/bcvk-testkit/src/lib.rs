@@ -1,5 +1,5 @@
-//! What bcvk's black-box tests stand on: the binary in an environment of its own, limits on every
-//! wait, and a guard that fails a test which leaves anything behind.
+//! Tools for bcvk's black-box tests: the binary in an environment of its own, limits on every wait,
+//! and a guard that fails a test which leaves anything behind.
 //!
 //! A test makes a [`Sandbox`], runs commands in it and calls [`Sandbox::finish`]:
 //!
@@ -51,17 +51,17 @@ pub use tmpfs::Tmpfs;
 pub use vm::Vm;
 pub use wait::{until, until_some};
 
-/// How the limits of waits are chosen: far above what a loaded machine without KVM needs, so that
-/// only what never happens reaches them.
+/// Limits of waits. They are far above what a loaded machine without KVM needs, so that only what
+/// never happens reaches them.
 pub mod limit {
     use std::time::Duration;
 
-    /// A command that starts no VM.
+    /// Limit for a command that starts no VM.
     pub const QUICK: Duration = Duration::from_secs(30);
-    /// A command that boots a VM, or one in a VM that may still boot.
+    /// Limit for a command that boots a VM, or for one in a VM that may still boot.
     pub const BOOT: Duration = Duration::from_secs(360);
-    /// A guest's shutdown.
+    /// Limit for a guest's shutdown.
     pub const SHUTDOWN: Duration = Duration::from_secs(60);
-    /// What the program promises after any end: nothing is left.
+    /// Limit for everything to be gone after any end, as the program promises.
     pub const GONE: Duration = Duration::from_secs(5);
 }

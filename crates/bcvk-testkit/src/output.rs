@@ -1,4 +1,4 @@
-//! What a command said and how it ended.
+//! Output of a command and the way it ended.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -98,13 +98,14 @@ impl Output {
         self
     }
 
-    /// The exit code; `None` if a signal ended it.
+    /// Returns the exit code; `None` if a signal ended the command.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// The exit code as a shell gives it: 128 and the signal's number if one ended it.
+    /// Returns the exit code as a shell gives it: 128 and the signal's number if a signal ended the
+    /// command.
     #[must_use]
     pub fn shell_code(&self) -> i32 {
         let signal = || 128 + self.status.signal().unwrap_or_default();
@@ -141,7 +142,7 @@ impl Output {
         self.stdout().trim().to_owned()
     }
 
-    /// How long the command ran.
+    /// Returns how long the command ran.
     #[must_use]
     pub fn took(&self) -> Duration {
         self.took
@@ -166,7 +167,7 @@ impl fmt::Display for Output {
     }
 }
 
-/// Text in full, unless it is so long that nobody would look for the end.
+/// Shows text in full, unless it is so long that nobody would look for the end.
 fn show_stream(f: &mut fmt::Formatter<'_>, name: &str, bytes: &[u8]) -> fmt::Result {
     const LONG: usize = 64 * 1024;
     writeln!(f, "--- {name} ({} bytes)", bytes.len())?;

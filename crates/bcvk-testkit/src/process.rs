@@ -8,15 +8,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A process at the moment it was looked at.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Its ID.
+    /// Process ID.
     pub pid: Pid,
-    /// Its arguments, the program first.
+    /// Arguments, the program first.
     pub args: Vec<String>,
     environ: Vec<u8>,
 }
 
 impl Process {
-    /// All that can be looked at.
+    /// Returns all processes that can be looked at.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let Ok(entries) = fs::read_dir("/proc") else {
@@ -28,7 +28,7 @@ impl Process {
             .collect()
     }
 
-    /// The QEMU of the VM with this name.
+    /// Returns the QEMU of the VM with this name.
     #[must_use]
     pub fn qemu_of(name: &str) -> Option<Self> {
         let argument = format!("guest={name}");
@@ -37,19 +37,19 @@ impl Process {
             .find(|p| p.args.contains(&argument) && p.args[0].contains("qemu"))
     }
 
-    /// The process with this ID.
+    /// Returns the process with this ID.
     #[must_use]
     pub fn with_pid(pid: Pid) -> Option<Self> {
         Self::look(pid.as_raw_nonzero().get())
     }
 
-    /// The one that started it, or that has taken its place.
+    /// Returns the process that started this one, or that has taken its place.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         Self::look(self.parent_pid()?)
     }
 
-    /// Those that it has started.
+    /// Returns the processes that this one has started.
     #[must_use]
     pub fn children(&self) -> Vec<Self> {
         let pid = Some(self.pid.as_raw_nonzero().get());
@@ -67,7 +67,7 @@ impl Process {
 
     fn look(pid: i32) -> Option<Self> {
         let cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        // Kernel threads and zombies have none.
+        // Kernel threads and zombies have no command line.
         if cmdline.is_empty() {
             return None;
         }
@@ -85,11 +85,11 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        // One that has ended already is for the test to notice.
+        // If the process has ended already, the test will notice.
         let _ = kill_process(self.pid, signal);
     }
 
-    /// A file in its directory below `/proc`.
+    /// Returns the path of a file in the process's directory below `/proc`.
     #[must_use]
     pub fn proc(&self, file: &str) -> PathBuf {
         Path::new("/proc")
@@ -97,8 +97,8 @@ impl Process {
             .join(file)
     }
 
-    /// The files that it has mapped, by the names that they have in its own mount namespace. Those
-    /// without a file system's name, such as memory files, are left out.
+    /// Returns the files that the process has mapped, by the names that they have in its own mount
+    /// namespace. Files without a file system's name, such as memory files, are left out.
     #[must_use]
     pub fn mapped_files(&self) -> Vec<MappedFile> {
         let maps = fs::read_to_string(self.proc("maps")).unwrap_or_default();
@@ -108,7 +108,7 @@ impl Process {
         files
     }
 
-    /// Whether this text is somewhere in its environment.
+    /// Returns true if this text is somewhere in the process's environment.
     #[must_use]
     pub fn has_in_environment(&self, text: &str) -> bool {
         self.environ
@@ -116,7 +116,7 @@ impl Process {
             .any(|window| window == text.as_bytes())
     }
 
-    /// Whether it is podman, or works for it.
+    /// Returns true if the process is podman, or works for it.
     pub(crate) fn is_podmans(&self) -> bool {
         let program = self.args[0].rsplit('/').next().unwrap_or_default();
         [
@@ -131,7 +131,7 @@ impl Process {
         .contains(&program)
     }
 
-    /// The first words of its command line.
+    /// Returns the first words of the process's command line.
     pub(crate) fn describe(&self) -> String {
         let line: String = self.args.join(" ").chars().take(160).collect();
         format!("process {}: {line}", self.pid.as_raw_nonzero())
@@ -141,15 +141,15 @@ impl Process {
 /// A file that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MappedFile {
-    /// Its name.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its number in its file system.
+    /// Number of the file in its file system.
     pub inode: u64,
 }
 
 impl MappedFile {
-    /// A line of `/proc/PID/maps` (`proc_pid_maps(5)`): addresses, permissions, offset, device, inode
-    /// and the name, if there is one.
+    /// Parses a line of `/proc/PID/maps` (`proc_pid_maps(5)`): addresses, permissions, offset,
+    /// device, inode and the name, if there is one.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.splitn(6, ' ').collect();
         let path = fields.get(5)?.trim_start();

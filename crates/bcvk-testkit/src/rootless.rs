@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Made by `setup/host.sh --rootless-user`.
+/// Name of the user that `setup/host.sh --rootless-user` makes.
 const NAME: &str = "bcvk-rootless";
 
 /// A user with subordinate IDs, storage and a runtime directory, but without a login.
@@ -20,7 +20,7 @@ pub(crate) struct RootlessUser {
 }
 
 impl RootlessUser {
-    /// That user, with the trixie image in its storage.
+    /// Prepares the user, with the trixie image in its storage.
     pub(crate) fn prepare() -> Self {
         let user = Self::find().unwrap_or_else(|| panic!("{}", Self::missing()));
         user.make_runtime_dir();
@@ -37,8 +37,8 @@ impl RootlessUser {
         user
     }
 
-    /// The same user with a home and a runtime directory below `dir`, and so with a podman that has
-    /// nothing yet and shares nothing with other tests.
+    /// Gives the user a home and a runtime directory below `dir`, and so a podman that has nothing
+    /// yet and shares nothing with other tests.
     pub(crate) fn apart(dir: &Path) -> Self {
         let user = Self::find().unwrap_or_else(|| panic!("{}", Self::missing()));
         Self {
@@ -67,7 +67,7 @@ impl RootlessUser {
         })
     }
 
-    /// A login would make it.
+    /// Makes the runtime directory, which a login would make.
     pub(crate) fn make_runtime_dir(&self) {
         if !self.runtime_dir.is_dir() {
             fs::create_dir_all(&self.runtime_dir).expect("make a runtime directory");
@@ -82,17 +82,17 @@ impl RootlessUser {
         let file = self.runtime_dir.join("libpod/tmp/pause.pid");
         let pid = fs::read_to_string(file).unwrap_or_default();
         if let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) {
-            // It may not have been started.
+            // podman's process may not have been started.
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 
-    /// Makes `path` this user's.
+    /// Makes this user the owner of `path`.
     pub(crate) fn give(&self, path: &Path) {
         chown(path, Some(self.uid), Some(self.gid)).expect("give a path to the rootless user");
     }
 
-    /// Whether this user may read `file`.
+    /// Returns true if this user may read `file`.
     pub(crate) fn can_read(&self, file: &Path) -> bool {
         use std::os::unix::process::CommandExt;
 

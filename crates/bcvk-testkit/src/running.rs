@@ -21,7 +21,7 @@ pub struct Running {
     stdout: Stream,
     stderr: Stream,
     shown: String,
-    /// The VM that it talks to.
+    /// The VM that the command talks to.
     patient: Option<Patient>,
     started: Instant,
     ended: bool,
@@ -30,7 +30,7 @@ pub struct Running {
 /// Time for an answer, after which the question is asked again.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
-/// What came out of a pipe so far.
+/// Bytes that have come out of a pipe so far.
 #[derive(Debug)]
 struct Stream {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -55,7 +55,7 @@ impl Running {
         if let Some(input) = input
             && let Some(mut pipe) = stdin.take()
         {
-            // A command need not read what it is given.
+            // Errors do not matter: a command need not read what it is given.
             thread::spawn(move || pipe.write_all(&input));
         }
         Self {
@@ -70,7 +70,7 @@ impl Running {
         }
     }
 
-    /// Waits for its end; fails the test after `limit`.
+    /// Waits for the command's end; fails the test after `limit`.
     #[track_caller]
     pub fn wait(mut self, limit: Duration) -> Output {
         let status = within(limit, || self.child.try_wait().expect("wait for a child"));
@@ -87,7 +87,7 @@ impl Running {
         let took = self.started.elapsed();
         self.ended = true;
         self.stdin = None;
-        // Whoever inherited the streams and lives on would keep a shell's `$(…)` waiting too.
+        // A process that inherited the streams and lives on would keep a shell's `$(…)` waiting too.
         let readers = [&self.stdout.reader, &self.stderr.reader];
         let closed = within(limit::GONE, || {
             readers.iter().all(|r| r.is_finished()).then_some(())
@@ -129,7 +129,7 @@ impl Running {
     ) {
         let mut ended = false;
         let found = within(limit, || {
-            // First, so that the last look comes after the end.
+            // This comes first, so that the last look at the output comes after the end.
             ended = ended || matches!(self.child.try_wait(), Ok(Some(_)));
             if String::from_utf8_lossy(&read(self)).contains(text) {
                 return Some(true);
@@ -150,7 +150,7 @@ impl Running {
         );
     }
 
-    /// Writes to its stdin.
+    /// Writes to the command's stdin.
     #[track_caller]
     pub fn type_in(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("Cmd::open_stdin was called");
@@ -177,29 +177,29 @@ impl Running {
         panic!("no {answer:?} after {text:?}\n{}", self.so_far());
     }
 
-    /// Closes its stdin.
+    /// Closes the command's stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
     /// Sends a signal to this process alone.
     pub fn signal(&self, signal: Signal) {
-        // One that has ended already is for the test to notice.
+        // If the process has ended already, the test will notice.
         let _ = kill_process(self.pid(), signal);
     }
 
-    /// Sends a signal to its process group, as a terminal's Ctrl-C does.
+    /// Sends a signal to the command's process group, as a terminal's Ctrl-C does.
     pub fn signal_group(&self, signal: Signal) {
         let _ = kill_process_group(self.pid(), signal);
     }
 
-    /// Its process ID.
+    /// Returns the command's process ID.
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it has not ended yet.
+    /// Returns true if the command has not ended yet.
     #[must_use]
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -18,7 +18,7 @@ const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 /// An environment without the caller's configuration, and names that no other test uses.
 ///
-/// At its end it checks that nothing of the test is left, and removes what is.
+/// When it is finished, it checks that nothing of the test is left, and removes what is.
 #[derive(Debug)]
 pub struct Sandbox {
     dir: TempDir,
@@ -37,7 +37,8 @@ impl Sandbox {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("bcvk-test-{}-{number}-", process::id());
-        // Not TMPDIR: a path of ssh's sockets must be short, and the rootless user must reach it.
+        // TMPDIR does not serve: a path of ssh's sockets must be short, and the rootless user must
+        // reach it.
         let dir = tempfile::Builder::new()
             .prefix(&prefix)
             .permissions(fs::Permissions::from_mode(0o755))
@@ -65,13 +66,13 @@ impl Sandbox {
         sandbox
     }
 
-    /// A name that starts with what is this test's own.
+    /// Makes a name that begins with the test's own prefix.
     #[must_use]
     pub fn name(&self, part: &str) -> String {
         format!("{}{part}", self.prefix)
     }
 
-    /// A new empty directory, of the sandbox's user.
+    /// Makes a new empty directory that the sandbox's user owns.
     #[must_use]
     pub fn make_dir(&self, name: &str) -> PathBuf {
         let path = self.dir.path().join(name);
@@ -89,13 +90,13 @@ impl Sandbox {
         }
     }
 
-    /// Where the sandbox is.
+    /// Returns the directory of the sandbox.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The binary under test.
+    /// Returns the path of the binary under test.
     #[must_use]
     pub fn bcvk_path(&self) -> &Path {
         &self.bcvk
@@ -111,7 +112,7 @@ impl Sandbox {
         self.command("podman").args(args)
     }
 
-    /// Any program. `bcvk` itself is on its `PATH` only if a test puts it there.
+    /// A command of any program. `bcvk` itself is on its `PATH` only if a test puts it there.
     pub fn command(&self, program: impl Into<PathBuf>) -> Cmd {
         let mut cmd = Cmd::new(program, self.dir.path())
             .env("PATH", format!("{}:{SYSTEM_PATH}", self.bin().display()))
@@ -145,7 +146,7 @@ impl Sandbox {
         self.build_image_named("image", containerfile)
     }
 
-    /// The same, for one of several images.
+    /// Builds an image as [`Sandbox::build_image`] does, for a test with several images.
     #[track_caller]
     #[must_use]
     pub fn build_image_named(&self, part: &str, containerfile: &str) -> String {
@@ -153,7 +154,7 @@ impl Sandbox {
         self.build_image_from(part, containerfile, &context, &[])
     }
 
-    /// The same, with files of the directory `context` and more options for `podman build`.
+    /// Builds an image with files of the directory `context` and more options for `podman build`.
     #[track_caller]
     #[must_use]
     pub fn build_image_from(
@@ -214,7 +215,7 @@ impl Sandbox {
         image
     }
 
-    /// Removes what [`Sandbox::build_image`] has built.
+    /// Removes an image that [`Sandbox::build_image`] has built.
     #[track_caller]
     pub fn remove_image(&self, image: &str) {
         let _ = self.podman(["rmi", image]).run().expect_success();
@@ -257,19 +258,19 @@ impl Sandbox {
         std::os::unix::fs::symlink(&self.bcvk, self.bin().join("bcvk")).expect("link bcvk");
     }
 
-    /// The first directory of `PATH`.
+    /// Returns the first directory of `PATH`.
     #[must_use]
     pub fn bin(&self) -> PathBuf {
         self.dir.path().join("bin")
     }
 
-    /// `TMPDIR`; must be empty at the end.
+    /// Returns `TMPDIR`, which must be empty at the end.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
         self.dir.path().join("tmp")
     }
 
-    /// Where this user's VM directories are.
+    /// Returns the directory that this user's VM directories are in.
     #[must_use]
     pub fn vm_dirs(&self) -> PathBuf {
         let base = if self.is_root() {
@@ -282,7 +283,7 @@ impl Sandbox {
         base.join("bcvk/vms")
     }
 
-    /// Whether its commands run as root.
+    /// Returns true if the sandbox's commands run as root.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.rootless.is_none() && rustix::process::geteuid().is_root()
@@ -292,7 +293,8 @@ impl Sandbox {
         &self.prefix
     }
 
-    /// Root's podman storage does not depend on `HOME`; other users' does, with the test images.
+    /// Returns the home. Root's podman storage does not depend on `HOME`; other users' does, with
+    /// the test images.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         match &self.rootless {
@@ -302,7 +304,7 @@ impl Sandbox {
         }
     }
 
-    /// `XDG_RUNTIME_DIR`, where there is one.
+    /// Returns `XDG_RUNTIME_DIR`, if there is one.
     #[must_use]
     pub fn runtime_dir(&self) -> Option<PathBuf> {
         match &self.rootless {

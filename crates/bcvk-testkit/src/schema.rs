@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Reads a schema and what should be valid; says where it is not.
+/// Script that reads a schema and what should be valid, and says where it is not.
 const VALIDATE: &str = "
 import json, sys, jsonschema
 given = json.load(sys.stdin)
@@ -33,7 +33,7 @@ pub fn expect_valid(schema: &str, documents: &[Value]) {
     };
     let parsed: Value = serde_json::from_str(text).expect("a schema is JSON");
     let given = json!({ "schema": parsed, "documents": documents }).to_string();
-    // Debian's, which has Debian's jsonschema; another one may be in front of it.
+    // Debian's Python has Debian's jsonschema; another Python may come first on the `PATH`.
     let mut python = Command::new("/usr/bin/python3")
         .args(["-c", VALIDATE])
         .stdin(Stdio::piped())

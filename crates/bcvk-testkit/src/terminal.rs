@@ -9,7 +9,7 @@ use crate::limit;
 use crate::sandbox::Sandbox;
 use crate::wait::within;
 
-/// Lines of the screen.
+/// Number of lines of the screen.
 const ROWS: &str = "24";
 
 /// A terminal in which a shell script runs.
@@ -35,14 +35,14 @@ impl<'a> Terminal<'a> {
         let server = command.in_tmux(&terminal.socket, &options, script);
         let _ = server.run().expect_success();
         let _ = terminal.tmux(&["set-option", "-g", "status", "off"]);
-        // Without the status line, there is a row more.
+        // Without the status line, the screen has one row more.
         terminal.resize(columns);
         terminal
     }
 
-    /// What is on the screen or has scrolled away: its lines without blanks at their ends, and without
-    /// empty ones before and after them. (tmux scrolls when a line needs more rows in a narrower
-    /// terminal, also where rows below are empty.)
+    /// Returns the text that is on the screen or has scrolled away: its lines without blanks at
+    /// their ends, and without empty ones before and after them. (tmux scrolls when a line needs
+    /// more rows in a narrower terminal, also where rows below are empty.)
     #[must_use]
     #[track_caller]
     pub fn screen(&self) -> String {
@@ -51,7 +51,7 @@ impl<'a> Terminal<'a> {
         lines.join("\n").trim_matches('\n').to_owned()
     }
 
-    /// The same with the escape sequences that make it look as it does.
+    /// Returns that text with the escape sequences that make it look as it does.
     #[must_use]
     #[track_caller]
     pub fn styled_screen(&self) -> String {
@@ -70,7 +70,7 @@ impl<'a> Terminal<'a> {
         found.unwrap_or_else(|| panic!("waited in vain: {what}; on the screen:\n{last}"))
     }
 
-    /// Whether the cursor is shown.
+    /// Returns true if the cursor is shown.
     #[must_use]
     #[track_caller]
     pub fn shows_cursor(&self) -> bool {
@@ -79,7 +79,7 @@ impl<'a> Terminal<'a> {
             == "1"
     }
 
-    /// Makes it wider or narrower.
+    /// Makes the terminal wider or narrower.
     #[track_caller]
     pub fn resize(&self, columns: u16) {
         let columns = columns.to_string();
@@ -94,7 +94,7 @@ impl<'a> Terminal<'a> {
         let _ = self.tmux(&args);
     }
 
-    /// Closes it.
+    /// Closes the terminal.
     pub fn close(self) {
         drop(self);
     }
@@ -115,7 +115,7 @@ impl<'a> Terminal<'a> {
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
-        // It is gone already where the script has ended.
+        // The server is gone already if the script has ended.
         let _ = self.client(&["kill-server"]).run();
     }
 }

@@ -1,4 +1,4 @@
-//! Small file systems, to be full.
+//! Small file systems that tests fill up.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -6,14 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file system in memory, mounted over a directory until it is dropped. Only root can.
+/// A file system in memory, mounted over a directory until it is dropped. Only root can mount it.
 #[derive(Debug)]
 pub struct Tmpfs {
     path: PathBuf,
 }
 
 impl Tmpfs {
-    /// Mounts one with these options (`tmpfs(5)`) over `path`, which keeps its owner.
+    /// Mounts a file system with these options (`tmpfs(5)`) over `path`, which keeps its owner.
     #[track_caller]
     #[must_use]
     pub fn mount(path: &Path, options: &str) -> Self {
@@ -34,7 +34,7 @@ impl Tmpfs {
         }
     }
 
-    /// Leaves not a byte.
+    /// Fills the file system to the last byte.
     #[track_caller]
     pub fn fill(&self) {
         let mut file = File::create(self.filling()).expect("make a file");
@@ -64,7 +64,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// Unmounts what a test that was killed has left.
+/// Unmounts the file systems that a test that was killed has left.
 pub(crate) fn unmount_below(dir: &Path) {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for point in table.lines().filter_map(|line| line.split(' ').nth(4)) {
@@ -74,7 +74,7 @@ pub(crate) fn unmount_below(dir: &Path) {
     }
 }
 
-/// Lazily: what is still open there is not what a test is about.
+/// Unmounts lazily: files that are still open there are not what a test is about.
 fn unmount(path: &Path) {
     let _ = Command::new("umount").arg("--lazy").arg(path).status();
 }

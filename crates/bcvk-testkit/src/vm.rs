@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::sandbox::Sandbox;
 use crate::wait::until_some;
 
-/// What `bcvk ephemeral run -d` started.
+/// VM that `bcvk ephemeral run -d` started.
 #[derive(Debug)]
 pub struct Vm<'a> {
     sandbox: &'a Sandbox,
@@ -43,25 +43,25 @@ impl<'a> Vm<'a> {
         Self { sandbox, name, id }
     }
 
-    /// One that a test has started in another way.
+    /// A VM that a test has started in another way.
     #[must_use]
     pub fn of(sandbox: &'a Sandbox, name: &str, id: Option<&str>) -> Self {
         Self::new(sandbox, name.to_owned(), id.unwrap_or_default().to_owned())
     }
 
-    /// Its name.
+    /// Returns the VM's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The container ID, as `run -d` printed it.
+    /// Returns the container ID, as `run -d` printed it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// `bcvk -q ephemeral ssh NAME WORDS`; waits for the VM to be ready.
+    /// Runs `bcvk -q ephemeral ssh NAME WORDS`, which waits for the VM to be ready.
     pub fn ssh(&self, words: &[&str]) -> Cmd {
         self.sandbox
             .command(self.sandbox.bcvk_path())
@@ -74,7 +74,7 @@ impl<'a> Vm<'a> {
             })
     }
 
-    /// Runs a shell script in the guest that must succeed; its stdout, trimmed.
+    /// Runs a shell script in the guest that must succeed; returns its stdout, trimmed.
     #[track_caller]
     #[allow(clippy::must_use_candidate, reason = "many scripts are their own test")]
     pub fn sh(&self, script: &str) -> String {
@@ -87,7 +87,7 @@ impl<'a> Vm<'a> {
         self.ssh(&["sh", "-c", script]).run()
     }
 
-    /// `podman stop`, which must succeed.
+    /// Runs `podman stop`, which must succeed.
     #[track_caller]
     pub fn stop(&self) {
         let _ = self
@@ -98,7 +98,7 @@ impl<'a> Vm<'a> {
             .expect_success();
     }
 
-    /// `podman rm --force`, for tests whose VM's end is not what they are about.
+    /// Runs `podman rm --force`, for tests that are not about the VM's end.
     #[track_caller]
     pub fn discard(&self) {
         let _ = self
@@ -108,7 +108,7 @@ impl<'a> Vm<'a> {
             .expect_success();
     }
 
-    /// A field of `podman container inspect`, as a Go template.
+    /// Returns a field of `podman container inspect`, as a Go template.
     #[track_caller]
     #[must_use]
     pub fn inspect(&self, template: &str) -> String {
@@ -127,7 +127,7 @@ impl<'a> Vm<'a> {
             .run()
     }
 
-    /// The processes of its container, as the host sees them.
+    /// Returns the processes of the VM's container, as the host sees them.
     #[track_caller]
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
@@ -140,7 +140,7 @@ impl<'a> Vm<'a> {
         all
     }
 
-    /// `podman logs`.
+    /// Returns the output of `podman logs`.
     #[track_caller]
     #[must_use]
     pub fn logs(&self) -> String {
@@ -148,21 +148,21 @@ impl<'a> Vm<'a> {
         output.expect_success().stdout()
     }
 
-    /// Its directory on the host.
+    /// Returns the VM's directory on the host.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         let id = self.inspect("{{index .Config.Labels \"bcvk.vm\"}}");
         self.sandbox.vm_dirs().join(id)
     }
 
-    /// Its QEMU, once it runs.
+    /// Returns the VM's QEMU, once it runs.
     #[track_caller]
     #[must_use]
     pub fn qemu(&self) -> Process {
         until_some("QEMU runs", limit::QUICK, || Process::qemu_of(&self.name))
     }
 
-    /// Kills its QEMU.
+    /// Kills the VM's QEMU.
     pub fn kill_qemu(&self) {
         self.qemu().signal(Signal::KILL);
     }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks. Nothing depends on it but the load on the machine.
+/// Time between two looks. Nothing depends on it but the load on the machine.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until `condition` holds; fails the test after `limit`.
@@ -18,7 +18,7 @@ pub fn until_some<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T
     within(limit, look).unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}"))
 }
 
-/// What `look` found, if it did before `limit`.
+/// Returns what `look` found, if it did before `limit`.
 pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {

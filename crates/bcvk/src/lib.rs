@@ -17,7 +17,7 @@ pub use cli::{described, settings};
 /// Runs the process's command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The kernel knows no subcommands, and makes words of its own command line our arguments.
+    // The kernel knows no subcommands, and passes words of its own command line as our arguments.
     if std::process::id() == 1
         && env::args_os()
             .next()

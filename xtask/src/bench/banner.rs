@@ -27,25 +27,26 @@ const RETRY: Duration = Duration::from_millis(30);
 /// connection gets through only when TCP repeats itself.
 const FRESH: Duration = Duration::from_millis(900);
 
-/// Attempts at [`NOBODY`] for one at sshd, for guests whose firewall lets nobody's port be silent.
+/// Number of attempts at [`NOBODY`] for one at sshd, for guests whose firewall lets nobody's port
+/// be silent.
 const NOBODY_PER_SSHD: u32 = 100;
 
-/// How long an sshd that has accepted may work on its banner. Cut off, it would have to start again.
+/// Limit for an sshd that has accepted to work on its banner. Cut off, it would have to start again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a silent connection looks whether it should give up.
+/// Interval at which a silent connection looks whether it should give up.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// Ports of the loopback that lead into the guest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     pub(super) sshd: u16,
-    /// To [`NOBODY`].
+    /// Port of the loopback that leads to [`NOBODY`].
     pub(super) nobody: u16,
 }
 
 impl Ports {
-    /// Two that are free now.
+    /// Returns two ports that are free now.
     pub(super) fn free() -> Result<Self> {
         let action = || Error::io("find a free port");
         let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
@@ -94,7 +95,7 @@ fn greet(address: SocketAddr, silence: Duration) -> io::Result<()> {
     let mut byte = [0];
     while banner.len() < 255 {
         match stream.read(&mut byte) {
-            // slirp accepts first and closes when the guest refuses.
+            // slirp accepts first, and closes the connection when the guest refuses it.
             Ok(0) => return Err(io::ErrorKind::ConnectionReset.into()),
             Ok(_) => banner.push(byte[0]),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -122,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// As the user network does for a guest that refuses.
+    /// Refuses a connection as the user network does for a guest that refuses.
     fn refuse(listener: &TcpListener) {
         drop(listener.accept().expect("accept"));
     }
@@ -141,7 +142,7 @@ mod tests {
     fn sshd_is_left_alone_until_the_network_answers_and_then_given_time() {
         let ((sshd, sshd_port), (nobody, nobody_port)) = (listener(), listener());
         let guest = thread::spawn(move || {
-            // One that stays silent as a guest without network does, and one that is refused.
+            // One attempt stays silent, as with a guest without network, and one is refused.
             let silent = nobody.accept().expect("accept");
             refuse(&nobody);
             refuse(&sshd);

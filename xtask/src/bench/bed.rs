@@ -1,4 +1,4 @@
-//! What every measurement stands on: programs, image tree, boot files, keys.
+//! Preparation that every measurement needs: programs, image tree, boot files, keys.
 
 use std::env;
 use std::fs;
@@ -17,13 +17,14 @@ use super::server::Server;
 use crate::build::{self, target_dir};
 use crate::error::{Error, Result};
 
-/// Guest memory: bcvk's default.
+/// Memory of the guest, which is bcvk's default.
 pub(super) const MEMORY_MIB: u32 = 4096;
 
-/// For commands that take a second or two.
+/// Limit for commands that take a second or two.
 pub(super) const SHORT: Duration = Duration::from_secs(60);
 
-/// Everything is undone by dropping it; fields in the order in which that has to happen.
+/// Preparation of a bench. Dropping it undoes everything; the fields are in the order in which that
+/// has to happen.
 pub(super) struct Bed {
     pub(super) bcvk: PathBuf,
     pub(super) qemu: PathBuf,
@@ -42,7 +43,7 @@ pub(super) struct Bed {
     /// The file to read and its directory are kept from one bench to the next.
     pub(super) data_dir: PathBuf,
     pub(super) json: PathBuf,
-    /// How long a VM may take until it answers.
+    /// Limit for a VM to answer.
     pub(super) limit: Duration,
 }
 
@@ -98,7 +99,7 @@ impl Bed {
         })
     }
 
-    /// `bcvk ephemeral …`
+    /// Makes the command `bcvk ephemeral …`.
     pub(super) fn ephemeral<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(&self.bcvk);
         command.arg("ephemeral").args(words);
@@ -106,7 +107,7 @@ impl Bed {
     }
 }
 
-/// As bcvk counts them for a VM without `--vcpus`.
+/// Counts the processors as bcvk does for a VM without `--vcpus`.
 fn host_cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }

@@ -1,4 +1,4 @@
-//! What bcvk promises, and whether the numbers keep it.
+//! Promises of bcvk, and whether the numbers keep them.
 
 use serde::Serialize;
 
@@ -7,9 +7,9 @@ use super::metrics::{Metric, Samples, greatest};
 /// One promise.
 #[derive(Debug, Serialize)]
 pub(super) struct Criterion {
-    /// In words.
+    /// Description in words.
     pub(super) what: &'static str,
-    /// What was measured, of medians where nothing else is said.
+    /// Measured value: a median where nothing else is said.
     pub(super) measured: f64,
     /// The bound.
     pub(super) bound: Option<Bound>,
@@ -42,7 +42,7 @@ impl Bound {
     }
 }
 
-/// Those for which there are numbers.
+/// Returns the promises for which there are numbers.
 pub(super) fn judge(samples: &Samples) -> Vec<Criterion> {
     let median = |metric| samples.median(metric);
     let ratio = |part: Option<f64>, of: Option<f64>| Some(part? / of?);

@@ -16,22 +16,22 @@ use super::server::Cache;
 use crate::error::{Error, Result};
 use crate::process::{Running, run, scratch, text, writer};
 
-/// Boots the image under `root=`; everything writable is in the guest's memory.
+/// Kernel arguments that boot the image under `root=`; everything writable is in the guest's memory.
 const KERNEL_ARGUMENTS: &str =
     "root=rootfs rootfstype=virtiofs ro systemd.volatile=overlay console=ttyS0 selinux=0";
 
 /// A VM started by hand. Dropping it ends it.
 pub(super) struct HandMade {
     qemu: Running,
-    /// What QEMU says on stderr.
+    /// Output of QEMU on stderr.
     words: File,
-    /// They end when QEMU does, and are ended if not.
+    /// File servers, which end when QEMU does, and are ended if not.
     _servers: Vec<Running>,
     dir: TempDir,
     ports: Ports,
     key: PathBuf,
     ssh: PathBuf,
-    /// From the start of the file server to sshd's banner.
+    /// Time from the start of the file server to sshd's banner.
     to_banner: Duration,
 }
 
@@ -84,19 +84,19 @@ impl HandMade {
         Ok(vm)
     }
 
-    /// `ssh … COMMAND`; how long it took.
+    /// Runs `ssh … COMMAND`; returns how long it took.
     pub(super) fn run(&self, command: &str) -> Result<Duration> {
         let done = run(self.ssh().arg(command), SHORT)?.success("log in to the VM made by hand")?;
         Ok(done.took)
     }
 
-    /// `ssh … COMMAND`; what it printed.
+    /// Runs `ssh … COMMAND`; returns what it printed.
     fn output(&self, command: &str) -> Result<String> {
         let done = run(self.ssh().arg(command), 2 * SHORT)?;
         Ok(done.success("ask the VM made by hand")?.stdout)
     }
 
-    /// The client, up to the command.
+    /// Makes the client's command line, up to the command.
     pub(super) fn ssh(&self) -> Command {
         let mut command = Command::new(&self.ssh);
         command.args(["-F", "none", "-i"]).arg(&self.key);
@@ -115,7 +115,7 @@ impl HandMade {
         command
     }
 
-    /// The guest's and QEMU's last words usually say more than the time-out does.
+    /// Adds the guest's and QEMU's last words, which usually say more than the time-out does.
     fn explain(&self, error: Error) -> Error {
         if matches!(error, Error::Interrupted) {
             return error;
@@ -131,7 +131,7 @@ impl HandMade {
     }
 }
 
-/// Plain, but with every option that a VM on virtiofs needs.
+/// Makes a QEMU command line that is plain, but has every option that a VM on virtiofs needs.
 fn qemu(bed: &Bed, sockets: &[(&str, &Path)], ports: Ports, console: &Path) -> Command {
     let accel = match bed.accel {
         Accelerator::Kvm => "kvm",
@@ -171,7 +171,7 @@ fn qemu(bed: &Bed, sockets: &[(&str, &Path)], ports: Ports, console: &Path) -> C
     qemu
 }
 
-/// The bench's own paths have no comma, which QEMU would want doubled.
+/// Adds a path to an option. The bench's own paths have no comma, which QEMU would want doubled.
 fn with_path(option: &str, path: &Path) -> String {
     format!("{option}{}", path.display())
 }

@@ -1,15 +1,15 @@
-//! What the guest's own systemd says about its boot.
+//! Times of a boot as the guest's own systemd reports them.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// How long the parts of a boot took by the guest's clock, as `systemd-analyze` divides it.
+/// Durations of the parts of a boot by the guest's clock, as `systemd-analyze` divides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BootTimes {
     pub(super) kernel: Duration,
     pub(super) initrd: Duration,
-    /// To the end of the boot's last job, which may be after sshd answers.
+    /// Duration to the end of the boot's last job, which may be after sshd answers.
     pub(super) userspace: Duration,
 }
 
@@ -19,7 +19,7 @@ impl BootTimes {
         systemctl show -p InitRDTimestampMonotonic -p UserspaceTimestampMonotonic \
         -p FinishTimestampMonotonic";
 
-    /// Reads its answer.
+    /// Parses the answer to [`QUESTION`].
     pub(super) fn parse(answer: &str) -> Result<Self> {
         let at = |name: &str| {
             answer

@@ -1,4 +1,5 @@
-//! The image's tree, mounted as podman mounts it into bcvk's container, and what boots from it.
+//! The image's tree, mounted as podman mounts it into bcvk's container, and the files that boot
+//! from it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -48,12 +49,12 @@ impl Tree {
         &self.path
     }
 
-    /// Without the digest's name.
+    /// Returns the ID without the digest's name.
     pub(super) fn image_id(&self) -> &str {
         &self.image
     }
 
-    /// A command that sees the tree.
+    /// Makes a command that sees the tree.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         in_storage(&self.podman, program)
     }
@@ -71,7 +72,7 @@ impl Drop for Tree {
 }
 
 impl BootFiles {
-    /// Looks where bootc keeps them: `/usr/lib/modules/VERSION`.
+    /// Copies them from where bootc keeps them: `/usr/lib/modules/VERSION`.
     pub(super) fn copy(tree: &Tree, to: &Path) -> Result<Self> {
         let modules = tree.path().join("usr/lib/modules");
         let found = run(
@@ -110,7 +111,7 @@ impl BootFiles {
     }
 }
 
-/// Rootless, podman's mounts are in a namespace of their own.
+/// Makes a command that sees podman's mounts, which are in a namespace of their own if it is rootless.
 fn in_storage(podman: &Path, program: impl AsRef<OsStr>) -> Command {
     if rustix::process::geteuid().is_root() {
         Command::new(program)

@@ -10,9 +10,9 @@ use super::bed::SHORT;
 use crate::error::{Error, Result};
 use crate::process::run;
 
-/// Files in a directory of the bench's.
+/// Key files in a directory of the bench's.
 pub(super) struct Keys {
-    /// Lets the bench in.
+    /// Key that lets the bench in.
     pub(super) user: PathBuf,
     /// The SMBIOS type 11 string with both keys.
     pub(super) oem_string: PathBuf,
@@ -38,8 +38,8 @@ impl Keys {
     }
 }
 
-/// A `tmpfiles.d(5)` snippet as the credential `tmpfiles.extra` (`systemd.system-credentials(7)`).
-/// The host key is only used by images that ship none.
+/// Makes a `tmpfiles.d(5)` snippet into the credential `tmpfiles.extra`
+/// (`systemd.system-credentials(7)`). The host key is only used by images that ship none.
 fn credential(authorized_key: &[u8], host_key: &[u8]) -> String {
     let snippet = format!(
         "d /root/.ssh 0700 root root -\n\

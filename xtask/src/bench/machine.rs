@@ -1,4 +1,4 @@
-//! Where the numbers come from: without it they mean nothing.
+//! Description of the machine that the numbers come from: without it they mean nothing.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::bed::{Bed, MEMORY_MIB};
 use crate::process::run;
 
-/// Versions are asked for, not waited for.
+/// Limit for a program to say its version.
 const ASK: Duration = Duration::from_secs(10);
 
 /// Machine, programs and image of one bench.
@@ -25,7 +25,7 @@ pub(super) struct Machine {
     podman: String,
     accelerator: &'static str,
     bcvk: String,
-    /// Commit, and whether something was changed since.
+    /// Commit, and whether anything was changed since.
     source: String,
     file_server_by_hand: String,
     image: String,
@@ -41,7 +41,7 @@ pub(super) struct Machine {
     times_before: Option<CpuTimes>,
 }
 
-/// Of all processors since the boot, in ticks.
+/// Times of all processors since the boot, in ticks.
 #[derive(Debug, Clone, Copy)]
 struct CpuTimes {
     all: f64,
@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// What is only known afterwards.
+    /// Adds what is only known after the measurements.
     pub(super) fn finish(&mut self) {
         if let (Some(before), Some(after)) = (self.times_before, CpuTimes::now()) {
             let all = after.all - before.all;
@@ -94,7 +94,7 @@ impl Machine {
         }
     }
 
-    /// For the head of the table.
+    /// Describes the machine for the head of the table.
     pub(super) fn line(&self) -> String {
         format!(
             "{cores} × {cpu}, {memory} GiB, Linux {kernel}; {qemu}, {accel}; {podman}{rootless}; \
@@ -123,8 +123,8 @@ impl Machine {
 }
 
 impl CpuTimes {
-    /// `proc_stat(5)`: the first line; its eighth number is `steal`, and the two after it are
-    /// counted in `user` and `nice` already.
+    /// Reads the first line of `proc_stat(5)`; its eighth number is `steal`, and the two after it
+    /// are counted in `user` and `nice` already.
     fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
         let ticks: Vec<f64> = stat
@@ -158,7 +158,7 @@ fn source() -> String {
     }
 }
 
-/// The first line of `--version`, without what follows a parenthesis.
+/// Returns the first line of `--version`, without what follows a parenthesis.
 fn version(program: &Path) -> String {
     let asked = run(Command::new(program).arg("--version"), ASK);
     let text = asked.map(|done| done.stdout).unwrap_or_default();
@@ -172,7 +172,7 @@ fn memory_gib() -> u64 {
     (kib + (1 << 19)) >> 20
 }
 
-/// The value of the first line `NAME : VALUE`.
+/// Returns the value of the first line `NAME : VALUE`.
 fn field(path: &str, name: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines()

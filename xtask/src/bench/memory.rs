@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use super::metrics::{Metric, Samples};
 use crate::error::{Error, Result};
 
-/// In bytes; of one process, or the sum over several.
+/// Memory in bytes, of one process or the sum over several.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Footprint {
     /// Proportional share of anonymous and file pages.
@@ -27,7 +27,7 @@ struct Processes {
     servers: Vec<u32>,
 }
 
-/// A VM without shares: the supervisor and the image's file server.
+/// Measures a VM without shares: the supervisor and the image's file server.
 pub(super) fn measure(supervisor: u32, samples: &mut Samples) -> Result<()> {
     let processes = Processes::of(supervisor)?;
     let own = footprint(processes.supervisor)?;
@@ -53,7 +53,7 @@ pub(super) fn measure(supervisor: u32, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-/// The file servers of a VM through which much was read.
+/// Measures the file servers of a VM through which much was read.
 pub(super) fn measure_after_reading(supervisor: u32, samples: &mut Samples) -> Result<()> {
     sum(&Processes::of(supervisor)?.servers)?.add_to(
         samples,
@@ -92,13 +92,13 @@ impl Footprint {
     }
 }
 
-/// The most that was ever resident of a process; `None` once it has ended.
+/// Returns the most memory that was ever resident of a process; `None` once it has ended.
 pub(super) fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     fields(&status).get("VmHWM").copied()
 }
 
-/// Children of all threads of a process.
+/// Lists the children of all threads of a process.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
@@ -145,7 +145,7 @@ fn parse(rollup: &str, status: &str) -> Footprint {
     }
 }
 
-/// Lines `Name:   123 kB`, in bytes.
+/// Parses lines `Name:   123 kB` into bytes.
 pub(crate) fn fields(text: &str) -> BTreeMap<&str, u64> {
     text.lines()
         .filter_map(|line| {
@@ -156,8 +156,8 @@ pub(crate) fn fields(text: &str) -> BTreeMap<&str, u64> {
         .collect()
 }
 
-/// Memory files that a process keeps open besides the guest's memory: nobody's resident size has
-/// them, but they are memory all the same.
+/// Returns the size of memory files that a process keeps open besides the guest's memory: nobody's
+/// resident size has them, but they are memory all the same.
 fn held(pid: u32) -> u64 {
     let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return 0;

@@ -53,7 +53,7 @@ pub(super) enum Metric {
     Read,
 }
 
-/// What a number counts.
+/// Unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Seconds,
@@ -70,7 +70,7 @@ impl Unit {
         }
     }
 
-    /// As many digits as mean something.
+    /// Writes as many digits as mean something.
     pub(super) fn format(self, value: f64) -> String {
         match self {
             Self::Seconds => format!("{value:.2}"),
@@ -87,11 +87,11 @@ impl Metric {
         Self::FloorGuestInitrd,
         Self::FloorGuestUserspace,
     ];
-    /// bcvk's.
+    /// The parts of bcvk's boot by the guest's clock.
     pub(super) const GUEST: [Self; 3] =
         [Self::GuestKernel, Self::GuestInitrd, Self::GuestUserspace];
 
-    /// Its name in the JSON, and in words.
+    /// Returns the metric's name in the JSON, and in words.
     pub(super) fn describe(self) -> (&'static str, &'static str) {
         match self {
             Self::FloorBanner => ("floor.banner", "by hand: virtiofsd + QEMU → SSH banner"),
@@ -159,7 +159,7 @@ impl Metric {
     }
 }
 
-/// What was seen, in the order in which it was seen.
+/// Measured values, in the order in which they were seen.
 #[derive(Debug, Default)]
 pub(super) struct Samples(BTreeMap<Metric, Vec<f64>>);
 
@@ -190,7 +190,7 @@ impl Samples {
         self.0.is_empty()
     }
 
-    /// All that was seen of `metric`.
+    /// Returns all values of `metric`.
     pub(super) fn of(&self, metric: Metric) -> &[f64] {
         self.0.get(&metric).map_or(&[], Vec::as_slice)
     }
@@ -206,7 +206,7 @@ impl Samples {
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two in the middle.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

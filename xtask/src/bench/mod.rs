@@ -109,7 +109,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(options: &Options, bed: &Bed, samples: &mut Samples) -> Result<()> {
-    // By turns, so that whatever else the machine does falls on both sides.
+    // The two take turns, so that whatever else the machine does falls on both sides.
     for run in 1..=options.runs {
         let of = format!("{run}/{}", options.runs);
         if options.wants(Part::Floor) {
@@ -155,7 +155,7 @@ fn step(what: &str, measure: impl FnOnce() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Tells whoever waits how far things are. A closed stderr is no reason to stop.
+/// Tells the user how far the bench is. A closed stderr is no reason to stop.
 pub(crate) fn say(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");
 }

@@ -17,16 +17,16 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::process::Running;
 
-/// virtiofs tag of the directory in the VM made by hand, and bcvk's name for it.
+/// virtiofs tag of the directory in the VM started by hand, and bcvk's name for it.
 pub(super) const TAG: &str = "bench";
 
 const FILE: &str = "2GiB";
 const SIZE: u64 = 2 << 30;
 
-/// Read and written at once on the host.
+/// Bytes that the host reads and writes at once.
 const CHUNK: usize = 1 << 20;
 
-/// How long one reading of the file may take.
+/// Limit for one reading of the file.
 const READ: Duration = Duration::from_secs(300);
 
 /// The last line of every command's output in a [`Shell`].
@@ -49,7 +49,7 @@ pub(super) fn measure(bed: &Bed, runs: u32, memory: bool, samples: &mut Samples)
     )?;
     let mut bcvk = Shell::open(vm.ssh_command())?;
     for shell in [&mut hand, &mut bcvk] {
-        // What still boots would slow down whoever reads first.
+        // A boot that still goes on would slow down the first reader.
         shell.run(
             "systemctl is-system-running --wait >/dev/null || :",
             2 * SHORT,
@@ -68,7 +68,7 @@ pub(super) fn measure(bed: &Bed, runs: u32, memory: bool, samples: &mut Samples)
     vm.remove()
 }
 
-/// MiB per second, by the host's clock.
+/// Returns MiB per second, by the host's clock.
 fn read(shell: &mut Shell, dir: &str) -> Result<f64> {
     shell.run("echo 3 >/proc/sys/vm/drop_caches", SHORT)?;
     let started = Instant::now();
@@ -83,7 +83,7 @@ fn read(shell: &mut Shell, dir: &str) -> Result<f64> {
     Ok(mebibytes(SIZE) / took.as_secs_f64())
 }
 
-/// A file without holes that no layer could find short cuts for; made once.
+/// Makes, once, a file without holes that no layer could find short cuts for.
 fn make_file(dir: &Path) -> Result<PathBuf> {
     let path = dir.join(FILE);
     if fs::metadata(&path).is_ok_and(|meta| meta.len() == SIZE) {
@@ -108,7 +108,7 @@ fn make_file(dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Brings the file into the host's memory: what is compared is the way from there into the guest.
+/// Brings the file into the host's memory: the comparison is of the way from there into the guest.
 fn warm(path: &Path) -> Result<()> {
     let action = || Error::io(format!("read {}", path.display()));
     let mut file = File::open(path).map_err(action())?;
@@ -119,7 +119,7 @@ fn warm(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A shell in a guest that stays, so that a command's time has no login in it.
+/// A shell in a guest that stays open, so that a command's time has no login in it.
 struct Shell {
     input: ChildStdin,
     lines: Receiver<String>,
@@ -127,7 +127,7 @@ struct Shell {
 }
 
 impl Shell {
-    /// `ssh` is a client's command line up to the command.
+    /// Opens a shell; `ssh` is a client's command line up to the command.
     fn open(mut ssh: Command) -> Result<Self> {
         ssh.arg("sh").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::start(&mut ssh)?;

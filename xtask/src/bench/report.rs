@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::metrics::{Samples, greatest, least, median};
 use crate::error::{Error, Result};
 
-/// Markdown, so that it can be kept in docs/performance.md as it is.
+/// Prints Markdown, so that the table can be kept in docs/performance.md as it is.
 pub(super) fn print(machine: &Machine, samples: &Samples) -> Result<()> {
     let mut text = vec![machine.line(), numbers(samples).to_string()];
     let criteria = judge(samples);

@@ -14,10 +14,11 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::process::{self, Running, ended_within, scratch, text, watch, writer};
 
-/// How often the CLI is looked at. Rare enough to cost the guest nothing that could be measured.
+/// Interval between two looks at the CLI. They are rare enough to cost the guest nothing that could
+/// be measured.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Past this after the CLI's end, what is left is left for good.
+/// Time after the CLI's end, past which anything that is left is left for good.
 const LEFT_FOR_GOOD: Duration = Duration::from_secs(5);
 
 /// Units of `starttime` in `/proc/PID/stat`: USER_HZ, which is 100 on every Linux that QEMU runs on.
@@ -71,7 +72,7 @@ pub(super) fn measure(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> 
     vm.is_gone()
 }
 
-/// The whole of it, with bcvk's own initramfs.
+/// Measures a whole run with bcvk's own initramfs.
 pub(super) fn measure_direct(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> {
     let vm = Named::new(bed, &format!("direct{run}"));
     let words = ["run-ssh", "--initramfs=direct", "--name", vm.name()];
@@ -88,11 +89,11 @@ struct Ssh {
     end: OwnedFd,
 }
 
-/// What has been seen of a run so far.
+/// Observations of a run so far.
 #[derive(Default)]
 struct Watched {
     files: Option<VmFiles>,
-    /// Open before the VM directory is removed, so it can be read afterwards.
+    /// Events file, opened before the VM directory is removed, so that it can be read afterwards.
     events: Option<Events>,
     peak: u64,
 }
@@ -158,7 +159,7 @@ impl Watched {
         Ok(())
     }
 
-    /// The peak never falls, so the last look counts.
+    /// Looks at the CLI's peak of memory, which never falls, so the last look counts.
     fn measure_cli(&mut self, cli: u32) {
         self.peak = self.peak.max(memory::peak(cli).unwrap_or_default());
     }
@@ -207,8 +208,8 @@ impl Course {
     }
 }
 
-/// The moment at which nothing of the VM was left: no directory, and no process that has its name
-/// in its command line (podman, conmon, QEMU).
+/// Returns the moment at which nothing of the VM was left: no directory, and no process that has
+/// its name in its command line (podman, conmon, QEMU).
 fn await_nothing_left(vm: &Named<'_>, files: Option<&VmFiles>) -> Result<u64> {
     let deadline = Instant::now() + LEFT_FOR_GOOD;
     loop {
@@ -232,7 +233,7 @@ fn failed(stderr: &str) -> Error {
     Error::other(format!("run-ssh failed: {}", stderr.trim()))
 }
 
-/// The command line of a process that names the VM.
+/// Returns the command line of a process that names the VM.
 fn process_of(name: &str) -> Option<String> {
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         entry.file_name().to_str()?.parse::<u32>().ok()?;
@@ -242,7 +243,7 @@ fn process_of(name: &str) -> Option<String> {
     })
 }
 
-/// The CLI's child whose program is ssh.
+/// Finds the CLI's child whose program is ssh.
 fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
     for child in memory::children(cli) {
         let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
@@ -255,7 +256,7 @@ fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
     Ok(None)
 }
 
-/// When a process was started, to 10 ms: `proc_pid_stat(5)`, field 22, counts from the boot.
+/// Returns when a process was started, to 10 ms: `proc_pid_stat(5)`, field 22, counts from the boot.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -267,7 +268,7 @@ fn start_of(pid: u32) -> Option<u64> {
     Some(now().saturating_sub(micros(age)))
 }
 
-/// Microseconds since the epoch, as in bcvk's events.
+/// Returns the microseconds since the epoch, as in bcvk's events.
 #[allow(
     clippy::disallowed_methods,
     reason = "compared with times that others have written"
@@ -284,8 +285,8 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// From `earlier` to `later`; zero if they are the other way round, which is possible between
-/// clocks of different precision.
+/// Returns the time from `earlier` to `later`; zero if they are the other way round, which is
+/// possible between clocks of different precision.
 pub(super) fn seconds(earlier: u64, later: u64) -> f64 {
     Duration::from_micros(later.saturating_sub(earlier)).as_secs_f64()
 }

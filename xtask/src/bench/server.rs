@@ -12,40 +12,40 @@ use super::image::Tree;
 use crate::error::{Error, Result};
 use crate::process::{Running, run};
 
-/// Where distributions put it, as no user runs it by hand.
+/// Places where distributions put virtiofsd, as no user runs it by hand.
 const OUTSIDE_PATH: [&str; 3] = [
     "/usr/libexec/virtiofsd",
     "/usr/lib/virtiofsd",
     "/usr/lib/qemu/virtiofsd",
 ];
 
-/// Which program serves.
+/// File server that is measured.
 pub(super) enum Server {
-    /// The virtiofsd project's own.
+    /// The virtiofsd project's server.
     Virtiofsd {
-        /// Where it is.
+        /// Path of the program.
         path: PathBuf,
-        /// What `--version` says.
+        /// Answer to `--version`.
         version: String,
     },
-    /// The one that is part of bcvk, without anything around it.
+    /// The server that is part of bcvk, without anything around it.
     Embedded {
-        /// The bcvk binary.
+        /// Path of the bcvk binary.
         bcvk: PathBuf,
     },
 }
 
-/// What the guest may keep of what it has seen; the words are virtiofsd's.
+/// Extent to which the guest may keep what it has seen; the words are virtiofsd's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cache {
-    /// Nobody else changes the directory: as bcvk serves the image.
+    /// Mode for a directory that nobody else changes, in which bcvk serves the image.
     Always,
-    /// As bcvk serves directories of the host.
+    /// Mode in which bcvk serves directories of the host.
     Auto,
 }
 
 impl Server {
-    /// The one that was asked for, else an installed one, else bcvk's own.
+    /// Chooses the server that was asked for, else an installed one, else bcvk's own.
     pub(super) fn choose(asked: Option<&Path>, bcvk: &Path) -> Result<Self> {
         let embedded = || Self::Embedded {
             bcvk: bcvk.to_owned(),
@@ -66,7 +66,7 @@ impl Server {
         })
     }
 
-    /// For the report.
+    /// Describes the server in the report.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Virtiofsd { path, version } => format!("{version} ({})", path.display()),

@@ -43,8 +43,8 @@ struct Event {
     at: u64,
 }
 
-/// `ssh` and `memory` on one VM: further commands as often as `ssh` says, the guest's own times,
-/// and the memory of the processes.
+/// Measures `ssh` and `memory` on one VM: further commands as often as `ssh` says, the guest's own
+/// times, and the memory of the processes.
 pub(super) fn measure(
     bed: &Bed,
     ssh: Option<u32>,
@@ -55,7 +55,7 @@ pub(super) fn measure(
     let began = now();
     vm.run_detached(&[])?;
     let returned = now();
-    // The first one waits for the boot, and takes over the connection that has seen the banner.
+    // The first command waits for the boot, and takes over the connection that has seen the banner.
     vm.ssh("true", bed.limit)?;
     if let Some(runs) = ssh {
         let files = vm.files()?;
@@ -85,7 +85,7 @@ impl<'a> Named<'a> {
         &self.name
     }
 
-    /// `bcvk ephemeral run -d`, which returns when QEMU runs.
+    /// Runs `bcvk ephemeral run -d`, which returns when QEMU runs.
     pub(super) fn run_detached(&self, options: &[&str]) -> Result<()> {
         run(
             self.bed
@@ -98,7 +98,7 @@ impl<'a> Named<'a> {
         self.files()?.check_size(self.bed.vcpus)
     }
 
-    /// `bcvk ephemeral ssh NAME …`, up to the command.
+    /// Makes the command line `bcvk ephemeral ssh NAME …`, up to the command.
     pub(super) fn ssh_command(&self) -> Command {
         self.bed.ephemeral(["ssh", &self.name])
     }
@@ -113,7 +113,7 @@ impl<'a> Named<'a> {
             .ok_or_else(|| Error::other("bcvk's VM has no directory"))
     }
 
-    /// Process ID of the supervisor, as the host sees it.
+    /// Returns the process ID of the supervisor, as the host sees it.
     pub(super) fn supervisor(&self) -> Result<u32> {
         let mut command = Command::new(&self.bed.podman);
         command.args(["inspect", "--format={{.State.Pid}}", &self.name]);
@@ -122,7 +122,7 @@ impl<'a> Named<'a> {
         pid.map_err(|_| Error::other("podman does not know the supervisor's process"))
     }
 
-    /// An error if podman still has its container.
+    /// Returns an error if podman still has the VM's container.
     pub(super) fn is_gone(&self) -> Result<()> {
         let mut command = Command::new(&self.bed.podman);
         command.args(["container", "exists", &self.name]);
@@ -133,7 +133,7 @@ impl<'a> Named<'a> {
         Ok(())
     }
 
-    /// Removes it, and says if that did not work.
+    /// Removes the VM, and says if that did not work.
     pub(super) fn remove(&self) -> Result<()> {
         clean_up(&mut self.bed.ephemeral(["rm", "-f", &self.name]), SHORT)?
             .success("remove the VM")
@@ -142,10 +142,10 @@ impl<'a> Named<'a> {
 }
 
 impl Drop for Named<'_> {
-    /// Whatever happened: podman is asked, for which no VM of that name is no error.
+    /// Removes the VM whatever happened: podman too is asked, for which no VM of that name is no error.
     fn drop(&mut self) {
         if VmFiles::find(&self.bed.vm_dirs, &self.name).is_some() {
-            // What it cannot remove, podman can.
+            // podman can remove what bcvk cannot.
             let _ = self.remove();
         }
         let mut command = Command::new(&self.bed.podman);
@@ -169,7 +169,7 @@ impl VmFiles {
         self.0.exists()
     }
 
-    /// Both VMs must have the same size.
+    /// Checks that the VM has the size of the one started by hand.
     pub(super) fn check_size(&self, vcpus: u32) -> Result<()> {
         match spec(&self.0) {
             Some(spec) if (spec.vcpus, spec.memory) != (vcpus, MEMORY_MIB) => {
@@ -182,7 +182,7 @@ impl VmFiles {
         }
     }
 
-    /// `None` before the supervisor's first word.
+    /// Opens the VM's events; `None` before the supervisor's first word.
     pub(super) fn events(&self) -> Option<Events> {
         File::open(self.0.join("shared/events.jsonl"))
             .ok()
@@ -196,7 +196,7 @@ fn spec(dir: &Path) -> Option<Spec> {
 }
 
 impl Events {
-    /// Phases and when they began, in microseconds since the epoch.
+    /// Returns the phases and when they began, in microseconds since the epoch.
     pub(super) fn all(&self) -> Vec<(String, u64)> {
         text(&self.0)
             .lines()

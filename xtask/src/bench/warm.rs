@@ -8,7 +8,7 @@ use super::vm::Named;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// A VM that is saved, and one that is resumed from that, with a cache of their own.
+/// Measures a VM that is saved, and one that is resumed from that, with a cache of their own.
 pub(super) fn measure(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> {
     let cache = TempDir::new_in(bed.work.path()).map_err(Error::io("make a directory"))?;
     for (what, metric) in [("saved", Metric::RunSaved), ("resumed", Metric::RunResumed)] {

@@ -1,4 +1,4 @@
-//! The parts of the manual's pages that the program says.
+//! Parts of the manual's pages that are generated from the program.
 
 use clap::Command;
 
@@ -27,7 +27,7 @@ pub(super) enum Unfit {
 /// The page of the configuration file, which no command is about.
 const CONFIG: &str = "bcvk-config";
 
-/// Every page as it has to be, in the order of `pages`.
+/// Returns every page as it has to be, in the order of `pages`.
 pub(super) fn written_anew(pages: &[Page]) -> Result<Vec<String>, Unfit> {
     let mut root = bcvk::described();
     root.build();
@@ -58,7 +58,7 @@ pub(super) fn written_anew(pages: &[Page]) -> Result<Vec<String>, Unfit> {
     pages.iter().map(page_anew).collect()
 }
 
-/// Commands and verbs have pages. What verbs have below them is on the verb's page.
+/// Finds the commands and verbs that have pages. The subcommands of a verb are on the verb's page.
 fn with_pages<'a>(command: &'a Command, name: &str, found: &mut Vec<(String, &'a Command)>) {
     found.push((name.to_owned(), command));
     if below_have_pages(name) {
@@ -91,7 +91,7 @@ fn check_name(page: &Page, command: &Command) -> Result<(), Unfit> {
     Err(Unfit::Name { page, line })
 }
 
-/// `text` with `content` between its marks.
+/// Returns `text` with `content` between its marks.
 fn replace(page: &Page, text: &str, what: &'static str, content: &str) -> Result<String, Unfit> {
     let begin = format!("<!-- BEGIN GENERATED {what} -->\n");
     let end = format!("<!-- END GENERATED {what} -->\n");

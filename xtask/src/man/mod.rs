@@ -26,7 +26,7 @@ pub(crate) struct Options {
     out: Option<PathBuf>,
 }
 
-/// Does it.
+/// Writes the lists, or makes the pages.
 pub(crate) fn man(options: &Options) -> Result<()> {
     if let Some(dir) = &options.out {
         return make_pages(dir);
@@ -59,7 +59,7 @@ impl Page {
     }
 }
 
-/// The pages that say something else than the program, with what they have to say.
+/// Finds the pages that differ from the program, with the text that they have to have.
 fn stale() -> Result<Vec<(Page, String)>> {
     let pages = sources()?;
     let texts = generated::written_anew(&pages).map_err(|e| Error::other(e.to_string()))?;
@@ -121,8 +121,8 @@ fn make_pages(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The day that pages bear: that of SOURCE_DATE_EPOCH, or of the last commit to the manual. Outside
-/// of a git repository they bear none, so that the same source always makes the same pages.
+/// Returns the day that pages bear: that of SOURCE_DATE_EPOCH, or of the last commit to the manual.
+/// Outside of a git repository they bear none, so that the same source always makes the same pages.
 fn date() -> Result<String> {
     let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => seconds,
@@ -162,7 +162,7 @@ mod tests {
         assert!(names.is_empty(), "run cargo xtask man: {names:?}");
     }
 
-    /// What groff warns of, a reader may not see as it was meant.
+    /// groff warns of nothing: a reader may not see what it warns of as it was meant.
     #[test]
     fn every_page_is_one_for_man() {
         let dir = tempfile::tempdir().expect("a directory");

@@ -3,14 +3,14 @@
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command};
 
-/// The longest line.
+/// Length of the longest line.
 const WIDTH: usize = 80;
 
-/// What stands before the further lines of a definition.
+/// Indentation of the further lines of a definition.
 const INDENT: &str = "    ";
 
-/// The options of a command, and under headings those of the commands below it, which have no pages
-/// of their own.
+/// Lists the options of a command, and under headings those of the commands below it, which have no
+/// pages of their own.
 pub(super) fn options(command: &Command) -> String {
     let mut sections = vec![(None, own_options(command, None))];
     for heading in headings(command) {
@@ -19,7 +19,7 @@ pub(super) fn options(command: &Command) -> String {
     for below in visible(command) {
         sections.push((Some(below.get_name()), own_options(below, None)));
     }
-    // Where there is one list only, these end it.
+    // If there is one list only, these options end it.
     let everywhere = (sections.len() > 1).then_some("Everywhere");
     sections.push((everywhere, everywhere_options(command)));
     join(sections.into_iter().map(|(heading, text)| match heading {
@@ -28,7 +28,7 @@ pub(super) fn options(command: &Command) -> String {
     }))
 }
 
-/// The commands below one, with their pages.
+/// Lists the commands below one, with their pages.
 pub(super) fn subcommands(command: &Command, page: &str) -> String {
     join(visible(command).map(|below| {
         let about = below.get_about().map(ToString::to_string);
@@ -37,7 +37,7 @@ pub(super) fn subcommands(command: &Command, page: &str) -> String {
     }))
 }
 
-/// The options that can be settings, with their variables.
+/// Lists the options that can be settings, with their variables.
 pub(super) fn keys(settings: &[(String, Arg)]) -> String {
     join(settings.iter().map(|(variable, option)| {
         let name = option.get_long().unwrap_or_default();
@@ -52,13 +52,13 @@ pub(super) fn keys(settings: &[(String, Arg)]) -> String {
     }))
 }
 
-/// The commands below one that users see; `help` is described by none.
+/// Returns the commands below one that users see; `help` is left out, because nothing describes it.
 pub(super) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
     let below = command.get_subcommands();
     below.filter(|c| !c.is_hide_set() && c.get_name() != "help")
 }
 
-/// Those with a heading of their own, in the order of the program's help.
+/// Returns the headings of a command's options, in the order of the program's help.
 fn headings(command: &Command) -> Vec<&str> {
     let mut headings = Vec::new();
     for heading in shown(command).filter_map(Arg::get_help_heading) {
@@ -75,12 +75,13 @@ fn own_options(command: &Command, heading: Option<&str>) -> String {
     join(under.map(|arg| definition(&term(arg), &description(arg, true))))
 }
 
-/// A command that hands its options on, such as ssh, has none of these.
+/// Lists the options that every command has. A command that hands its options on, such as ssh, has
+/// none.
 fn everywhere_options(command: &Command) -> String {
     let any = !command.is_disable_help_flag_set();
     let shown = shown(command).filter(|arg| any && is_everywhere(arg));
     join(shown.map(|arg| match arg.get_id().as_str() {
-        // clap has words about the help itself here.
+        // clap's text is about the help itself here.
         "help" => definition(&term(arg), "Print help"),
         _ => definition(&term(arg), &description(arg, true)),
     }))
@@ -98,7 +99,7 @@ fn takes_many(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
-/// An option as it is typed.
+/// Writes an option as it is typed.
 fn term(arg: &Arg) -> String {
     let names = [
         arg.get_short().map(|short| format!("**-{short}**")),
@@ -114,7 +115,7 @@ fn term(arg: &Arg) -> String {
     words.join(" ")
 }
 
-/// `HOST[:NAME]` is `*HOST*[:*NAME*]`.
+/// Marks up the names in a value: `HOST[:NAME]` is `*HOST*[:*NAME*]`.
 fn value(arg: &Arg) -> Option<String> {
     if !arg.get_action().takes_values() {
         return None;
@@ -138,7 +139,7 @@ fn value(arg: &Arg) -> Option<String> {
     Some(text)
 }
 
-/// All that the program's source says of an option, or its first sentence.
+/// Returns all that the program's source says of an option, or its first sentence.
 fn description(arg: &Arg, whole: bool) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let (short, said) = default(arg, &help);
@@ -164,7 +165,7 @@ fn description(arg: &Arg, whole: bool) -> String {
     paragraphs.join("\n\n")
 }
 
-/// The words that an argument has to be one of, where its help does not list them itself.
+/// Lists the words that an argument has to be one of, if its help does not list them itself.
 fn one_of(arg: &Arg) -> Option<String> {
     let listed = arg.get_action().takes_values() && !arg.is_hide_possible_values_set();
     let values = arg.get_possible_values();
@@ -173,7 +174,7 @@ fn one_of(arg: &Arg) -> Option<String> {
     Some(format!("One of {} or {last}", others.join(", ")))
 }
 
-/// The text without a default that is described in it, and the default.
+/// Splits the text into the part without a default that is described in it, and the default.
 fn default<'a>(arg: &'a Arg, help: &'a str) -> (&'a str, Option<String>) {
     let described = help
         .split_once(" [default: ")
@@ -182,7 +183,7 @@ fn default<'a>(arg: &'a Arg, help: &'a str) -> (&'a str, Option<String>) {
     let built_in = built_in.filter(|_| value(arg).is_some());
     match (described, built_in) {
         (_, Some(value)) => {
-            // A page is not out of date because a version is.
+            // A new version of bcvk does not make a page out of date.
             let value = value.to_string_lossy();
             (
                 help,
@@ -194,7 +195,7 @@ fn default<'a>(arg: &'a Arg, help: &'a str) -> (&'a str, Option<String>) {
     }
 }
 
-/// One paragraph, without a full stop at its end.
+/// Joins the parts to one paragraph, without a full stop at its end.
 fn sentence(parts: &[String]) -> String {
     let parts = parts.iter().map(|part| part.trim_end_matches('.'));
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
@@ -212,7 +213,7 @@ fn definition(term: &str, text: &str) -> String {
     )
 }
 
-/// Options are bold where the source has them as they are.
+/// Makes options bold where the source has them as they are.
 fn bold(text: &str) -> String {
     let mut in_code = false;
     let words = text.split(' ').map(|word| {
@@ -228,7 +229,7 @@ fn bold(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Lines of at most [`WIDTH`], the further ones moved in.
+/// Wraps text into lines of at most [`WIDTH`], the further ones moved in.
 fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut width = INDENT.len();

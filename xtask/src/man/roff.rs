@@ -3,40 +3,40 @@
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use roff::{Inline, Roff, bold, italic, roman};
 
-/// What the first line of a page says besides its text.
+/// Parts of a page's first line that its text does not give.
 #[derive(Debug)]
 pub(super) struct Title<'a> {
-    /// `bcvk-ephemeral-run`.
+    /// Name of the page, such as `bcvk-ephemeral-run`.
     pub(super) name: &'a str,
-    /// `8`.
+    /// Section, such as `8`.
     pub(super) section: &'a str,
-    /// `2025-01-31`, or nothing.
+    /// Date, such as `2025-01-31`, or nothing.
     pub(super) date: &'a str,
-    /// `bcvk 0.1.0`.
+    /// Program and version, such as `bcvk 0.1.0`.
     pub(super) source: &'a str,
 }
 
-/// How far examples and what belongs to an item are moved in.
+/// Indentation of examples and of what belongs to an item.
 const INDENT: &str = "4";
 
-/// Makes a manual page. What the pages have no need of, such as tables and links, is an error: it
-/// would be lost.
+/// Makes a manual page. Markup that the pages have no need of, such as tables and links, is an
+/// error: it would be lost.
 pub(super) fn page(title: &Title<'_>, markdown: &str) -> Result<String, String> {
     let mut writer = Writer::default();
-    // An argument that is not there would be the next one.
+    // If an argument were missing, the next one would take its place.
     let date = if title.date.is_empty() {
         "\"\""
     } else {
         title.date
     };
     writer.control("TH", &[title.name, title.section, date, title.source]);
-    // Commands and options are not for breaking, nor are terminals for straight right margins.
+    // Commands and options must not be broken, and terminals are no place for straight right margins.
     writer.control("nh", &[]);
     writer.control("ad", &["l"]);
     for event in Parser::new_ext(markdown, Options::ENABLE_DEFINITION_LIST) {
         writer.event(event)?;
     }
-    // Typeset, these would be accents.
+    // Typeset, these characters would be accents.
     let glyphs = [("~", "\\(ti"), ("^", "\\(ha"), ("`", "\\(ga")];
     let roff = writer.roff.render();
     Ok(glyphs
@@ -51,11 +51,11 @@ struct Writer {
     /// The words of the paragraph, heading or term that is being read.
     line: Vec<Inline>,
     font: Font,
-    /// An example's lines are kept as they are.
+    /// True in an example, whose lines are kept as they are.
     verbatim: bool,
-    /// What the text being read is in, the innermost last.
+    /// Lists that the text being read is in, the innermost last.
     within: Vec<List>,
-    /// The next paragraph follows a heading or its item's mark, and needs none of its own.
+    /// True if the next paragraph follows a heading or its item's mark, and needs none of its own.
     at_mark: bool,
 }
 
@@ -90,7 +90,7 @@ impl Writer {
             }),
             Event::Code(text) => self.line.push(bold(text.as_ref())),
             Event::SoftBreak => self.line.push(roman(" ")),
-            // A comment.
+            // HTML is a comment here.
             Event::Html(_) => {}
             other => return Err(format!("no manual page has {other:?}")),
         }
@@ -105,7 +105,7 @@ impl Writer {
             Tag::List(first) => self.begin_list(first.map_or(List::Bullets, List::Numbers)),
             Tag::DefinitionList => self.begin_list(List::Terms),
             Tag::Item => {
-                // A tight list's items are their text, without paragraphs around it.
+                // The items of a tight list are their text, without paragraphs around it.
                 self.flush();
                 self.mark();
             }
@@ -162,7 +162,7 @@ impl Writer {
         if std::mem::take(&mut self.at_mark) {
             return;
         }
-        // Without an argument, IP goes on where the item before it began.
+        // Without an argument, IP goes on at the indentation of the item before it.
         let name = if self.within.is_empty() { "PP" } else { "IP" };
         self.control(name, &[]);
     }
@@ -181,7 +181,7 @@ impl Writer {
                 *next += 1;
                 (format!("{}.", *next - 1), INDENT)
             }
-            // roff's name of a bullet; an argument is not escaped.
+            // This is roff's name of a bullet; an argument is not escaped.
             _ => ("\\(bu".to_owned(), "2"),
         };
         self.control("IP", &[&mark, width]);
@@ -212,7 +212,7 @@ mod tests {
         source: "bcvk 1",
     };
 
-    /// Without the lines that every page begins with.
+    /// Removes the lines that every page begins with.
     fn body(markdown: &str) -> String {
         let page = page(&TITLE, markdown).expect("a page");
         let (_, body) = page

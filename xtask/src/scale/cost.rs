@@ -1,4 +1,4 @@
-//! What the processes of VMs use, from `/proc`.
+//! Memory and processor time that the processes of VMs use, from `/proc`.
 
 use std::fs;
 
@@ -10,15 +10,15 @@ use crate::vms::Vms;
 /// on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Bytes of several processes together.
+/// Memory of several processes together, in bytes.
 pub(super) struct Memory {
     /// The proportional share of every page that they map.
     pub(super) all: f64,
-    /// Of that, what is shared memory: the guests'.
+    /// The part of it that is shared memory: the guests'.
     pub(super) guest: f64,
 }
 
-/// Every process of these VMs: conmon, the supervisor, file servers and QEMU.
+/// Lists every process of these VMs: conmon, the supervisor, file servers and QEMU.
 pub(super) fn processes(vms: &Vms, names: &[String]) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for name in names {
@@ -37,7 +37,7 @@ pub(super) fn processes(vms: &Vms, names: &[String]) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// What they have used so far.
+/// Returns the processor time that the processes have used so far.
 pub(super) fn processor_seconds(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0;
     for pid in processes {
@@ -49,7 +49,7 @@ pub(super) fn processor_seconds(processes: &[u32]) -> Result<f64> {
     Ok(ticks / TICKS_PER_SECOND)
 }
 
-/// What they have in memory.
+/// Returns the memory that the processes use.
 pub(super) fn memory(processes: &[u32]) -> Result<Memory> {
     let mut sum = Memory {
         all: 0.0,
@@ -73,8 +73,8 @@ fn parent(pid: u32) -> Result<u32> {
     u32::try_from(number).map_err(|_| Error::other(format!("{pid} has no parent")))
 }
 
-/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), after the name in parentheses, which
-/// may contain anything.
+/// Reads a field of `/proc/PID/stat` by its number in proc_pid_stat(5), after the name in
+/// parentheses, which may contain anything.
 fn stat(pid: u32, number: usize) -> Result<u64> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;

@@ -22,19 +22,19 @@ use crate::process::run as run_command;
 use crate::together::{all, outputs};
 use crate::vms::{self, Vms};
 
-/// How long all together may take to be ready.
+/// Limit for all VMs together to be ready.
 const READY: Duration = Duration::from_secs(1800);
 
-/// How long a guest may take after that until nothing of its boot is left to do.
+/// Limit for a guest, after that, to have nothing of its boot left to do.
 const BOOTED: Duration = Duration::from_secs(1800);
 
-/// How long the end of all may take.
+/// Limit for all VMs to end.
 const END: Duration = Duration::from_secs(300);
 
-/// What a guest that has booted is given to come to rest.
+/// Time that a guest that has booted is given to come to rest.
 const REST: Duration = Duration::from_secs(5);
 
-/// For how long it is watched idling.
+/// Time for which it is watched idling.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// How many, with what, and where to.
@@ -69,7 +69,7 @@ pub(crate) struct Options {
     vms: vms::Options,
 }
 
-/// How VMs come to be.
+/// Way in which VMs come to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Start {
@@ -88,18 +88,18 @@ impl Start {
     }
 }
 
-/// What so many VMs at once took.
+/// Measurements of so many VMs at once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Row {
     start: Start,
     vms: u32,
     /// Seconds from the first command to the first, the middle and the last VM's being ready.
     ready: [f64; 3],
-    /// Bytes a VM: the proportional share of all memory of all its processes.
+    /// Bytes for each VM: the proportional share of all memory of all its processes.
     memory: f64,
-    /// Of that, what is the guest's.
+    /// The part of these bytes that is the guest's.
     guest: f64,
-    /// Seconds of processor time a second and VM, with nothing to do.
+    /// Seconds of processor time for each second and VM, with nothing to do.
     idle: f64,
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Ok(())
     });
-    // What was measured before a failure has taken its time too.
+    // A measurement before a failure has taken its time too, so it is printed.
     writeln!(std::io::stdout(), "{}", table(&rows)).map_err(Error::io("print the table"))?;
     measured?;
     let json = serde_json::to_vec_pretty(&rows).map_err(Error::io("write the numbers"))?;
@@ -135,7 +135,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     plot::draw(&rows, &svg)
 }
 
-/// Makes the snapshot that all are resumed from.
+/// Makes the snapshot that all VMs are resumed from.
 fn save(vms: &Vms, cache: &TempDir) -> Result<()> {
     let name = vms.name(0);
     let mut command = vms.start(&name, &["--rm", "--warm=auto"]);

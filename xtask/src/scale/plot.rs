@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 const SIZE: (u32, u32) = (960, 320);
 
-/// Apart in brightness too, for those who do not tell colours apart.
+/// Colours that differ in brightness too, for those who do not tell colours apart.
 const COLD: RGBColor = RGBColor(0x1f, 0x4e, 0x9c);
 const WARM: RGBColor = RGBColor(0xe0, 0x7b, 0x1a);
 
@@ -18,9 +18,9 @@ const WARM: RGBColor = RGBColor(0xe0, 0x7b, 0x1a);
 struct Panel {
     title: &'static str,
     of: fn(&Row) -> f64,
-    /// Of the numbers on the axis.
+    /// Number of decimals on the axis.
     decimals: usize,
-    /// Where there are no points.
+    /// Position for the legend where there are no points.
     legend: SeriesLabelPosition,
 }
 

@@ -1,8 +1,8 @@
-//! What can be done to whom, and when; and what has to come of it. Pure.
+//! Cases: a fault, whom it is done to and when, and what has to come of it. Pure.
 
 use std::fmt;
 
-/// Who suffers.
+/// Part of a VM that suffers the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Subject {
     /// The command that the user has started.
@@ -21,7 +21,7 @@ pub(crate) enum Subject {
     Guest,
 }
 
-/// How far the VM has come.
+/// Stage that the VM has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Moment {
     /// podman has not started anything.
@@ -39,7 +39,7 @@ pub(crate) enum Moment {
     Resuming,
 }
 
-/// In their order; those of a VM with a snapshot last.
+/// All moments in their order; those of a VM with a snapshot come last.
 pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Start,
     Moment::Kernel,
@@ -52,7 +52,7 @@ pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Resuming,
 ];
 
-/// What is done.
+/// Harm that is done to the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fault {
     Term,
@@ -75,7 +75,7 @@ pub(crate) struct Case {
     pub(crate) fault: Fault,
 }
 
-/// What has to come of a case. In all of them nothing is left within five seconds.
+/// Result that a case has to have. In all of them nothing is left within five seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The command ends with one of these codes and says this.
@@ -85,12 +85,12 @@ pub(crate) enum Outcome {
     },
     /// Nothing happens: the VM goes on, and ends when it is told to.
     GoesOn,
-    /// Either: nobody promises anything but that nothing hangs and nothing is left.
+    /// Either of these: nobody promises anything but that nothing hangs and nothing is left.
     Either,
 }
 
 impl Case {
-    /// Every combination, those included that cannot be made.
+    /// Returns every combination, even those that cannot be made.
     pub(crate) fn all() -> Vec<Self> {
         use Fault::{Kill, Panic, Pause, PowerOff, Reboot, Term};
         use Subject::{BindServer, Cli, Conmon, Guest, Qemu, RootServer, Supervisor};
@@ -113,7 +113,7 @@ impl Case {
         cases
     }
 
-    /// Why this case cannot be made, if it cannot.
+    /// Returns the reason why this case cannot be made, if it cannot.
     pub(crate) fn obstacle(self) -> Option<&'static str> {
         match (self.subject, self.moment, self.fault) {
             (Subject::Cli, Moment::Start, _) => None,
@@ -134,7 +134,8 @@ impl Case {
         }
     }
 
-    /// Those that a short run makes: every subject killed, early and late, and QEMU killed around a snapshot.
+    /// Returns true for the cases that a short run makes: every subject killed, early and late, and
+    /// QEMU killed around a snapshot.
     pub(crate) fn is_short(self) -> bool {
         match self.moment {
             Moment::Kernel | Moment::Busy => matches!(self.fault, Fault::Kill | Fault::Panic),
@@ -154,7 +155,7 @@ impl Case {
             )
     }
 
-    /// What has to come of it.
+    /// Returns what has to come of the case.
     pub(crate) fn expected(self) -> Outcome {
         use Fault::{Panic, Pause, PowerOff, Reboot, Term};
 
@@ -169,14 +170,14 @@ impl Case {
             {
                 Outcome::GoesOn
             }
-            // podman's business: bcvk only has to survive it.
+            // This is up to podman: bcvk only has to survive it.
             (Subject::Conmon, _) => Outcome::Either,
             (Subject::Cli, Term) if shutting_down => ends(&[143], "shut down"),
-            // It may not have taken over its signals yet.
+            // The CLI may not have taken over its signals yet.
             (Subject::Cli, Term) if self.moment == Moment::Start => ends(&[143], ""),
             (Subject::Cli, Term) => ends(&[143], "interrupted"),
             (Subject::Cli, _) => ends(&[137], ""),
-            // Its second signal changes nothing: it is what `podman stop` sends.
+            // A second signal changes nothing: it is what `podman stop` sends.
             (Subject::Supervisor, Term) if shutting_down => ends(&[0], ""),
             (Subject::Supervisor, Term) | (Subject::Guest, PowerOff | Reboot) if in_session => {
                 ends(&[255], "has shut down")
@@ -196,7 +197,7 @@ impl Case {
             (Subject::BindServer, _) => {
                 ends(&[125], "share ended while the VM was running (phase: ")
             }
-            // It was told to end anyway.
+            // The VM was told to end anyway.
             (_, _) if shutting_down => ends(&[0], ""),
             (Subject::Guest, PowerOff) => ends(&[126], "powered off before it was ready (phase: "),
             (Subject::Guest, _) => ends(&[126], "rebooted before it was ready (phase: "),

@@ -1,4 +1,4 @@
-//! `cargo xtask torture`: what becomes of a VM when a part of it dies or stops. The table goes into
+//! `cargo xtask torture`: the fate of a VM when a part of it dies or stops. The table goes into
 //! docs/reliability.md.
 
 mod case;
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let sandbox = Sandbox::new();
     let neighbour = sandbox.boot("neighbour", &["--rm"], images::trixie());
     neighbour.sh("echo before >/run/before");
-    // What goes wrong in a case is told with the case.
+    // A failure in a case is reported with the case.
     panic::set_hook(Box::new(|_| {}));
     let reports = run_all(&cases, options.jobs);
     let _ = panic::take_hook();
@@ -77,7 +77,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// In the order of the cases, however many are made at a time. Fewer after an interrupt.
+/// Runs the cases and returns the reports in their order, however many are made at a time. There
+/// are fewer after an interrupt.
 fn run_all(cases: &[Case], jobs: usize) -> Vec<Report> {
     let next = AtomicUsize::new(0);
     let reports: Vec<Mutex<Option<Report>>> = cases.iter().map(|_| Mutex::new(None)).collect();

@@ -12,23 +12,23 @@ use bcvk_testkit::{Output, Process, Running, Sandbox, Signal, limit, until, unti
 
 use super::case::{Case, Fault, Moment, Outcome, Subject};
 
-/// How long a subject is stopped.
+/// Time for which a subject is stopped.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a command may take to end after a fault: the guest's shutdown at most.
+/// Limit for a command to end after a fault: the guest's shutdown at most.
 const END: Duration = Duration::from_secs(60);
 
-/// How long one that nobody promises anything about is waited for before it is told to end.
+/// Grace period for a command that nobody promises anything about, before it is told to end.
 const MAYBE: Duration = Duration::from_secs(5);
 
 /// The file for which a guest waits.
 const NOW: &str = "/run/now";
 
-/// What a busy guest does until it is ended.
+/// Work of a busy guest until it is ended.
 const BUSY: &str = "cd /run/virtiofs-mnt-share; while :; do head -c 1000000 /dev/urandom >file; \
                     cat /usr/lib/x86_64-linux-gnu/*.so >/dev/null; done";
 
-/// How a case went.
+/// Report on one case.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) case: Case,
@@ -36,7 +36,7 @@ pub(super) struct Report {
     code: Option<i32>,
     /// The line that said why the command ended, if one did; or, on more lines, what was wrong.
     seen: String,
-    /// From the fault to the end of the command.
+    /// Time from the fault to the end of the command.
     took: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// What the user read, with the exit code.
+    /// Returns what the user read, with the exit code.
     pub(super) fn said(&self) -> Option<String> {
         let code = self.code?;
         (!self.seen.is_empty()).then(|| format!("{code} {}", self.seen))
@@ -135,7 +135,7 @@ fn attempt(case: Case, image: &str) -> (i32, String, Duration) {
     let took = began.elapsed();
     judge(case, &output);
     if (case.subject, case.moment) == (Subject::Cli, Moment::ShuttingDown) {
-        // It is podman's to see the guest out.
+        // podman has to see the guest out.
         until("the guest has shut down", END, || {
             Process::qemu_of(&name).is_none()
         });
@@ -163,7 +163,7 @@ fn start(case: Case, sandbox: &Sandbox, name: &str, image: &str) -> Running {
         let units = sandbox.make_dir("units");
         let does = deed(case.fault);
         match case.moment {
-            // Neither an initramfs nor another program can be started.
+            // The kernel panics, because neither an initramfs nor another program can be started.
             Moment::Kernel => {
                 options
                     .extend(["rdinit", "init"].map(|what| format!("--karg={what}=/nonexistent")));
@@ -222,7 +222,7 @@ fn expect_no_snapshot(sandbox: &Sandbox) {
     assert!(!listed.stdout().contains("\"Usable\": true"), "{listed}");
 }
 
-/// What root types to make a guest do it, without asking systemd.
+/// Command that root types to make a guest do it, without asking systemd.
 fn deed(fault: Fault) -> &'static str {
     match fault {
         Fault::PowerOff => "poweroff --force --force",
@@ -260,7 +260,7 @@ fn await_moment(moment: Moment, command: &mut Running, sandbox: &Sandbox, name: 
                 is_saving(&snapshots)
             });
         }
-        // The process is there before its machine is.
+        // The process exists before its machine does.
         Moment::Resuming => {
             let _ = find(Subject::Qemu, name);
         }
@@ -290,7 +290,7 @@ fn is_saving(snapshots: &Path) -> bool {
         })
 }
 
-/// Does it, where the guest has not been told to at its start.
+/// Does the deed, if the guest has not been told to at its start.
 fn commit(case: Case, command: &mut Running, sandbox: &Sandbox, name: &str) {
     match (case.subject, case.fault) {
         (Subject::Guest, _) => {
@@ -319,7 +319,7 @@ fn send(fault: Fault, to: impl Fn(Signal)) {
     }
 }
 
-/// A process of the VM's.
+/// Finds a process of the VM's.
 fn find(subject: Subject, name: &str) -> Process {
     let qemu = || until_some("QEMU runs", limit::QUICK, || Process::qemu_of(name));
     let supervisor = || qemu().parent().expect("the supervisor");
@@ -354,7 +354,7 @@ fn judge(case: Case, output: &Output) {
     }
 }
 
-/// The line that says why the command has ended.
+/// Returns the line that says why the command has ended.
 fn reason(output: &Output) -> String {
     let stderr = output.stderr();
     let line = stderr

@@ -1,4 +1,4 @@
-//! The matrix in Markdown: a row for what is done to a part, a column for each moment. Pure.
+//! The matrix in Markdown: a row for each fault of each part, a column for each moment. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -6,8 +6,9 @@ use std::fmt::Write;
 use super::case::{Case, Fault, MOMENTS, Subject};
 use super::run::Report;
 
-/// A cell is the exit code, the seconds from the fault to the command's end, and whether that was
-/// right. Below are the words that came with the codes, and why some cases were not made.
+/// Writes the table. A cell is the exit code, the seconds from the fault to the command's end, and
+/// whether that was right. Below are the words that came with the codes, and why some cases were
+/// not made.
 pub(super) fn table(reports: &[Report], impossible: &[Case]) -> String {
     let mut text = String::from("| part | what |");
     for moment in MOMENTS {

@@ -1,4 +1,4 @@
-//! Copying what little of a guest's memory was ever used.
+//! Copies of a guest's memory that have only the little that was ever used.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::spec::{SavedFile, Sha256Digest};
 
-/// Blocks of this many bytes are left out if they are zero: a page.
+/// Size of a block: a page. Blocks are left out if they are zero.
 const BLOCK: usize = 4096;
 
 /// Bytes that are read at once.
@@ -30,16 +30,16 @@ pub fn copy(from: &File, to: &File, length: u64) -> io::Result<SavedFile> {
     read(from, length, &|bytes, place| to.write_all_at(bytes, place))
 }
 
-/// Looks at what is in `file`, `length` bytes with holes.
+/// Sums up the content of `file`, `length` bytes with holes.
 pub fn sum(file: &File, length: u64) -> io::Result<SavedFile> {
     read(file, length, &|_, _| Ok(()))
 }
 
-/// What is done with used blocks that follow each other, and with the place of the first.
+/// Function that is called with used blocks that follow each other, and the place of the first.
 type Pass<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
-/// Reads a file, in as many parts at once as there are processors, and passes on what is not zero.
-/// A guest stands still meanwhile, so they have nothing else to do.
+/// Reads a file, in as many parts at once as there are processors, and passes on the blocks that
+/// are not zero. A guest stands still meanwhile, so the processors have nothing else to do.
 fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<SavedFile> {
     let parts = length.div_ceil(PART);
     let next = AtomicU64::new(0);
@@ -88,7 +88,7 @@ fn read_part(
     let mut at = range.start;
     while let Some(start) = data_from(from, at)?.filter(|start| *start < range.end) {
         let hole = seek(from, SeekFrom::Hole(start))?;
-        // At least one block, even if there is a hole by now: somebody may write meanwhile.
+        // This has at least one block, even if there is a hole by now: somebody may write meanwhile.
         let end = hole.max(start + 1).next_multiple_of(BLOCK as u64);
         let end = end.min(range.end);
         at = start - start % BLOCK as u64;
@@ -115,7 +115,7 @@ fn read_part(
     Ok(part)
 }
 
-/// Where the next data of a file is, from `at` on (lseek(2), SEEK_DATA).
+/// Returns where the next data of a file is, from `at` on (lseek(2), SEEK_DATA).
 fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
     match seek(file, SeekFrom::Data(at)) {
         Ok(start) => Ok(Some(start)),
@@ -124,7 +124,7 @@ fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// The blocks of `bytes` that are not zero, with their numbers.
+/// Returns the blocks of `bytes` that are not zero, with their numbers.
 fn used_blocks(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
     let blocks = bytes.chunks(BLOCK).enumerate();

@@ -1,10 +1,11 @@
 //! A VM that was saved: its files, and whether they are whole.
 //!
 //! A snapshot is a directory of the host's. The supervisor that makes one is given the files in
-//! [`STAGING`] and nothing else of it. What it has written there, the host copies to [`SEALED`],
-//! which no container can write to, and describes in [`Meta`], which no container sees: without that,
-//! there is no snapshot. It is good for as long as the host runs: what was written before a crash may
-//! never have reached the disk, and to wait for that would cost more than the snapshot gains.
+//! [`STAGING`] and nothing else of it. The host copies what the supervisor has written there to
+//! [`SEALED`], which no container can write to, and describes it in [`Meta`], which no container
+//! sees: without that, there is no snapshot. A snapshot is good for as long as the host runs: files
+//! that were written before a crash may never have reached the disk, and to wait for that would
+//! cost more than the snapshot gains.
 
 mod memory;
 mod staging;
@@ -34,7 +35,8 @@ pub const MEMORY: &str = "memory";
 /// The state of the machine's devices, as QEMU migrates it.
 pub const STATE: &str = "state";
 
-/// What QEMU takes for the kernel when it makes the same machine once more. The guest never runs it.
+/// File that QEMU takes for the kernel when it makes the same machine once more. The guest never
+/// runs it.
 pub const KERNEL: &str = "kernel";
 
 /// The files of a snapshot.
@@ -48,7 +50,7 @@ const STAGING: &str = "staging";
 
 const META: &str = "meta.json";
 
-/// More than any [`Meta`].
+/// Limit for the size of a [`Meta`], which is always less.
 const MAX_META: u64 = 64 * 1024;
 
 /// Describes the files of a snapshot.
@@ -68,7 +70,7 @@ struct Written {
     files: SavedFiles,
 }
 
-/// Why a snapshot cannot be resumed.
+/// Reason why a snapshot cannot be resumed.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     /// It has no description, or none that can be read.
@@ -99,7 +101,7 @@ impl Meta {
         written.write(dir)
     }
 
-    /// The description of the snapshot in `dir`, if the host can still resume it.
+    /// Reads the description of the snapshot in `dir`, if the host can still resume it.
     ///
     /// # Errors
     /// [`SnapshotError`], of which [`SnapshotError::Damaged`] comes only from files that have lost
@@ -147,7 +149,7 @@ impl Written {
     }
 }
 
-/// The files with their names.
+/// Returns the files with their names.
 fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 3] {
     [
         (MEMORY, files.memory),
@@ -156,23 +158,25 @@ fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 3] {
     ]
 }
 
-/// What a container is given of the snapshot in `dir`: paths on the host, paths in the container, and
-/// whether they are read-only there.
+/// Lists what a container is given of the snapshot in `dir`: paths on the host, paths in the
+/// container, and whether they are read-only there.
 #[must_use]
 pub fn mounts(dir: &Path, snapshot: Snapshot) -> Vec<(PathBuf, PathBuf, bool)> {
     let inside = Path::new(CONTAINER_SNAPSHOT);
     if snapshot != Snapshot::Save {
         return vec![(dir.join(SEALED), inside.to_owned(), true)];
     }
-    // The files alone. In a directory a container could make what its user cannot remove.
+    // The container gets the files alone: in a directory it could make files that its user cannot
+    // remove.
     let names = FILES.into_iter().chain([SAVED]);
     names
         .map(|name| (dir.join(STAGING).join(name), inside.join(name), false))
         .collect()
 }
 
-/// Removes the files of the snapshot in `dir`, and first what makes them one. The directories and the
-/// files of [`STAGING`] stay, because containers have them. Says whether there were any.
+/// Removes the files of the snapshot in `dir`, beginning with the description that makes them one.
+/// The directories and the files of [`STAGING`] stay, because containers have them. Returns true if
+/// there were any.
 pub fn empty(dir: &Path) -> io::Result<bool> {
     let mut any = if_exists(fs::remove_file(dir.join(META)))?.is_some();
     for name in FILES {
@@ -181,7 +185,7 @@ pub fn empty(dir: &Path) -> io::Result<bool> {
     Ok(any)
 }
 
-/// Differs from boot to boot of the host (proc_sys_kernel(5)).
+/// Returns an ID that differs from boot to boot of the host (proc_sys_kernel(5)).
 pub fn boot_id() -> io::Result<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(id.trim().to_owned())

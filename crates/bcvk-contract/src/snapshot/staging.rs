@@ -22,17 +22,17 @@ const WANTED: &str = "wanted\n";
 /// Content of [`SAVED`] once the VM has been saved.
 const DONE: &str = "saved\n";
 
-/// The most that is taken as a machine's state: QEMU's has a few MB, and a little for each device.
+/// Limit for the size of a machine's state: QEMU's has a few MB, and a little for each device.
 const MAX_STATE: u64 = 256 << 20;
 
-/// The most that is taken as a kernel.
+/// Limit for the size of a kernel.
 const MAX_KERNEL: u64 = 256 << 20;
 
 /// The staging directory of one snapshot.
 #[derive(Debug)]
 pub struct Staging {
     snapshot: PathBuf,
-    /// Bytes of the guest's memory.
+    /// Size of the guest's memory, in bytes.
     memory: u64,
 }
 
@@ -51,7 +51,8 @@ impl Staging {
         Ok(staging)
     }
 
-    /// That of the snapshot in this directory, of a VM with this much `memory`.
+    /// Returns the staging directory of the snapshot in this directory, of a VM with this much
+    /// `memory`.
     #[must_use]
     pub fn at(snapshot: &Path, memory: u64) -> Self {
         Self {
@@ -108,7 +109,7 @@ impl Staging {
     /// Gives the disk back what the files take. They stay: the container has them, and needs them to
     /// start again.
     pub fn empty(&self) -> io::Result<()> {
-        // From its mark on: without it, the VM is not saved when it starts again.
+        // The mark is emptied first: without it, the VM is not saved when it starts again.
         for name in [SAVED].into_iter().chain(FILES) {
             open_strangers(&self.path(name), true)?.set_len(0)?;
         }

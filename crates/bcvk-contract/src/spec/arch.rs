@@ -22,8 +22,8 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// The architecture this program was built for, which is the host's; `None` on a host whose
-    /// guests are not supported.
+    /// Returns the architecture this program was built for, which is the host's; `None` on a host
+    /// whose guests are not supported.
     #[must_use]
     pub fn host() -> Option<Self> {
         std::env::consts::ARCH.parse().ok()

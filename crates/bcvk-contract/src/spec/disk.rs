@@ -13,8 +13,8 @@ use super::{CONTAINER_DISKS, SpecError};
 /// returns 20 bytes).
 const MAX_NAME_BYTES: usize = 20;
 
-/// The most disks that a VM can have, its swap device not counted: QEMU gives each a PCI function
-/// of two slots.
+/// Greatest number of disks of a VM, its swap device not counted: QEMU gives each a PCI function of
+/// two slots.
 const MAX_DISKS: usize = 15;
 
 /// The name of a disk that was given none, as the existing bcvk has it.
@@ -67,13 +67,13 @@ pub struct DiskRequest {
     pub file: PathBuf,
     /// The device's serial number: the guest finds it at `/dev/disk/by-id/virtio-NAME`.
     pub name: String,
-    /// The format, if it was said.
+    /// The format, if the user named one.
     pub format: Option<DiskFormat>,
 }
 
 impl DiskRequest {
-    /// The format that was said, or that which the file's name tells: `.qcow2` is qcow2,
-    /// everything else raw.
+    /// Returns the format that the user named, or that which the file's name tells: `.qcow2` is
+    /// qcow2, everything else raw.
     #[must_use]
     pub fn format(&self) -> DiskFormat {
         self.format.unwrap_or_else(|| {
@@ -150,7 +150,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Where the file is seen in the container.
+    /// Returns the path of the file in the container.
     #[must_use]
     pub fn container_path(&self) -> PathBuf {
         Path::new(CONTAINER_DISKS).join(&self.name)

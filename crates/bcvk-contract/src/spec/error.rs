@@ -1,4 +1,4 @@
-//! What can be wrong with a value that the user gave.
+//! Mistakes in values that the user gave.
 
 use std::path::PathBuf;
 
@@ -109,7 +109,7 @@ pub enum SpecError {
     ShareOptions {
         /// As given.
         value: String,
-        /// What stands after the last colon.
+        /// Text after the last colon.
         options: String,
     },
     /// Two shares at one place, or under one tag.
@@ -133,7 +133,7 @@ pub enum SpecError {
     DiskName {
         /// The part that should be a name.
         name: String,
-        /// How long it may be, in bytes.
+        /// Longest name, in bytes.
         most: usize,
     },
     /// A name that would hide a device of bcvk's.
@@ -157,15 +157,15 @@ pub enum SpecError {
         first: PathBuf,
         /// The file given later.
         second: PathBuf,
-        /// What both would be named.
+        /// Name that both would have.
         name: String,
     },
     /// More disks than a VM has places for.
     #[error("{given} disks are too many: give at most {most}, or share directories with --bind")]
     TooManyDisks {
-        /// How many were given.
+        /// Number of disks that were given.
         given: usize,
-        /// How many there can be.
+        /// Greatest number of disks.
         most: usize,
     },
     /// Not a size for a swap device.
@@ -234,9 +234,9 @@ pub enum SpecError {
     /// More ports than a VM has places for.
     #[error("{given} virtio-serial ports are too many: give at most {most}")]
     TooManySerialPorts {
-        /// How many were given.
+        /// Number of ports that were given.
         given: usize,
-        /// How many there can be.
+        /// Greatest number of ports.
         most: usize,
     },
     /// A published port of another form than podman's.
@@ -376,7 +376,7 @@ pub enum SpecError {
     /// A label by which bcvk knows its VMs.
     #[error("the label '{key}' is bcvk's own: give yours another name")]
     LabelTaken {
-        /// Its key.
+        /// Key of the label.
         key: String,
     },
     /// Not a way to execute guest instructions.

@@ -1,4 +1,4 @@
-//! How much of the image's boot a VM repeats.
+//! Extent to which a VM repeats the image's boot.
 
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ pub enum Fidelity {
 }
 
 impl Fidelity {
-    /// As it is given.
+    /// The word for it on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

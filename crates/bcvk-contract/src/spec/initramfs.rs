@@ -1,4 +1,4 @@
-//! What a VM boots through on the way to its image.
+//! Initramfs that a VM boots through on the way to its image.
 
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ pub enum Initramfs {
 }
 
 impl Initramfs {
-    /// As it is given.
+    /// The word for it on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl FromStr for Initramfs {
     }
 }
 
-/// Refuses a configuration for Ignition where nothing would read it.
+/// Refuses a configuration for Ignition if nothing would read it.
 ///
 /// # Errors
 /// [`SpecError::IgnitionWithoutInitramfs`].

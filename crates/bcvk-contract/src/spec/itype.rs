@@ -83,7 +83,7 @@ impl InstanceType {
         }
     }
 
-    /// How many virtual processors it has.
+    /// Returns the number of virtual processors.
     #[must_use]
     pub const fn vcpus(self) -> u32 {
         match self {
@@ -96,7 +96,7 @@ impl InstanceType {
         }
     }
 
-    /// How much memory it has.
+    /// Returns the amount of memory.
     #[must_use]
     pub const fn memory(self) -> MemorySize {
         let mib = match self {
@@ -135,8 +135,8 @@ impl FromStr for InstanceType {
     }
 }
 
-/// The type whose name takes the fewest edits from what was typed, with or without the family;
-/// of several, the one that begins most like it.
+/// Finds the type whose name takes the fewest edits from what was typed, with or without the
+/// family; of several, the one that begins most like it.
 fn nearest(value: &str) -> InstanceType {
     let typed = value.to_ascii_lowercase();
     let distance = |t: &InstanceType| {
@@ -160,7 +160,7 @@ fn nearest(value: &str) -> InstanceType {
         .unwrap_or(InstanceType::Medium)
 }
 
-/// Levenshtein distance: insertions, deletions and replacements of one character.
+/// Computes the Levenshtein distance: insertions, deletions and replacements of one character.
 fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();

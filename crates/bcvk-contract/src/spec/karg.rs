@@ -19,8 +19,8 @@ use super::SpecError;
 pub struct Karg(String);
 
 impl Karg {
-    /// The arguments of a whole command line, split where the kernel splits it: at spaces outside
-    /// double quotes. None for an empty line.
+    /// Splits a whole command line into arguments, as the kernel does: at spaces outside double
+    /// quotes. An empty line has none.
     ///
     /// # Errors
     /// [`SpecError::KargControl`] and [`SpecError::KargQuote`], naming the line.
@@ -53,8 +53,8 @@ impl Karg {
         &self.0
     }
 
-    /// What stands before the first `=`, or all of it. The kernel takes `-` and `_` in names for
-    /// the same; this does not change them.
+    /// Returns the part before the first `=`, or all of it. The kernel takes `-` and `_` in names
+    /// for the same; this does not change them.
     #[must_use]
     pub fn name(&self) -> &str {
         let text = self.0.strip_prefix('"').unwrap_or(&self.0);

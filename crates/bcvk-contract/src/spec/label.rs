@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::SpecError;
 
-/// Marks containers that are bcvk's VMs; the key is the one that the existing bcvk uses.
+/// Label that marks containers as bcvk's VMs; the key is the one that the existing bcvk uses.
 pub const LABEL: &str = "bcvk.ephemeral";
 /// Label that carries the id of the VM directory.
 pub const LABEL_VM: &str = "bcvk.vm";
@@ -17,7 +17,7 @@ pub const LABEL_RUNNER: &str = "bcvk.runner";
 pub struct Label(String);
 
 impl Label {
-    /// As given.
+    /// The label as the user gave it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -14,7 +14,7 @@ use super::SpecError;
 pub struct MachineId(String);
 
 impl MachineId {
-    /// The ID of these random `bytes`, marked as a UUID of version 4, as systemd marks its own
+    /// Makes an ID of these random `bytes`, marked as a UUID of version 4, as systemd marks its own
     /// (sd-id128(3)).
     #[must_use]
     pub fn random(mut bytes: [u8; 16]) -> Self {
@@ -23,7 +23,7 @@ impl MachineId {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// As `/etc/machine-id` has it.
+    /// The ID as `/etc/machine-id` has it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -39,14 +39,14 @@ impl fmt::Display for MachineId {
 /// The machine ID that a VM is asked to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MachineIdRequest {
-    /// One that no other machine has.
+    /// An ID that no other machine has.
     New,
-    /// This one.
+    /// This ID.
     Given(MachineId),
 }
 
 impl MachineIdRequest {
-    /// As it is given.
+    /// The word for it on the command line.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

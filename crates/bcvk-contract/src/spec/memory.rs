@@ -25,17 +25,17 @@ pub struct MemorySize {
 }
 
 impl MemorySize {
-    /// The least that is accepted: 256 MiB.
+    /// The least memory that is accepted: 256 MiB.
     ///
     /// A distribution kernel, its initramfs unpacked (100–200 MiB) and systemd do not come up in
     /// less, and what they do instead (an out-of-memory panic) explains nothing.
     pub const MIN: Self = Self { mib: 256 };
 
-    /// The most that can be asked for: what 32 bits of mebibytes hold, about 4 PiB.
+    /// The most memory that can be asked for: what 32 bits of mebibytes hold, about 4 PiB.
     pub const MAX: Self = Self { mib: u32::MAX };
 
-    /// An amount of `mib` mebibytes, for what is measured or known, not asked for: it may be under
-    /// [`MemorySize::MIN`], and is [`MemorySize::MAX`] if it would be over that.
+    /// Makes an amount of `mib` mebibytes, for what is measured or known, not asked for: it may be
+    /// under [`MemorySize::MIN`], and is [`MemorySize::MAX`] if it would be over that.
     #[must_use]
     pub const fn from_mib(mib: u64) -> Self {
         if mib > Self::MAX.mib as u64 {
@@ -125,7 +125,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Bytes in the unit of that name; `None` if there is no such unit.
+/// Returns the bytes in the unit of that name; `None` if there is no such unit.
 fn unit_bytes(unit: &str) -> Option<u128> {
     let power = match unit.to_ascii_lowercase().as_str() {
         "b" => 0,
@@ -139,7 +139,7 @@ fn unit_bytes(unit: &str) -> Option<u128> {
 }
 
 impl fmt::Display for MemorySize {
-    /// Whole gibibytes as `4 GiB`, everything else as `1536 MiB`.
+    /// Writes whole gibibytes as `4 GiB`, everything else as `1536 MiB`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.mib >= 1024 && self.mib.is_multiple_of(1024) {
             write!(f, "{} GiB", self.mib / 1024)

@@ -1,4 +1,5 @@
-//! What a VM is: parsed from the user's words, resolved against the host, written to `spec.json`.
+//! Specification of a VM: parsed from the user's words, resolved against the host, written to
+//! `spec.json`.
 //!
 //! [`VmSpec`] is all that the supervisor learns about the VM it runs. It reads no environment and
 //! rediscovers nothing, so what is not in here cannot change how a VM boots.
@@ -54,39 +55,40 @@ pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
 
-/// The most that is read of a spec. Units and commands of the user's are most of it, and a command
-/// line has at most 2 MiB (execve(2)).
+/// Limit for the size of a spec. The user's units and commands are most of it, and a command line
+/// has at most 2 MiB (execve(2)).
 pub const MAX_SPEC_BYTES: u64 = 16 << 20;
 
-/// Where the directory that the container writes and the host reads is seen inside the container.
+/// Path inside the container of the directory that the container writes and the host reads.
 pub const CONTAINER_VM_DIR: &str = "/run/bcvk";
-/// Where the [`VmSpec`] is seen inside the container.
+/// Path of the [`VmSpec`] inside the container.
 pub const CONTAINER_SPEC: &str = "/run/bcvk-spec.json";
-/// Where the configuration for Ignition is seen inside the container.
+/// Path of the configuration for Ignition inside the container.
 pub const CONTAINER_IGNITION: &str = "/run/bcvk-ignition.json";
-/// Where the lock of the command that an attached VM belongs to is seen inside the container.
+/// Path inside the container of the lock of the command that an attached VM belongs to.
 pub const CONTAINER_CLI_LOCK: &str = "/run/bcvk-cli.lock";
-/// Where QEMU's root is seen inside the container.
+/// Path of QEMU's root inside the container.
 pub const CONTAINER_QEMU_ROOT: &str = "/root";
-/// Where kernel, initramfs and memory of the guest are kept, in QEMU's root.
+/// Directory of the guest's kernel, initramfs and memory, in QEMU's root.
 pub const QEMU_BOOT_DIR: &str = "/boot";
-/// Where the pristine image is seen inside the container: what the guest boots from.
+/// Path inside the container of the pristine image, which the guest boots from.
 pub const CONTAINER_IMAGE: &str = "/run/bcvk-image";
-/// Where the bcvk binary is seen inside the container.
+/// Path of the bcvk binary inside the container.
 pub const CONTAINER_EXE: &str = "/run/bcvk-exe";
 /// Directory under which the sources of binds are seen inside the container.
 pub const CONTAINER_SHARES: &str = "/run/bcvk-shares";
 /// Directory under which disk images are seen inside the container.
 pub const CONTAINER_DISKS: &str = "/run/bcvk-disks";
-/// Where the directory for logs is seen inside the container.
+/// Path of the directory for logs inside the container.
 pub const CONTAINER_LOGS: &str = "/run/bcvk-logs";
 /// Directory under which the files behind virtio-serial ports are seen inside the container.
 pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
 
-/// Where the snapshot of a VM is seen inside the container.
+/// Path of the snapshot of a VM inside the container.
 pub const CONTAINER_SNAPSHOT: &str = "/run/bcvk-snapshot";
 
-/// Where `path`, one of those above, is in the container of the VM `id`, whose root is the image's.
+/// Returns where `path`, one of those above, is in the container of the VM `id`, whose root is the
+/// image's.
 ///
 /// The supervisor makes the directory that all of them are in its root. The image cannot know its
 /// name, so no link of the image leads there or is in the way.
@@ -216,14 +218,14 @@ pub struct Share {
 }
 
 impl Share {
-    /// Where the share's source is seen in the container.
+    /// Returns the path of the share's source in the container.
     #[must_use]
     pub fn container_path(&self) -> PathBuf {
         Path::new(CONTAINER_SHARES).join(&self.tag)
     }
 
-    /// Whether the guest's mount point has to be in the image: systemd makes it where the guest
-    /// can write, and the rest of its root is read-only.
+    /// Returns true if the guest's mount point has to be in the image: systemd makes it where the
+    /// guest can write, and the rest of its root is read-only.
     #[must_use]
     pub fn needs_mount_point(&self) -> bool {
         !["/run", "/tmp", "/etc", "/var", "/root"]
@@ -292,7 +294,7 @@ impl VmSpec {
         check_serial_ports(&self.serial_ports)
     }
 
-    /// What of the host's is seen in the container because the user gave it.
+    /// Returns the paths of the host that are seen in the container because the user gave them.
     pub fn host_paths(&self) -> impl Iterator<Item = &Path> {
         let shares = self.shares.iter().map(|share| &share.host);
         let disks = self.disks.iter().map(|disk| &disk.host);
@@ -302,7 +304,7 @@ impl VmSpec {
         all.map(PathBuf::as_path)
     }
 
-    /// Whether the guest is to send its journal.
+    /// Returns true if the guest is to send its journal.
     #[must_use]
     pub fn wants_journal(&self) -> bool {
         let kept = self.logs.as_ref();

@@ -41,7 +41,7 @@ impl FromStr for VmName {
     }
 }
 
-/// Whether names may contain that byte after their first: VMs' and shares' alike.
+/// Returns true if names may contain that byte after their first: VMs' and shares' alike.
 pub(super) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }

@@ -1,11 +1,11 @@
-//! What Kubernetes asks of VMs in its Pods.
+//! Requirements of Kubernetes for VMs in its Pods.
 
 use super::{GuestPort, PortForward, SpecError, VmName};
 
-/// Below it, ports are for processes with rights, and QEMU has none.
+/// First port that QEMU may have: those below are for processes with rights, and QEMU has none.
 const FIRST_PORT: u16 = 1024;
 
-/// The longest name of a Pod that can be its host name (RFC 1123).
+/// Length of the longest name of a Pod that can be its host name (RFC 1123).
 const MAX_NAME: usize = 63;
 
 /// Checks that a Pod can be named so: a DNS label.
@@ -39,8 +39,8 @@ pub fn pod_volume(pod: &VmName) -> String {
     name
 }
 
-/// Ports of a Pod that lead into its VM. The Pod has an address of its own, so none has to be chosen
-/// for it.
+/// Returns ports of a Pod that lead into its VM. The Pod has an address of its own, so none has to
+/// be chosen for it.
 ///
 /// # Errors
 /// [`SpecError::PodPort`] for an address, a port that QEMU could not have, or one that is given

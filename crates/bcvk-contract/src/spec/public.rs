@@ -1,4 +1,4 @@
-//! What of a spec may be shown.
+//! Part of a spec that may be shown.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::VmSpec;
 const SECRETS: [&str; 1] = ["host_key"];
 
 impl VmSpec {
-    /// The spec without secrets: for people, their scripts and their bug reports.
+    /// Returns the spec without secrets: for people, their scripts and their bug reports.
     pub fn public(&self) -> serde_json::Result<Value> {
         let mut value = serde_json::to_value(self)?;
         if let Some(fields) = value.as_object_mut() {

@@ -21,7 +21,7 @@ pub struct PortForward {
     pub host_port: u16,
     /// The guest's port, never 0.
     pub guest_port: u16,
-    /// What is spoken there.
+    /// Protocol of the port.
     pub protocol: Protocol,
 }
 
@@ -96,7 +96,7 @@ impl FromStr for PortForward {
     }
 }
 
-/// The address in front, if there is one, and what follows it.
+/// Splits off the address in front, if there is one, and returns what follows it.
 fn split_ip<'a>(value: &str, text: &'a str) -> Result<(Option<IpAddr>, &'a str), SpecError> {
     let bad = |ip: &str| SpecError::PublishAddress {
         value: value.to_owned(),
@@ -145,7 +145,7 @@ fn port(value: &str, text: &str) -> Result<u16, SpecError> {
 }
 
 impl fmt::Display for PortForward {
-    /// In podman's form, protocol included, ready to be its argument.
+    /// Writes podman's form, protocol included, ready to be its argument.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host_ip {
             Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,

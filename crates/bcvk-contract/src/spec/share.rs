@@ -13,7 +13,7 @@ use super::name::is_name_byte;
 /// (virtio 1.2, 5.11.4: `u8 tag[36]`).
 const MAX_TAG_BYTES: usize = 36;
 
-/// The endings that `podman run --volume` takes after a container path and a colon.
+/// Endings that `podman run --volume` takes after a container path and a colon.
 const VOLUME_OPTIONS: [&str; 8] = ["ro", "rw", "z", "Z", "U", "O", "rslave", "rshared"];
 
 /// A host directory to share with the guest, and its place there.
@@ -27,11 +27,11 @@ pub struct ShareRequest {
     /// The directory on the host. Relative if it was given so to [`FromStr`], absolute from
     /// [`ShareRequest::parse_in`].
     pub host: PathBuf,
-    /// Its place in the guest.
+    /// Place of the share in the guest.
     pub target: ShareTarget,
 }
 
-/// Where the guest sees a share.
+/// Place where the guest sees a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShareTarget {
@@ -67,7 +67,7 @@ impl ShareRequest {
         Ok(Self { host, target })
     }
 
-    /// Where the guest mounts it.
+    /// Returns where the guest mounts the share.
     #[must_use]
     pub fn guest_path(&self) -> PathBuf {
         match &self.target {
@@ -108,7 +108,7 @@ impl FromStr for ShareRequest {
     }
 }
 
-/// HOST and what was said of its place in the guest.
+/// Splits a value into HOST and its place in the guest, if one is given.
 fn split(value: &str) -> Result<(&Path, Option<ShareTarget>), SpecError> {
     let (host, target) = match value.rsplit_once(':') {
         Some((_, "")) => {
@@ -138,7 +138,7 @@ fn split(value: &str) -> Result<(&Path, Option<ShareTarget>), SpecError> {
     Ok((Path::new(host), target))
 }
 
-/// An absolute guest path without `.`, `..` and doubled slashes.
+/// Returns an absolute guest path without `.`, `..` and doubled slashes.
 fn guest_path(path: &str) -> Result<PathBuf, SpecError> {
     let mut clean = PathBuf::from("/");
     for component in Path::new(path).components() {
@@ -160,8 +160,9 @@ fn guest_path(path: &str) -> Result<PathBuf, SpecError> {
     }
 }
 
-/// Whether a mount unit can have the path as its `Where=`: systemd takes lines of UTF-8, drops
-/// blanks at a line's end, and joins it with the next one after a backslash (systemd.syntax(7)).
+/// Returns true if a mount unit can have the path as its `Where=`: systemd takes lines of UTF-8,
+/// drops blanks at a line's end, and joins it with the next one after a backslash
+/// (systemd.syntax(7)).
 #[must_use]
 pub fn fits_unit(path: &Path) -> bool {
     path.to_str()
@@ -172,13 +173,14 @@ fn is_share_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_name_byte)
 }
 
-/// The last component of the host path, with `_` for what a name cannot hold.
+/// Returns the last component of the host path, with `_` for what a name cannot hold.
 fn name_of(host: &Path) -> Option<String> {
     let mut named: Vec<&OsStr> = Vec::new();
     for component in host.components() {
         match component {
             Component::Normal(name) => named.push(name),
-            // Lexical, so a guess where the parent is a symlink: it only chooses a name.
+            // This looks at the text alone, so it is a guess if the parent is a symlink: it only
+            // chooses a name.
             Component::ParentDir => {
                 named.pop()?;
             }
@@ -230,7 +232,7 @@ mod tests {
             ("/srv:/mnt/data", "/srv", "/mnt/data"),
             ("/srv:/mnt//data/./", "/srv", "/mnt/data"),
             ("/:root", "/", "/run/virtiofs-mnt-root"),
-            // Colons of HOST's own.
+            // These colons are HOST's own.
             ("/srv/a:b c", "/srv/a:b c", "/run/virtiofs-mnt-a_b_c"),
             ("/srv/a:b:b", "/srv/a:b", "/run/virtiofs-mnt-b"),
             ("/srv/10:30:/mnt", "/srv/10:30", "/mnt"),

@@ -1,4 +1,4 @@
-//! What a guest says, and where the user wants it.
+//! Output of a guest, and where the user wants it.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::name::is_name_byte;
 use super::{CONTAINER_SERIAL, SpecError};
 
-/// The most virtio-serial ports that a user can have: a device has 31 (QEMU,
+/// Greatest number of virtio-serial ports that a user can have: a device has 31 (QEMU,
 /// hw/char/virtio-serial-bus.c), and bcvk keeps some.
 const MAX_SERIAL_PORTS: usize = 16;
 
@@ -25,7 +25,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// As it is given.
+    /// The word for it on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl FromStr for Stream {
 /// commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogDir {
-    /// What is kept, each once.
+    /// Streams that are kept, each once.
     pub streams: Vec<Stream>,
     /// The directory, as given.
     pub dir: PathBuf,
@@ -93,7 +93,7 @@ pub struct KeptLogs {
 }
 
 impl KeptLogs {
-    /// Whether `stream` is kept.
+    /// Returns true if `stream` is kept.
     #[must_use]
     pub fn keeps(&self, stream: Stream) -> bool {
         self.streams.contains(&stream)
@@ -112,7 +112,7 @@ pub struct SerialPort {
 }
 
 impl SerialPort {
-    /// Where the file is seen in the container.
+    /// Returns the path of the file in the container.
     #[must_use]
     pub fn container_path(&self) -> PathBuf {
         Path::new(CONTAINER_SERIAL).join(&self.name)

@@ -1,4 +1,4 @@
-//! How long to wait.
+//! Limits for waiting.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// That many seconds, for constants.
+    /// Makes a timeout of that many seconds, for constants.
     ///
     /// # Panics
     /// On 0 and over 365 days; in a constant that is an error of the compiler.
@@ -34,7 +34,7 @@ impl Timeout {
         Self { millis }
     }
 
-    /// As a duration.
+    /// The timeout as a duration.
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.millis)
@@ -81,7 +81,7 @@ impl FromStr for Timeout {
                 return Err(syntax());
             }
             smaller_than = unit_ms;
-            // Digits only: what does not fit is too long.
+            // The text has digits only, so a number that does not fit is too long.
             let number: u64 = number.parse().map_err(|_| too_long())?;
             millis = number
                 .checked_mul(unit_ms)
@@ -96,7 +96,7 @@ impl FromStr for Timeout {
 }
 
 impl fmt::Display for Timeout {
-    /// In the form that [`FromStr`] reads, such as `1h30m`.
+    /// Writes the form that [`FromStr`] reads, such as `1h30m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.millis;
         for (unit_ms, unit) in [(3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")] {

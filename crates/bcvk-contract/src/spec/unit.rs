@@ -37,13 +37,13 @@ pub enum UnitContent {
 }
 
 impl UnitFile {
-    /// The unit's name, if this is a unit and not part of another one's directory.
+    /// Returns the unit's name, if this is a unit and not part of another one's directory.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         (!self.path.contains('/')).then_some(&*self.path)
     }
 
-    /// The unit that a late target wants because of this file.
+    /// Returns the unit that a late target wants because of this file.
     #[must_use]
     pub fn wanted_by_late_target(&self) -> Option<&str> {
         let (dir, unit) = self.path.split_once('/')?;

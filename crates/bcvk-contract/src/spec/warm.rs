@@ -1,4 +1,4 @@
-//! Starting a VM from one that has booted before.
+//! Start of a VM from one that has booted before.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::unit::start_after_boot;
 use super::{Arch, Console, SpecError, SshAccess, VmSpec};
 
-/// The most shares and disks that a resumed VM can be given: one slot each of the bridge that they
-/// are plugged into.
+/// Greatest number of shares and disks that a resumed VM can be given: one slot each of the bridge
+/// that they are plugged into.
 const MAX_PLUGGED: usize = 24;
 
-/// Whether a VM may be resumed from a snapshot instead of booted.
+/// Permission to resume a VM from a snapshot instead of booting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Warm {
-    /// It is if there is a snapshot; otherwise it boots, and a snapshot is made of it.
+    /// Resumes the VM if there is a snapshot; otherwise boots it and makes a snapshot of it.
     Auto,
-    /// It boots.
+    /// Boots the VM.
     #[default]
     Off,
-    /// It is, or there is no VM.
+    /// Resumes the VM; without a snapshot, it is an error.
     Require,
 }
 
@@ -127,8 +127,8 @@ impl TryFrom<String> for Sha256Digest {
 }
 
 impl VmSpec {
-    /// Why this VM can only be booted, if there is a reason: what it is given has to be there from
-    /// the beginning.
+    /// Returns why this VM can only be booted, if there is a reason: what it is given has to be
+    /// there from the beginning.
     #[must_use]
     pub fn why_only_cold(&self) -> Option<&'static str> {
         let plugged = self.shares.len() + self.disks.len();
@@ -171,8 +171,8 @@ impl VmSpec {
         reason.map(|(_, reason)| reason)
     }
 
-    /// The VM that is saved and resumed: without what is given to it once it runs, which is also all
-    /// that is secret.
+    /// Returns the VM that is saved and resumed: without what is given to it once it runs, which is
+    /// also all that is secret.
     #[must_use]
     pub fn base(&self) -> Self {
         Self {

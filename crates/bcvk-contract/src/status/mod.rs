@@ -1,6 +1,6 @@
-//! What became of a VM: written by the supervisor, read by the host without `podman exec`.
+//! Progress and end of a VM: written by the supervisor, read by the host without `podman exec`.
 //!
-//! `status.json` is the state of now, replaced in one step, so a reader sees all of one state or
+//! `status.json` is the present state, replaced in one step, so a reader sees all of one state or
 //! all of the next. `events.jsonl` is the way there, one [`Event`] a line. `status.reserve` is room
 //! for the next state on a file system that is full.
 
@@ -39,7 +39,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// What the user is told is going on.
+    /// Describes the phase to the user.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
@@ -83,13 +83,13 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether the VM was ready at some time.
+    /// Returns true if the VM was ready at some time.
     #[must_use]
     pub fn was_ready(&self) -> bool {
         self.history.iter().any(|e| e.phase == Phase::Ready)
     }
 
-    /// When `phase` began, if it did.
+    /// Returns when `phase` began, if it did.
     #[must_use]
     pub fn began(&self, phase: Phase) -> Option<Timestamp> {
         self.history.iter().find(|e| e.phase == phase).map(|e| e.at)
@@ -113,20 +113,20 @@ pub struct Event {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The present, to be shown: nothing waits by it.
+    /// Returns the present, to be shown: nothing waits by it.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one place")]
     pub fn now() -> Self {
         Self::from(SystemTime::now())
     }
 
-    /// Seconds since `earlier`; zero where the clock went backwards.
+    /// Returns the seconds since `earlier`; zero if the clock went backwards.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> f64 {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
     }
 
-    /// The same without the digits that a binary fraction adds to microseconds.
+    /// Returns the seconds since `earlier` without the digits that a binary fraction adds to microseconds.
     #[must_use]
     pub fn rounded_seconds_since(self, earlier: Self) -> f64 {
         (self.seconds_since(earlier) * 1e6).round() / 1e6
@@ -165,7 +165,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The message, with the phase in which the VM was if it had begun to run.
+    /// Returns the message, with the phase in which the VM was if it had begun to run.
     #[must_use]
     pub fn sentence(&self) -> String {
         match self.phase {
@@ -175,7 +175,7 @@ impl Failure {
     }
 }
 
-/// What is behind an error, outermost first: [`Failure::causes`] of it.
+/// Returns the causes of an error, outermost first, for [`Failure::causes`].
 #[must_use]
 pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(error.source(), |&cause| cause.source())
@@ -183,7 +183,7 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
         .collect()
 }
 
-/// What to look for where something on the host was killed and nobody says by whom.
+/// Advice for where something on the host was killed and nobody says by whom.
 pub const OUT_OF_MEMORY: &str = "the kernel kills what is large when memory is short: `journalctl -k -g 'Out of memory'` shows \
      whether it did";
 

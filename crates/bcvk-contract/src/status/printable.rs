@@ -1,16 +1,16 @@
-//! What a guest wrote, as a terminal may show it.
+//! Text of a guest, as a terminal may show it.
 
 use std::mem;
 
-/// `line` without control characters: what a guest wrote must not steer the user's terminal.
+/// Returns `line` without control characters: a guest's text must not steer the user's terminal.
 #[must_use]
 pub fn printable(line: &str) -> String {
     let mut escape = Escape::default();
     line.chars().filter_map(|c| escape.step(c)).collect()
 }
 
-/// Text that comes in pieces: a character may begin in one and end in the next. What is no UTF-8
-/// becomes U+FFFD.
+/// Decoder of text that comes in pieces: a character may begin in one and end in the next. Bytes
+/// that are no UTF-8 become U+FFFD.
 #[derive(Debug, Default)]
 pub struct TextStream {
     /// The first bytes of a character whose last have not come yet.
@@ -18,7 +18,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// The text of the next piece.
+    /// Returns the text of the next piece.
     pub fn feed(&mut self, bytes: &[u8]) -> String {
         let mut all = mem::take(&mut self.begun);
         all.extend_from_slice(bytes);
@@ -37,14 +37,14 @@ impl TextStream {
         text
     }
 
-    /// What is left where no further piece comes.
+    /// Returns what is left where no further piece comes.
     pub fn finish(&mut self) -> String {
         String::from_utf8_lossy(&mem::take(&mut self.begun)).into_owned()
     }
 }
 
-/// What a terminal may show of such text: lines stay lines, and an escape sequence may begin in one
-/// piece and end in the next.
+/// Filter for text that comes in pieces, which passes what a terminal may show: lines stay lines,
+/// and an escape sequence may begin in one piece and end in the next.
 #[derive(Debug, Default)]
 pub struct PrintableStream {
     text: TextStream,
@@ -52,7 +52,7 @@ pub struct PrintableStream {
 }
 
 impl PrintableStream {
-    /// What may be shown of the next piece.
+    /// Returns what may be shown of the next piece.
     pub fn feed(&mut self, bytes: &[u8]) -> String {
         let mut shown = String::new();
         for c in self.text.feed(bytes).chars() {
@@ -71,8 +71,9 @@ impl PrintableStream {
     }
 }
 
-/// Whether a terminal obeys `c` instead of showing it: control characters, and those that change
-/// the order in which text is read (Unicode Standard Annex 9, section 2) or where a line ends.
+/// Returns true if a terminal obeys `c` instead of showing it: control characters, and those that
+/// change the order in which text is read (Unicode Standard Annex 9, section 2) or where a line
+/// ends.
 #[must_use]
 pub fn steers(c: char) -> bool {
     c.is_control()
@@ -80,7 +81,7 @@ pub fn steers(c: char) -> bool {
             | '\u{2066}'..='\u{2069}')
 }
 
-/// Where in an escape sequence the text is (ECMA-48, 5.3, 5.4 and 5.6).
+/// Place within an escape sequence that the text is at (ECMA-48, 5.3, 5.4 and 5.6).
 #[derive(Debug, Default, Clone, Copy)]
 enum Escape {
     #[default]
@@ -97,8 +98,8 @@ impl Escape {
     fn step(&mut self, c: char) -> Option<char> {
         match (mem::take(self), c) {
             (Self::Begun, '[') | (Self::Control, '\u{20}'..='\u{3f}') => *self = Self::Control,
-            // The shortest sequences have a final byte only, but for `[` and `]`. By one of them systemd
-            // goes up a row; `\` is the rest of ST, which ends a command.
+            // The shortest sequences have a final byte only, but for `[` and `]`. systemd goes up a
+            // row by one of them; `\` is the rest of ST, which ends a command.
             (Self::Control, '\u{40}'..='\u{7e}')
             | (Self::Begun, '\u{30}'..='\u{5c}' | '\u{5e}'..='\u{7e}')
             | (Self::Command, '\u{7}' | '\u{9c}') => {}

@@ -1,4 +1,4 @@
-//! The files behind [`Status`].
+//! Files that keep a [`Status`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,15 +16,16 @@ const EVENTS: &str = "events.jsonl";
 
 const RESERVE: &str = "status.reserve";
 
-/// Room for a status with a failure as guests usually cause it, twice: the old one goes when the new
+/// Room for two statuses with a failure as guests usually cause it: the old one goes when the new
 /// one is there.
 const RESERVED_BYTES: u64 = 64 * 1024;
 
-/// A container under hostile control may write anything; the host reads no more than this.
+/// Limit for what the host reads, because a container under hostile control may write anything.
 const MAX_STATUS_BYTES: u64 = 512 * 1024;
 
-/// Longest text that is written, and the most of a kind. Guests and images put into these what they
-/// like, and all of them, doubled by JSON's escapes, have to be less than the host reads.
+/// Limit for a text that is written, and for the number of texts of a kind. Guests and images put
+/// into these what they like, and all of them, doubled by JSON's escapes, have to be less than the
+/// host reads.
 const MAX_TEXT_BYTES: usize = 1024;
 const MAX_TEXTS: usize = 50;
 
@@ -37,7 +38,7 @@ pub struct StatusWriter {
 }
 
 /// Takes room in `dir` for a status, so that a file system which fills up while the VM runs does
-/// not leave everybody waiting for news of it. To be called before the VM is started: where there is
+/// not leave everybody waiting for news of it. To be called before the VM is started: if there is
 /// no room for that, there is none for a VM.
 pub fn reserve(dir: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
@@ -82,7 +83,7 @@ impl StatusWriter {
         Ok(writer)
     }
 
-    /// The state as last written.
+    /// Returns the state as last written.
     #[must_use]
     pub fn status(&self) -> &Status {
         &self.status
@@ -101,7 +102,7 @@ impl StatusWriter {
         self.status.phase = phase;
         self.status.since = event.at;
         self.status.history.push(event);
-        // The state matters more than the way there.
+        // The state matters more than the way there, so it is written first.
         self.replace()?;
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
@@ -128,7 +129,7 @@ impl StatusWriter {
         self.replace()
     }
 
-    /// Records why there is no resuming: this VM, or another one from it.
+    /// Records why there is no resuming: of this VM, or of another one from it.
     pub fn cold(&mut self, why: &str) -> io::Result<()> {
         self.status.cold = Some(cut_text(why));
         self.replace()
@@ -153,14 +154,14 @@ impl StatusWriter {
         };
         fs::rename(&new, self.dir.join(STATUS))?;
         if full {
-            // Taken by somebody else meanwhile, it is gone; the next status then needs luck.
+            // If somebody else takes the room meanwhile, it is gone; the next status then needs luck.
             let _ = reserve(&self.dir);
         }
         Ok(())
     }
 }
 
-/// The failure in as many words as the host reads.
+/// Cuts the failure to as many words as the host reads.
 fn cut(failure: Failure) -> Failure {
     let all = |texts: Vec<String>| texts.iter().take(MAX_TEXTS).map(|t| cut_text(t)).collect();
     Failure {
@@ -183,7 +184,7 @@ fn cut_text(text: &str) -> String {
     text
 }
 
-/// The host's side.
+/// The host's side: a reader.
 #[derive(Debug, Clone)]
 pub struct StatusReader {
     path: PathBuf,
@@ -198,7 +199,7 @@ impl StatusReader {
         }
     }
 
-    /// The present state; `None` before the supervisor has written one.
+    /// Returns the present state; `None` before the supervisor has written one.
     pub fn read(&self) -> io::Result<Option<Status>> {
         let Some(text) = if_exists(untrusted::read(&self.path, MAX_STATUS_BYTES))? else {
             return Ok(None);
@@ -206,11 +207,12 @@ impl StatusReader {
         Ok(Some(serde_json::from_slice(&text)?))
     }
 
-    /// Whether a history that begins with `first` is that of the container's first start. The events
-    /// of later ones go into the same file. Where the file system does not say when that was made, no.
+    /// Returns true if a history that begins with `first` is that of the container's first start.
+    /// The events of later ones go into the same file. Returns false where the file system does not
+    /// say when that file was made.
     #[must_use]
     pub fn is_first_start(&self, first: Timestamp) -> bool {
-        /// Between the file's making and the first time stamp.
+        /// Longest time between the file's making and the first time stamp.
         const APART: u64 = 1_000_000;
         let made = untrusted::metadata(&self.path.with_file_name(EVENTS)).and_then(|m| m.created());
         made.is_ok_and(|made| Timestamp::from(made).0.abs_diff(first.0) < APART)

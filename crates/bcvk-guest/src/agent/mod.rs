@@ -26,25 +26,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::early::port_file;
 
-/// What the host says first, to hear whether anybody is there.
+/// First message of the host, to hear whether anybody is there.
 pub const HELLO: &str = "hello";
-/// The agent's answer to it.
+/// Answer of the agent to it.
 pub const HERE: &str = "here";
-/// The agent's answer when everything has been done.
+/// Answer of the agent when everything has been done.
 pub const DONE: &str = "done";
-/// The beginning of its answer when something has not; the rest says what.
+/// Beginning of the agent's answer when something could not be done; the rest says what.
 pub const FAILED: &str = "failed ";
 
-/// How long a device that was plugged in may take to be seen.
+/// Limit for a device that was plugged in to be seen.
 const PLUGGED: Duration = Duration::from_secs(30);
 
-/// Between two looks at it.
+/// Pause between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Where units are that are not the image's.
+/// Directory of units that are not the image's.
 const UNITS: &str = "/run/systemd/system";
 
-/// What makes a VM this one.
+/// Everything that makes a resumed guest this VM and no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Personal {
@@ -52,13 +52,13 @@ pub struct Personal {
     pub clock: u64,
     /// Random bytes in Base64, for the kernel.
     pub entropy: String,
-    /// Its name, if it is to have that of the VM.
+    /// Host name, if the guest is to have that of the VM.
     pub hostname: Option<String>,
-    /// Its machine ID, if it is to have another than it was saved with.
+    /// Machine ID, if the guest is to have another than it was saved with.
     pub machine_id: Option<MachineId>,
-    /// Its SSH host key, if it is to have another than it was saved with.
+    /// SSH host key, if the guest is to have another than it was saved with.
     pub host_key: Option<NewHostKey>,
-    /// Files with texts of its own.
+    /// Files with texts that only this VM has.
     pub files: Vec<PersonalFile>,
     /// Lines that are added to `/etc/environment`.
     pub environment: String,
@@ -68,11 +68,11 @@ pub struct Personal {
     pub units: Vec<UnitFile>,
     /// Units that a boot would have started because of those.
     pub wanted: Vec<String>,
-    /// The shares that it mounts.
+    /// Shares that the guest mounts.
     pub mounts: Vec<Mount>,
-    /// Serial numbers of its disks.
+    /// Serial numbers of the guest's disks.
     pub disks: Vec<String>,
-    /// The unit that is started once all of that is there.
+    /// Unit that is started once all of that is there.
     pub start: Option<String>,
 }
 
@@ -90,7 +90,7 @@ pub struct PersonalFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewHostKey {
-    /// The service that has to read it.
+    /// Service that has to read it.
     pub service: String,
     /// The private key, in OpenSSH's format.
     pub text: String,
@@ -110,8 +110,8 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// Does what the host says, once: a guest becomes one VM, and never another. The host closes its end
-/// then, and a port like that does not block its reader, who would keep the guest busy.
+/// Does what the host says, once: a guest becomes one VM, and never another. The host closes its
+/// end then, and a closed port does not block its reader, who would keep the guest busy.
 ///
 /// # Errors
 /// If the port cannot be used.
@@ -123,7 +123,7 @@ pub fn serve() -> io::Result<()> {
     loop {
         line.clear();
         if words.read_line(&mut line)? == 0 {
-            // Nobody is at the other end yet.
+            // Nobody has opened the other end yet.
             thread::sleep(PAUSE);
             continue;
         }
@@ -174,14 +174,14 @@ fn obey(text: &str) -> Result<(), String> {
     start(&personal)
 }
 
-/// Gives the guest its machine ID and host key. Returns the command that restarts what knows the old
-/// ones, if there is any: nothing else has to wait for it.
+/// Gives the guest its machine ID and host key. Returns the command that restarts the services
+/// which know the old ones, if there are any: nothing else has to wait for it.
 fn change_identity(personal: &Personal) -> Result<Option<Child>, String> {
     let mut restart = Vec::new();
     if let Some(id) = &personal.machine_id {
         set_machine_id(Path::new("/"), id)
             .map_err(|e| format!("cannot set the machine ID: {e}"))?;
-        // It writes where it has once begun. What it is sent meanwhile, the kernel keeps.
+        // journald goes on writing where it has begun. The kernel keeps what it is sent meanwhile.
         restart.push("systemd-journald.service");
     }
     if let Some(key) = &personal.host_key {
@@ -198,7 +198,7 @@ fn change_identity(personal: &Personal) -> Result<Option<Child>, String> {
         .map_err(|e| format!("cannot run systemctl: {e}"))
 }
 
-/// Starts what the boot would have started. Of the user's units, systemd says what becomes of them.
+/// Starts what the boot would have started. systemd itself reports what becomes of the user's units.
 fn start(personal: &Personal) -> Result<(), String> {
     let no_block = ["start", "--no-block"].into_iter();
     if !personal.wanted.is_empty() {
@@ -222,7 +222,7 @@ fn add_entropy(text: &str) -> io::Result<()> {
         .write_all(&bytes)
 }
 
-/// Sessions read the file, and services get what systemd has.
+/// Adds variables to the file that sessions read, and to systemd's own, which services get.
 fn add_environment(personal: &Personal) -> io::Result<()> {
     if !personal.environment.is_empty() {
         OpenOptions::new()
@@ -261,8 +261,8 @@ fn set_clock(nanoseconds: u64) -> io::Result<()> {
     Ok(clock_settime(ClockId::Realtime, time)?)
 }
 
-/// Readers of the journal look for it under the machine's ID, so what has been written so far moves
-/// along.
+/// Sets the machine ID. Readers of the journal look for it under the machine's ID, so what has been
+/// written so far moves along.
 fn set_machine_id(root: &Path, id: &MachineId) -> io::Result<()> {
     let path = root.join("etc/machine-id");
     let old = fs::read_to_string(&path)?;
@@ -273,7 +273,7 @@ fn set_machine_id(root: &Path, id: &MachineId) -> io::Result<()> {
             journals.join(id.as_str()),
         ))?;
     }
-    // It may be a mount of its own, which cannot be replaced.
+    // The file may be a mount of its own, which cannot be replaced.
     fs::write(path, format!("{id}\n"))
 }
 
@@ -291,8 +291,8 @@ fn write(file: &PersonalFile) -> io::Result<()> {
     opened.write_all(file.text.as_bytes())
 }
 
-/// Waits until the driver has this many file systems besides the root. It writes a line on the
-/// console for each attempt to mount one that it does not have.
+/// Waits until the driver has this many file systems besides the root. The driver writes a line on
+/// the console for each attempt to mount a file system that it does not have.
 fn await_file_systems(shares: usize, deadline: Instant) -> io::Result<()> {
     let driver = Path::new("/sys/bus/virtio/drivers/virtiofs");
     until(deadline, || {
@@ -303,7 +303,7 @@ fn await_file_systems(shares: usize, deadline: Instant) -> io::Result<()> {
 }
 
 fn mount_share(share: &Mount, deadline: Instant) -> io::Result<()> {
-    /// Longer than the driver takes from a device's first sign to its tag.
+    /// Pause that is longer than the driver takes from a device's first sign to its tag.
     const AGAIN: Duration = Duration::from_millis(50);
     fs::create_dir_all(&share.on)?;
     let flags = if share.read_only {
@@ -320,7 +320,7 @@ fn mount_share(share: &Mount, deadline: Instant) -> io::Result<()> {
     }
 }
 
-/// udev names a disk after its serial number once it has looked at it.
+/// Waits for a disk, which udev names after its serial number once it has looked at it.
 fn await_disk(name: &str, deadline: Instant) -> io::Result<()> {
     let link = Path::new("/dev/disk/by-id").join(format!("virtio-{name}"));
     until(deadline, || Ok(link.exists()))
@@ -350,7 +350,7 @@ fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
     ended(systemctl(args).spawn()?)
 }
 
-/// Waits for a command of [`systemctl`]; what it says is the error if it fails.
+/// Waits for a command of [`systemctl`]; its output is the error if it fails.
 fn ended(command: Child) -> io::Result<()> {
     let done = command.wait_with_output()?;
     if done.status.success() {

@@ -1,4 +1,4 @@
-//! What can go wrong before there is a system.
+//! Errors before there is a system.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error("cannot {action}: {cause}")]
 pub struct EarlyError {
-    /// What, as the end of a sentence.
+    /// Action that failed, as the end of a sentence.
     action: String,
     cause: io::Error,
 }
@@ -22,7 +22,7 @@ impl EarlyError {
         }
     }
 
-    /// For `map_err` of what is done to `path`: `action` is the verb.
+    /// Makes a function for `map_err` of what is done to `path`: `action` is the verb.
     pub(super) fn with<E: Into<io::Error>>(action: &str, path: &Path) -> impl FnOnce(E) -> Self {
         move |cause| Self::new(format!("{action} {}", path.display()), cause)
     }

@@ -9,8 +9,8 @@ use bcvk_contract::missing::if_exists;
 
 use super::error::EarlyError;
 
-/// Makes a directory that only its owner may write to, and those on the way; one that is there
-/// stays as it is.
+/// Makes a directory that only its owner may write to, and those on the way; an existing one stays
+/// as it is.
 pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), EarlyError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o755);
@@ -26,7 +26,7 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), EarlyError> {
     make().map_err(EarlyError::with("make the directory", path))
 }
 
-/// Puts what is under `from`, if there is such a directory, under `to`: directories, files with
+/// Puts everything under `from`, if there is such a directory, under `to`: directories, files with
 /// their permissions, and links.
 pub(super) fn install(from: &Path, to: &Path) -> Result<(), EarlyError> {
     let failed = |e: io::Error| EarlyError::with("read", from)(e);

@@ -21,7 +21,8 @@ use super::{SYSROOT, hand_over, mount_root, port};
 /// Documentation/filesystems/ramfs-rootfs-initramfs.rst).
 pub const INIT: &str = "/init";
 
-/// What is mounted in every system, with systemd's own options (systemd, src/shared/mount-setup.c).
+/// File systems that are mounted in every system, with systemd's own options (systemd,
+/// src/shared/mount-setup.c).
 const MOUNTS: [(&str, &str, MountFlags, &std::ffi::CStr); 4] = [
     ("/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755"),
     ("/proc", "proc", HARMLESS, c""),
@@ -37,13 +38,14 @@ const HARMLESS: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-/// What stands in the initramfs besides mount points: memory, once the image's system runs.
+/// Entries of the initramfs besides mount points. Once the image's system runs, they would only take
+/// up memory.
 const OURS: [&str; 2] = ["/init", "/usr"];
 
 /// Boots the image's system: returns only if that cannot be, and only once the host knows why.
 #[must_use]
 pub fn init() -> EarlyError {
-    /// The host ends a VM that gives up; without it, the kernel's panic is the end.
+    /// Time for the host, which ends a VM that gives up; without it, the kernel's panic is the end.
     const HOST_GRACE: Duration = Duration::from_secs(10);
     let Err(error) = boot();
     port::tell(&format!("gave-up {error}"));
@@ -72,7 +74,7 @@ fn enter() -> Result<Infallible, EarlyError> {
         mount_move(on, &target).map_err(EarlyError::with("move to", &target))?;
     }
     for path in OURS.map(Path::new) {
-        // Links among them; and what cannot be removed only takes up memory.
+        // There are links among them. An entry that cannot be removed only takes up memory.
         let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
     }
     let cannot = |e: Errno| EarlyError::new("make the image the root", e);
@@ -88,7 +90,7 @@ fn enter() -> Result<Infallible, EarlyError> {
     Err(EarlyError::new(format!("run {init}"), error))
 }
 
-/// The image's init: what the kernel's argument `init=` names, or else where systemd is.
+/// Returns the image's init: the one that the kernel's argument `init=` names, or else systemd.
 fn init_of(arguments: &str, runs: impl Fn(&str) -> bool) -> &str {
     const SBIN: &str = "/sbin/init";
     let asked = arguments

@@ -1,8 +1,8 @@
-//! bcvk in a guest's early userspace: what happens in the initramfs.
+//! bcvk in a guest's early userspace: its work in the initramfs.
 //!
 //! The program that runs on the host travels into the initramfs and does there what would take a
-//! shell and twenty further processes. In an image's own initramfs, systemd runs it as two services;
-//! with `--initramfs direct` there is nothing but it, and it is the guest's first process.
+//! shell and twenty further processes. In an image's own initramfs, systemd runs it as two
+//! services; with `--initramfs direct` it is alone there, and it is the guest's first process.
 
 mod error;
 mod files;
@@ -22,7 +22,7 @@ pub use modules::MODULES;
 pub use port::port_file;
 pub use processors::START as START_PROCESSORS;
 
-/// Where bcvk's files are in the initramfs.
+/// Directory of bcvk's files in the initramfs.
 pub const DIR: &str = "/usr/lib/bcvk";
 
 /// Name of the file that says how the image becomes the guest's root, under [`DIR`].
@@ -34,33 +34,33 @@ pub const NAME: &str = "bcvk";
 /// Directory that has this program in the initramfs.
 pub const BIN: &str = "/usr/lib/bcvk/bin";
 
-/// Directory that has it in a system that needs it.
+/// Directory of this program in a system that needs it.
 pub const SYSTEM_BIN: &str = "/run/bcvk/bin";
 
-/// Where the image is mounted until it is the root.
+/// Mount point of the image until it is the root.
 const SYSROOT: &str = "/sysroot";
 
-/// How an image becomes the root of one guest.
+/// Plan for making an image the root of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// How `/var` gets its content.
+    /// Source of the content of `/var`.
     pub(crate) var: Var,
-    /// What `/root` leads to, if there is anything.
+    /// Destination of `/root`, if it leads anywhere.
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
-    /// Whether the system needs this program too.
+    /// True if the system needs this program too.
     pub(crate) agent: bool,
 }
 
-/// How `/var` gets its content.
+/// Source of the content of `/var`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Var {
     /// A copy in memory, on which container storage, itself an overlay, works.
     Copy,
-    /// The image's, under an overlay in memory.
+    /// The image's own `/var`, under an overlay in memory.
     Overlay,
 }
 
@@ -75,7 +75,7 @@ pub fn mount_root() -> Result<(), EarlyError> {
     root::make_volatile(&Plan::read()?)
 }
 
-/// Puts in place what the image's system starts from, and tells the host.
+/// Puts in place the files that the image's system starts from, and tells the host.
 ///
 /// # Errors
 /// [`EarlyError`] with what could not be done.

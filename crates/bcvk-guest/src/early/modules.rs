@@ -9,10 +9,10 @@ use rustix::io::Errno;
 
 use super::error::EarlyError;
 
-/// Where modules are, each a file `NN-NAME.ko`, in the order of their numbers.
+/// Directory of the modules, each a file `NN-NAME.ko`, in the order of their numbers.
 pub const MODULES: &str = "/usr/lib/bcvk/modules";
 
-/// Loads those that the kernel does not have yet. All of them are tried.
+/// Loads the modules that the kernel does not have yet. All of them are tried.
 ///
 /// # Errors
 /// [`EarlyError`] for the first that could not be loaded.
@@ -35,9 +35,9 @@ fn in_order() -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether it is there already or is being loaded, the kernel knows better: it waits for whoever
-/// else is loading it, and then says that it exists, or (since Linux 6.2) that it is busy if that
-/// failed.
+/// Loads a module without looking whether it is there already or being loaded, which the kernel
+/// knows better: it waits for whoever else is loading it, and then says that it exists, or (since
+/// Linux 6.2) that it is busy if that failed.
 fn load_one(path: &Path) -> io::Result<()> {
     match rustix::system::finit_module(File::open(path)?, c"", 0) {
         Err(Errno::EXIST) => Ok(()),

@@ -21,7 +21,7 @@ fn control() -> Option<File> {
     OpenOptions::new().write(true).open(path).ok()
 }
 
-/// The file of a port, for which this waits if the driver has just been loaded.
+/// Returns the file of a port, and waits for it if the driver has just been loaded.
 #[must_use]
 pub fn port_file(number: u8) -> Option<PathBuf> {
     const PAUSE: Duration = Duration::from_millis(10);
@@ -35,8 +35,9 @@ pub fn port_file(number: u8) -> Option<PathBuf> {
     None
 }
 
-/// udev's names for ports come late in the boot and not at all in some initramfs; the kernel's own
-/// are there as soon as the driver is. There is one virtio-serial device only.
+/// Finds a port by the kernel's own name, which is there as soon as the driver is: udev's names for
+/// ports come late in the boot and not at all in some initramfs. There is one virtio-serial device
+/// only.
 fn find(number: u8) -> Option<PathBuf> {
     let end = format!("p{number}");
     let mut names = fs::read_dir("/dev").ok()?.filter_map(Result::ok);

@@ -1,4 +1,4 @@
-//! Processors that the kernel has left alone.
+//! Start of processors that the kernel has left alone.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use super::error::EarlyError;
 /// Argument of a kernel that was told to use one processor, and whose others are to be started now.
 pub const START: &str = "bcvk.start_processors";
 
-/// Where processors are (Linux, Documentation/core-api/cpu_hotplug.rst).
+/// Directory of the processors (Linux, Documentation/core-api/cpu_hotplug.rst).
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
 /// Starts all processors, if the kernel's command line says so.
@@ -30,7 +30,7 @@ fn start_in(dir: &Path) -> io::Result<()> {
     let mut first = Ok(());
     for entry in fs::read_dir(dir)? {
         let switch = entry?.path().join("online");
-        // The first processor has none, and neither have the directories that are no processors.
+        // The first processor has no switch, and neither have the directories that are no processors.
         if fs::read_to_string(&switch).is_ok_and(|state| state.trim() == "0") {
             first = first.and(fs::write(&switch, "1"));
         }

@@ -18,13 +18,13 @@ use super::error::EarlyError;
 use super::files::{append, install, make_dir};
 use super::{BIN, DIR, Plan, SYSROOT, SYSTEM_BIN, Var};
 
-/// Where the upper directories of overlays are.
+/// Directory of the overlays' upper directories.
 const VOLATILE: &str = "/run/bcvk/volatile";
 
 /// Options of a tmpfs that may take all of the memory.
 const WHOLE: &str = "mode=0755,size=100%";
 
-/// The file server's device is there a moment after its driver at the latest.
+/// Mounts the image. The file server's device is there a moment after its driver at the latest.
 pub(super) fn mount_image() -> Result<(), EarlyError> {
     const PAUSE: Duration = Duration::from_millis(10);
     const LIMIT: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ pub(super) fn mount_image() -> Result<(), EarlyError> {
     let until = Instant::now() + LIMIT;
     loop {
         match mount("rootfs", path, "virtiofs", MountFlags::RDONLY, None) {
-            // Without the driver, waiting does not help.
+            // If there is no driver, waiting does not help.
             Err(e) if e != Errno::NODEV && Instant::now() < until => thread::sleep(PAUSE),
             result => {
                 return result.map_err(|e| EarlyError::new("mount the image over virtiofs", e));
@@ -43,16 +43,16 @@ pub(super) fn mount_image() -> Result<(), EarlyError> {
 }
 
 /// Makes `/etc`, `/var`, `/root` and `/tmp` of the image at [`SYSROOT`] writable and volatile, and
-/// adds what is bcvk's to `/etc`.
+/// adds bcvk's files to `/etc`.
 pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     let root = Path::new(SYSROOT);
-    // Otherwise what is mounted over a directory also lands on the binds of it below, and nothing
+    // Otherwise a mount over a directory would also appear on the binds of it below, and nothing
     // mounted in it could be moved.
     mount_change(root, MountPropagationFlags::PRIVATE)
         .map_err(EarlyError::with("make private", root))?;
     let volatile = Path::new(VOLATILE);
     make_dir(volatile, 0o755)?;
-    // Its own file system: /run has a limit of a fifth of the memory.
+    // The overlays have a file system of their own, because /run is limited to a fifth of the memory.
     tmpfs("bcvk-volatile", volatile, WHOLE, MountFlags::empty())?;
     load_overlay();
 
@@ -72,13 +72,13 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     if let Some(home) = &plan.home {
         let path = below(root, home);
         if ["/var", "/etc"].iter().any(|dir| home.starts_with(dir)) {
-            // Writable already, but it may not exist yet.
+            // The path is writable already, but it may not exist yet.
             make_dir(&path, 0o700)?;
         } else {
             overlay("root", &path, 0o700)?;
         }
     }
-    // systemd before 256 does not mount a tmpfs on /tmp by default everywhere, and on a read-only
+    // systemd before 256 does not mount a tmpfs on /tmp by default everywhere, but on a read-only
     // root every service with a private /dev or /tmp needs it.
     let tmp = root.join("tmp");
     if fs::symlink_metadata(&tmp).is_ok_and(|found| found.is_dir()) {
@@ -98,17 +98,17 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     Ok(())
 }
 
-/// It was among the modules to load, unless the image has no list of its modules.
+/// Loads overlayfs. It was among the modules to load, unless the image has no list of its modules.
 fn load_overlay() {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !known.split_whitespace().any(|word| word == "overlay") {
-        // What mounts the overlay says what became of it.
+        // If this fails, mounting the overlay reports it.
         let _ = Command::new("modprobe").arg("overlay").status();
     }
 }
 
-/// The lower directory is bound elsewhere first: kernels before 6.x hang on an overlay that is
-/// mounted over its own lower directory.
+/// Mounts an overlay. The lower directory is bound elsewhere first: kernels before 6.x hang on an
+/// overlay that is mounted over its own lower directory.
 fn overlay(name: &str, on: &Path, mode: u32) -> Result<(), EarlyError> {
     let dir = Path::new(VOLATILE).join(name);
     let [lower, upper, work] = ["lower", "upper", "work"].map(|part| dir.join(part));
@@ -140,8 +140,8 @@ fn tmpfs(name: &str, on: &Path, options: &str, flags: MountFlags) -> Result<(), 
         .map_err(EarlyError::with("mount a tmpfs on", on))
 }
 
-/// The image's own `cp` makes the copy, on what will be `/var` but is at `/run` meanwhile, which is
-/// empty in an image.
+/// Copies `/var` with the image's own `cp`, to what will be `/var` but is at `/run` meanwhile,
+/// which is empty in an image.
 fn copy_var(root: &Path, var: &Path) -> Result<(), EarlyError> {
     let run = root.join("run");
     tmpfs("bcvk-var", &run, WHOLE, MountFlags::empty())?;
@@ -175,7 +175,7 @@ fn in_root(root: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> 
     result
 }
 
-/// A path of the image's as it is seen from here.
+/// Returns a path of the image's as it is seen from here.
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }

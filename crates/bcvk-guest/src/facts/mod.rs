@@ -1,7 +1,7 @@
-//! What an image is like, as far as the way it is booted depends on it.
+//! Facts about an image that decide how it is booted.
 //!
-//! Read from the image's tree before anything runs. Nothing here is configuration: it is what is,
-//! and what follows from it is decided elsewhere.
+//! They are read from the image's tree before anything runs. Nothing here is configuration: it is
+//! what is, and what follows from it is decided elsewhere.
 
 mod network;
 mod sshd;
@@ -27,42 +27,42 @@ use units::Units;
     reason = "facts are independent of each other, and most are either so or not"
 )]
 pub struct GuestFacts {
-    /// Whether systemd is there to be the guest's init.
+    /// True if systemd is there to be the guest's init.
     pub systemd: bool,
     /// The SSH server.
     pub sshd: Sshd,
-    /// Whether there is an SSH host key already; sshd does not start without one.
+    /// True if there is an SSH host key already; sshd does not start without one.
     pub has_ssh_host_keys: bool,
-    /// Whether its sshd locks out an address whose connections keep failing: OpenSSH 9.8, which
-    /// brought `PerSourcePenalties`, also split off the program `sshd-session`.
+    /// True if the image's sshd locks out an address whose connections keep failing: OpenSSH 9.8,
+    /// which brought `PerSourcePenalties`, also split off the program `sshd-session`.
     pub sshd_penalises: bool,
-    /// Who configures network devices when it boots.
+    /// Program that configures network devices when the image boots.
     pub network: Network,
-    /// Whether systemd-networkd is there, enabled or not.
+    /// True if systemd-networkd is there, enabled or not.
     pub networkd_installed: bool,
-    /// Whether there is the `ip` command.
+    /// True if there is the `ip` command.
     pub iproute2: bool,
-    /// What is in `/var`.
+    /// Content of `/var`.
     pub var: VarContent,
-    /// Where root's home directory `/root` really is: bootc's is `/var/roothome`. It need not exist
-    /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none, and
-    /// none can be made.
+    /// Real path of root's home directory `/root`: bootc's is `/var/roothome`. It need not exist
+    /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none,
+    /// and none can be made.
     pub root_home: Option<PathBuf>,
-    /// Whether `/etc/hostname` names the host.
+    /// True if `/etc/hostname` names the host.
     pub has_hostname: bool,
     /// True if `/etc/machine-id` identifies it (machine-id(5)).
     pub has_machine_id: bool,
-    /// Whether SELinux would enforce its policy (selinux_config(5)).
+    /// True if SELinux would enforce its policy (selinux_config(5)).
     pub selinux_enforcing: bool,
-    /// Whether cloud-init runs when it boots, looking for its data source.
+    /// True if cloud-init runs when the image boots, looking for its data source.
     pub cloud_init_enabled: bool,
-    /// Whether Ignition is part of it, as in CoreOS.
+    /// True if Ignition is part of the image, as in CoreOS.
     pub ignition: bool,
-    /// Whether it has credentials for its services (systemd.exec(5), `ImportCredential=`).
+    /// True if the image has credentials for its services (systemd.exec(5), `ImportCredential=`).
     pub credentials: bool,
-    /// Whether it has a script of its own to end the boot with (systemd-rc-local-generator(8)).
+    /// True if the image has a script of its own to end the boot with (systemd-rc-local-generator(8)).
     pub rc_local: bool,
-    /// Its configuration of container storage (containers-storage.conf(5)).
+    /// Configuration of container storage (containers-storage.conf(5)).
     pub storage_conf: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl GuestFacts {
     }
 }
 
-/// Whether any of the paths leads to something.
+/// Returns true if any of the paths leads to something.
 fn any_exists(root: &Rooted, paths: &[&str]) -> io::Result<bool> {
     for path in paths {
         if if_exists(root.metadata(path))?.is_some() {
@@ -115,12 +115,12 @@ fn any_exists(root: &Rooted, paths: &[&str]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The text of the file, empty if there is none.
+/// Returns the text of the file, empty if there is none.
 fn text(root: &Rooted, path: &str) -> io::Result<String> {
     Ok(if_exists(root.read_text(path))?.unwrap_or_default())
 }
 
-/// The names in the directory, none if there is none. Names that are not UTF-8 are not among them.
+/// Returns the names in the directory, none if there is none. Names that are not UTF-8 are left out.
 fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
     let entries = if_exists(root.read_dir(path))?.unwrap_or_default();
     Ok(entries
@@ -129,7 +129,7 @@ fn names(root: &Rooted, path: &str) -> io::Result<Vec<String>> {
         .collect())
 }
 
-/// The last value of `key` in lines of `KEY=VALUE`, without quotes.
+/// Returns the last value of `key` in lines of `KEY=VALUE`, without quotes.
 pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     let value = text
         .lines()
@@ -143,13 +143,13 @@ pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
 }
 
 fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
-    /// As many symlinks as the kernel would follow (path_resolution(7)).
+    /// Number of symlinks that the kernel would follow (path_resolution(7)).
     const LINKS: u32 = 40;
 
     let mut path = PathBuf::from("/root");
     for _ in 0..LINKS {
         let Some(found) = if_exists(root.symlink_metadata(&path))? else {
-            // What the link leads to may be made when the guest boots.
+            // The target of the link may be made when the guest boots.
             let path = root.resolve(&path)?;
             let volatile = ["/var", "/etc"].iter().any(|dir| path.starts_with(dir));
             return Ok(Some(path).filter(|_| volatile));
@@ -171,7 +171,8 @@ fn has_hostname(root: &Rooted) -> io::Result<bool> {
     Ok(lines.any(|line| !line.is_empty() && !line.starts_with('#')))
 }
 
-/// systemd makes an ID if the file is empty or says `uninitialized`.
+/// Returns true if the image has a machine ID. systemd makes one if the file is empty or says
+/// `uninitialized`.
 fn has_machine_id(root: &Rooted) -> io::Result<bool> {
     let text = text(root, "/etc/machine-id")?;
     let id = text.trim_end();
@@ -191,8 +192,8 @@ fn selinux_enforcing(root: &Rooted) -> io::Result<bool> {
     Ok(assigned(&config, "SELINUX").is_some_and(|mode| mode.eq_ignore_ascii_case("enforcing")))
 }
 
-/// cloud-init runs if its units are enabled, or if its generator enables them at boot, and if
-/// nobody switched it off (cloud-init's documentation, "Boot stages").
+/// Returns true if cloud-init runs. It does if its units are enabled, or if its generator enables
+/// them at boot, and if nobody switched it off (cloud-init's documentation, "Boot stages").
 fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
     if any_exists(root, &["/etc/cloud/cloud-init.disabled"])? {
         return Ok(false);
@@ -211,7 +212,7 @@ fn cloud_init_enabled(root: &Rooted, units: &Units) -> io::Result<bool> {
     Ok(any_exists(root, &[generator])? && units::find(root, "cloud-init.target")?.name().is_some())
 }
 
-/// The host's own, or that of the distribution's packages.
+/// Reads the host's own configuration, or that of the distribution's packages.
 fn storage_conf(root: &Rooted) -> io::Result<Option<String>> {
     for path in [
         "/etc/containers/storage.conf",
@@ -228,7 +229,7 @@ fn ignition(root: &Rooted) -> io::Result<bool> {
     if any_exists(root, &["/usr/bin/ignition", "/usr/lib/ignition"])? {
         return Ok(true);
     }
-    // Its dracut module, 30ignition: what the initramfs was made with.
+    // The initramfs was made with its dracut module, 30ignition.
     let modules = names(root, "/usr/lib/dracut/modules.d")?;
     Ok(modules.iter().any(|name| name.ends_with("ignition")))
 }

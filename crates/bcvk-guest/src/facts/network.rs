@@ -1,4 +1,4 @@
-//! Who configures an image's network.
+//! Program that configures an image's network.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use super::units::Units;
 use super::{any_exists, names};
 use crate::rooted::Rooted;
 
-/// Services that configure the network and are none of the usual, with the name they go by.
+/// Services, none of the usual, that configure the network, with the name they go by.
 const OTHERS: [(&str, &str); 5] = [
     ("connman.service", "ConnMan"),
     ("wicked.service", "wicked"),
@@ -17,7 +17,7 @@ const OTHERS: [(&str, &str); 5] = [
     ("network.service", "network scripts"),
 ];
 
-/// What configures network devices when an image boots.
+/// Program that configures network devices when an image boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
@@ -33,7 +33,8 @@ pub enum Network {
     None,
 }
 
-/// The first that is enabled; NetworkManager before others because it takes devices over.
+/// Finds the first program that is enabled; NetworkManager comes before others because it takes
+/// devices over.
 pub(super) fn read(root: &Rooted, units: &Units) -> io::Result<Network> {
     for (unit, network) in [
         ("NetworkManager.service", Network::NetworkManager),

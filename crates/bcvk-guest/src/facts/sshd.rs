@@ -9,7 +9,7 @@ use super::units::{self, Unit, Units};
 use super::{any_exists, names};
 use crate::rooted::{Rooted, if_exists};
 
-/// Debian's name, everyone else's.
+/// Names of the service: Debian's, and everyone else's.
 const SERVICES: [&str; 2] = ["ssh.service", "sshd.service"];
 const SOCKETS: [&str; 2] = ["ssh.socket", "sshd.socket"];
 
@@ -20,7 +20,7 @@ const PROGRAMS: [&str; 4] = [
     "/sbin/sshd",
 ];
 
-/// What an image has of OpenSSH's server.
+/// State of OpenSSH's server in an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Sshd {
@@ -56,7 +56,7 @@ pub enum Sshd {
 }
 
 impl Sshd {
-    /// The unit that there is, masked or not.
+    /// Returns the unit that there is, masked or not.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         match self {
@@ -68,7 +68,7 @@ impl Sshd {
         }
     }
 
-    /// Whether the guest answers SSH without anybody's help.
+    /// Returns true if the guest answers SSH without anybody's help.
     #[must_use]
     pub const fn answers_by_itself(&self) -> bool {
         matches!(self, Self::Enabled { .. } | Self::SocketActivated { .. })
@@ -99,7 +99,7 @@ pub(super) fn read(root: &Rooted, units: &Units) -> io::Result<Sshd> {
         }
     }
     let program = program(root)?;
-    // A masked service is what somebody wanted; a socket beside it does not outvote that.
+    // Somebody masked the service on purpose, and a socket beside it does not outvote that.
     if let Some(unit) = masked {
         return Ok(program.map_or(Sshd::Absent, |path| Sshd::Masked {
             unit: unit.to_owned(),
@@ -123,7 +123,7 @@ fn program(root: &Rooted) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether there is a private host key with something in it, where sshd_config(5) has them.
+/// Returns true if there is a private host key with something in it, where sshd_config(5) has them.
 pub(super) fn has_host_keys(root: &Rooted) -> io::Result<bool> {
     for name in names(root, "/etc/ssh")? {
         if name.starts_with("ssh_host_") && name.ends_with("_key") {

@@ -9,7 +9,7 @@ use super::*;
 const UNITS: &str = "usr/lib/systemd/system";
 const WANTS: &str = "etc/systemd/system/multi-user.target.wants";
 
-/// The facts of an image of these files: `PATH`, `PATH = CONTENT`, `PATH -> TARGET`, `PATH/`.
+/// Returns the facts of an image of these files: `PATH`, `PATH = CONTENT`, `PATH -> TARGET`, `PATH/`.
 fn facts(files: &[&str]) -> GuestFacts {
     let dir = tempfile::tempdir().expect("a directory");
     for file in files {
@@ -82,7 +82,7 @@ fn sshd_that_answers_by_itself() {
     let enabled = |unit: &str| Sshd::Enabled { unit: unit.into() };
     let socket = |unit: &str| Sshd::SocketActivated { unit: unit.into() };
     for (files, expected) in [
-        // Debian: enabled, with the alias that enabling makes.
+        // On Debian, the unit is enabled, with the alias that enabling makes.
         (
             vec![
                 unit("ssh.service"),
@@ -91,7 +91,7 @@ fn sshd_that_answers_by_itself() {
             ],
             enabled("ssh.service"),
         ),
-        // Fedora.
+        // This is as on Fedora.
         (
             vec![
                 unit("sshd.service"),
@@ -100,7 +100,7 @@ fn sshd_that_answers_by_itself() {
             ],
             enabled("sshd.service"),
         ),
-        // Ubuntu: by its socket.
+        // Ubuntu starts sshd by its socket.
         (
             vec![
                 unit("ssh.service"),
@@ -111,7 +111,7 @@ fn sshd_that_answers_by_itself() {
             ],
             socket("ssh.socket"),
         ),
-        // Wanted by the vendor.
+        // The vendor's files want the unit.
         (
             vec![
                 unit("sshd.service"),
@@ -119,7 +119,7 @@ fn sshd_that_answers_by_itself() {
             ],
             enabled("sshd.service"),
         ),
-        // An image that is not merged.
+        // This image is not merged.
         (
             vec![
                 "lib/systemd/system/ssh.service".into(),
@@ -142,7 +142,7 @@ fn sshd_that_needs_help() {
         path: "/usr/sbin/sshd".into(),
     };
     for (files, expected) in [
-        // Desktop: there, and off. What wants it is no target.
+        // On a desktop, sshd is installed but off. The unit that wants it is no target.
         (
             vec![
                 unit("sshd.service"),
@@ -151,7 +151,7 @@ fn sshd_that_needs_help() {
             ],
             installed("sshd.service"),
         ),
-        // An alias alone says what it is an alias of.
+        // An alias alone says which unit it is an alias of.
         (
             vec![
                 unit("openssh.service"),
@@ -160,7 +160,8 @@ fn sshd_that_needs_help() {
             installed("openssh.service"),
         ),
         (vec![unit("sshd.socket")], installed("sshd.socket")),
-        // Masked, although enabled; by an empty file; with nothing left to run.
+        // The unit is masked, although it is enabled; masked by an empty file; masked with nothing
+        // left to run.
         (
             vec![
                 unit("sshd.service"),
@@ -182,7 +183,7 @@ fn sshd_that_needs_help() {
             vec!["etc/systemd/system/ssh.service -> /dev/null".into()],
             Sshd::Absent,
         ),
-        // Left behind by a package that was removed.
+        // A package that was removed has left these links behind.
         (
             vec![
                 wants("ssh.service"),
@@ -239,7 +240,7 @@ fn network_by_what_is_enabled() {
 #[test]
 fn networkd_and_ip() {
     assert!(facts(&["usr/lib/systemd/systemd-networkd"]).networkd_installed);
-    // Merged: /sbin/ip is there too.
+    // In a merged image, /sbin/ip is there too.
     assert!(facts(&["sbin -> usr/sbin", "usr/sbin/ip -> ../bin/ip", "usr/bin/ip"]).iproute2);
 }
 
@@ -254,7 +255,7 @@ fn var_is_counted_until_it_is_too_much() {
         }
     );
     assert!(var.copyable());
-    // A merged or moved /var, and one that is circular.
+    // These have a merged or moved /var, and one that is circular.
     assert_eq!(
         facts(&["var -> srv", "srv/a = 123"]).var,
         VarContent {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::names;
 use crate::rooted::{Rooted, if_exists};
 
-/// Where units are, those that override others first. `/lib` is a symlink in merged images.
+/// Directories of units; those that override others come first. `/lib` is a symlink in merged images.
 const DIRECTORIES: [&str; 4] = [
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -27,7 +27,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// The name to start it by, if it can be started.
+    /// Returns the name to start the unit by, if it can be started.
     pub(super) fn name(self) -> Option<String> {
         match self {
             Self::Present(name) => Some(name),
@@ -36,7 +36,7 @@ impl Unit {
     }
 }
 
-/// The units that targets want, which is what `systemctl enable` and packages make them do.
+/// Units that targets want: `systemctl enable` and packages make targets want them.
 #[derive(Debug)]
 pub(super) struct Units {
     wanted: BTreeSet<String>,
@@ -55,13 +55,13 @@ impl Units {
         Ok(Self { wanted })
     }
 
-    /// Whether a target wants it under that name and it can be started.
+    /// Returns true if a target wants the unit under that name and it can be started.
     pub(super) fn runs_at_boot(&self, root: &Rooted, unit: &str) -> io::Result<bool> {
         Ok(self.wanted.contains(unit) && find(root, unit)?.name().is_some())
     }
 }
 
-/// The unit of that name, which its first file decides.
+/// Finds the unit of that name, which its first file decides.
 pub(super) fn find(root: &Rooted, unit: &str) -> io::Result<Unit> {
     for directory in DIRECTORIES {
         let path = Path::new(directory).join(unit);
@@ -81,7 +81,7 @@ pub(super) fn find(root: &Rooted, unit: &str) -> io::Result<Unit> {
             return Ok(Unit::Masked);
         }
         if if_exists(root.metadata(&path))?.is_none() {
-            // A symlink left behind by a package that was removed.
+            // A package that was removed has left this symlink behind.
             continue;
         }
         let name = target.file_name().and_then(|n| n.to_str()).unwrap_or(unit);

@@ -1,4 +1,4 @@
-//! How much is in an image's `/var`.
+//! Size of an image's `/var`.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::rooted::{EntryKind, Rooted, if_exists};
 
-/// What is in an image's `/var`, counted no further than it takes to know whether to copy it.
+/// Content of an image's `/var`, counted no further than it takes to know whether to copy it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VarContent {
-    /// The sizes of regular files, in bytes.
+    /// Size of all regular files, in bytes.
     pub bytes: u64,
-    /// Files, directories and everything else.
+    /// Number of files, directories and everything else.
     pub entries: u32,
 }
 
 impl VarContent {
-    /// The most bytes that are copied into a guest's memory at boot: 64 MiB, which virtiofs
-    /// delivers within a second.
+    /// Most bytes that are copied into a guest's memory at boot: 64 MiB, which virtiofs delivers
+    /// within a second.
     pub const MAX_BYTES: u64 = 64 << 20;
 
-    /// The most entries that are copied: each costs several requests to the file server, which
-    /// together take seconds under emulation.
+    /// Most entries that are copied: each costs several requests to the file server, which together
+    /// take seconds under emulation.
     pub const MAX_ENTRIES: u32 = 1500;
 
-    /// Whether it is little enough to be copied into a tmpfs at boot.
+    /// Returns true if the content is little enough to be copied into a tmpfs at boot.
     #[must_use]
     pub const fn copyable(&self) -> bool {
         self.bytes <= Self::MAX_BYTES && self.entries <= Self::MAX_ENTRIES

@@ -1,4 +1,4 @@
-//! How the host's `ssh` reaches a guest.
+//! Configuration with which the host's `ssh` reaches a guest.
 
 pub(crate) mod proxy;
 
@@ -23,7 +23,7 @@ const PINNED: [(&str, &str); 13] = [
     ("ForwardAgent", "no"),
     ("ForwardX11", "no"),
     ("ForwardX11Trusted", "no"),
-    // The default. With "none", `ssh -A` would have no agent to forward.
+    // This is the default. With "none", `ssh -A` would have no agent to forward.
     ("IdentityAgent", "SSH_AUTH_SOCK"),
     ("PermitLocalCommand", "no"),
     ("PKCS11Provider", "none"),
@@ -40,7 +40,7 @@ pub enum Side {
     Container,
 }
 
-/// The `ssh_config(5)` stanza for one VM, whose files are in `dir`, for ssh on this `side`.
+/// Writes the `ssh_config(5)` stanza for one VM, whose files are in `dir`, for ssh on this `side`.
 ///
 /// The host key is not checked: the connection runs through a socket that only this VM's
 /// supervisor holds, in a directory that only its owner can enter.
@@ -75,7 +75,7 @@ pub fn config(name: &VmName, dir: &VmDir, exe: &Path, side: Side) -> String {
     )
 }
 
-/// The `ssh` that logs in to a VM, or runs `words` there.
+/// Makes the `ssh` command that logs in to a VM, or runs `words` there.
 #[must_use]
 pub fn command(
     program: &Path,
@@ -96,8 +96,9 @@ pub fn command(
     command
 }
 
-/// The command for the guest's shell. A single word is a shell command, as with `ssh HOST 'a; b'`;
-/// several words are one program and its arguments, as with `podman exec`, and arrive unchanged.
+/// Returns the command for the guest's shell. A single word is a shell command, as with `ssh HOST
+/// 'a; b'`; several words are one program and its arguments, as with `podman exec`, and arrive
+/// unchanged.
 #[must_use]
 fn remote_command(words: &[String]) -> Option<String> {
     match words {
@@ -113,7 +114,7 @@ fn remote_command(words: &[String]) -> Option<String> {
     }
 }
 
-/// `%` starts a token in these options (`ssh_config(5)`, TOKENS).
+/// Escapes `%`, which starts a token in these options (`ssh_config(5)`, TOKENS).
 fn percent(text: &str) -> String {
     text.replace('%', "%%")
 }
@@ -195,7 +196,7 @@ mod tests {
         RemoteForward 1082 localhost:22\n\
         SendEnv SECRET\n";
 
-    /// What ssh makes of a file: its options in lower case, each with its value.
+    /// Returns what ssh makes of a file: its options in lower case, each with its value.
     fn resolved(file: &Path, options: &[&str]) -> Vec<String> {
         let output = Command::new("ssh")
             .arg("-F")
@@ -228,7 +229,7 @@ mod tests {
         std::fs::write(&user, text).expect("write");
         let included = resolved(&user, &[]);
         let more: Vec<&String> = included.iter().filter(|o| !alone.contains(o)).collect();
-        // These add up; the manual says so.
+        // These options add up, as the manual says.
         let known = [
             "dynamicforward",
             "localcommand",

@@ -18,15 +18,15 @@ use bcvk_contract::status::{Event, Phase, Timestamp};
 
 use super::guest::{Answer, UPTIME_STEP};
 
-/// bcvk's unit that says `userspace`.
+/// Unit of bcvk's that says `userspace`.
 const TELLS_USERSPACE: &str = "bcvk-userspace.service";
 
-/// When, on the host, the guest was asked, and when it began to answer.
+/// Times, on the host, at which the guest was asked and began to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// Before the question was sent.
+    /// Time before the question was sent.
     pub sent: Timestamp,
-    /// When the first of the answer had come.
+    /// Time after the first of the answer had come.
     pub heard: Timestamp,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Zero {
 }
 
 impl Zero {
-    /// From all that is known; `history` has when the supervisor noticed what.
+    /// Narrows the bounds by all that is known; `history` has when the supervisor noticed what.
     pub(super) fn find(answer: &Answer, history: &[Event], asked: Asked) -> Self {
         let began = |phase| history.iter().find(|e| e.phase == phase).map(|e| e.at);
         let word = began(Phase::Userspace).and_then(|heard| Self::of_word(answer, heard));
@@ -53,7 +53,7 @@ impl Zero {
         let all = [word, console, qemu, Some(Self::of_answer(answer, asked))];
         all.into_iter()
             .flatten()
-            // What contradicts what counts more is left aside.
+            // A fact that contradicts those which count more is left aside.
             .reduce(|known, next| known.and(next).unwrap_or(known))
             .unwrap_or(Self { low: 0, high: 0 })
     }
@@ -68,8 +68,8 @@ impl Zero {
         Self::between(asked.sent.0, shown + UPTIME_STEP, asked.heard.0, shown)
     }
 
-    /// At `early` the guest's clock showed `late_show` at most, at `late` it showed `early_show` at
-    /// least.
+    /// Bounds from two readings: at `early` the guest's clock showed `late_show` at most, at `late`
+    /// it showed `early_show` at least.
     fn between(early: u64, late_show: u64, late: u64, early_show: u64) -> Self {
         let low = early.saturating_sub(late_show);
         let high = late.saturating_sub(early_show);
@@ -87,12 +87,12 @@ impl Zero {
         (both.low <= both.high).then_some(both)
     }
 
-    /// The guest's `time` on the host's clock.
+    /// Returns the guest's `time` on the host's clock.
     pub(super) fn host(self, time: u64) -> Timestamp {
         Timestamp(self.low.midpoint(self.high).saturating_add(time))
     }
 
-    /// By how much that may be wrong, to either side.
+    /// Returns by how much that may be wrong, to either side.
     pub(super) fn uncertainty(self) -> u64 {
         (self.high - self.low).div_ceil(2)
     }
@@ -135,11 +135,11 @@ mod tests {
     #[test]
     fn each_sighting_narrows_it() {
         use Phase::{Kernel, Qemu, Userspace};
-        // From 99.69 to 100.7.
+        // The zero is from 99.69 to 100.7.
         assert_eq!(find((0, 0), &[]), (100_195_000, 505_000));
         let main = (5_000_000, 5_200_000);
         let word = (Userspace, 105_300_000);
-        // From 100.1 to 100.3.
+        // The zero is from 100.1 to 100.3.
         assert_eq!(find(main, &[word]), (100_200_000, 100_000));
         assert_eq!(
             find(main, &[(Kernel, 100_200_000), word]),
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_boots_own_word_counts_more_than_a_later_answer() {
         use Phase::{Kernel, Userspace};
-        // Drifted by two seconds since; and an early console.
+        // The clocks have drifted by two seconds since, and there is an early console.
         let history = [(Kernel, 90_000_000), (Userspace, 103_300_000)];
         let main = (5_000_000, 5_200_000);
         assert_eq!(find(main, &history), (98_200_000, 100_000));

@@ -1,4 +1,4 @@
-//! What a guest says of its boot, and what is made of it. See [`crate::fuzzing`].
+//! Fuzzing of what a guest says of its boot, and of what is made of it. See [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 
@@ -6,8 +6,8 @@ use bcvk_contract::status::{Event, Phase, Timestamp};
 
 use super::{Answer, Asked, Awaited, Host, Timeline};
 
-/// systemd's times: every chart has an axis that its spans are within, and nothing that steers a
-/// terminal.
+/// Draws a chart from systemd's times: every chart has an axis that its spans are within, and
+/// nothing that steers a terminal.
 pub fn timeline(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let answer = Answer::parse(&text);

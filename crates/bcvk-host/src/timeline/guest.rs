@@ -1,5 +1,5 @@
-//! What a guest's systemd says of its own boot. The guest is not trusted: what is kept of it is
-//! bounded and clean.
+//! Account that a guest's systemd gives of its own boot. The guest is not trusted: what is kept of
+//! it is bounded and clean.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,23 @@ use bcvk_contract::status::printable;
 /// about two thousand bytes of itself.
 pub const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
-/// Most units that are kept, and the most others that one may be kept to wait for.
+/// Most units that are kept, and most others that one may be kept to wait for.
 const MAX_UNITS: usize = 8192;
 const MAX_AFTER: usize = 4096;
 
 /// Longest name of a unit (systemd, src/basic/unit-def.h, UNIT_NAME_MAX).
 const MAX_NAME_BYTES: usize = 255;
 
-/// Microseconds that no guest which can still be asked has run for: ten years. What says more is
-/// wrong, and all that is less can be added and subtracted.
+/// Microseconds that no guest which can still be asked has run for: ten years. A larger value is
+/// wrong, and all that are less can be added and subtracted.
 const MAX_MICROSECONDS: u64 = 10 * 366 * 24 * 3600 * 1_000_000;
 
-/// The smallest step of `/proc/uptime`, in microseconds (`proc(5)`).
+/// Smallest step of `/proc/uptime`, in microseconds (`proc(5)`).
 pub(super) const UPTIME_STEP: u64 = 10_000;
 
-/// Asks for all that [`Answer::parse`] reads. Times are those of `CLOCK_MONOTONIC`, whose zero is
-/// early in the kernel; `/proc/uptime` is the same clock in a guest that never sleeps.
+/// Command that asks for all that [`Answer::parse`] reads. Times are those of `CLOCK_MONOTONIC`,
+/// whose zero is early in the kernel; `/proc/uptime` is the same clock in a guest that never
+/// sleeps.
 ///
 /// `systemctl show` is what every systemd from 252 on has; `systemd-analyze` is not in every image,
 /// and not all of its versions have `plot --json`.
@@ -36,45 +37,46 @@ systemctl show --all --property=Id,After,ActiveState,InactiveExitTimestampMonoto
 ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,\
 ExecMainExitTimestampMonotonic '*'";
 
-/// What the guest said. Microseconds on its clock; zero stands for what has not happened.
+/// Answer of the guest. Times are microseconds on its clock; zero stands for what has not happened.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// When it said so.
+    /// Time at which the guest said so.
     pub uptime: u64,
-    /// systemd in the initramfs began; zero if there is none.
+    /// Time at which systemd in the initramfs began; zero if there is none.
     pub initrd: u64,
-    /// The image's systemd began.
+    /// Time at which the image's systemd began.
     pub userspace: u64,
-    /// It knew its units.
+    /// Time at which the image's systemd knew its units.
     pub units_loaded: u64,
-    /// All that starts with the system had started.
+    /// Time at which everything that starts with the system had started.
     pub finished: u64,
-    /// Its units.
+    /// Units of the guest.
     pub units: Vec<Unit>,
 }
 
 /// A unit. Times are those of its latest start.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Its name.
+    /// Name of the unit.
     pub id: String,
-    /// Units that it has to wait for, where they start too, as places in [`Answer::units`].
+    /// Units that this one has to wait for, if they start too, as places in [`Answer::units`].
     pub after: Vec<usize>,
-    /// It began to start.
+    /// Time at which the unit began to start.
     pub started: u64,
-    /// It was active.
+    /// Time at which the unit was active.
     pub active: u64,
-    /// It was inactive again.
+    /// Time at which the unit was inactive again.
     pub inactive: u64,
-    /// Its main process began, and has ended.
+    /// Beginning and end of the unit's main process.
     pub main: (u64, u64),
-    /// Whether it failed.
+    /// True if the unit failed.
     pub failed: bool,
 }
 
 impl Unit {
-    /// When it had started, so that those who wait for it need not any more; `None` if that is yet
-    /// to come. A service that is but a command never is active, and has started when it ends.
+    /// Returns when the unit had started, so that those who wait for it need not any more; `None`
+    /// if that is yet to come. A service that is but a command never is active, and has started
+    /// when it ends.
     #[must_use]
     pub fn done(&self) -> Option<u64> {
         [self.active, self.inactive]
@@ -84,8 +86,8 @@ impl Unit {
 }
 
 impl Answer {
-    /// Reads what came of [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them.
-    /// What cannot be read is as if it had not been said.
+    /// Reads the answer to [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them.
+    /// A line that cannot be read counts as if it had not been said.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut answer = Self::default();
@@ -112,8 +114,8 @@ impl Answer {
             }
             waits.push(value("After").unwrap_or_default());
             let active = time("ActiveEnterTimestampMonotonic");
-            // A device does not start, it is there at once; but systemd in the initramfs and that in
-            // the image may both have noticed.
+            // A device does not start, but is there at once; systemd in the initramfs and systemd
+            // in the image may both have noticed it.
             let started = match time("InactiveExitTimestampMonotonic") {
                 began if id.ends_with(".device") => began.max(active),
                 began => began,
@@ -135,13 +137,13 @@ impl Answer {
         answer
     }
 
-    /// The unit of this name.
+    /// Returns the unit of this name.
     #[must_use]
     pub fn unit(&self, id: &str) -> Option<&Unit> {
         self.units.iter().find(|unit| unit.id == id)
     }
 
-    /// From names to places. A name that no unit has stands for one that is not there.
+    /// Turns names into places. A name that no unit has is left out.
     fn resolve(&mut self, waits: &[&str]) {
         let places: HashMap<String, usize> = self
             .units
@@ -164,7 +166,7 @@ fn microseconds(value: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// The first number of `/proc/uptime`: seconds, with two digits after the point.
+/// Parses the first number of `/proc/uptime`: seconds, with two digits after the point.
 fn uptime(line: &str) -> Option<u64> {
     let (seconds, rest) = line.split_once('.')?;
     let hundredths = rest.split(' ').next().filter(|digits| digits.len() == 2)?;

@@ -20,20 +20,20 @@ pub use guest::{Answer, MAX_ANSWER_BYTES, QUESTION, Unit};
 use bcvk_contract::status::{Event, Phase, Timestamp};
 use clock::Zero;
 
-/// What the host knows of a boot.
+/// Knowledge of the host about a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// When the user's command began, if that is known.
+    /// Time at which the user's command began, if that is known.
     pub command_line: Option<Timestamp>,
-    /// When all that podman needs was there, if that is known.
+    /// Time at which all that podman needs was there, if that is known.
     pub planned: Option<Timestamp>,
-    /// When each phase began.
+    /// Beginning of each phase.
     pub history: Vec<Event>,
-    /// Whether the VM was resumed from a snapshot.
+    /// True if the VM was resumed from a snapshot.
     pub resumed: bool,
-    /// What made it ready.
+    /// Condition that made the VM ready.
     pub awaited: Awaited,
-    /// The command in the guest, and when it had ended.
+    /// Command in the guest, and the time at which it had ended.
     pub command: Option<(String, Timestamp)>,
 }
 
@@ -44,19 +44,19 @@ impl Host {
     }
 }
 
-/// What has to happen until a VM counts as ready.
+/// Condition for a VM to count as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
     /// sshd sends its banner.
     Sshd,
-    /// It does, and a snapshot is made of the VM.
+    /// sshd sends its banner, and a snapshot is made of the VM.
     Snapshot,
     /// The commands begin that the VM is there to execute.
     Execute,
 }
 
 impl Awaited {
-    /// For people.
+    /// Describes the condition for people.
     fn describe(self) -> &'static str {
         match self {
             Self::Sshd => "sshd answers",
@@ -65,8 +65,9 @@ impl Awaited {
         }
     }
 
-    /// The units that it can come of, the likeliest first: Debian's names and everyone else's, bcvk's own for
-    /// images without one, and what waits for the one who connects in sshd's place.
+    /// Returns the units that can make the condition true, the likeliest first: Debian's names and
+    /// everyone else's, bcvk's own for images without one, and the sockets that wait for
+    /// connections in sshd's place.
     fn units(self) -> &'static [&'static str] {
         match self {
             Self::Sshd | Self::Snapshot => &[
@@ -84,18 +85,18 @@ impl Awaited {
 /// A boot. Times are microseconds from its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// When it began.
+    /// Beginning of the boot.
     pub begin: Timestamp,
-    /// When sshd answered.
+    /// Time at which sshd answered.
     pub ready: u64,
-    /// Where the axis ends.
+    /// End of the axis.
     pub end: u64,
-    /// How wrong the guest's times may be among those of the host, to either side; `None` where the
-    /// guest has none.
+    /// Greatest error of the guest's times among those of the host, to either side; `None` where
+    /// the guest has none.
     pub uncertainty: Option<u64>,
-    /// Whether the VM was resumed, so that its units had started before.
+    /// True if the VM was resumed, so that its units had started before.
     pub resumed: bool,
-    /// Whether the chain of units is known.
+    /// True if the chain of units is known.
     pub path_known: bool,
     /// Everything that took time, by where it happened, and then by when it began.
     pub spans: Vec<Span>,
@@ -104,23 +105,23 @@ pub struct Timeline {
 /// Something that took time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Where it happened.
+    /// Place where it happened.
     pub place: Place,
-    /// What it is: a phase, a unit, a command.
+    /// Name of the phase, unit or command.
     pub name: String,
-    /// It began.
+    /// Time at which it began.
     pub from: u64,
-    /// It had ended, or started.
+    /// Time at which it had ended, or started.
     pub to: u64,
-    /// Whether what came after had to wait for it.
+    /// True if what came after had to wait for it.
     pub critical: bool,
-    /// Whether it goes on after the axis has ended.
+    /// True if it goes on after the axis has ended.
     pub starting: bool,
-    /// Whether it is a unit that failed.
+    /// True if it is a unit that failed.
     pub failed: bool,
 }
 
-/// Where something happened. The order is that of a chart.
+/// Place where something happened. The order is that of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
@@ -130,13 +131,13 @@ pub enum Place {
     Guest,
     /// A unit of the guest's.
     Unit,
-    /// Where the two talk: sshd's banner, a command.
+    /// Between host and guest: sshd's banner, a command.
     Session,
 }
 
 impl Timeline {
-    /// From what the host knows, and what the guest says, which is nothing for a VM that was resumed.
-    /// `None` for a VM that has not been ready.
+    /// Makes a timeline from what the host knows, and what the guest says, which is nothing for a
+    /// VM that was resumed. Returns `None` for a VM that has not been ready.
     #[must_use]
     pub fn new(host: &Host, guest: Option<(&Answer, Asked)>) -> Option<Self> {
         let first = host.history.first()?.at;
@@ -180,7 +181,7 @@ impl Timeline {
         Some(axis.finish(end))
     }
 
-    /// The spans that everything had to wait for, in the order of time.
+    /// Returns the spans that everything had to wait for, in the order of time.
     pub fn critical(&self) -> impl Iterator<Item = &Span> {
         self.spans.iter().filter(|span| span.critical)
     }
@@ -197,7 +198,7 @@ impl Axis {
         time.0.saturating_sub(self.begin.0)
     }
 
-    /// Adds a span that what comes after waits for.
+    /// Adds a span that everything after it waits for.
     fn critical(&mut self, place: Place, name: &str, from: Timestamp, to: Timestamp) {
         let from = self.at(from);
         self.timeline.spans.push(Span {
@@ -223,7 +224,7 @@ impl Axis {
         }
     }
 
-    /// The rest of a boot whose guest says nothing.
+    /// Adds the rest of a boot whose guest says nothing.
     fn blind_phases(&mut self, host: &Host, ready: Timestamp) -> Timestamp {
         let first = host.history.first().map_or(ready, |event| event.at);
         if host.resumed {
@@ -232,7 +233,7 @@ impl Axis {
         ready
     }
 
-    /// From QEMU's start until systemd knows its units.
+    /// Adds the phases from QEMU's start until systemd knows its units.
     fn guest_phases(&mut self, host: &Host, answer: &Answer, zero: Zero) {
         let qemu = host.began(Phase::Qemu).unwrap_or(self.begin);
         let kernel = zero.host(0).max(qemu);
@@ -251,7 +252,7 @@ impl Axis {
         }
     }
 
-    /// All units that were started; returns when the awaited one was there.
+    /// Adds all units that were started; returns when the awaited one was there.
     fn units(
         &mut self,
         awaited: Awaited,

@@ -2,8 +2,9 @@
 
 use super::guest::Answer;
 
-/// The place of the first of the units `names` that had begun to start at `ready`, on the guest's clock.
-/// None where it was started again since: systemd knows of the latest start alone.
+/// Returns the place of the first of the units `names` that had begun to start at `ready`, on the
+/// guest's clock. Returns `None` if it was started again since: systemd knows of the latest start
+/// alone.
 pub(super) fn awaited(answer: &Answer, names: &[&str], ready: u64) -> Option<usize> {
     names.iter().find_map(|name| {
         let place = answer.units.iter().position(|unit| unit.id == *name)?;
@@ -12,12 +13,12 @@ pub(super) fn awaited(answer: &Answer, names: &[&str], ready: u64) -> Option<usi
     })
 }
 
-/// The places of the units because of which the one at `last` started when it did, first to last,
-/// itself included.
+/// Returns the places of the units because of which the one at `last` started when it did, first to
+/// last, itself included.
 ///
-/// Each step is to that unit which had started last of those in `After=`, and before this one began:
-/// one that had started later has not been waited for. Where none of them started in this system (some
-/// are left over from the initramfs), the chain begins.
+/// Each step is to that unit of those in `After=` which had started last, and before this one
+/// began: a unit that had started later has not been waited for. The chain begins where none of
+/// them started in this system (some are left over from the initramfs).
 pub(super) fn chain(answer: &Answer, last: usize) -> Vec<usize> {
     let mut chain = Vec::new();
     let mut next = Some(last);
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
     use crate::timeline::guest::Unit;
 
-    /// Units by name, start, end and what they are after.
+    /// Makes an answer from units by name, start, end and what they are after.
     fn answer(units: &[(&str, u64, u64, &[usize])]) -> Answer {
         let units = units.iter().map(|(id, started, active, after)| Unit {
             id: (*id).to_owned(),
@@ -69,15 +70,15 @@ mod tests {
             ("ssh.service", 500, 600, &[1, 2, 3, 4, 5, 9]),
             ("basic.target", 300, 300, &[4]),
             ("network.target", 480, 480, &[6]),
-            // Was not waited for: it is slower.
+            // This unit was not waited for: it is slower.
             ("slow.service", 200, 550, &[]),
             ("sysinit.target", 250, 250, &[8]),
             ("never.service", 0, 0, &[]),
             ("net.service", 310, 470, &[1]),
             ("else.service", 310, 499, &[]),
-            // From the initramfs.
+            // This unit is from the initramfs.
             ("journal.socket", 50, 60, &[]),
-            // Has not started yet.
+            // This unit has not started yet.
             ("waits.service", 400, 0, &[]),
         ]);
         assert_eq!(chain(&answer, 0), [4, 1, 6, 2, 0]);

@@ -1,4 +1,4 @@
-//! Of what a guest with systemd 252 said.
+//! Tests of timelines from the answer of a guest with systemd 252.
 
 use super::*;
 
@@ -33,7 +33,7 @@ const ASKED: Asked = Asked {
     heard: Timestamp(907_000_000),
 };
 
-/// A line for each step: where, what, from, to.
+/// Writes a line for each step: where, what, from, to.
 fn steps<'a>(spans: impl Iterator<Item = &'a Span>) -> String {
     spans
         .map(|span| {
@@ -60,7 +60,7 @@ fn every_time_of_a_unit_is_read() {
     assert_eq!(ssh.done(), Some(184_686_319));
     let after: Vec<&str> = ssh.after.iter().map(|&u| &*answer.units[u].id).collect();
     assert!(after.contains(&"network.target"), "{after:?}");
-    // A command: it never was active.
+    // This unit is a command, so it never was active.
     let told = answer.unit("bcvk-userspace.service").expect("the unit");
     assert_eq!(told.done(), Some(115_123_967));
 }

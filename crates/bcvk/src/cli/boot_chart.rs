@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::VmOptions;
 
-/// What is only for a VM that is yet to be booted. clap's group of [`VmOptions`] has no members, because
-/// another one is flattened into it.
+/// Arguments that only apply to a VM that is yet to be booted. clap's group of [`VmOptions`] has no
+/// members, because another one is flattened into it.
 const OF_A_NEW_VM: [&str; 20] = [
     "run",
     "command",
@@ -116,7 +116,8 @@ mod tests {
                 _ => format!("--{name}={value}"),
             };
             let refused = parse(&[&word, "testvm"]).expect_err(&word);
-            // What has no value that is good for all is refused for that.
+            // An option has no value here that all its parsers accept, so it may be refused for its
+            // value.
             let expected = [
                 clap::error::ErrorKind::ArgumentConflict,
                 clap::error::ErrorKind::ValueValidation,

@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Cli, GuestOptions, Output, Verb, VmOptions};
 
-/// The one table of `config.toml`: the command whose options it is about.
+/// Name of the one table of `config.toml`: the command whose options it is about.
 const TABLE: &str = "ephemeral";
 
 /// Options that make no sense for more than one VM.
@@ -26,7 +26,7 @@ const NOT_SETTINGS: [&str; 1] = ["name"];
 /// Values that stand in for options which the command line does not give.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Defaults {
-    /// By the name of the option.
+    /// Settings by the name of the option.
     settings: BTreeMap<String, Setting>,
 }
 
@@ -36,7 +36,7 @@ struct Setting {
     rank: Rank,
 }
 
-/// Where a value comes from; the highest counts.
+/// Source of a value; the highest one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     BuiltIn,
@@ -48,9 +48,9 @@ enum Rank {
 /// A setting that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SettingError {
-    /// File and line, or the variable.
+    /// File and line, or the name of the variable.
     pub(crate) place: String,
-    /// What is wrong there, and what would be right.
+    /// Description of the mistake and of what would be right.
     pub(crate) problem: String,
 }
 
@@ -95,7 +95,7 @@ impl Defaults {
         Ok(defaults)
     }
 
-    /// Adds what the environment says. A variable that is empty says nothing.
+    /// Adds the settings from the environment. An empty variable sets nothing.
     pub(crate) fn add_environment(
         &mut self,
         lookup: impl Fn(&str) -> Option<String>,
@@ -160,7 +160,7 @@ impl Defaults {
         Ok(cli)
     }
 
-    /// An instance type overrides memory and processors, but not those of a higher rank.
+    /// Lets an instance type override memory and processors, but not those of a higher rank.
     fn settle_size(&self, guest: &mut GuestOptions, matches: &ArgMatches) {
         let Some(itype) = guest.itype else { return };
         let rank = |name: &str| match matches.value_source(name) {
@@ -187,7 +187,7 @@ impl Defaults {
 }
 
 impl Cli {
-    /// The options of the VM that this command line is about.
+    /// Returns the options of the VM that this command line is about.
     pub(crate) fn guest_options(&mut self) -> Option<&mut GuestOptions> {
         match &mut self.command {
             super::Command::Ephemeral(ephemeral) => match &mut ephemeral.verb {
@@ -201,7 +201,7 @@ impl Cli {
         }
     }
 
-    /// Whether nothing else that this command line asks for needs standard output.
+    /// Returns true if nothing else that this command line asks for needs standard output.
     fn has_room_for_events(&self) -> bool {
         match &self.command {
             super::Command::Ephemeral(ephemeral) => match &ephemeral.verb {
@@ -220,7 +220,7 @@ pub fn settings() -> Vec<(String, Arg)> {
     settable().filter_map(named).collect()
 }
 
-/// `--ro-bind` is `BCVK_RO_BIND`.
+/// Names the variable of an option: that of `--ro-bind` is `BCVK_RO_BIND`.
 fn variable(name: &str) -> String {
     format!("BCVK_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
@@ -266,7 +266,7 @@ fn find(name: &str) -> Result<Arg, String> {
         })
 }
 
-/// The values that each are one word for the command line.
+/// Splits a setting into values that each are one word for the command line.
 fn values<'v, 'i>(
     option: &Arg,
     value: &'v Spanned<DeValue<'i>>,
@@ -297,7 +297,7 @@ fn check_all(name: &str, values: Vec<String>) -> Result<Vec<String>, String> {
     Ok(values)
 }
 
-/// Asks the option's own parser. What it would only find out later is looked at here as well.
+/// Checks a value with the option's own parser, and for mistakes that would only be found later.
 fn check(name: &str, value: &str) -> Result<(), String> {
     match options().try_get_matches_from([format!("--{name}={value}")]) {
         Err(e)
@@ -308,7 +308,7 @@ fn check(name: &str, value: &str) -> Result<(), String> {
         {
             return Err(reason(&e));
         }
-        // That one option needs or excludes another is for the whole command line to tell.
+        // Whether an option needs or excludes another is checked with the whole command line.
         _ => {}
     }
     match name {
@@ -319,7 +319,7 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     .map_err(|e| e.to_string())
 }
 
-/// What a parser said, without what clap says around it.
+/// Extracts a parser's message from clap's text around it.
 fn reason(error: &clap::Error) -> String {
     if let Some(source) = std::error::Error::source(error) {
         return source.to_string();
@@ -344,7 +344,7 @@ mod tests {
         Defaults::from_config(Path::new("config.toml"), text)
     }
 
-    /// What a VM would be started with.
+    /// Returns the options that a VM would be started with.
     fn settled(text: &str, env: &[(&str, &str)], args: &[&str]) -> VmOptions {
         let mut defaults = config(text).expect("a configuration");
         let lookup = |name: &str| {
@@ -466,7 +466,7 @@ mod tests {
         .iter()
         .map(|text| {
             let error = config(text).expect_err(text);
-            // Without the list of what is known, which grows with the options.
+            // The list of known settings is cut off, because it grows with the options.
             let problem = error.problem.split("; ").next().unwrap_or_default();
             format!("{}: {problem}", error.place)
         })

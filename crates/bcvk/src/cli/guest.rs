@@ -1,4 +1,4 @@
-//! What a VM is like, wherever it runs.
+//! Options that describe a VM, wherever it runs.
 
 use bcvk_contract::spec::{
     Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, SwapSize,

@@ -1,4 +1,4 @@
-//! What the help of each command is, of all that is said about it.
+//! Selection of the help texts: the part of each command's description that its help shows.
 //!
 //! The doc comments of options have two parts. The first paragraph is a line of the help, and more
 //! is for the manual: help that fits a screen is read.
@@ -17,7 +17,7 @@ pub(crate) mod heading {
     pub(crate) const CLUSTER: &str = "Cluster";
 }
 
-/// Options that every command has are listed behind its own, where clap puts `--help`.
+/// Place of the options that every command has: behind its own, where clap puts `--help`.
 pub(super) const LAST: usize = 900;
 
 /// The command line with everything that the manual says of it.
@@ -31,7 +31,7 @@ pub(crate) fn command() -> Command {
     brief(described(), "")
 }
 
-/// The command line as users type it: what bcvk runs of itself is no part of it.
+/// The command line as users type it, without the subcommands that bcvk runs of itself.
 pub(crate) fn visible() -> Command {
     let all = command();
     let shown = all.get_subcommands().filter(|c| !c.is_hide_set()).cloned();
@@ -42,13 +42,13 @@ pub(crate) fn visible() -> Command {
         .subcommands(shown)
 }
 
-/// `above` is the page of the command that this one is below.
+/// Shortens the help of a command; `above` is the page of the command that this one is below.
 fn brief(command: Command, above: &str) -> Command {
     let name = command.get_name().to_owned();
     let page = match above {
         "" => name,
         "bcvk" | "bcvk-ephemeral" => format!("{above}-{name}"),
-        // What is below a verb is on the verb's page.
+        // The subcommands of a verb are described on the verb's page.
         _ => above.to_owned(),
     };
     let examples = command.get_after_help().map(ToString::to_string);
@@ -66,9 +66,9 @@ mod tests {
 
     /// Columns of the terminal that help has to fit.
     const WIDTH: usize = 80;
-    /// Its lines.
+    /// Lines of that terminal.
     const HEIGHT: usize = 40;
-    /// The commands that start a VM have more options than that.
+    /// Lines of the help of the commands that start a VM, which have more options.
     const HEIGHT_OF_LONG: usize = 75;
     const LONG: [&str; 4] = ["run", "run-ssh", "boot-chart", "kube"];
 
@@ -105,7 +105,7 @@ mod tests {
             assert!(brief.lines().count() <= height, "{what}");
             for line in brief.lines() {
                 assert!(line.chars().count() <= WIDTH, "'{line}' of the {what}");
-                // The continuation of an option's text, or all of a text below its option.
+                // Such a line would continue an option's text, or be a text below its option.
                 assert!(!line.starts_with("         "), "'{line}' of the {what}");
             }
         });
@@ -132,7 +132,7 @@ mod tests {
                 let name = format!("{} of {}", arg.get_id(), command.get_name());
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(!help.is_empty() && !help.contains('\n'), "{name}: {help}");
-                // Marks of the manual's language are no use at a terminal.
+                // The marks of the manual's language mean nothing at a terminal.
                 assert!(
                     !help.contains("**") && !help.contains('`'),
                     "{name}: {help}"

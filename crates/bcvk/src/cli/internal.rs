@@ -1,4 +1,4 @@
-//! What bcvk runs of itself.
+//! Subcommands that bcvk runs of itself.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

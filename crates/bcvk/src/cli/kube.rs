@@ -85,5 +85,5 @@ fn describe(arg: Arg, help: &'static str, more: &str) -> Arg {
     arg.help(help).long_help(format!("{help}\n\n{more}"))
 }
 
-/// What `make runner` makes.
+/// Image that `make runner` builds.
 const DEFAULT_RUNNER: &str = concat!("localhost/bcvk-runner:", env!("CARGO_PKG_VERSION"));

@@ -4,16 +4,17 @@ use std::str::FromStr;
 
 use bcvk_contract::spec::Stream;
 
-/// What is shown of a VM.
+/// Output of a VM's that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Something that the VM says.
     Stream(Stream),
-    /// What happens to it, as lines of JSON. For `run` alone: elsewhere, standard output is taken.
+    /// Events of the VM's life, as lines of JSON. Only `run` has them: elsewhere, standard output
+    /// is taken.
     Events,
 }
 
-/// How [`Output::Events`] is given.
+/// Word for [`Output::Events`] on the command line.
 const EVENTS: &str = "json";
 
 /// A value of `--output` that means nothing.
@@ -22,7 +23,7 @@ const EVENTS: &str = "json";
 pub(crate) struct OutputError(String);
 
 impl Output {
-    /// As it is given.
+    /// The word for it on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Stream(stream) => stream.name(),
@@ -30,7 +31,7 @@ impl Output {
         }
     }
 
-    /// The VM's stream, if it is one.
+    /// The stream of the VM's, if it is one.
     pub(crate) const fn stream(self) -> Option<Stream> {
         match self {
             Self::Stream(stream) => Some(stream),

@@ -230,7 +230,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether events can have standard output: no console, shell or plan goes there.
+    /// Returns true if standard output is free for events: no console, shell or plan goes there.
     pub(crate) fn has_room_for_events(&self) -> bool {
         !(self.tty || self.interactive || self.vm.debug || self.vm.dry_run)
     }
@@ -239,7 +239,7 @@ impl Run {
 /// Run an ephemeral VM, ssh into it, and remove it afterwards
 #[derive(Debug, Args)]
 #[command(
-    // They would leave nothing to ssh into, and are errors.
+    // These options would leave nothing to ssh into, and are errors.
     mut_arg("no_ssh_keygen", |arg| arg.hide(true)),
     mut_arg("execute", |arg| arg.hide(true)),
     after_help = "\

@@ -60,7 +60,7 @@ pub(crate) struct SnapshotsPrune {
     pub(crate) keep: u64,
 }
 
-/// Bytes that may stay: a memory size, or nothing.
+/// Parses the bytes that may stay: a memory size, or nothing.
 fn kept(value: &str) -> Result<u64, SpecError> {
     match value {
         "0" => Ok(0),

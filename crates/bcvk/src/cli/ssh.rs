@@ -30,11 +30,11 @@ pub(crate) struct Ssh {
 /// The words of an `ssh` command line, sorted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SshWords {
-    /// For OpenSSH, with their values.
+    /// Options for OpenSSH, with their values.
     pub(crate) options: Vec<String>,
-    /// Which VM.
+    /// Name of the VM.
     pub(crate) name: String,
-    /// What to run there.
+    /// Command to run in the VM.
     pub(crate) command: Vec<String>,
 }
 
@@ -42,12 +42,12 @@ pub(crate) struct SshWords {
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 
 impl Ssh {
-    /// One with these words, which need not be all.
+    /// A command line with these words, which need not be all.
     pub(crate) fn from_words(words: Vec<String>) -> Self {
         Self { words }
     }
 
-    /// Whether the user only asks how this works.
+    /// Returns true if the user only asks how this works.
     pub(crate) fn asks_for_help(&self) -> bool {
         matches!(
             self.words.first().map(String::as_str),

@@ -38,7 +38,7 @@ pub(crate) struct Wait {
     pub(crate) timeout: Timeout,
 }
 
-/// What `wait` waits for.
+/// Condition that `wait` waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Until {
     /// sshd answers.
@@ -74,7 +74,8 @@ impl FromStr for Until {
     }
 }
 
-/// The characters of `systemd.unit(5)`, so no pattern that could stand for several units.
+/// Returns true for names in the characters of `systemd.unit(5)`, so for no pattern that could
+/// stand for several units.
 fn is_unit(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('-')

@@ -21,11 +21,11 @@ use super::run_ssh::{Lent, lend};
 use crate::cli::BootChart;
 use crate::ui::{self, Chart, Ui};
 
-/// How long the guest may take to say when its units started: an emulated one on a busy machine takes
-/// a minute for what others do in a tenth of a second.
+/// Limit for the guest to say when its units started: an emulated guest on a busy machine takes a
+/// minute for what others do in a tenth of a second.
 const QUESTION_LIMIT: Duration = Duration::from_secs(300);
 
-/// How long the supervisor may take to say why its VM has ended.
+/// Grace period in which the supervisor may say why its VM has ended.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostError> {
@@ -80,7 +80,7 @@ fn of_new_vm(
     host.command_line = Some(command_line);
     let mut code = ExitCode::SUCCESS;
     if !args.command.is_empty() {
-        // What is not the chart must not get into it.
+        // Standard output may carry the chart, so the command's output must not get into it.
         let stdout = match to {
             Destination::File(_) => Stdio::inherit(),
             _ => io::stderr().into(),
@@ -100,7 +100,7 @@ fn of_new_vm(
     Ok(code)
 }
 
-/// What the host knows of the boot of a VM.
+/// Collects what the host knows of the boot of a VM.
 fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
     let is_first = |first| dir.shared().is_first_start(first);
     let first = status.history.first().map(|event| event.at);
@@ -120,7 +120,7 @@ fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
     }
 }
 
-/// A VM that is ready, and what is known of how it came to that.
+/// A VM that is ready, and what is known of its boot.
 struct Boot<'a> {
     dir: &'a VmDir,
     spec: &'a VmSpec,
@@ -196,7 +196,7 @@ impl Boot<'_> {
     }
 }
 
-/// The guest cannot be asked any more.
+/// Error for a guest that cannot be asked any more.
 fn ended(name: &str, watcher: &Watcher) -> HostError {
     HostError::EndedBefore {
         name: name.to_owned(),
@@ -205,7 +205,7 @@ fn ended(name: &str, watcher: &Watcher) -> HostError {
     }
 }
 
-/// What a guest says, up to a bound, and when it began to.
+/// Answer of a guest, up to a bound, with the time at which it began to come.
 #[derive(Debug, Default)]
 struct Heard {
     first: Option<Timestamp>,
@@ -233,17 +233,18 @@ impl Write for Heard {
     }
 }
 
-/// Where the chart goes.
+/// Destination of the chart.
 enum Destination {
-    /// As text or JSON.
+    /// The terminal, as text or JSON.
     Terminal,
-    /// As a picture.
+    /// Standard output, as a picture.
     Stdout,
     File(PathBuf),
 }
 
 impl Destination {
-    /// What cannot be written to is an error before anything is booted for it.
+    /// Checks the destination before anything is booted for it: one that cannot be written to is an
+    /// error.
     fn of(args: &BootChart) -> Result<Self, HostError> {
         match args.output_file.as_deref() {
             None => Ok(Self::Terminal),
@@ -255,7 +256,8 @@ impl Destination {
                     HostError::OutputFile { path, source } => HostError::Picture { path, source },
                     other => other,
                 })?;
-                // Where none can be made beside it, it cannot be replaced in one step.
+                // If no file can be made beside the old one, the old one cannot be replaced in one
+                // step.
                 temporary(&file).map_err(no_picture(&file))?;
                 Ok(Self::File(file))
             }
@@ -263,17 +265,17 @@ impl Destination {
     }
 }
 
-/// A file beside `path` that goes away by itself, unless it takes its place.
+/// Makes a file beside `path` that goes away by itself, unless it takes the place of `path`.
 fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     tempfile::Builder::new()
         .prefix(".bcvk-chart-")
-        // As the umask has it.
+        // The umask decides which of these permissions the file gets.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(dir)
 }
 
-/// The whole file, or none.
+/// Writes the whole file, or none.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = temporary(path)?;
     file.write_all(text.as_bytes())?;
@@ -286,7 +288,7 @@ fn no_picture(path: &Path) -> impl FnOnce(io::Error) -> HostError {
     move |source| HostError::Picture { path, source }
 }
 
-/// A boot for programs. The keys are documented in bcvk-ephemeral-boot-chart(8).
+/// Description of a boot for programs. The keys are documented in bcvk-ephemeral-boot-chart(8).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Description<'a> {

@@ -1,4 +1,4 @@
-//! Where defaults of options come from: `config.toml` and the environment.
+//! Sources of the options' defaults: `config.toml` and the environment.
 
 use std::env;
 use std::fs;

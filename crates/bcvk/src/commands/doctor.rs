@@ -21,7 +21,7 @@ const PODMAN: Version = Version { major: 4, minor: 3 };
 /// guests with Linux 6.12 crash early.
 const QEMU: Version = Version { major: 8, minor: 0 };
 
-/// The memory that a VM has if nobody says otherwise.
+/// Memory that a VM has if nobody says otherwise.
 const MEMORY: MemorySize = MemorySize::from_mib(4096);
 
 /// Room for an image or two.
@@ -72,7 +72,7 @@ fn open_files() -> Result<String, HostError> {
     allow_open_files().map(|()| "enough may be open".to_owned())
 }
 
-/// Where a tool is, and its version.
+/// Describes a tool by its version and its path.
 fn tool(tool: Tool) -> Result<String, HostError> {
     let path = find_tool(tool)?;
     Ok(match Version::of(tool, &path) {
@@ -81,7 +81,7 @@ fn tool(tool: Tool) -> Result<String, HostError> {
     })
 }
 
-/// The same of one that is known to work from a version on.
+/// Checks a tool that is known to work from version `least` on.
 fn program(check: &'static str, wanted: Tool, least: Version) -> Finding {
     let version = find_tool(wanted)
         .ok()
@@ -136,7 +136,7 @@ fn storage(podman: &Podman) -> Finding {
     }
 }
 
-/// QEMU, and how fast guests are.
+/// Checks QEMU, and how fast guests are.
 fn machine() -> Vec<Finding> {
     let arch = match std::env::consts::ARCH.parse::<Arch>() {
         Ok(arch) => arch,
@@ -163,13 +163,13 @@ fn machine() -> Vec<Finding> {
     };
     let kvm = match accel.notice {
         None => Finding::of("KVM", Ok("works".to_owned())),
-        // It says what can be done, if anything can.
+        // The notice says what can be done, if anything can.
         Some(notice) => Finding::warning("KVM", notice, None),
     };
     vec![qemu, kvm]
 }
 
-/// Confinement that VMs have besides their users, capabilities and system calls.
+/// Checks for the confinement that VMs have besides their users, capabilities and system calls.
 fn landlock() -> Finding {
     const CHECK: &str = "Landlock";
 

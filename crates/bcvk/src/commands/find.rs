@@ -1,4 +1,5 @@
-//! Which VM a name means. Its directory tells, so podman is asked only about one that has ended.
+//! Search for the VM that a name means. The VM's directory tells, so podman is asked only about a
+//! VM that has ended.
 
 use bcvk_contract::spec::VmSpec;
 use bcvk_host::{HostError, VmDir};
@@ -9,18 +10,18 @@ use super::{Context, vm_dirs};
 pub(super) struct Found {
     pub(super) dir: VmDir,
     pub(super) spec: VmSpec,
-    /// Whether its supervisor lives.
+    /// True if the VM's supervisor lives.
     pub(super) running: bool,
 }
 
 impl Found {
-    /// What ssh needs of it.
+    /// Returns what ssh needs to reach the VM.
     pub(super) fn address(&self) -> (&VmDir, &str) {
         (&self.dir, self.spec.name.as_str())
     }
 }
 
-/// The running VM with this name or container ID.
+/// Finds the running VM with this name or container ID.
 pub(super) fn running(name: &str) -> Result<Found, HostError> {
     let found = look(name)?.ok_or_else(|| none(name))?;
     if found.running {
@@ -32,18 +33,19 @@ pub(super) fn running(name: &str) -> Result<Found, HostError> {
     }
 }
 
-/// The VM with this name or container ID, which may have ended and been kept.
+/// Finds the VM with this name or container ID, which may have ended and been kept.
 pub(super) fn any(name: &str) -> Result<Found, HostError> {
     let mut found = look(name)?;
     if found.as_ref().is_some_and(|vm| !vm.running) {
-        // The directory of one whose container is gone goes now.
+        // This also removes the directory of a VM whose container is gone.
         Context::open()?;
         found = look(name)?;
     }
     found.ok_or_else(|| none(name))
 }
 
-/// Names are unique among containers, but a directory may outlive its container for a while.
+/// Looks for a VM by its directory. Names are unique among containers, but a directory may outlive
+/// its container for a while.
 fn look(name: &str) -> Result<Option<Found>, HostError> {
     let mut ended = None;
     for dir in vm_dirs()?.list().map_err(HostError::io("list VMs"))? {

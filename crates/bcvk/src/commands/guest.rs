@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use bcvk_host::ssh;
 use bcvk_host::{HostError, Session, Tool, VmDir, WatchEvent, Watcher, find_tool};
 
-/// How long ssh may take to notice that its VM is gone.
+/// Grace period in which ssh may notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
 
 /// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
 const SSH_LOST: i32 = 255;
 
-/// What is read of a command's stderr: enough for an error.
+/// Bytes of a command's stderr that are read, which is enough for an error.
 const MAX_STDERR_BYTES: u64 = 4096;
 
 /// A command that runs in a guest, over SSH and without a terminal.
@@ -26,10 +26,10 @@ pub(super) struct GuestCommand<W> {
     stderr: JoinHandle<Vec<u8>>,
 }
 
-/// How a command in a guest ended, or why it is not waited for any longer.
+/// End of a command in a guest, or the reason for not waiting for it any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// With this exit code.
+    /// The command exited with this code.
     Exited(i32),
     /// The connection was lost, or never came about, while the VM ran.
     Lost,
@@ -37,7 +37,7 @@ pub(super) enum End {
     VmEnded,
     /// The user sent a signal.
     Signal(i32),
-    /// It was still running at the deadline.
+    /// The command was still running at the deadline.
     Deadline,
 }
 
@@ -67,7 +67,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         Ok(Self {
             ssh,
             stdout: thread::spawn(move || {
-                // A reader that has gone away ends the command, by its next write.
+                // If the reader has gone away, the command ends by its next write.
                 let _ = io::copy(&mut stdout, &mut out);
                 out
             }),
@@ -75,15 +75,15 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
                 let mut text = Vec::new();
                 let mut stderr = stderr.take(MAX_STDERR_BYTES);
                 let _ = stderr.read_to_end(&mut text);
-                // What does not fit must not block it.
+                // Output beyond the bound is thrown away, so that the command does not block on it.
                 let _ = io::copy(&mut stderr.into_inner(), &mut io::sink());
                 text
             }),
         })
     }
 
-    /// Waits for its end; returns its output and what it said on stderr. Where the connection is
-    /// lost, `grace` is how long the VM may take to end because of which it was.
+    /// Waits for the command's end; returns its output and what it said on stderr. If the
+    /// connection is lost, the VM may take `grace` to end, which would explain it.
     pub(super) fn wait(
         self,
         watcher: &mut Watcher,
@@ -107,7 +107,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
     }
 }
 
-/// Waits for the end of `ssh`, and sees to it where nothing else does.
+/// Waits for the end of `ssh`, and ends it if nothing else does.
 fn await_end(ssh: &Session, watcher: &mut Watcher, deadline: Option<Instant>) -> End {
     let mut vm_ended = false;
     let mut until = deadline;
@@ -133,7 +133,7 @@ fn await_end(ssh: &Session, watcher: &mut Watcher, deadline: Option<Instant>) ->
     }
 }
 
-/// Why a connection was lost: ssh sees the end of a guest's sshd before that of the VM comes.
+/// Explains why a connection was lost: ssh sees the end of a guest's sshd before the VM's end is known.
 fn explain(watcher: &mut Watcher, grace: Duration) -> End {
     let deadline = Instant::now() + grace;
     loop {

@@ -33,7 +33,7 @@ fn list(args: &ImagesList, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One for each name.
+/// Rows of a table, one for each name of the image.
 fn rows(image: &BootableImage, now: i64) -> Vec<Vec<String>> {
     let row = |name: &str| {
         vec![

@@ -77,7 +77,7 @@ pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `now` is `None` for a VM that has ended.
+/// Computes the timings; `now` is `None` for a VM that has ended.
 fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
     let began = |phase| status.began(phase);
     let after = |phase: Phase| {
@@ -172,7 +172,7 @@ mod tests {
             ..Timings::default()
         };
         assert_eq!(killed, expected);
-        // An initramfs without the control port's driver.
+        // An initramfs may lack the control port's driver, and then tells of no phase.
         let told = status(&[(Preparing, 1), (Qemu, 2), (Kernel, 3), (Ready, 9)]);
         let told = timings(&told, Some(Timestamp(9_000_000)));
         assert_eq!((told.kernel, told.initrd), (Some(6.0), None));

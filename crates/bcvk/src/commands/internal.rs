@@ -1,4 +1,4 @@
-//! What bcvk runs of itself.
+//! Commands that bcvk runs of itself.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,7 +77,8 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             Ok(ExitCode::SUCCESS)
         }
         Internal::Forget { dir } => {
-            // Whoever still uses the directory removes it; nobody reads an error of a hook.
+            // If somebody still uses the directory, they will remove it. Nobody would read an error
+            // of a hook.
             let _ = VmDir::at(dir).remove_if_unused();
             Ok(ExitCode::SUCCESS)
         }
@@ -95,7 +96,7 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     }
 }
 
-/// The guest's journal gets the error, and the host the end of the journal.
+/// Reports an error to the guest's journal; the host gets the end of the journal.
 fn early(result: Result<(), EarlyError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,14 +13,14 @@ use super::vm;
 use crate::cli::{GuestOptions, Kube, Output};
 use crate::ui::{self, Ui};
 
-/// Processors of a VM for which nobody says how many: a node may have a hundred.
+/// Processors of a VM if nobody sets a number: a node may have a hundred.
 const VCPUS: u32 = 2;
 
-/// What a Pod needs beside the guest's memory: QEMU with its translated code, bcvk's processes, and
-/// some of the image's files in the page cache.
+/// Memory that a Pod needs beside the guest's: for QEMU with its translated code, bcvk's processes,
+/// and some of the image's files in the page cache.
 const OVERHEAD_MIB: u32 = 512;
 
-/// The files of a VM that are written before it runs, and its status and console.
+/// Room for the files of a VM that are written before it runs, and for its status and console.
 const VM_DIR_SIZE: &str = "64Mi";
 
 /// Capabilities that the container keeps, all of them such that Kubernetes' Pod Security Standard
@@ -55,7 +55,7 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
     let vcpus = vm::vcpus(&args.guest).unwrap_or(VCPUS);
     let memory = vm::memory(&args.guest);
     let kvm = args.guest.accel != AccelRequest::Tcg;
-    // Everything that depends on where it is read is settled here.
+    // Values that depend on where they are read are fixed here, and not in the Pod.
     let guest = GuestOptions {
         itype: None,
         memory,
@@ -93,7 +93,7 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
             "runAsUser": 0,
             "privileged": false,
             "allowPrivilegeEscalation": false,
-            // A swap device is a file of the container's.
+            // A swap device is a file in the container's root.
             "readOnlyRootFilesystem": guest.add_swap.is_none(),
             "capabilities": { "drop": ["ALL"], "add": CAPABILITIES },
             "seccompProfile": { "type": "RuntimeDefault" },
@@ -178,8 +178,8 @@ mod tests {
         "quay.io/me/mybootc:latest",
     ];
 
-    /// The types are generated from Kubernetes' own schema. What it does not know would be lost on
-    /// the way through them.
+    /// The Pod's types are generated from Kubernetes' own schema. A field that it does not know
+    /// would be lost on the way through them.
     #[test]
     fn kubernetes_knows_every_field() {
         for words in [&EVERYTHING[..], &["--accel=tcg", "image"]] {

@@ -12,10 +12,10 @@ use super::ssh::join_boot;
 use crate::cli::Logs;
 use crate::ui::{self, GuestOutput, Ui};
 
-/// How often a console that is followed is looked at. A person watches it.
+/// Interval between two looks at a console that is followed. A person watches it.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long a guest that has ended its sessions may take to power off: what `podman stop` allows.
+/// Limit for a guest that has ended its sessions to power off: the same as `podman stop` allows.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
 pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
@@ -41,7 +41,7 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         let _ = io::copy(&mut log.take(length), &mut out);
         ExitCode::SUCCESS
     };
-    // That it does not begin at the beginning, where that is so.
+    // This warns if the start of the log was discarded.
     if let Ok(Some(status)) = vm.dir.shared().status() {
         ui.warnings(&status.warnings);
     }
@@ -57,7 +57,7 @@ fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCo
             return Ok(ExitCode::SUCCESS);
         }
         match watcher.next(Some(Instant::now() + LOOK)) {
-            // The console's last words are in the log by now.
+            // The console's last output is in the log by now.
             Some(WatchEvent::SupervisorEnded) => ended = true,
             Some(WatchEvent::Signal(signal)) => {
                 return Ok(ExitCode::from(ui::interrupted(signal)));
@@ -79,7 +79,7 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
     let mut words = vec!["journalctl", "-b", "-o", "short-monotonic", "--no-pager"];
     if args.follow {
-        // Without the second, following shows the last ten lines alone.
+        // Without `--no-tail`, following shows the last ten lines alone.
         words.extend(["--follow", "--no-tail"]);
     }
     let command = GuestCommand::start(

@@ -58,7 +58,7 @@ pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All of them or an error: nothing is done to some while others do not exist.
+/// Finds all of them or is an error: nothing is done to some while others do not exist.
 fn find_all<'a>(
     context: &Context,
     names: &'a [String],

@@ -75,7 +75,7 @@ struct Context {
 }
 
 impl Context {
-    /// Finds them, and removes what VMs of the past have left.
+    /// Finds podman and the directories, and removes what VMs of the past have left.
     fn open() -> Result<Self, HostError> {
         let podman = Podman::new(find_tool(Tool::Podman)?);
         let dirs = vm_dirs()?;
@@ -92,8 +92,8 @@ fn vm_dirs() -> Result<VmDirs, HostError> {
         .map_err(HostError::io("open the directory of VMs"))
 }
 
-/// The user's directory that the environment variable `name` has, or `in_home` in their home. As the
-/// XDG base directory specification has it: relative paths do not count.
+/// Returns the user's directory that the environment variable `name` has, or `in_home` in their
+/// home. Relative paths do not count, as the XDG base directory specification has it.
 fn base_directory(name: &str, in_home: &str) -> Option<PathBuf> {
     let dir = |name: &str| {
         env::var_os(name)

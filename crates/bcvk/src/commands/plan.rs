@@ -1,4 +1,4 @@
-//! From options to a [`Launch`]: everything is checked here, before anything is started.
+//! Way from options to a [`Launch`]: everything is checked here, before anything is started.
 
 use std::env;
 use std::fs;
@@ -22,11 +22,11 @@ use super::vm::{self, Place, in_option};
 use crate::cli::{Output, VmOptions};
 use crate::ui::{Notice, Ui};
 
-/// First of the container's ports that lead to published ports of the guest. Unprivileged,
+/// First of the container's ports that lead to published ports of the guest. They are unprivileged,
 /// because QEMU has no rights, and away from sshd's.
 const FIRST_PUBLISHED_PORT: u16 = 20_000;
 
-/// How the verb wants its VM.
+/// Settings of a VM that the verb decides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
     pub(super) interactive: bool,
@@ -113,7 +113,7 @@ pub(super) fn plan(
     spec.host_paths()
         .chain([&*exe, context.dirs.path()])
         .try_for_each(check_path)?;
-    // A runner is what its user trusts; its image is the container's then.
+    // The user trusts the runner, whose image is then that of the container.
     let claims = if runner.is_some() {
         ImageClaims::default()
     } else {
@@ -138,7 +138,7 @@ pub(super) fn plan(
     })
 }
 
-/// What of an image may come as a surprise later.
+/// Warns of properties of an image that may come as a surprise later.
 fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui) {
     if !info.bootable {
         ui.warning(&Notice::NotBootable { image });

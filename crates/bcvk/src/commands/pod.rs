@@ -1,5 +1,5 @@
-//! In a Pod, where there is neither podman nor a host to prepare anything: the runner's own way from
-//! options to a supervisor.
+//! Start of a VM in a Pod, where there is neither podman nor a host to prepare anything: the
+//! runner's own way from options to a supervisor.
 
 use std::env;
 use std::process::ExitCode;

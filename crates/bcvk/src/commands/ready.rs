@@ -20,7 +20,8 @@ pub(super) fn await_ready(
 ) -> Result<Status, HostError> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
     let mut times = BootTimes::read(cache.as_deref());
-    // Without it, there is nothing to compare with; the VM need not care.
+    // If the spec cannot be read, there is no earlier boot to compare with, which does not matter
+    // to the VM.
     let spec = dir.read_spec().ok();
     let kind = |status: &Status| spec.as_ref().map(|spec| BootKind::of(spec, status));
     progress.listen_to(dir);
@@ -32,7 +33,7 @@ pub(super) fn await_ready(
         ui.follow(status);
     });
     progress.finish();
-    // One that was ready long ago is not the last one that booted.
+    // A VM that was ready before this command came is not the last one that booted.
     if let Ok(status) = &ready
         && seen_booting
         && let Some(kind) = kind(status)
@@ -42,7 +43,7 @@ pub(super) fn await_ready(
     ready
 }
 
-/// Names the VM to somebody who has not started it with this command.
+/// Adds the VM's name to the error, for a user who has not started it with this command.
 pub(super) fn not_ready(error: HostError, name: &str, timeout: Timeout) -> HostError {
     match error {
         HostError::ReadyTimeout {

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         interactive: args.interactive,
         tty: args.tty,
         remove: args.rm,
-        // A command's VM is of no use without the one who waits for its output.
+        // The VM of a command is of no use without the user who waits for its output.
         lifetime: if args.detach || args.vm.guest.execute.is_empty() {
             Lifetime::Detached
         } else {
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         Begun::Done(code) => return Ok(code),
     };
     let outcome = accompany(args, &mut watcher, &started, progress, ui);
-    // It says more after its last word that was waited for.
+    // The supervisor may have written more since the last status that was waited for.
     if let Some(status) = started.status() {
         ui.follow(&status);
     }
@@ -60,8 +60,8 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
             Ok(end(ui::interrupted(signal), false, ui))
         }
         Err(error) => {
-            // A guest that failed is kept where podman would keep a container that failed, for its
-            // logs. What never became a VM is of no use to anybody.
+            // A guest that failed is kept for its logs, as podman would keep a container that
+            // failed. If no VM came about, nothing is worth keeping.
             let ran = match &error {
                 HostError::Vm(failure) => failure.phase > Phase::Preparing,
                 HostError::Stopped => true,
@@ -112,13 +112,13 @@ fn end(exit_code: u8, running: bool, ui: &Ui) -> ExitCode {
     ExitCode::from(exit_code)
 }
 
-/// How a command leaves its VM.
+/// State in which a command leaves its VM.
 enum Outcome {
-    /// Running.
+    /// The VM is left running.
     Left,
-    /// Powered off by itself, or after its commands; with the exit code of those.
+    /// The VM powered off by itself, or after its commands; with the exit code of those.
     Ended { code: u8 },
-    /// Powered off because of a signal.
+    /// The VM powered off because of a signal.
     ShutDown { signal: i32 },
 }
 
@@ -133,7 +133,7 @@ fn accompany(
     if !args.detach {
         return attached(args, watcher, started, progress, ui);
     }
-    // What cannot even come so far is an error of this command, and leaves nothing.
+    // A VM that does not even come so far is an error of this command, and leaves nothing.
     let status = watcher.wait(
         Target::Phase(Phase::Qemu),
         Some(args.vm.timeout.duration()),
@@ -147,7 +147,7 @@ fn accompany(
     Ok(Outcome::Left)
 }
 
-/// Whether the user's terminal is the guest's.
+/// Returns true if the user's terminal is the guest's.
 fn at_console(args: &Run) -> bool {
     args.interactive || args.tty
 }
@@ -169,7 +169,7 @@ fn attached(
     let _log = shown.map(|stream| {
         let log = started.log(stream);
         if executes {
-            // Standard output is the command's.
+            // Standard output is for the command's output.
             LogFollower::start(log, GuestOutput::to(io::stderr()))
         } else {
             LogFollower::start(log, GuestOutput::to(io::stdout()))
@@ -244,7 +244,7 @@ fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), Ho
             Some(WatchEvent::SupervisorEnded) => return Ok(()),
             Some(WatchEvent::Status(status)) => ui.follow(&status),
             Some(WatchEvent::Session(_)) => {}
-            // The supervisor ends a guest before that; it hangs itself.
+            // The supervisor ends a guest before this deadline; so the supervisor itself hangs.
             None => return started.end(),
         }
     }

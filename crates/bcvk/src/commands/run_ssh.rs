@@ -16,10 +16,10 @@ use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
 use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
-/// How long ssh may take to notice that its VM is gone.
+/// Grace period in which ssh may notice that its VM is gone.
 const SSH_GRACE: Duration = Duration::from_secs(3);
 
-/// How long the supervisor may take to say why its VM has ended.
+/// Grace period in which the supervisor may say why its VM has ended.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
@@ -106,7 +106,7 @@ fn booted(
 }
 
 impl Lent<'_> {
-    /// Runs `command` in it, or a shell; returns its exit code.
+    /// Runs `command` in the VM, or a shell; returns its exit code.
     pub(super) fn session(
         &mut self,
         tty: bool,
@@ -134,7 +134,7 @@ impl Lent<'_> {
     }
 }
 
-/// Waits for ssh, and sees that it ends when the user or the VM does.
+/// Waits for ssh, and ends it when the user or the VM ends the session.
 fn await_session(watcher: &mut Watcher, ssh: &Session) -> Result<ExitStatus, HostError> {
     let mut interrupted = None;
     let mut deadline = None;
@@ -160,13 +160,13 @@ fn await_session(watcher: &mut Watcher, ssh: &Session) -> Result<ExitStatus, Hos
     }
 }
 
-/// The session's exit code; a lost connection is explained if the VM knows why.
+/// Returns the session's exit code; a lost connection is explained if the VM knows why.
 fn exit_code(status: ExitStatus, watcher: &mut Watcher, ui: &Ui) -> Result<ExitCode, HostError> {
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     if code == SSH_LOST {
-        // ssh sees the end of a VM before the supervisor has said why.
+        // ssh notices the end of a VM before the supervisor has said why.
         let deadline = Instant::now() + LAST_WORD;
         while !matches!(
             watcher.next(Some(deadline)),

@@ -17,7 +17,7 @@ use crate::ui::{Finding, Line};
 /// Set by `make schemas`.
 const WRITE: &str = "BCVK_WRITE_SCHEMAS";
 
-/// File, command, and what the command prints.
+/// Schemas: the file, and the schema of what the command prints.
 fn all() -> [(&'static str, Schema); 6] {
     [
         (
@@ -49,7 +49,7 @@ fn schema<T: JsonSchema>(title: &str) -> Schema {
         .for_serialize()
         .into_generator();
     let mut schema = generator.into_root_schema_for::<T>();
-    // What bcvk itself reads it refuses to guess at, but others shall let new keys be.
+    // bcvk refuses unknown keys in what it reads itself, but other readers shall accept new ones.
     RecursiveTransform(|schema: &mut Schema| {
         if schema.get("additionalProperties") == Some(&false.into()) {
             schema.remove("additionalProperties");

@@ -93,7 +93,7 @@ fn rm(args: &SnapshotsRm) -> Result<ExitCode, HostError> {
         let found = snapshots.by_id(id).map_err(HostError::io("list snapshots"));
         found?.ok_or_else(|| HostError::NoSuchSnapshot(id.clone()))
     };
-    // All of them or an error.
+    // All snapshots have to be found before any is removed.
     let entries = args.ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     for entry in entries {
         let removed = entry

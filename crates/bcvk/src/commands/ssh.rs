@@ -13,7 +13,7 @@ use super::ready::{await_ready, not_ready};
 use crate::cli::{Ssh, SshConfig, command};
 use crate::ui::Ui;
 
-/// How long a VM that still boots is waited for.
+/// Limit for a VM that is still booting to become ready.
 const READY_TIMEOUT: Timeout = Timeout::from_secs(300);
 
 pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {

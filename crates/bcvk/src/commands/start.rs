@@ -1,4 +1,4 @@
-//! What `run` and `run-ssh` do in the same way: plan, start, watch.
+//! Steps that `run` and `run-ssh` have in common: plan, start, watch.
 
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +11,7 @@ use super::{Context, warm};
 use crate::cli::VmOptions;
 use crate::ui::{Progress, Ui};
 
-/// What has come of a command line.
+/// Outcome of a command line that may start a VM.
 pub(super) enum Begun {
     /// A VM, and the progress that has been shown since before it was there.
     Vm(Started, Watcher, Progress),

@@ -1,4 +1,4 @@
-//! From what a VM is like to its [`VmSpec`], on whatever machine it runs.
+//! Way from the options of a VM to its [`VmSpec`], on whatever machine it runs.
 
 use std::env;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use bcvk_host::{AccelRequest, HostError, choose_accelerator};
 use crate::cli::{GuestOptions, Output};
 use crate::ui::{Notice, Ui};
 
-/// What the machine has for a VM.
+/// Parts of a VM that come from the machine it runs on.
 pub(super) struct Place {
     pub(super) image: ImageIdentity,
     pub(super) arch: Arch,
@@ -21,7 +21,8 @@ pub(super) struct Place {
     pub(super) qemu: PathBuf,
 }
 
-/// A VM that `guest` describes, with nothing of the host's, and the key that lets the user in.
+/// Makes the spec of a VM that `guest` describes, with nothing of the host's, and the key that lets
+/// the user in.
 pub(super) fn spec(
     guest: &GuestOptions,
     place: Place,
@@ -73,22 +74,22 @@ pub(super) fn spec(
     Ok((spec, key))
 }
 
-/// The memory of the VM.
+/// Returns the memory of the VM.
 pub(super) fn memory(guest: &GuestOptions) -> MemorySize {
     guest.itype.map_or(guest.memory, InstanceType::memory)
 }
 
-/// Its processors, if anybody has said how many.
+/// Returns the VM's number of processors, if anybody has set one.
 pub(super) fn vcpus(guest: &GuestOptions) -> Option<u32> {
     guest.itype.map_or(guest.vcpus, |itype| Some(itype.vcpus()))
 }
 
-/// The processors that this machine, or this container, may use.
+/// Counts the processors that this machine, or this container, may use.
 fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
 
-/// What runs the guest here; the user is told of what they may have expected otherwise.
+/// Chooses the accelerator; the user is told if it is not what they may have expected.
 pub(super) fn accelerator(
     request: AccelRequest,
     arch: Arch,
@@ -101,7 +102,7 @@ pub(super) fn accelerator(
     Ok(choice.accel)
 }
 
-/// The variables that `words` give, where a name alone passes one on.
+/// Returns the variables that `words` give; a name alone passes on the user's own.
 pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
     let mut env = Vec::new();
     for word in words {

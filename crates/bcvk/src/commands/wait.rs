@@ -14,11 +14,11 @@ use super::ready::{await_ready, not_ready};
 use crate::cli::{Until, Wait};
 use crate::ui::Ui;
 
-/// How long the supervisor may take to say why its VM has ended.
+/// Grace period in which the supervisor may say why its VM has ended.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
-/// How long a container that podman calls running may be without its supervisor's lock, and how
-/// often to look. It takes milliseconds, and there is nothing there to wait on before.
+/// Limit for a container that podman calls running to take its supervisor's lock, and the interval
+/// between two looks. It takes milliseconds, and until then there is nothing to wait on.
 const BEGIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -44,7 +44,7 @@ while :; do
 done
 "#;
 
-/// One wait: for what, and until when.
+/// One wait: its condition and its deadline.
 struct Waiting<'a> {
     args: &'a Wait,
     deadline: Instant,
@@ -77,7 +77,8 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a VM without a supervisor gets one: `podman start` returns before that has begun.
+/// Returns true if a VM without a supervisor gets one: `podman start` returns before the supervisor
+/// has begun.
 fn begins(dir: &VmDir) -> Result<bool, HostError> {
     let podman = Podman::new(find_tool(Tool::Podman)?);
     let Some(id) = dir.container_id() else {
@@ -100,7 +101,7 @@ impl Waiting<'_> {
             return Err(self.ended_before(vm, "it was ready"));
         }
         let mut watcher = watch(vm)?;
-        // What is ready already has no progress to show.
+        // A VM that is ready already has no progress to show.
         let progress = ui.progress(!is_ready(&vm.dir));
         let ready = await_ready(&vm.dir, &mut watcher, self.left(), progress, ui);
         match ready {
@@ -132,7 +133,7 @@ impl Waiting<'_> {
             _ => {}
         }
         let Some(id) = id else { return Ok(()) };
-        // podman learns of it a little later; until then, it would not remove the container.
+        // podman learns of the VM's end a little later; until then, it would not remove the container.
         let podman = Podman::new(find_tool(Tool::Podman)?);
         let gone = podman
             .await_end(&id)
@@ -152,7 +153,8 @@ impl Waiting<'_> {
 
     /// Waits until a unit in a VM that is ready is active.
     fn unit(&self, vm: &Found, unit: &str, watcher: &mut Watcher) -> Result<(), HostError> {
-        // Bounded in the guest too, so that nothing stays there when this is interrupted.
+        // The wait is bounded in the guest too, so that no process stays there when this one is
+        // interrupted.
         let seconds = format!("{:.3}", self.left().as_secs_f64().max(0.001));
         let words = ["timeout", &seconds, "sh", "-c", SCRIPT, "sh", unit];
         let command = GuestCommand::start(vm.address(), &words, Vec::new(), watcher)?;

@@ -1,4 +1,4 @@
-//! Whether a VM is resumed, and where snapshots are.
+//! Choice between resuming and booting a VM, and the place of the snapshots.
 
 use bcvk_contract::spec::{Snapshot, Warm};
 use bcvk_contract::status::Status;
@@ -6,10 +6,10 @@ use bcvk_host::{HostError, Launch, SnapshotKey, Snapshots, Started};
 
 use super::base_directory;
 
-/// What snapshots may take on the disk.
+/// Limit for the disk space of snapshots.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
 
-/// About what a new one takes.
+/// Approximate size of a new snapshot.
 const ONE: u64 = 512 << 20;
 
 /// Finds a snapshot that the VM is resumed from, or makes room for one, as `warm` says.
@@ -73,7 +73,7 @@ pub(super) fn learn(started: &Started, status: &Status) {
     }
 }
 
-/// The user's snapshots, where caches are.
+/// Opens the user's snapshots, where caches are.
 pub(super) fn open() -> Result<Snapshots, HostError> {
     base_directory("XDG_CACHE_HOME", ".cache")
         .ok_or(std::io::ErrorKind::NotFound.into())

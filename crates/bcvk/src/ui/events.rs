@@ -1,4 +1,4 @@
-//! What happens to a VM, as lines of JSON on standard output: `run --output json`.
+//! Events of a VM's life, as lines of JSON on standard output: `run --output json`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::errors::Report;
 use super::harmless;
 
-/// Of the format. New keys and events do not change it; whoever reads leaves out what they do not
+/// Version of the format. New keys and events do not change it; readers leave out what they do not
 /// know.
 const VERSION: u32 = 1;
 
@@ -140,12 +140,12 @@ pub(crate) struct Events {
     told: Mutex<Told>,
 }
 
-/// What has been written.
+/// Record of what has been written.
 #[derive(Debug, Default)]
 struct Told {
-    /// How many phases of the VM's history.
+    /// Number of phases of the VM's history.
     phases: usize,
-    /// The last line.
+    /// True once the last line is written.
     end: bool,
 }
 
@@ -157,9 +157,9 @@ impl Events {
         }
     }
 
-    /// Says that something happens now.
+    /// Reports an event that happens now.
     pub(crate) fn tell(&self, event: Event) {
-        // A reader that has gone away learns of nothing any more.
+        // Nothing is lost if a reader that has gone away gets no more events.
         let _ = self.try_tell(event);
     }
 
@@ -168,7 +168,7 @@ impl Events {
         self.write(&mut told, Timestamp::now(), event)
     }
 
-    /// Says which phases have begun that it has not said yet.
+    /// Reports the phases that have begun and are not reported yet.
     pub(crate) fn follow(&self, status: &Status) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for begun in status.history.iter().skip(told.phases) {
@@ -178,7 +178,7 @@ impl Events {
         told.phases = told.phases.max(status.history.len());
     }
 
-    /// Says why there is, or will be, no VM.
+    /// Reports why there is, or will be, no VM.
     pub(super) fn fail(&self, error: &HostError, report: &Report) {
         self.tell(Event::Failed {
             kind: kind(error),
@@ -209,7 +209,7 @@ impl Events {
     }
 }
 
-/// What a command writes, as events.
+/// Writer that turns a command's output into events.
 #[derive(Debug)]
 pub(crate) struct OutputEvents {
     events: Arc<Events>,
@@ -242,7 +242,7 @@ impl Write for OutputEvents {
         Ok(bytes.len())
     }
 
-    /// To be called at the end alone: no character goes on afterwards.
+    /// Ends the text. To be called at the end alone: no character goes on afterwards.
     fn flush(&mut self) -> io::Result<()> {
         let text = self.text.finish();
         self.tell(text)

@@ -1,4 +1,4 @@
-//! What `bcvk doctor` has found.
+//! Findings of `bcvk doctor`.
 
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// What there is, or the error that a VM would meet.
+    /// Reports what is there, or the error that a VM would meet.
     pub(crate) fn of(check: &'static str, found: Result<String, HostError>) -> Self {
         match found {
             Ok(message) => Self {
@@ -61,7 +61,7 @@ impl Finding {
         }
     }
 
-    /// What is there, but should be better.
+    /// Reports something that is there, but should be better.
     pub(crate) fn warning(check: &'static str, message: String, hint: Option<String>) -> Self {
         Self {
             check,
@@ -72,7 +72,7 @@ impl Finding {
         }
     }
 
-    /// An error only warns, because all that comes of it is `consequence`.
+    /// Lowers an error to a warning, because all that comes of it is `consequence`.
     pub(crate) fn at_most_a_warning(self, consequence: &str) -> Self {
         if self.severity == Severity::Ok {
             return self;
@@ -85,7 +85,7 @@ impl Finding {
     }
 }
 
-/// A line for each, with what to do below it.
+/// Writes a line for each finding, with what to do below it.
 pub(super) fn text(findings: &[Finding]) -> String {
     let width = findings.iter().map(|f| f.check.len()).max().unwrap_or(0);
     let mut text = String::new();

@@ -1,10 +1,11 @@
-//! What a guest wrote, on a standard stream.
+//! Output of a guest, on a standard stream.
 
 use std::io::{self, IsTerminal, Write};
 
 use bcvk_contract::status::PrintableStream;
 
-/// Byte for byte for a program that reads it, and without control characters for a terminal.
+/// Writer that passes a guest's output byte for byte to a program, and without control characters
+/// to a terminal.
 #[derive(Debug)]
 pub(crate) struct GuestOutput<W> {
     out: W,

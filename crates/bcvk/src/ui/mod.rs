@@ -1,4 +1,4 @@
-//! What the user sees: results on stdout, everything else on stderr.
+//! Everything that the user sees: results on stdout, everything else on stderr.
 
 mod chart;
 mod errors;
@@ -32,7 +32,7 @@ pub(crate) use guest::GuestOutput;
 pub(crate) use notice::Notice;
 pub(crate) use progress::Progress;
 
-/// How much is said, and where.
+/// Settings of how much is said, and where.
 #[derive(Debug)]
 pub(crate) struct Ui {
     quiet: bool,
@@ -49,12 +49,12 @@ impl Ui {
         }
     }
 
-    /// From now on, what happens is also told to programs.
+    /// Begins to tell programs what happens.
     pub(crate) fn begin_events(&self) {
         self.events.get_or_init(|| Arc::new(Events::begin()));
     }
 
-    /// Where to tell programs, if any want to know.
+    /// Returns where events go for programs, if any program wants them.
     pub(crate) fn events(&self) -> Option<&Arc<Events>> {
         self.events.get()
     }
@@ -85,13 +85,13 @@ impl Ui {
             .init();
     }
 
-    /// What was asked for.
+    /// Prints what was asked for.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn result(&self, text: &str) {
         print(&format!("{text}\n"));
     }
 
-    /// A result for programs.
+    /// Prints a result for programs.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), HostError> {
         let text = serde_json::to_string_pretty(value)
@@ -100,20 +100,20 @@ impl Ui {
         Ok(())
     }
 
-    /// What was found of the host.
+    /// Prints what was found of the host.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn findings(&self, findings: &[Finding]) {
         print(&findings::text(findings));
     }
 
-    /// Something worth knowing that is not what was asked for.
+    /// Prints something worth knowing that is not what was asked for.
     pub(crate) fn notice(&self, notice: &dyn fmt::Display) {
         if !self.quiet {
             say(&format!("bcvk: {notice}\n"));
         }
     }
 
-    /// Something that may come as a surprise later.
+    /// Prints something that may come as a surprise later.
     pub(crate) fn warning(&self, warning: &dyn fmt::Display) {
         self.notice(warning);
         if let Some(events) = self.events() {
@@ -122,14 +122,14 @@ impl Ui {
         }
     }
 
-    /// What the VM's supervisor found worth knowing.
+    /// Prints the warnings of the VM's supervisor.
     pub(crate) fn warnings(&self, warnings: &[String]) {
         for warning in warnings {
             self.warning(&printable(warning));
         }
     }
 
-    /// A line about the boot; silent unless `wanted`.
+    /// Makes the line about the boot; it is silent unless `wanted`.
     pub(crate) fn progress(&self, wanted: bool) -> Progress {
         if self.quiet || !wanted {
             Progress::silent()
@@ -138,7 +138,7 @@ impl Ui {
         }
     }
 
-    /// Asks for a yes; `None` where nobody could answer.
+    /// Asks for a yes; returns `None` if nobody could answer.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
         if !io::stdin().is_terminal() {
@@ -150,7 +150,7 @@ impl Ui {
         Some(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
-    /// The command lines that a start would run.
+    /// Prints the command lines that a start would run.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
     pub(crate) fn print_plan(&self, podman: &Podman, launch: &Launch) {
         let line = |program: OsString, args: Vec<OsString>| {
@@ -167,7 +167,7 @@ impl Ui {
         ));
     }
 
-    /// Says what went wrong and what to do; returns the exit code that says so too.
+    /// Says what went wrong and what to do; returns the exit code for it.
     pub(crate) fn report(&self, error: &HostError) -> ExitCode {
         let report = errors::Report::of(error);
         say(&report.to_string());
@@ -187,9 +187,9 @@ pub(crate) fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Columns of the terminal that results go to; 80 where they go elsewhere.
+/// Returns the columns of the terminal that results go to; 80 where they go elsewhere.
 pub(crate) fn width() -> usize {
-    /// What terminals have had since there were any.
+    /// Width that terminals have had since there were any.
     const USUAL: usize = 80;
     let size = rustix::termios::tcgetwinsize(io::stdout());
     size.map_or(USUAL, |size| match size.ws_col {
@@ -202,7 +202,7 @@ fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Columns under headings, as podman prints them.
+/// Lays out columns under headings, as podman prints them.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -223,15 +223,15 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     text
 }
 
-/// JSON in which what it may have as it is, but a terminal obeys, is escaped too: some of what it
-/// tells is a guest's. The line feeds are its own layout.
+/// Escapes in JSON what a terminal would obey, even if JSON allows it as it is: some of the text is
+/// a guest's. The line feeds are the JSON's own layout.
 fn harmless(json: &str) -> String {
     use std::fmt::Write as _;
 
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if steers(c) && c != '\n' {
-            // Writing into a String cannot fail. All that steers is in the basic plane.
+            // Writing into a String cannot fail. All characters that steer are in the basic plane.
             let _ = write!(text, "\\u{:04x}", u32::from(c));
         } else {
             text.push(c);
@@ -240,7 +240,7 @@ fn harmless(json: &str) -> String {
     text
 }
 
-/// Bytes as podman shows them: `1.3 GB`.
+/// Writes bytes as podman shows them: `1.3 GB`.
 pub(crate) fn size(bytes: u64) -> String {
     let tenths = |unit: u64| (bytes + unit / 20) / (unit / 10);
     for (unit, name) in [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")] {
@@ -252,7 +252,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
-/// How long ago something was, in one unit.
+/// Says how long ago something was, in one unit.
 pub(crate) fn age(seconds: u64) -> String {
     const DAY: u64 = 24 * 3600;
     for (unit, name) in [
@@ -272,7 +272,7 @@ pub(crate) fn age(seconds: u64) -> String {
     "less than a minute ago".to_owned()
 }
 
-/// Whole seconds as `42s`, `3m 5s`, `2h 7m`.
+/// Writes whole seconds as `42s`, `3m 5s`, `2h 7m`.
 pub(crate) fn duration(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s}s"),

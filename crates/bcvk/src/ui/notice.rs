@@ -1,9 +1,9 @@
-//! What a user is told without having asked for it: all of it but errors and progress, and what the
+//! Notices that a user gets without having asked: everything but errors, progress, and what the
 //! library says of the host and the guest.
 
 use std::fmt;
 
-/// One such thing.
+/// One notice.
 #[derive(Debug)]
 pub(crate) enum Notice<'a> {
     /// A VM that `run` stays with is ready; `ssh` is its name, if one can log in.
@@ -14,12 +14,12 @@ pub(crate) enum Notice<'a> {
     ShutDownBySession,
     /// There is nothing for `rm-all` to do.
     NoVmToRemove,
-    /// So many snapshots were removed.
+    /// This many snapshots were removed.
     SnapshotsRemoved(usize),
-    /// An image does not have the label of those that boot.
+    /// The image does not have the label of those that boot.
     NotBootable { image: &'a str },
-    /// overlayfs marks directories that a layer replaces by an attribute `trusted.…`, and to read
-    /// that the file server would need `CAP_SYS_ADMIN`.
+    /// An image store is shared. overlayfs marks directories that a layer replaces by an attribute
+    /// `trusted.…`, and to read that the file server would need `CAP_SYS_ADMIN`.
     ReplacedDirectories,
     /// The container's loopback, where the way to sshd begins, is the host's.
     OpenToHost,

@@ -12,13 +12,13 @@ use clap_complete::engine::complete;
 use super::line::{quoted, split};
 use super::with_values;
 
-/// As `bcvk completions` calls it.
+/// Name of the shell for `bcvk completions`.
 pub(super) const NAME: &str = "bash";
 
-/// What `COMP_WORDBREAKS` is unless the user has changed it.
+/// Value that `COMP_WORDBREAKS` has unless the user has changed it.
 const BREAKS: &str = " \t\n\"'><=;|&(:";
 
-/// A word that ends in one of these is not complete.
+/// Script for bash. A word that ends in one of the characters of its `case` is not complete.
 const SCRIPT: &str = r#"_bcvk() {
     mapfile -t COMPREPLY < <(
         ASKED=bash bcvk -- "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null
@@ -30,12 +30,12 @@ const SCRIPT: &str = r#"_bcvk() {
 complete -o nosort -F _bcvk bcvk 2>/dev/null || complete -F _bcvk bcvk
 "#;
 
-/// The script, which asks by the variable `asked`.
+/// Returns the script, which asks by the variable `asked`.
 pub(super) fn script(asked: &str) -> String {
     SCRIPT.replace("ASKED", asked)
 }
 
-/// A line for each word that would do, as readline is to insert it.
+/// Returns a line for each word that would do, as readline is to insert it.
 pub(super) fn answer(said: &[OsString]) -> io::Result<Vec<u8>> {
     let said: Vec<_> = said.iter().map(|word| word.to_string_lossy()).collect();
     let text = said.first().map_or("", |line| line.as_ref());

@@ -1,17 +1,17 @@
 //! A command line of a shell, as far as it is typed.
 
-/// Its words. The last is the one that is being typed, which may be empty.
+/// Words of a command line. The last is the one that is being typed, which may be empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) words: Vec<String>,
-    /// How much of the last word, in bytes, readline leaves alone: it replaces only what follows
-    /// one of its breaks, or an opening quote.
+    /// Bytes of the last word that readline leaves alone: it replaces only what follows one of its
+    /// breaks, or an opening quote.
     pub(super) kept: usize,
     /// The quote that is open at the end.
     pub(super) quote: Option<char>,
 }
 
-/// Splits as a shell does. Variables and the like are left as they are.
+/// Splits a line as a shell does. Variables and the like are left as they are.
 pub(super) fn split(text: &str, breaks: &str) -> Line {
     let mut words = Vec::new();
     let (mut word, mut begun, mut kept) = (String::new(), false, 0);
@@ -21,7 +21,7 @@ pub(super) fn split(text: &str, breaks: &str) -> Line {
         match (quote, c) {
             (Some((open, before)), _) if c == open => {
                 quote = None;
-                // The quotes are over, and what is in them belongs to the word again.
+                // The quotes are closed, and their content belongs to the word again.
                 kept = before;
             }
             (None, '\'' | '"') => {
@@ -63,7 +63,7 @@ pub(super) fn split(text: &str, breaks: &str) -> Line {
     }
 }
 
-/// What has to be typed for `text` to be a part of one word.
+/// Quotes `text` so that, when typed, it is a part of one word.
 pub(super) fn quoted(text: &str, quote: Option<char>) -> String {
     let special = match quote {
         Some('"') => "\"\\$`",

@@ -1,8 +1,8 @@
-//! What shells ask while a command line is being typed. The script of `bcvk completions` runs bcvk
-//! with [`ASKED`] in its environment.
+//! Answers to what shells ask while a command line is being typed. The script of `bcvk completions`
+//! runs bcvk with [`ASKED`] in its environment.
 //!
-//! Whoever presses TAB has started nothing yet: everything here only looks, says nothing on standard
-//! error, and does not take long.
+//! A user who presses TAB has started nothing yet: everything here only looks, says nothing on
+//! standard error, and does not take long.
 
 mod bash;
 mod line;
@@ -17,11 +17,11 @@ use clap_complete::env::Shells;
 
 use crate::cli::visible;
 
-/// Says which shell asks. Not one of the variables that a shell's user may have set for another
+/// Variable that says which shell asks. It is not one that a shell's user may have set for another
 /// program, such as `COMPLETE`.
 const ASKED: &str = "_BCVK_COMPLETE";
 
-/// Where clap's scripts say which word is being typed, if it is not the last.
+/// Variable in which clap's scripts say which word is being typed, if it is not the last.
 const INDEX: &str = "_CLAP_COMPLETE_INDEX";
 
 /// Answers a shell, if one asks.
@@ -30,7 +30,7 @@ pub(crate) fn answered() -> bool {
         return false;
     };
     let after_dashes = env::args_os().skip_while(|word| word != "--").skip(1);
-    // A shell that gets half an answer, or none, completes nothing: that is all there is to do.
+    // A shell that gets half an answer, or none, completes nothing. Nothing more can be done.
     let _ =
         answer(&shell, after_dashes.collect()).and_then(|answer| io::stdout().write_all(&answer));
     true
@@ -51,7 +51,7 @@ fn answer(shell: &str, words: Vec<OsString>) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The script for a shell.
+/// Returns the script for a shell.
 pub(super) fn script(shell: &str) -> String {
     if shell == bash::NAME {
         return bash::script(ASKED);
@@ -64,20 +64,20 @@ pub(super) fn script(shell: &str) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// The command line, with what its options may be where the word at `index` is being typed.
+/// Builds the command line with the values that options may have where the word at `index` is typed.
 fn with_values(words: &[OsString], index: usize) -> Command {
     let before = words.get(..index).unwrap_or(words);
     let mut command = values::add(visible(), before);
     if words.get(index).is_none_or(|word| word.is_empty()) {
-        // `--help` is there from then on.
+        // clap adds `--help` here.
         command.build();
         return without_options(command);
     }
     command
 }
 
-/// Where a name is wanted, names are offered alone. clap's engine has options only where it has
-/// nothing else then.
+/// Hides the options of a command, so that names are offered alone where a name is wanted. clap's
+/// engine offers hidden options only where it has nothing else.
 fn without_options(command: Command) -> Command {
     command
         .mut_args(|arg| {

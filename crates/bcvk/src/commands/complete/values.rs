@@ -1,4 +1,4 @@
-//! What options and arguments may be.
+//! Values that options and arguments may have.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,13 +17,13 @@ use crate::cli::Ssh;
 use crate::commands::base_directory;
 use crate::ui;
 
-/// How long podman may take to list its images. It takes a tenth of that where nothing is wrong.
+/// Limit for podman to list its images. It takes a tenth of that where nothing is wrong.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Verbs that only make sense for a VM that runs.
 const FOR_RUNNING: [&str; 4] = ["ssh", "ssh-config", "stop", "wait"];
 
-/// Options that know few words, by their names.
+/// Options that accept few words, by their names.
 const WORDS: [(&str, &[&str]); 7] = [
     ("accel", &["auto", "kvm", "tcg"]),
     ("fidelity", &["fast", "full"]),
@@ -34,10 +34,10 @@ const WORDS: [(&str, &[&str]); 7] = [
     ("warm", &["auto", "off", "require"]),
 ];
 
-/// Adds them to the command line, of which `before` has been typed.
+/// Adds the values to the command line, of which `before` has been typed.
 pub(super) fn add(command: Command, before: &[OsString]) -> Command {
     let running = FOR_RUNNING.contains(&command.get_name());
-    // After ssh's name comes a command for the VM.
+    // For `ssh`, a command for the VM follows the VM's name.
     let is_named = command.get_name() == "ssh" && names_a_vm(before);
     command
         .mut_args(|arg| {
@@ -87,7 +87,7 @@ fn starting(
     all.into_iter().filter(fits).collect()
 }
 
-/// Whether the words of an `ssh` command line have its VM's name in them already.
+/// Returns true if the words of an `ssh` command line already include the VM's name.
 fn names_a_vm(before: &[OsString]) -> bool {
     let words = before
         .iter()
@@ -96,7 +96,7 @@ fn names_a_vm(before: &[OsString]) -> bool {
     Ssh::from_words(words.collect()).sort().is_some()
 }
 
-/// Their directories tell; podman is not asked.
+/// Lists names of VMs from their directories, without asking podman.
 fn vms(current: &OsStr, running: bool, given: &[OsString]) -> Vec<CompletionCandidate> {
     let runtime_dir = env::var_os("XDG_RUNTIME_DIR");
     let dirs = VmDirs::existing(runtime_dir.as_deref().map(Path::new));
@@ -130,7 +130,7 @@ fn images(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// An image's name where it, or what podman takes for it, begins with `current`.
+/// Returns an image's name if it, or what podman takes for it, begins with `current`.
 fn shown<'a>(name: &'a str, current: &str) -> Option<&'a str> {
     let short = name.strip_prefix("localhost/");
     [Some(name), short]
@@ -158,7 +158,7 @@ fn itypes(current: &OsStr) -> Vec<CompletionCandidate> {
     starting(current, all)
 }
 
-/// `journal,console=DIR`.
+/// Completes `journal,console=DIR`.
 fn log_dirs(current: &OsStr) -> Vec<CompletionCandidate> {
     let streams = ["journal=", "console=", "journal,console="];
     let mut found = starting(current, streams.map(CompletionCandidate::new));
@@ -167,7 +167,7 @@ fn log_dirs(current: &OsStr) -> Vec<CompletionCandidate> {
     found
 }
 
-/// The paths that could stand behind a separator.
+/// Completes the paths that could stand behind a separator.
 fn after(current: &OsStr, separator: char, paths: &PathCompleter) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let Some((before, path)) = current.split_once(separator) else {
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::cli;
 
-    /// What is offered is accepted, by every verb that has the option.
+    /// Every verb that has an option accepts the values that are offered for it.
     #[test]
     fn offered_words_are_values_of_their_options() {
         let mut seen = 0;

@@ -1,4 +1,4 @@
-//! The picture of a boot: what is on it, whichever way it is drawn.
+//! Picture of a boot: its content, whichever way it is drawn.
 
 mod svg;
 mod text;
@@ -12,36 +12,36 @@ const PARTS: u64 = 200;
 /// A boot, to be drawn.
 #[derive(Debug)]
 pub(crate) struct Chart<'a> {
-    /// What was booted, as the user called it.
+    /// Image that was booted, as the user named it.
     pub(crate) image: &'a str,
     /// Name of the VM.
     pub(crate) name: &'a str,
     /// The boot.
     pub(crate) timeline: &'a Timeline,
-    /// Whether every unit is shown.
+    /// True if every unit is shown.
     pub(crate) all: bool,
 }
 
 /// The lines of a chart.
 struct Rows<'a> {
     spans: Vec<&'a Span>,
-    /// How many were left out, and what they took less than.
+    /// Number of spans that were left out, and the time that each of them took less than.
     hidden: usize,
     least: u64,
 }
 
 impl Chart<'_> {
-    /// For a terminal that is `width` wide.
+    /// Draws the chart for a terminal that is `width` wide.
     pub(crate) fn text(&self, width: usize) -> String {
         text::draw(self, width)
     }
 
-    /// As a file, or part of a page.
+    /// Draws the chart as a file, or part of a page.
     pub(crate) fn svg(&self) -> String {
         svg::draw(self)
     }
 
-    /// What is worth a line if nothing shorter than `least` can be seen.
+    /// Selects the spans that are worth a line if nothing shorter than `least` can be seen.
     fn rows(&self, least: u64) -> Rows<'_> {
         let worth = |span: &&Span| {
             let long = took(span) >= least.max(1) || span.starting;
@@ -59,7 +59,7 @@ impl Chart<'_> {
         printable(&format!("Boot of {}", self.image))
     }
 
-    /// How long it took, in a sentence.
+    /// Says in a sentence how long the boot took.
     fn summary(&self) -> String {
         let timeline = self.timeline;
         let ready = seconds(timeline.ready);
@@ -76,7 +76,7 @@ impl Chart<'_> {
         printable(&text)
     }
 
-    /// What has to be known beside the chart.
+    /// Notes that a reader of the chart has to know.
     fn notes(&self, rows: &Rows<'_>) -> Vec<String> {
         let timeline = self.timeline;
         let mut notes = Vec::new();
@@ -109,7 +109,7 @@ impl Chart<'_> {
     }
 }
 
-/// What a part of the chart is called.
+/// Heading of a part of the chart.
 fn heading(place: Place) -> &'static str {
     match place {
         Place::Host => "Host",
@@ -123,7 +123,7 @@ fn took(span: &Span) -> u64 {
     span.to - span.from
 }
 
-/// Microseconds as a person reads them: `340 ms`, `12.35 s`.
+/// Writes microseconds as a person reads them: `340 ms`, `12.35 s`.
 fn seconds(microseconds: u64) -> String {
     if microseconds < 999_500 {
         format!("{} ms", (microseconds + 500) / 1000)
@@ -133,7 +133,7 @@ fn seconds(microseconds: u64) -> String {
     }
 }
 
-/// At most `most` characters of `text`; the ends of a unit's name say more than its middle.
+/// Cuts `text` to at most `most` characters; the ends of a unit's name say more than its middle.
 fn cut(text: &str, most: usize) -> String {
     let length = text.chars().count();
     if length <= most {
@@ -147,14 +147,14 @@ fn cut(text: &str, most: usize) -> String {
         .collect()
 }
 
-/// Round times from zero to `end`, at most `most` steps between them.
+/// Returns round times from zero to `end`, with at most `most` steps between them.
 fn ticks(end: u64, most: u64) -> Vec<u64> {
     let mut step = 1000;
     for factor in [2, 5, 10].iter().cycle() {
         if step * most.max(1) >= end {
             break;
         }
-        // 1, 2, 5, 10, 20, 50, …
+        // The steps are 1, 2, 5, 10, 20, 50, …
         step = match factor {
             5 => step / 2 * 5,
             _ => step * 2,
@@ -163,7 +163,7 @@ fn ticks(end: u64, most: u64) -> Vec<u64> {
     (0..=end / step).map(|n| n * step).collect()
 }
 
-/// A tick's words, without digits that none of them needs.
+/// Writes a tick's time, without digits that none of the ticks needs.
 fn tick(time: u64) -> String {
     let milliseconds = time / 1000;
     match (milliseconds / 1000, milliseconds % 1000) {

@@ -1,6 +1,6 @@
 //! A boot as an SVG picture (SVG 1.1, and `paint-order` of 2, without which it is a little less
-//! legible). Written by hand: it is made of lines, boxes and words, and a crate for it would not know
-//! better where they belong.
+//! legible). The SVG is written by hand: it consists of lines, boxes and words, and a crate for SVG
+//! would not know better where they belong.
 
 use std::fmt::Write as _;
 
@@ -13,21 +13,21 @@ const WIDTH: u64 = 1200;
 const MARGIN: u64 = 24;
 const ROW: u64 = 20;
 const BAR: u64 = 12;
-/// Around headings.
+/// Space around headings.
 const GAP: u64 = 4;
-/// The title, the marks of what happened, and the upper axis.
+/// Height of the title, the marks of what happened, and the upper axis.
 const HEAD: u64 = 128;
-/// A line of notes.
+/// Height of a line of notes.
 const LINE: u64 = 18;
-/// What stands right of the bars: how long the last of them took.
+/// Width of the space to the right of the bars, in which the last of them have their times.
 const TIMES: u64 = 76;
-/// The widest that characters of the text's size are on average, in tenths; a browser's font may be
+/// Greatest average width of characters of the text's size, in tenths; a browser's font may be
 /// narrower.
 const CHARACTER: u64 = 72;
 /// Longest name that is shown whole.
 const NAME: usize = 46;
 
-/// Colours that differ in lightness too, and stand on white wherever the picture does.
+/// Colours that differ in lightness too, and are drawn on white wherever the picture is shown.
 const CRITICAL: &str = "#d1350f";
 const OTHER: &str = "#9db4cc";
 const FAILED: &str = "#7a1fa2";
@@ -37,7 +37,7 @@ const FAINT: &str = "#66727f";
 const GRID: &str = "#e1e6eb";
 const BAND: &str = "#f3f5f8";
 
-/// Words that have to be read over lines keep them at a distance.
+/// Outline that sets words apart from the lines below them.
 const HALO: &str = r##"paint-order="stroke" stroke="#ffffff" stroke-width="3""##;
 
 pub(super) fn draw(chart: &Chart<'_>) -> String {
@@ -76,11 +76,11 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
     svg
 }
 
-/// Where things are.
+/// Layout of the picture.
 struct Picture<'a> {
     rows: &'a Rows<'a>,
     timeline: &'a Timeline,
-    /// Where the axis begins, and how long it is.
+    /// Beginning and length of the axis.
     left: u64,
     axis: u64,
     /// Upper edge of each row, and of each heading.
@@ -115,12 +115,12 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Lower edge of the last row.
+    /// Returns the lower edge of the last row.
     fn bottom(&self) -> u64 {
         self.tops.last().map_or(HEAD, |top| top + ROW) + 4
     }
 
-    /// A time's place, to a tenth of a pixel.
+    /// Returns the place of a time, to a tenth of a pixel.
     fn x(&self, time: u64) -> Tenths {
         let end = u128::from(self.timeline.end.max(1));
         let along = u128::from(time) * u128::from(self.axis * 10) / end;
@@ -144,7 +144,7 @@ impl<'a> Picture<'a> {
                 format!(r#"fill="{FAINT}" {HALO}"#)
             };
             let x = Tenths(self.x(span.to).0.max(self.x(span.from).0 + 20) + 60);
-            // Of what took no time, such as a target, there is nothing to say.
+            // A span that took no time, such as a target, gets no label for it.
             if took(span) > 0 {
                 add(words(x, y, &style, &seconds(took(span))));
             }
@@ -154,7 +154,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Headings, and what leads the eye along a row.
+    /// Draws the headings, and the bands that lead the eye along a row.
     fn bands(&self, add: &mut impl FnMut(String)) {
         let right = WIDTH - 2 * MARGIN;
         for top in self.tops.iter().skip(1).step_by(2) {
@@ -228,7 +228,7 @@ impl<'a> Picture<'a> {
         bar
     }
 
-    /// What leads from each step of the critical path to the next.
+    /// Draws the lines that lead from each step of the critical path to the next.
     fn path(&self, add: &mut impl FnMut(String)) {
         let mut steps: Vec<(&Span, u64)> = self
             .rows
@@ -254,7 +254,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// When sshd answered, and when the command had its result.
+    /// Marks the times at which sshd answered and the command had its result.
     fn marks(&self, add: &mut impl FnMut(String)) {
         let timeline = self.timeline;
         let ready = (timeline.ready, "ready", HEAD - 30, READY);
@@ -342,7 +342,7 @@ fn line(from: (Tenths, Tenths), to: (Tenths, Tenths), colour: &str, style: &str)
     format!(r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{space}{style}/>"#)
 }
 
-/// Text as XML has it (XML 1.0, 2.2 and 2.4). What XML cannot have at all is left out.
+/// Escapes text for XML (XML 1.0, 2.2 and 2.4). Characters that XML cannot have at all are left out.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -14,7 +14,7 @@ fn span(place: Place, name: &str, from: u64, to: u64, critical: bool) -> Span {
     }
 }
 
-/// A boot in milliseconds.
+/// Makes a boot with times in milliseconds.
 fn timeline() -> Timeline {
     use Place::{Guest, Host, Session, Unit};
     let mut spans = vec![
@@ -85,7 +85,7 @@ fn lines_fit_the_terminal_and_have_no_escapes() {
         assert!(longest <= Some(width), "{width}: {longest:?}\n{text}");
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
     }
-    // Not made for that, but no reason to panic either.
+    // A terminal of one column is not supported, but must not cause a panic.
     assert!(!chart(&timeline, true).text(1).is_empty());
 }
 
@@ -95,7 +95,7 @@ fn a_boot_as_a_picture() {
     insta::assert_snapshot!(chart(&timeline, false).svg());
 }
 
-/// Name, left and right edge, and line of each text, as wide as it can be.
+/// Returns the name, left and right edge, and line of each text, as wide as it can be.
 fn texts(svg: &str) -> Vec<(String, f64, f64, f64)> {
     let document = roxmltree::Document::parse(svg).expect("XML");
     let number = |node: &roxmltree::Node<'_, '_>, name: &str| -> Option<f64> {

@@ -1,4 +1,4 @@
-//! A boot as lines of text. No escape sequences: what the boot waited for is marked by characters.
+//! A boot as lines of text. There are no escape sequences: characters mark what the boot waited for.
 
 use std::fmt::Write as _;
 
@@ -9,16 +9,16 @@ use super::{Chart, cut, heading, seconds, tick, ticks, took};
 /// Least width of the part with the bars; a terminal that is narrower wraps.
 const LEAST_BARS: usize = 16;
 
-/// `12.34 s`, and what keeps it apart.
+/// Columns of a time such as `12.34 s`, and of the blanks that keep it apart.
 const TIME: usize = 9;
 
-/// `* ` in front of what was waited for.
+/// Columns of the `* ` in front of what was waited for.
 const MARK: usize = 2;
 
 /// Columns between two times on the axis.
 const BETWEEN_TICKS: usize = 10;
 
-/// Where things stand in a line.
+/// Columns of a line's parts.
 struct Layout {
     names: usize,
     bars: usize,
@@ -27,7 +27,7 @@ struct Layout {
 
 pub(super) fn draw(chart: &Chart<'_>, width: usize) -> String {
     let timeline = chart.timeline;
-    // What is shorter than a column is not seen to be long.
+    // The bar of a span shorter than a column does not show its length.
     let column = |bars: usize| timeline.end / (bars as u64).max(1);
     let longest = |spans: &[&Span]| spans.iter().map(|s| s.name.chars().count()).max();
     let most = (width / 3).max(12);
@@ -72,7 +72,7 @@ fn bars_beside(width: usize, names: usize) -> usize {
 }
 
 impl Layout {
-    /// The column of a time. The last one is the end's.
+    /// Returns the column of a time. The last one is that of the end.
     fn column(&self, time: u64) -> usize {
         let column = u128::from(time) * self.bars as u128 / u128::from(self.end);
         usize::try_from(column)
@@ -90,7 +90,7 @@ impl Layout {
             let words = tick(time);
             let column = self.column(time);
             if column + words.len() <= self.bars {
-                // Words are ASCII, so bytes are columns.
+                // The words are ASCII, so bytes are columns.
                 let _ = write!(line, "{:column$}", "");
                 line.truncate(column);
                 line.push_str(&words);
@@ -133,7 +133,7 @@ impl Layout {
         if on_tick { '·' } else { ' ' }
     }
 
-    /// The last column that a span has a part of.
+    /// Returns the last column that a span has a part of.
     fn last_column(&self, span: &Span) -> usize {
         let last = if span.to > span.from {
             span.to - 1

@@ -1,4 +1,4 @@
-//! Every error as its user reads it, to be read as one who does not know the code.
+//! Every error as its user reads it, for reviewers to read as somebody who does not know the code.
 
 use std::fmt::Write as _;
 use std::io::Error;
@@ -26,7 +26,7 @@ fn text(errors: Vec<(&str, HostError)>) -> String {
     text
 }
 
-/// The report without the command that installs something, which depends on the machine.
+/// Returns the report without the command that installs something, which depends on the machine.
 fn installs(report: &Report) -> String {
     let text = report.to_string();
     let command = ["`apt-get install ", "`dnf install "]

@@ -1,4 +1,4 @@
-//! What mends an error: a command where it can be.
+//! Hints that mend errors: each is a command, where it can be.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,7 @@ use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
 use bcvk_host::shell::quote;
 use bcvk_host::{HostError, Operation, Tool};
 
-/// What to do about `error`, if anything can be done.
+/// Returns what to do about `error`, if anything can be done.
 pub(super) fn hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::NotStatic(_) => NotStatic::HINT.to_owned(),
@@ -66,7 +66,7 @@ pub(super) fn hint(error: &HostError) -> Option<String> {
         HostError::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
         HostError::Podman { action, stderr } => {
             return podman_hint(stderr).or_else(|| {
-                // What a start needs, `bcvk doctor` knows better.
+                // For the needs of a start, `bcvk doctor` is the better check.
                 (*action != Operation::Start)
                     .then(|| "`podman info` shows whether podman itself works here".to_owned())
             });
@@ -81,7 +81,7 @@ pub(super) fn hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about a VM that is named, or that came to nothing.
+/// Returns what to do about a VM that was named, or that came to nothing.
 fn named_vm_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::NameTaken { name } => {
@@ -131,7 +131,7 @@ fn named_vm_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about an image that is not here, or is not what it was given for.
+/// Returns what to do about an image that is not here, or is not what it was given for.
 fn image_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::ImageMissing { reference } if registry(reference) == "localhost" => {
@@ -166,7 +166,7 @@ fn image_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about a snapshot that is not there, or cannot be had.
+/// Returns what to do about a snapshot that is not there, or cannot be had.
 fn snapshot_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::OnlyCold(_) | HostError::NoSnapshot => {
@@ -183,7 +183,7 @@ fn snapshot_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What to do about a complaint of podman's, or of the runtime's below it.
+/// Returns what to do about a complaint of podman's, or of the runtime's below it.
 pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     let says = |words: &str| stderr.contains(words);
     let hint = if says("network not found") {
@@ -191,7 +191,7 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     } else if says("address already in use") {
         "`ss -ltnup` shows who has the port; `--publish IP::GUEST` takes one that is free"
     } else if says("setting rlimit") || says("setrlimit") {
-        // runc's words, and crun's.
+        // These are runc's words, and crun's.
         "podman's containers may open more files (default_ulimits in containers.conf) than \
          `ulimit -Hn` allows here: raise the one or lower the other"
     } else if says("no space left on device") {
@@ -206,7 +206,7 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// The package of the program that podman, or what works for it, says it has not found.
+/// Returns the package of the program that podman, or what works for it, says it has not found.
 fn missing_helper(stderr: &str) -> Option<String> {
     let is_missing = |program: &str| {
         [
@@ -234,7 +234,7 @@ fn missing_helper(stderr: &str) -> Option<String> {
     .map(|(_, debian, fedora)| install(debian, fedora))
 }
 
-/// What to do about a file of the user's that cannot be what it was given for.
+/// Returns what to do about a file of the user's that cannot be what it was given for.
 fn file_hint(error: &HostError) -> Option<String> {
     Some(match error {
         HostError::DiskNotRegular(_) => {
@@ -292,7 +292,7 @@ fn file_hint(error: &HostError) -> Option<String> {
     })
 }
 
-/// What shows why a path of the user's cannot be used.
+/// Returns a command that shows why a path of the user's cannot be used.
 fn path_hint(path: &Path, why: ErrorKind) -> Option<String> {
     match why {
         ErrorKind::NotFound => Some(format!("`ls {}` shows what there is", word(parent(path)))),
@@ -310,24 +310,24 @@ fn vm_hint(failure: &Failure) -> Option<String> {
     hint.or_else(|| unready_guest.then(|| "--console shows the whole boot".to_owned()))
 }
 
-/// The directory that a path is in.
+/// Returns the directory that a path is in.
 fn parent(path: &Path) -> &Path {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
 
-/// A path as a word of the command in a hint, which is there to be copied into a shell.
+/// Quotes a path as a word of the command in a hint, which is there to be copied into a shell.
 fn word(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
 
-/// What to do about an image whose name only local builds have.
+/// Returns what to do about an image whose name only local builds have.
 fn build(reference: &str) -> String {
     let reference = quote(reference);
     format!("`podman build -t {reference} .` makes it; `podman images` lists what is here")
 }
 
-/// How to get a VM into `available` memory. The processes beside the guest need some of it too.
+/// Says how to fit a VM into `available` memory. The processes beside the guest need some of it too.
 fn memory_that_fits(available: MemorySize) -> String {
     const STEP: u32 = 256;
     let mib = available.mib().saturating_sub(STEP) / STEP * STEP;
@@ -339,13 +339,13 @@ fn memory_that_fits(available: MemorySize) -> String {
     }
 }
 
-/// The command that installs a tool here, by the distribution's own package manager.
+/// Returns the command that installs a tool here, by the distribution's own package manager.
 fn package(tool: Tool) -> String {
     match tool {
         Tool::Podman => install("podman", "podman"),
         Tool::QemuImg => install("qemu-utils", "qemu-img"),
         Tool::Ssh => install("openssh-client", "openssh-clients"),
-        // Fedora and its kin name only the QEMU of the machine's own architecture so.
+        // Fedora and its derivatives name only the QEMU of the machine's own architecture so.
         Tool::Qemu(arch) => {
             let (debian, fedora) = match arch {
                 Arch::X86_64 => ("qemu-system-x86", "qemu-system-x86-core"),
@@ -365,7 +365,7 @@ fn install(debian: &str, fedora: &str) -> String {
     }
 }
 
-/// The part of a reference before the first slash, where that is a host.
+/// Returns the part of a reference before the first slash, if that is a host.
 fn registry(reference: &str) -> &str {
     match reference.split_once('/') {
         Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => host,

@@ -1,4 +1,4 @@
-//! From an error to what the user reads: message, causes, hint, exit code. The one such place.
+//! Way from an error to what the user reads: message, causes, hint, exit code. There is no other one.
 
 mod hint;
 
@@ -18,7 +18,7 @@ mod code {
     pub(super) const SIGNAL: u8 = 128;
 }
 
-/// The hint of errors that it would have found.
+/// Hint of errors that `bcvk doctor` would have found.
 const DOCTOR: &str = "`bcvk doctor` checks everything that a VM needs here";
 
 /// An error ready to be read.
@@ -30,14 +30,14 @@ pub(super) struct Report {
     pub(super) starting_units: Vec<String>,
     pub(super) console_tail: Vec<String>,
     pub(super) hint: Option<String>,
-    /// Whether `bcvk doctor` would have found it.
+    /// True if `bcvk doctor` would have found it.
     foreseeable: bool,
     pub(super) code: u8,
 }
 
 impl Report {
     pub(super) fn of(error: &HostError) -> Self {
-        // Whatever came from outside (guest, image, podman) must not steer the terminal.
+        // Text from outside (guest, image, podman) must not steer the terminal.
         let [failed_units, starting_units, console_tail] =
             guest_words(error).map(|lines| lines.iter().map(|line| printable(line)).collect());
         Self {
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// The hint that mends most, for those who read only one.
+    /// Returns the hint that mends most, for those who read only one.
     pub(super) fn first_hint(&self) -> Option<String> {
         let doctor = || self.foreseeable.then(|| DOCTOR.to_owned());
         self.hint.clone().or_else(doctor)
@@ -96,7 +96,7 @@ fn causes(error: &HostError) -> Vec<String> {
         } => std::iter::once(failure.sentence())
             .chain(failure.causes.clone())
             .collect(),
-        // Its message has said it.
+        // The error's message has said it already.
         HostError::Option { .. } => Vec::new(),
         HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
             stderr.lines().map(str::to_owned).collect()
@@ -124,8 +124,8 @@ fn is_foreseeable(error: &HostError) -> bool {
     }
 }
 
-/// What the guest said of its failure: the units that failed, those that were still starting, and the
-/// console's last lines.
+/// Returns the guest's part in a failure: the units that failed, those that were still starting,
+/// and the console's last lines.
 fn guest_words(error: &HostError) -> [&[String]; 3] {
     match error {
         HostError::Vm(failure)
@@ -148,12 +148,12 @@ fn guest_words(error: &HostError) -> [&[String]; 3] {
     }
 }
 
-/// The exit code of a command that a signal ended, as shells count it.
+/// Returns the exit code of a command that a signal ended, as shells count it.
 pub(crate) fn interrupted(signal: i32) -> u8 {
     code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
 }
 
-/// Whether what was asked for cannot be.
+/// Returns true if the request itself cannot be met, whatever the host's state.
 pub(super) fn is_usage(error: &HostError) -> bool {
     code(error) == code::USAGE
 }

@@ -1,4 +1,4 @@
-//! What the line says, and what of it fits. Pure.
+//! Text of the progress line, and the part of it that fits. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ const BAR: usize = 16;
 /// A terminal narrower than this has no place for the bar.
 const WIDE: usize = 60;
 
-/// What is known of a boot.
+/// Knowledge about a boot.
 #[derive(Debug, Clone)]
 pub(super) struct Boot {
-    /// `None` before the supervisor has said anything.
+    /// Phase of the VM; `None` before the supervisor has said anything.
     pub(super) phase: Option<Phase>,
-    /// Since when the user waits.
+    /// Time since which the user waits.
     pub(super) since: Instant,
-    /// Since when the VM is in its phase.
+    /// Time since which the VM is in its phase.
     pub(super) phase_since: Instant,
-    /// What the user waited before the VM's first phase.
+    /// Time that the user waited before the VM's first phase.
     pub(super) lead: Duration,
-    /// A boot like this one.
+    /// Times of an earlier boot like this one.
     pub(super) last: Option<BootTime>,
 }
 
 impl Boot {
-    /// How it stands at `now`.
+    /// State of the boot at `now`.
     pub(super) fn at(&self, now: Instant) -> Moment {
         let (Some(phase), Some(last)) = (self.phase, &self.last) else {
             return Moment {
@@ -59,27 +59,28 @@ pub(super) struct Moment {
     pub(super) expected: Option<Expected>,
 }
 
-/// How it compares with the last one.
+/// Comparison with the last boot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    /// After which time that one was as far.
+    /// Time after which that boot was as far.
     pub(super) reached: Duration,
-    /// How long it took.
+    /// Time that the last boot took.
     pub(super) total: Duration,
 }
 
-/// How a terminal wants to be written to.
+/// Abilities of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
-    /// Whether it may be given bold and faint text. Colours it is not given: what is readable on a
-    /// dark background may not be on a light one.
+    /// True if the terminal may be given bold and faint text. It is not given colours: what is
+    /// readable on a dark background may not be on a light one.
     weights: bool,
-    /// Whether it shows more than ASCII.
+    /// True if the terminal shows more than ASCII.
     unicode: bool,
 }
 
 impl Look {
-    /// By the environment: <https://no-color.org>, and the locale as setlocale(3) finds it.
+    /// Reads the abilities from the environment: <https://no-color.org>, and the locale as
+    /// setlocale(3) finds it.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let locale = set("LC_ALL")
@@ -100,7 +101,7 @@ enum Weight {
     Faint,
 }
 
-/// The line in at most `columns` cells; `tick` counts how often it was drawn.
+/// Writes the line in at most `columns` cells; `tick` counts how often it was drawn.
 pub(super) fn line(
     moment: &Moment,
     awaited: Option<&str>,
@@ -130,7 +131,7 @@ pub(super) fn line(
     line.text
 }
 
-/// The phase in the words of somebody who waits for it.
+/// Describes the phase to somebody who waits for it.
 fn doing(phase: Option<Phase>) -> &'static str {
     match phase {
         None => "starting the container",
@@ -142,7 +143,7 @@ fn doing(phase: Option<Phase>) -> &'static str {
     }
 }
 
-/// The seconds, beside those of the last time; it is plainly said when they are more.
+/// Writes the seconds beside those of the last time, and says plainly when they are more.
 fn time(moment: &Moment) -> String {
     let waited = duration(moment.waited.as_secs());
     match moment.expected {
@@ -172,7 +173,7 @@ fn spinner(tick: usize, look: Look) -> char {
     }
 }
 
-/// What of the bar is full, and what is not. It is full when the VM is ready, and not before.
+/// Draws the full and the empty part of the bar. It is full when the VM is ready, and not before.
 fn bar(expected: &Expected, look: Look) -> (String, String) {
     let total = expected.total.as_millis().max(1);
     let full = expected.reached.as_millis() * BAR as u128 / total;
@@ -185,7 +186,7 @@ fn bar(expected: &Expected, look: Look) -> (String, String) {
     (done.repeat(full), rest.repeat(BAR - full))
 }
 
-/// Text that is cut where its place ends.
+/// Text that is cut where its space ends.
 struct Fitted {
     text: String,
     left: usize,
@@ -222,12 +223,12 @@ impl Fitted {
     }
 }
 
-/// Cells that a terminal takes for `text` at most: some draw several characters as one.
+/// Returns the cells that a terminal takes for `text` at most: some draw several characters as one.
 fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or_default()).sum()
 }
 
-/// As much of `text` as has place in `columns` with `mark` behind it.
+/// Cuts `text` so that it fits into `columns` with `mark` behind it.
 fn cut(text: &str, columns: usize, mark: &str) -> String {
     let Some(mut left) = columns.checked_sub(width(mark)) else {
         return String::new();

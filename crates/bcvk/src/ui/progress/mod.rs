@@ -1,4 +1,4 @@
-//! How far a boot has come: one line at a terminal, a line for each phase elsewhere.
+//! Progress of a boot: one line at a terminal, a line for each phase elsewhere.
 
 mod line;
 mod terminal;
@@ -28,11 +28,11 @@ enum Kind {
     Lines(Option<Phase>),
 }
 
-/// Since when the user waits.
+/// Beginning of the user's wait.
 #[derive(Debug, Clone, Copy)]
 struct Started {
     at: Instant,
-    /// How much of that passed before the supervisor's first word; unknown until that.
+    /// Part of that time that passed before the supervisor's first word; unknown until then.
     lead: Option<Duration>,
 }
 
@@ -52,12 +52,12 @@ impl Started {
 }
 
 impl Progress {
-    /// Shows nothing.
+    /// Makes a display that shows nothing.
     pub(super) fn silent() -> Self {
         Self::new(Kind::Silent)
     }
 
-    /// Shows what fits where standard error goes.
+    /// Makes the display that suits where standard error goes.
     pub(super) fn on_stderr() -> Self {
         let shown = io::stderr().is_terminal() && may_be_redrawn(|name| env::var(name).ok());
         Self::new(if shown {
@@ -111,7 +111,7 @@ impl Progress {
 
     /// Leaves the terminal to others.
     pub(crate) fn finish(&mut self) {
-        // Dropped, it clears its line.
+        // Dropping the line clears it.
         self.kind = Kind::Silent;
     }
 }
@@ -120,14 +120,15 @@ fn age(at: Timestamp) -> Duration {
     Duration::from_secs_f64(Timestamp::now().seconds_since(at))
 }
 
-/// A clock that counts from the start of the machine knows nothing before that.
+/// Returns the instant `age` ago. A clock that counts from the start of the machine knows nothing
+/// before that start.
 fn before_now(age: Duration) -> Instant {
     let now = Instant::now();
     now.checked_sub(age).unwrap_or(now)
 }
 
-/// Whether a line at a terminal may be drawn over and over: there are terminals that cannot, and what
-/// a CI system gives its jobs is read afterwards, as a log.
+/// Returns true if a line at a terminal may be drawn over and over: some terminals cannot do that,
+/// and the output of a job on a CI system is read afterwards, as a log.
 fn may_be_redrawn(variable: impl Fn(&str) -> Option<String>) -> bool {
     let term = variable("TERM").unwrap_or_default();
     let ci = variable("CI").unwrap_or_default();

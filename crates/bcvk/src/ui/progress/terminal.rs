@@ -1,4 +1,4 @@
-//! The line at a terminal, drawn again and again by a thread of its own.
+//! Progress line at a terminal, drawn again and again by a thread of its own.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,18 +11,19 @@ use rustix::termios::tcgetwinsize;
 use super::line::{Boot, Look, line};
 use crate::ui::say;
 
-/// How often it is drawn anew. It is also how soon it follows a terminal that is resized.
+/// Interval between two drawings. A terminal that is resized is followed after at most that time.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Columns of a terminal that does not say how many it has.
 const USUAL_COLUMNS: usize = 80;
 
-/// From the cursor to the end of the screen (ECMA-48, 8.3.39).
+/// Erases from the cursor to the end of the screen (ECMA-48, 8.3.39).
 const ERASE_BELOW: &str = "\u{1b}[J";
 
-/// Whether a character after the last column begins a row (DECAWM). While a window is dragged, the size
-/// that a terminal tells may be behind that which it has: tmux tells four a second. A line that is too
-/// long shall then be cut, because the cursor would rest in the last of its rows.
+/// Turns off that a character after the last column begins a row (DECAWM). While a window is
+/// dragged, the size that a terminal reports may lag behind its real size: tmux reports four a
+/// second. A line that is too long must be cut then, because the cursor would otherwise rest in the
+/// last of its rows.
 const CUT_ROWS: &str = "\u{1b}[?7l";
 /// See [`CUT_ROWS`].
 const WRAP_ROWS: &str = "\u{1b}[?7h";
@@ -48,7 +49,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     boot: Boot,
-    /// What has come for the thread, which reads it without holding the lock.
+    /// Activity that waits for the thread, which reads it without holding the lock.
     console: Option<Activity>,
     over: bool,
 }
@@ -84,7 +85,7 @@ impl Terminal {
 
     pub(super) fn show(&self, boot: Boot) {
         let mut state = self.shared.lock();
-        // A state comes more than once.
+        // The same state may come more than once.
         let phase_since = if state.boot.phase == boot.phase {
             state.boot.phase_since
         } else {
@@ -103,7 +104,7 @@ impl Drop for Terminal {
         self.shared.lock().over = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported there.
+            // A panic of the thread has been reported there.
             let _ = thread.join();
         }
         say(&format!("\r{ERASE_BELOW}"));
@@ -135,7 +136,7 @@ impl Shared {
             // In the last column, a terminal may take the next character into the next row.
             let columns = columns().saturating_sub(1);
             let text = line(&boot.at(Instant::now()), awaited, tick, columns, self.look);
-            // One write, and nothing erased that is drawn again: so it does not flicker.
+            // The line is one write, and nothing is erased that is drawn again: so it does not flicker.
             say(&format!("{CUT_ROWS}\r{text}{ERASE_BELOW}\r{WRAP_ROWS}"));
             let state = self.lock();
             if !state.over {
