@@ -1,13 +1,13 @@
 //! What happens where the user is: finding tools, asking podman, keeping VM directories.
 
 mod checks;
-mod command;
 mod error;
 mod follow;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::disallowed_methods, reason = "reads seeds")]
 pub mod fuzzing;
 mod image;
+mod launch;
 pub mod podman;
 mod resources;
 #[allow(
@@ -25,15 +25,18 @@ pub use checks::open_files::allow_open_files;
 pub use checks::subids::check_sub_ids;
 pub use checks::tools::{Tool, Version, find_tool};
 pub use checks::trial::try_container;
-pub use command::CommandOutput;
 pub use error::{HostError, Operation};
 pub use follow::activity::Activity;
 pub use follow::boot_times::{BootKind, BootTime, BootTimes};
+pub use follow::command_output::CommandOutput;
 pub use follow::log::{GuestLog, LogFollower};
 pub use follow::session::Session;
 pub use follow::watch::{SignalSource, Target, WatchEvent, Watcher};
-pub use image::inspect::{ImageClaims, ImageInfo, PullPolicy};
+pub use image::inspect::{ImageInfo, PullPolicy};
 pub use image::list::BootableImage;
+pub use launch::runner::Runner;
+pub use launch::{Launch, Started, sweep, write_ssh_access};
+pub use podman::ImageClaims;
 pub use resources::disk::{NewDisk, ResolvedDisk, resolve_disk};
 pub use resources::ignition::read_ignition;
 pub use resources::limits::container_limits;
@@ -46,6 +49,4 @@ pub use saved::{
 };
 pub use ssh::proxy::{proxy, relay_in_container};
 pub use vm::dir::{VmDir, VmDirs};
-pub use vm::launch::{Launch, Started, sweep, write_ssh_access};
-pub use vm::runner::Runner;
 pub use vm::shared_dir::SharedDir;

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod boot_times;
+pub(crate) mod command_output;
 pub(crate) mod log;
 pub(crate) mod session;
 pub(crate) mod watch;

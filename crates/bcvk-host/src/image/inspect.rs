@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bcvk_contract::spec::{Arch, ImageIdentity, LABEL_RUNNER, SpecError};
 use serde::Deserialize;
 
-use crate::podman::{LABEL_CAPABILITIES, Podman, stderr_of};
+use crate::podman::{ImageClaims, Podman, stderr_of};
 use crate::{HostError, Operation};
 
 /// When an image is pulled, with podman's meanings.
@@ -49,42 +49,6 @@ pub struct ImageInfo {
     pub runner: Option<String>,
     /// Its wishes for the containers that are made of it.
     pub claims: ImageClaims,
-}
-
-/// An image's wishes for its containers that podman or the OCI runtime would obey, and that no option of
-/// `podman run` turns off as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ImageClaims {
-    /// Names of its annotations.
-    pub annotations: Vec<String>,
-    /// True if it names the capabilities of a container (`io.containers.capabilities`).
-    pub capabilities: bool,
-}
-
-/// Annotations by which crun, runc and podman are told what to do (crun(1), "EXTENSIONS TO OCI"; runc,
-/// docs/systemd.md). Given another value, they still do something.
-const STEERING: [&str; 3] = [
-    "run.oci.",
-    "org.systemd.property.",
-    "io.podman.annotations.",
-];
-
-impl ImageClaims {
-    fn of(labels: &BTreeMap<String, String>, annotations: BTreeMap<String, String>) -> Self {
-        Self {
-            annotations: annotations.into_keys().collect(),
-            capabilities: labels.contains_key(LABEL_CAPABILITIES),
-        }
-    }
-
-    /// The annotation that nothing takes the effect of, if there is one.
-    #[must_use]
-    pub fn steering(&self) -> Option<&str> {
-        let steers = |name: &&String| {
-            STEERING.iter().any(|prefix| name.starts_with(prefix)) || name.contains('=')
-        };
-        self.annotations.iter().find(steers).map(String::as_str)
-    }
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The one place that runs podman.
 
 mod args;
+mod claims;
 mod container;
 
 use std::ffi::OsStr;
@@ -18,8 +19,9 @@ use bcvk_contract::spec::{CONTAINER_IMAGE, LABEL, VmName};
 use crate::vm::dir::VmDirs;
 use crate::{HostError, Operation};
 
+pub(crate) use args::bind;
 pub use args::{ContainerPlan, Limits, check_path, run_args};
-pub(crate) use args::{LABEL_CAPABILITIES, bind};
+pub use claims::ImageClaims;
 pub use container::Container;
 use container::{Created, is_run_command};
 

@@ -1,7 +1,5 @@
-//! One VM on the host: its directory, its container, and its start.
+//! The directory of a VM on the host, and what is read of it.
 
 pub(crate) mod dir;
 pub(crate) mod held_dir;
-pub(crate) mod launch;
-pub(crate) mod runner;
 pub(crate) mod shared_dir;

@@ -13,7 +13,7 @@ use bcvk_contract::spec::{
 };
 
 use crate::HostError;
-use crate::image::inspect::ImageClaims;
+use crate::podman::claims::ImageClaims;
 use crate::vm::dir::VmDir;
 
 /// Room for a kernel and an initramfs beside the guest's memory: twice the largest that is read.

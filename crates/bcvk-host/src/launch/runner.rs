@@ -67,7 +67,7 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::inspect::ImageClaims;
+    use crate::podman::ImageClaims;
     use bcvk_contract::spec::ImageIdentity;
 
     #[test]

@@ -1,5 +1,7 @@
 //! From a resolved spec to a running container, and back to nothing when that fails.
 
+pub(crate) mod runner;
+
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
@@ -17,7 +19,8 @@ use serde_json::json;
 use crate::checks::accel::kvm_needs_groups;
 use crate::checks::trial::INTO_USR;
 use crate::follow::log::GuestLog;
-use crate::image::inspect::ImageClaims;
+use crate::launch::runner::Runner;
+use crate::podman::ImageClaims;
 use crate::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use crate::resources::disk::{NewDisk, make_disk};
 use crate::resources::output::Made;
@@ -26,7 +29,6 @@ use crate::saved::{HeldSnapshot, SnapshotEntry, start_keeper};
 use crate::ssh;
 use crate::ssh::Side;
 use crate::vm::dir::{VmDir, VmDirs};
-use crate::vm::runner::Runner;
 use crate::{HostError, Operation};
 
 /// How often podman is asked for a container that lacks nothing but its image's mount.

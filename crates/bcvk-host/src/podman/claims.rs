@@ -1,0 +1,44 @@
+//! What an image says of itself as a container, which is overruled.
+
+use std::collections::BTreeMap;
+
+use super::args::LABEL_CAPABILITIES;
+
+/// An image's wishes for its containers that podman or the OCI runtime would obey, and that no option of
+/// `podman run` turns off as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageClaims {
+    /// Names of its annotations.
+    pub annotations: Vec<String>,
+    /// True if it names the capabilities of a container (`io.containers.capabilities`).
+    pub capabilities: bool,
+}
+
+/// Annotations by which crun, runc and podman are told what to do (crun(1), "EXTENSIONS TO OCI"; runc,
+/// docs/systemd.md). Given another value, they still do something.
+const STEERING: [&str; 3] = [
+    "run.oci.",
+    "org.systemd.property.",
+    "io.podman.annotations.",
+];
+
+impl ImageClaims {
+    pub(crate) fn of(
+        labels: &BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            annotations: annotations.into_keys().collect(),
+            capabilities: labels.contains_key(LABEL_CAPABILITIES),
+        }
+    }
+
+    /// The annotation that nothing takes the effect of, if there is one.
+    #[must_use]
+    pub fn steering(&self) -> Option<&str> {
+        let steers = |name: &&String| {
+            STEERING.iter().any(|prefix| name.starts_with(prefix)) || name.contains('=')
+        };
+        self.annotations.iter().find(steers).map(String::as_str)
+    }
+}
