@@ -1,4 +1,4 @@
-//! From a resolved spec to a running container, and back to nothing when that fails.
+//! Start of a container from a resolved spec, and removal of everything when the start fails.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;

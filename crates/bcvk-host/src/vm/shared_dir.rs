@@ -53,7 +53,7 @@ impl SharedDir {
     /// Opens the guest's log, as far as it was kept.
     ///
     /// # Errors
-    /// As [`untrusted::open`].
+    /// The same as for [`untrusted::open`].
     pub(crate) fn open_log(&self, log: LogFile) -> io::Result<File> {
         untrusted::open(&self.path_of(log))
     }
@@ -61,7 +61,7 @@ impl SharedDir {
     /// Opens the part of the log from before it was begun anew.
     ///
     /// # Errors
-    /// As [`untrusted::open`].
+    /// The same as for [`untrusted::open`].
     pub(crate) fn open_earlier_log(&self, log: LogFile) -> io::Result<File> {
         untrusted::open(&bcvk_contract::shared::earlier(&self.path_of(log)))
     }
@@ -69,7 +69,7 @@ impl SharedDir {
     /// Connects to the guest's sshd.
     ///
     /// # Errors
-    /// As [`untrusted::connect_to`].
+    /// The same as for [`untrusted::connect_to`].
     pub fn connect_to_sshd(&self) -> io::Result<UnixStream> {
         untrusted::connect_to(&self.paths.ssh_socket())
     }
@@ -99,7 +99,7 @@ impl SharedDir {
     /// Starts to watch for files that are renamed into place, as each new status is.
     ///
     /// # Errors
-    /// As inotify(7).
+    /// The errors of inotify(7).
     pub(crate) fn watch(&self) -> io::Result<std::os::fd::OwnedFd> {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC)?;
         inotify::add_watch(&inotify, self.paths.dir(), inotify::WatchFlags::MOVED_TO)?;
