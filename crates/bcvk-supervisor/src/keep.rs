@@ -160,7 +160,7 @@ mod tests {
         for written in 1..40 {
             log.write_all(&block).expect("write");
             let said = matches!(events.try_recv(), Ok(Event::Warning(_)));
-            // The first byte that is lost is that of the third file's beginning.
+            // The first bytes are lost when the third file begins.
             assert_eq!(said, written == 17, "after {written} MiB");
         }
         let total: u64 = fs::read_dir(dir.path())

@@ -109,7 +109,7 @@ impl BootTime {
     }
 
     /// Returns the time at which this boot was as far as a VM that has been in `phase` for `since`.
-    /// That time is never later than the end of that phase.
+    /// The result is never later than the end of that phase.
     #[must_use]
     pub fn reached(&self, phase: Phase, since: Duration) -> Duration {
         let begin = self.0.range(..=phase).next_back();

@@ -39,7 +39,7 @@ pub struct BootableImage {
 impl BootableImage {
     /// Returns every such image in podman's store, newest first.
     ///
-    /// The labels are looked at here and not by `podman images --filter`: versions of podman differ
+    /// The labels are checked here and not by `podman images --filter`: versions of podman differ
     /// in whether two label filters mean either or both.
     pub fn list(podman: &Podman) -> Result<Vec<Self>, HostError> {
         let failed = |stderr| HostError::Podman {

@@ -29,13 +29,13 @@ impl Snapshots {
     /// Opens the directory under `cache`, such as `~/.cache`, and makes it if it is missing.
     ///
     /// # Errors
-    /// If it cannot be made, or others could change what is in there.
+    /// If the directory cannot be made, or others could change what is in there.
     pub fn open(cache: &Path) -> io::Result<Self> {
         let path = place::open(cache)?;
         Ok(Self { path })
     }
 
-    /// Returns the same snapshots, whether there are any or not. Nothing is made.
+    /// Returns the snapshots under `cache` without making the directory, whether it exists or not.
     #[must_use]
     pub fn existing(cache: &Path) -> Self {
         Self {

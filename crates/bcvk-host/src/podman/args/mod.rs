@@ -73,7 +73,7 @@ const UNNEEDED: &str = "AUDIT_WRITE,MKNOD,NET_BIND_SERVICE,NET_RAW";
 
 /// Capabilities that a VM's processes need:
 /// - the file servers of writable shares act for the guest's users (`CHOWN`, `DAC_OVERRIDE`,
-///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of others read everybody's files
+///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of other shares read everybody's files
 ///   (`DAC_OVERRIDE`);
 /// - the supervisor and the file servers leave the image's root for their own (`SYS_CHROOT`);
 /// - QEMU becomes another user (`SETGID`, `SETUID`), and is killed as one (`KILL`);

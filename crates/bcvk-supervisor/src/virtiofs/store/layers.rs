@@ -18,7 +18,7 @@ struct Image {
     /// ID of the uppermost layer; empty in an image that is only a list of others.
     #[serde(default, rename = "layer")]
     top: String,
-    /// Copies of that layer with other owners of its files, for containers with user namespaces.
+    /// IDs of copies of that layer with other owners of its files, for containers with user namespaces.
     #[serde(default, rename = "mapped-layers")]
     mapped: Vec<String>,
 }
