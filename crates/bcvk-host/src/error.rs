@@ -1,4 +1,4 @@
-//! What can keep the host from running a VM.
+//! Errors that keep the host from running a VM.
 
 use std::io;
 use std::path::PathBuf;
@@ -223,20 +223,20 @@ pub enum HostError {
     Spec(#[from] SpecError),
 }
 
-/// The phase as the end of a sentence.
+/// Returns the phase as the end of a sentence.
 fn still_at(phase: Option<&str>) -> String {
     phase.map_or_else(String::new, |phase| format!("; it was still at: {phase}"))
 }
 
 impl HostError {
-    /// An I/O error with what was being done.
+    /// Makes an I/O error that says what was being done.
     pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Self::Io { action, source }
     }
 }
 
-/// What podman was asked to do.
+/// Task that podman was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// `podman image inspect`

@@ -1,5 +1,5 @@
-//! Parsers of what podman printed and what it is told, for `fuzz/`: each panics where a result cannot be
-//! right.
+//! Parsers of podman's output and of what podman is told, for `fuzz/`: each panics if a result cannot
+//! be right.
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 
@@ -15,7 +15,7 @@ use crate::shell::quote;
 
 pub use crate::timeline::fuzzing::timeline;
 
-/// Output of `podman ps`, `podman images` and `podman image inspect`.
+/// Parses output of `podman ps`, `podman images` and `podman image inspect`.
 pub fn podman_json(data: &[u8]) {
     if let Ok(containers) = serde_json::from_slice::<Vec<Container>>(data) {
         for container in containers {
@@ -29,7 +29,8 @@ pub fn podman_json(data: &[u8]) {
     let _ = ImageInfo::parse(data, "localhost/image");
 }
 
-/// A guest's console, as the progress of a boot is read from it. In pieces it tells the same.
+/// Reads the progress of a boot from a guest's console. In pieces, the same console must give the
+/// same result.
 pub fn activity(data: &[u8]) {
     let mut whole = Told::default();
     whole.feed(data);
@@ -40,7 +41,7 @@ pub fn activity(data: &[u8]) {
     assert!(!shown.contains(bcvk_contract::status::steers), "{shown:?}");
 }
 
-/// A path, as a field of podman's `--mount`, which is CSV.
+/// Writes a path as a field of podman's `--mount`, which is CSV.
 pub fn podman_mount(data: &[u8]) {
     let path = Path::new(OsStr::from_bytes(data));
     let arg = bind(path, Path::new("/x"), true);
@@ -53,7 +54,7 @@ pub fn podman_mount(data: &[u8]) {
     assert_eq!(csv_record(arg.as_bytes()), expected);
 }
 
-/// The fields of one record, read by RFC 4180.
+/// Splits one record into its fields, by RFC 4180.
 fn csv_record(mut text: &[u8]) -> Vec<Vec<u8>> {
     let mut fields = Vec::new();
     loop {
@@ -92,7 +93,7 @@ fn csv_record(mut text: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// A word of a shell's command line.
+/// Quotes a word of a shell's command line.
 pub fn shell(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if !text.contains('\0') {

@@ -1,4 +1,4 @@
-//! What happens where the user is: finding tools, asking podman, keeping VM directories.
+//! The user's side of bcvk: finding tools, asking podman, keeping VM directories.
 
 mod checks;
 mod error;

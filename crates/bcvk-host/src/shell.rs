@@ -1,8 +1,8 @@
-//! The words of a POSIX shell.
+//! Quoting of words for a POSIX shell.
 
 use std::borrow::Cow;
 
-/// `word` as one word of a command line.
+/// Returns `word` quoted as one word of a command line.
 #[must_use]
 pub fn quote(word: &str) -> String {
     // Only a NUL byte cannot be quoted, and no argument of a process has one.

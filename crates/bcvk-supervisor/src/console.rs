@@ -1,4 +1,4 @@
-//! The guest's serial console: kept, shown, and watched for the kernel's last words.
+//! The guest's serial console, which is kept, shown, and watched for the kernel's last words.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::mem::{Discriminant, discriminant};
@@ -15,18 +15,18 @@ use crate::ports::{Out, Outs};
 use crate::tail::Tail;
 use crate::threads;
 
-/// Pause between two looks at the console. QEMU writes an emulated serial port byte by byte; taken
-/// one by one, each would wake the supervisor and podman's log writer, on processors that the guest
-/// needs. Nobody types so fast that it is noticed.
+/// Pause between two looks at the console. QEMU writes an emulated serial port byte by byte. Read one
+/// by one, each byte would wake the supervisor and podman's log writer, on processors that the guest
+/// needs. Nobody types so fast as to notice the pause.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Longest line that is looked at; the rest of a longer one is a line of its own.
+/// Longest line that is examined; the rest of a longer one counts as a line of its own.
 const MAX_LINE_BYTES: usize = 1024;
 
 /// Something on the console that the supervisor acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// The first byte: the kernel runs.
+    /// The first byte has come: the kernel runs.
     FirstByte,
     /// The kernel has panicked; the line says why.
     Panic(String),
@@ -37,20 +37,20 @@ pub(super) enum Sign {
 /// The console and the thread that reads it.
 #[derive(Debug)]
 pub(super) struct Console {
-    /// Its last lines.
+    /// The console's last lines.
     pub(super) tail: Tail,
     reader: JoinHandle<()>,
 }
 
 impl Console {
-    /// Waits until all that QEMU wrote has been read. To be called when QEMU has ended.
+    /// Waits until all that QEMU wrote has been read. The caller must make sure that QEMU has ended.
     pub(super) fn drain(self) {
-        // A panic there has been reported there.
+        // A panic of that thread has been reported there.
         let _ = self.reader.join();
     }
 }
 
-/// Reads QEMU's end of the console until QEMU closes it; what comes goes to `outs` too.
+/// Reads QEMU's end of the console until QEMU closes it, and writes the output to `outs` too.
 pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Event>) -> Console {
     let tail = Tail::default();
     let lines = tail.clone();
@@ -93,8 +93,9 @@ pub(super) fn feed_stdin(mut console: UnixStream) {
     });
 }
 
-/// The guest has a terminal of its own on the console. That of the container, if it has one, must
-/// neither echo what is typed a second time nor make a signal for QEMU of Ctrl-C.
+/// Passes keys on as they are typed. The guest has a terminal of its own on the console. The
+/// container's terminal, if it has one, must neither echo what is typed a second time nor turn Ctrl-C
+/// into a signal for QEMU.
 fn pass_keys_on() -> io::Result<()> {
     let terminal = io::stdin();
     if terminal.is_terminal() {
@@ -105,8 +106,8 @@ fn pass_keys_on() -> io::Result<()> {
     Ok(())
 }
 
-/// Splits the stream into lines and finds what matters in them. Each sign counts once: a guest can
-/// repeat it faster than the supervisor listens, whose queue has no bound.
+/// Splits the stream into lines and finds signs in them. Each sign counts once: a guest can repeat a
+/// sign faster than the supervisor handles it, and the supervisor's queue has no bound.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     line: Vec<u8>,
@@ -144,8 +145,8 @@ impl Scanner {
     }
 }
 
-/// What systemd prints when it reaches its emergency mode, and what sulogin and dracut print there.
-/// The control port says more, but only where the initramfs has its driver.
+/// Lines that systemd, sulogin and dracut print when the boot ends in emergency mode. The control
+/// port says more, but only where the initramfs has the port's driver.
 const EMERGENCY: [&str; 3] = [
     "[  OK  ] Reached target emergency.target",
     "You are in emergency mode",
@@ -161,7 +162,8 @@ fn sign(line: &str) -> Option<Sign> {
     panic_message(text).map(Sign::Panic)
 }
 
-/// What the kernel says last (Linux, kernel/panic.c), with or without a time stamp before it.
+/// Returns the kernel's last words if it panicked (Linux, kernel/panic.c), with or without a time
+/// stamp before them.
 fn panic_message(text: &str) -> Option<String> {
     let text = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((time, rest))

@@ -1,5 +1,4 @@
-//! The container as the supervisor makes it its own: a root without a byte of the image, and one for
-//! QEMU.
+//! The container as the supervisor sets it up: a root without a byte of the image, and one for QEMU.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
@@ -19,15 +18,15 @@ use rustix::process::chroot;
 
 use crate::user::QemuUser;
 
-/// The most that is read of a resolver's configuration (resolv.conf(5) uses a few lines).
+/// Limit for the size of a resolver's configuration (resolv.conf(5) uses a few lines).
 const MAX_RESOLVER_BYTES: u64 = 64 * 1024;
 
 /// A VM's container.
 #[derive(Debug)]
 pub(super) struct Container {
-    /// The root that QEMU changes to; the supervisor's own if there is none.
+    /// Root that QEMU changes to; `None` if that is the supervisor's own.
     qemu_root: Option<OwnedFd>,
-    /// The user that QEMU becomes; the supervisor's own if there is none.
+    /// User that QEMU becomes; `None` if that is the supervisor's own.
     pub(super) qemu_user: Option<QemuUser>,
     boot: Option<BootDir>,
 }
@@ -35,9 +34,9 @@ pub(super) struct Container {
 /// A directory in memory for files that QEMU opens.
 #[derive(Debug)]
 struct BootDir {
-    /// Where it is in the supervisor's root.
+    /// Path in the supervisor's root.
     here: PathBuf,
-    /// Where it is in QEMU's.
+    /// Path in QEMU's root.
     there: PathBuf,
 }
 
@@ -45,15 +44,15 @@ struct BootDir {
 #[derive(Debug)]
 pub(super) struct BootFile {
     pub(super) file: OwnedFd,
-    /// What QEMU opens it by.
+    /// Path at which QEMU opens the file.
     pub(super) path: PathBuf,
-    /// Whether that leads through a descriptor which QEMU inherits.
+    /// True if that path leads through a descriptor which QEMU inherits.
     inherited: bool,
 }
 
 impl Container {
-    /// Leaves the image's root for the directory `root`. QEMU's is in there, unless the container is
-    /// one of a `runner`: then it is what is left here.
+    /// Leaves the image's root for the directory `root`. QEMU's root is in there, unless the
+    /// container is one of a `runner`: then QEMU's root is the one that is left here.
     ///
     /// # Errors
     /// If the container was not made for that.
@@ -87,7 +86,7 @@ impl Container {
         })
     }
 
-    /// The container of a Pod, whose root is a runner's and stays.
+    /// Returns the container of a Pod, whose root is a runner's and stays.
     pub(super) fn of_a_pod() -> Self {
         Self {
             qemu_root: None,
@@ -96,8 +95,8 @@ impl Container {
         }
     }
 
-    /// Makes the supervisor's root one that a shell can work in: QEMU's programs and libraries are a
-    /// directory further down.
+    /// Makes the supervisor's root one that a shell can work in, by links: QEMU's programs and
+    /// libraries are a directory further down.
     ///
     /// # Errors
     /// If a link cannot be made.
@@ -112,12 +111,12 @@ impl Container {
         Ok(())
     }
 
-    /// The root that QEMU changes to.
+    /// Returns the root that QEMU changes to.
     pub(super) fn qemu_root(&self) -> Option<BorrowedFd<'_>> {
         self.qemu_root.as_ref().map(AsFd::as_fd)
     }
 
-    /// The directory, in QEMU's root, of the files that QEMU opens.
+    /// Returns the directory, in QEMU's root, of the files that QEMU opens.
     pub(super) fn boot_dir(&self) -> Option<&Path> {
         self.boot.as_ref().map(|dir| dir.there.as_path())
     }
@@ -131,7 +130,7 @@ impl Container {
             None => File::from(memfd_create(name, MemfdFlags::CLOEXEC)?),
             Some(dir) => {
                 let path = dir.here.join(name);
-                // That of an attempt to resume.
+                // An attempt to resume may have left this file behind.
                 if_exists(fs::remove_file(&path))?;
                 OpenOptions::new()
                     .read(true)
@@ -162,10 +161,10 @@ impl Container {
 }
 
 impl BootFile {
-    /// What is in it.
+    /// Returns the content of the file.
     ///
     /// # Errors
-    /// As read(2).
+    /// The errors of read(2).
     pub(super) fn content(&self) -> io::Result<Vec<u8>> {
         let mut file = File::from(self.file.try_clone()?);
         let mut content = Vec::new();
@@ -174,13 +173,13 @@ impl BootFile {
         Ok(content)
     }
 
-    /// The descriptor that QEMU has to inherit, if it opens the file through that.
+    /// Returns the descriptor that QEMU has to inherit, if it opens the file through one.
     pub(super) fn inherited(&self) -> Option<BorrowedFd<'_>> {
         self.inherited.then(|| self.file.as_fd())
     }
 }
 
-/// Reads `path` if the container's runtime has mounted it there. Whatever else is in its place is the
+/// Reads `path` if the container's runtime has mounted it there. Any other file in its place is the
 /// image's, and of no interest. A mount point is known by its attribute (statx(2)).
 fn runtime_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;

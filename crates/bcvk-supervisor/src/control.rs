@@ -1,6 +1,6 @@
-//! The control port: what bcvk's units in the guest tell the supervisor.
+//! The control port, on which bcvk's units in the guest report to the supervisor.
 //!
-//! One message a line, `WORD` or `WORD REST`. The guest is not trusted: lines are bounded, unknown
+//! Each line is a message, `WORD` or `WORD REST`. The guest is not trusted: lines are bounded, unknown
 //! words are ignored, and nothing said here can do more than describe or end this VM.
 
 use std::io::{self, BufRead, BufReader};
@@ -16,13 +16,13 @@ use crate::threads;
 /// Name of the virtio-serial port, under `/dev/virtio-ports/` in the guest.
 pub(crate) const PORT: &str = "org.bcvk.control";
 
-/// Longest line that is kept; the rest of a longer one is passed over.
+/// Longest line that is kept; the rest of a longer line is passed over.
 pub(super) const MAX_LINE_BYTES: usize = 4096;
 
-/// Failed units that are told of.
+/// Most failed units that are reported.
 pub(super) const MAX_FAILED: usize = 50;
 
-/// What the guest can say.
+/// Message of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
     /// The initramfs has prepared the root.
@@ -35,7 +35,7 @@ pub(super) enum Message {
     Executed(u8),
     /// A unit has failed; the rest of the line names it and says why.
     Failed(String),
-    /// All failed units have been said.
+    /// All failed units have been reported.
     Reported,
     /// The guest cannot get as far as its system; the rest of the line says why.
     GaveUp(String),
@@ -57,8 +57,8 @@ impl Message {
     }
 }
 
-/// What has been passed on. A guest can repeat itself faster than the supervisor listens, whose
-/// queue has no bound; and nothing is gained by hearing it again.
+/// Messages that have been passed on. A guest can repeat itself faster than the supervisor handles
+/// messages, and the supervisor's queue has no bound; a repetition has no news either.
 #[derive(Debug, Default)]
 struct Heard {
     words: Vec<Discriminant<Message>>,
@@ -96,7 +96,7 @@ pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
     });
 }
 
-/// The next line, without its end; `None` when there is no more.
+/// Returns the next line, without its end; `None` when there is no more.
 pub(super) fn read_line(port: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     loop {
@@ -146,7 +146,7 @@ mod tests {
             .write_all(storm.repeat(10_000).as_bytes())
             .expect("write");
         drop(guests);
-        // Ends when the port does.
+        // The events end when the port does.
         let heard = events.iter().count();
         assert_eq!(heard, MAX_FAILED + 5);
     }

@@ -1,4 +1,4 @@
-//! What images, guests and QEMU wrote, as the supervisor reads it. See [`crate::fuzzing`].
+//! Parsers of what images, guests and QEMU wrote, for `fuzz/`. See [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 
@@ -15,10 +15,10 @@ use crate::qemu::monitor::has_established;
 use crate::tail::Tail;
 use crate::virtiofs::store;
 
-/// What an error about an image may say, in bytes: it is shown to the user.
+/// Limit for the length of an error about an image, in bytes: the error is shown to the user.
 const MAX_ERROR_BYTES: usize = 4096;
 
-/// A unified kernel image.
+/// Parses a unified kernel image.
 pub fn uki(data: &[u8]) {
     match uki::Uki::parse(data) {
         Ok(uki) => {
@@ -35,7 +35,7 @@ pub fn uki(data: &[u8]) {
     }
 }
 
-/// An EFI zboot image.
+/// Unpacks an EFI zboot image.
 pub fn zboot(data: &[u8]) {
     if zboot::is_zboot(data)
         && let Err(error) = zboot::unpack(data)
@@ -44,24 +44,24 @@ pub fn zboot(data: &[u8]) {
     }
 }
 
-/// A bzImage.
+/// Unpacks a bzImage.
 pub fn bzimage(data: &[u8]) {
     let _ = bzimage::unpack(data);
 }
 
-/// The archives of an initramfs.
+/// Unpacks the archives of an initramfs.
 pub fn initramfs(data: &[u8]) {
     const MOST: usize = 64 << 20;
     let unpacked = initramfs::unpack(data, MOST as u64);
     assert!(unpacked.len() <= MOST.max(data.len()) + data.len());
 }
 
-/// A kernel module, compressed or not.
+/// Unpacks a kernel module, compressed or not.
 pub fn module(data: &[u8]) {
     let _ = modules::decompressed(data, 64 << 20);
 }
 
-/// `modules.dep` and, after a NUL, `modules.builtin`.
+/// Reads `modules.dep` and, after a NUL, `modules.builtin`.
 pub fn modules_dep(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (dependencies, builtin) = text.split_once('\0').unwrap_or((&text, ""));
@@ -71,7 +71,7 @@ pub fn modules_dep(data: &[u8]) {
     }
 }
 
-/// A file of `kargs.d`.
+/// Parses a file of `kargs.d`.
 pub fn kargs_d(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(kargs) = kargs::parse("a.toml", &text, Arch::X86_64) {
@@ -80,7 +80,7 @@ pub fn kargs_d(data: &[u8]) {
     }
 }
 
-/// The end of an initramfs.
+/// Looks for a boot configuration at the end of an initramfs.
 pub fn bootconfig(data: &[u8]) {
     let end = &data[data.len().saturating_sub(bootconfig::END)..];
     let total = data.len() as u64;
@@ -88,7 +88,7 @@ pub fn bootconfig(data: &[u8]) {
     assert!(length <= total);
 }
 
-/// The archive with a file of any path and content, read back.
+/// Writes an archive with a file of any path and content, and reads it back.
 pub fn cpio(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (path, content) = text.split_once('\n').unwrap_or((&text, ""));
@@ -115,11 +115,11 @@ pub fn cpio(data: &[u8]) {
     assert_eq!(found, content.as_bytes());
 }
 
-/// Lines on the control port.
+/// Reads lines on the control port.
 pub fn control(data: &[u8]) {
     let mut port = BufReader::with_capacity(7, data);
     while let Ok(Some(line)) = read_line(&mut port) {
-        // Each byte may have become the three of U+FFFD.
+        // Each byte may have become the three bytes of U+FFFD.
         assert!(line.len() <= 3 * MAX_LINE_BYTES);
         if let Some(Message::Failed(text)) = Message::parse(line.trim_end()) {
             assert!(!text.contains(char::is_control), "{text:?}");
@@ -127,7 +127,7 @@ pub fn control(data: &[u8]) {
     }
 }
 
-/// The guest's journal, in two pieces.
+/// Reads the guest's journal, in two pieces.
 pub fn journal(data: &[u8]) {
     let mut out = Vec::new();
     let mut journal = JournalText::new(&mut out);
@@ -140,7 +140,7 @@ pub fn journal(data: &[u8]) {
     assert!(!text.contains(steers), "{text:?}");
 }
 
-/// The guest's console, in two pieces.
+/// Reads the guest's console, in two pieces.
 pub fn console(data: &[u8]) {
     let tail = Tail::default();
     let mut scanner = Scanner::default();
@@ -153,13 +153,13 @@ pub fn console(data: &[u8]) {
     }
 }
 
-/// QEMU's table of connections.
+/// Parses QEMU's table of connections.
 pub fn usernet(data: &[u8]) {
     let _ = has_established(&String::from_utf8_lossy(data), 22);
 }
 
-/// A value in QEMU's option syntax, where a comma ends it unless it is doubled (QEMU,
-/// util/qemu-option.c, `get_opt_value`).
+/// Writes a value in QEMU's option syntax, where a comma ends the value unless the comma is doubled
+/// (QEMU, util/qemu-option.c, `get_opt_value`).
 pub fn qemu_option(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let option = format!("{},next=x", comma(&text));
@@ -177,7 +177,7 @@ pub fn qemu_option(data: &[u8]) {
     panic!("the value has no end: {option}");
 }
 
-/// `images.json` and `layers.json` of podman's storage, with a NUL between them.
+/// Parses `images.json` and `layers.json` of podman's storage, with a NUL between them.
 pub fn image_layers(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let images = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The guest's journal: its entries whole, or as text.
+//! The guest's journal, passed on as whole entries or as text.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -10,8 +10,8 @@ use serde_json::Value;
 /// Longest entry that is shown; journald's own limit for a line is 48 KiB.
 const MAX_LINE_BYTES: usize = 256 * 1024;
 
-/// Passes entries on as they are, but only whole ones: a guest that ends leaves a part of its last,
-/// which no reader of JSON takes.
+/// Passes entries on as they are, but only whole ones: a guest that ends leaves a part of its last
+/// entry, which no reader of JSON accepts.
 pub(super) struct WholeEntries<W> {
     out: W,
     part: Vec<u8>,
@@ -30,7 +30,7 @@ impl<W: Write> Write for WholeEntries<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n');
         let (whole, part) = bytes.split_at(whole.map_or(0, |last| last + 1));
-        // What is longer is not kept here until it is whole.
+        // A longer entry is passed on before it is whole, so that it need not be kept.
         if !whole.is_empty() || self.part.len() > MAX_LINE_BYTES {
             self.out.write_all(&mem::take(&mut self.part))?;
             self.out.write_all(whole)?;
@@ -80,12 +80,12 @@ impl<W: Write> Write for JournalText<W> {
     }
 }
 
-/// One entry; `None` for what is none.
+/// Returns one entry as text; `None` if `line` is no entry.
 fn text(line: &[u8]) -> Option<String> {
     let entry: Value = serde_json::from_slice(line).ok()?;
     let field = |key: &str| entry.get(key).and_then(Value::as_str);
     let message = message(entry.get("MESSAGE")?)?;
-    // The kernel's messages were there long before journald.
+    // The kernel's messages have an earlier time of their own: they were there long before journald.
     let time = field("_SOURCE_MONOTONIC_TIMESTAMP").or_else(|| field("__MONOTONIC_TIMESTAMP"));
     let micros: u64 = time.and_then(|t| t.parse().ok())?;
     let who = field("SYSLOG_IDENTIFIER")
@@ -98,15 +98,15 @@ fn text(line: &[u8]) -> Option<String> {
         let _ = write!(text, "[{}]", printable(pid));
     }
     text.push(':');
-    // One that says nothing has a line too.
+    // An empty message has a line too.
     for line in message.split('\n') {
         let _ = writeln!(text, " {}", printable(line));
     }
     Some(text)
 }
 
-/// A text, or the bytes of one that is not UTF-8 (systemd, JOURNAL_EXPORT_FORMATS, "Journal JSON
-/// Format").
+/// Returns the message, which is a text, or the bytes of one that is not UTF-8 (systemd,
+/// JOURNAL_EXPORT_FORMATS, "Journal JSON Format").
 fn message(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

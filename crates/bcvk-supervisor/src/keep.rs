@@ -1,4 +1,4 @@
-//! Where the guest's output is kept: files with a bound, because a guest must not fill the host.
+//! Files that keep the guest's output. They have a bound, because a guest must not fill the host.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,12 +14,13 @@ use crate::Event;
 /// Size at which a log of ours is put aside and begun anew; the VM directory is in memory.
 const MAX_LOG_BYTES: u64 = 8 << 20;
 
-/// The most that is written to a file of the user's.
+/// Most bytes that are written to a file of the user's.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// A log in the VM directory, with one predecessor. That what came before these is gone is said.
+/// A log in the VM directory, with one predecessor. A warning tells when earlier output has been
+/// lost.
 pub(super) struct Log {
-    /// What it is the log of.
+    /// Name of the output, for that warning.
     what: &'static str,
     path: PathBuf,
     file: File,
@@ -34,7 +35,7 @@ impl Log {
         path: &Path,
         events: Sender<Event>,
     ) -> io::Result<Self> {
-        // That of an earlier start of the same container.
+        // An earlier start of the same container may have left this file behind.
         if_exists(fs::remove_file(earlier(path)))?;
         Ok(Self {
             what,
@@ -51,7 +52,7 @@ impl Log {
         self.file = open(&self.path)?;
         self.written = 0;
         self.begun_anew = self.begun_anew.saturating_add(1);
-        // The first time, all is kept.
+        // Nothing is lost yet when the log is begun anew for the first time.
         if self.begun_anew == 2 {
             let text = format!(
                 "the {} is long: only its end is kept, 8 MiB at least",
@@ -79,7 +80,8 @@ impl Write for Log {
     }
 }
 
-/// A file of the user's, complete from its first byte up to a limit. That it ends there is said.
+/// A file of the user's, complete from its first byte up to a limit. A warning tells when it ends
+/// there.
 pub(super) struct Capped {
     file: File,
     path: PathBuf,
@@ -158,7 +160,7 @@ mod tests {
         for written in 1..40 {
             log.write_all(&block).expect("write");
             let said = matches!(events.try_recv(), Ok(Event::Warning(_)));
-            // The first byte that is lost is that of the third file's beginning.
+            // The first bytes are lost when the third file begins.
             assert_eq!(said, written == 17, "after {written} MiB");
         }
         let total: u64 = fs::read_dir(dir.path())

@@ -1,10 +1,10 @@
-//! Finding out when a guest's network answers, without getting in the way of its sshd.
+//! Test whether a guest's network answers, without getting in the way of its sshd.
 //!
 //! slirp goes on trying connections that were closed here, and delivers them all when the guest's
 //! network comes up. sshd would have to deal with each (and since OpenSSH 9.8 would count each
-//! against the address that all sessions come from); a closed port costs the guest nothing. Those
-//! that are reset it forgets: hundreds, after a minute, would be polled in each turn of QEMU's main
-//! loop.
+//! against the address that all sessions come from), whereas a closed port costs the guest nothing.
+//! slirp forgets connections that are reset. Otherwise it would have hundreds after a minute, and
+//! poll them in each turn of QEMU's main loop.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
@@ -17,20 +17,20 @@ use rustix::net::sockopt::set_socket_linger;
 /// Pause after a refused attempt.
 pub(super) const RETRY: Duration = Duration::from_millis(30);
 
-/// How long an attempt may stay silent that the guest has neither refused nor accepted. slirp
-/// keeps a packet for one second while it waits for the guest's address; a connection that is held
-/// open for longer only waits for TCP's retransmission.
+/// Longest time for which an attempt may stay silent, neither refused nor accepted by the guest.
+/// slirp keeps a packet for one second while it waits for the guest's address; a connection that is
+/// held open for longer only waits for TCP's retransmission.
 pub(super) const SILENCE: Duration = Duration::from_millis(900);
 
 /// Time between knocks. slirp asks for the guest's address once for each packet, and learns it from
-/// the guest's DHCP a moment before the guest accepts packets for it: the knocks that were under way
-/// are lost then, and the next one tells.
+/// the guest's DHCP a moment before the guest accepts packets for it. The knocks that were under way
+/// are lost then, and the next one gets the answer.
 const BETWEEN_KNOCKS: Duration = Duration::from_millis(100);
 
-/// Knocks that are under way at once, each for [`SILENCE`].
+/// Most knocks that are under way at once, each for [`SILENCE`].
 const KNOCKS: usize = 9;
 
-/// Knocks at a port of a guest where nobody listens.
+/// Connection attempts to a port of a guest on which nobody listens.
 #[derive(Debug)]
 pub struct Knocks {
     address: SocketAddr,
@@ -38,7 +38,7 @@ pub struct Knocks {
 }
 
 impl Knocks {
-    /// At a port of the host's that QEMU forwards to one on which nobody listens.
+    /// Knocks at a port of the host's that QEMU forwards to a guest's port on which nobody listens.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Knocks {
             thread::sleep(RETRY);
             return false;
         };
-        // When it is closed, it is reset.
+        // With this option, closing the connection resets it.
         let _ = set_socket_linger(&stream, Some(Duration::ZERO));
         self.under_way.push_back(stream);
         if self.under_way.len() > KNOCKS {

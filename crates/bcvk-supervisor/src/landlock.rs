@@ -1,7 +1,7 @@
-//! Landlock: what a process may open, whatever its user and its capabilities.
+//! Landlock rules for the files that a process may open, whatever its user and its capabilities.
 //!
-//! A kernel without Landlock, or with an older version of it, holds as much as it knows;
-//! `bcvk doctor` says so.
+//! On a kernel without Landlock, or with an older version of it, only those restrictions hold that
+//! the kernel knows; `bcvk doctor` says so.
 
 use std::io;
 use std::path::Path;
@@ -11,10 +11,10 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
-/// The newest version that is asked for: it keeps signals and abstract sockets within the domain.
+/// The newest version that bcvk asks for: it keeps signals and abstract sockets within the domain.
 const VERSION: ABI = ABI::V6;
 
-/// What a process may do below a directory, or with a file.
+/// Permission for a process below a directory, or with a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule<'a> {
     pub(super) path: &'a Path,
@@ -34,12 +34,12 @@ pub(super) enum May {
     Change,
 }
 
-/// Whether a domain may reach the network.
+/// Permission for a domain to reach the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
-    /// As the rest of its container.
+    /// The domain may use the network as the rest of its container may.
     Container,
-    /// No TCP at all.
+    /// The domain may not use TCP at all.
     None,
 }
 
@@ -64,7 +64,7 @@ impl May {
 /// Restricts the calling thread, and all that it starts or executes from now on, to `rules`.
 ///
 /// # Errors
-/// If a path of the rules cannot be opened, or the kernel refuses what it knows.
+/// If a path of the rules cannot be opened, or the kernel refuses a restriction that it knows.
 pub(super) fn restrict(rules: &[Rule<'_>], network: Network) -> io::Result<()> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(VERSION))
@@ -85,18 +85,18 @@ pub(super) fn restrict(rules: &[Rule<'_>], network: Network) -> io::Result<()> {
     Ok(())
 }
 
-/// How far the running kernel knows Landlock.
+/// Extent to which the running kernel supports Landlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LandlockSupport {
-    /// As far as is asked for.
+    /// The kernel supports everything that bcvk asks for.
     Whole,
-    /// It confines the files that processes open, but not all else that is asked for.
+    /// The kernel confines the files that processes open, but not everything else that bcvk asks for.
     Partial,
-    /// Not at all, or it is not turned on.
+    /// The kernel does not support Landlock, or has not turned it on.
     None,
 }
 
-/// Asks the kernel for a domain, which nothing enters.
+/// Asks the kernel for a domain, which no process enters.
 #[must_use]
 pub fn landlock_support() -> LandlockSupport {
     let known = |version| {
@@ -135,7 +135,7 @@ mod tests {
             fs::write(at(name).join("file"), "text").expect("written");
         }
         let (read, change, other) = (at("read"), at("change"), at("other"));
-        // A thread has a domain of its own.
+        // A thread of its own takes the restriction, since a domain holds for a thread.
         thread::spawn(move || {
             let rules = [
                 Rule {

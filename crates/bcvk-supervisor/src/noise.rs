@@ -1,5 +1,5 @@
-//! Noise for everything that reads a guest's words. It is the same noise in every run, so that what
-//! it finds is found again.
+//! Noise for every parser of a guest's output. The noise is the same in every run, so that a mistake
+//! that it finds is found again.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -14,13 +14,13 @@ use crate::journal::JournalText;
 use crate::tail::Tail;
 use crate::{Event, console};
 
-/// Streams that are tried.
+/// Number of streams that are tried.
 const STREAMS: u64 = 300;
 
-/// Pieces of each.
+/// Number of pieces in each stream.
 const PIECES: u32 = 200;
 
-/// What noise alone would hardly hit upon.
+/// Words that noise alone would hardly hit upon.
 const WORDS: [&[u8]; 22] = [
     b"failed ",
     b"executed ",
@@ -46,7 +46,7 @@ const WORDS: [&[u8]; 22] = [
     b"{\"__MONOTONIC_TIMESTAMP\":\"1\",\"MESSAGE\":\"\\u001b[2J\\u202e\\u009b",
 ];
 
-/// xorshift64 (Marsaglia 2003): nothing here needs better.
+/// xorshift64 (Marsaglia 2003): nothing here needs a better generator.
 struct Noise(u64);
 
 impl Noise {

@@ -1,4 +1,4 @@
-//! The guest's virtio-serial ports besides the control port, and where their bytes go.
+//! The guest's virtio-serial ports besides the control port, and the destinations of their bytes.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
@@ -20,9 +20,9 @@ use crate::threads;
 /// A port of the guest's and what comes through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Port {
-    /// Its number; the guest's kernel calls it `/dev/vportNpNUMBER`.
+    /// Number of the port; the guest's kernel calls the port `/dev/vportNpNUMBER`.
     pub(super) number: u8,
-    /// Its name, which udev makes a link of in `/dev/virtio-ports`.
+    /// Name of the port, which udev makes a link of in `/dev/virtio-ports`.
     pub(super) name: String,
     carries: Carries,
 }
@@ -31,17 +31,17 @@ pub(super) struct Port {
 enum Carries {
     /// Standard output of the commands to execute.
     CommandOutput,
-    /// Their standard error.
+    /// Standard error of the commands to execute.
     CommandErrors,
     /// The initramfs's journal.
     InitrdJournal,
     /// The system's journal.
     Journal,
-    /// What the user wants, to this file.
+    /// Output for a file of the user's.
     File { container: PathBuf, host: PathBuf },
 }
 
-/// The ports that a VM has.
+/// Returns the ports that a VM has.
 pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
     let own = |number, name: &str, carries| Port {
         number,
@@ -49,7 +49,7 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
         carries,
     };
     let mut ports = Vec::new();
-    // A VM that is saved may be resumed to execute something.
+    // A VM that is saved may be resumed to execute commands.
     if !spec.execute.is_empty() || spec.snapshot.is_some() {
         ports.push(own(guest_port::STDOUT, "stdout", Carries::CommandOutput));
         ports.push(own(guest_port::STDERR, "stderr", Carries::CommandErrors));
@@ -75,12 +75,12 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
     ports
 }
 
-/// Whether the commands' output is the container's, because nobody waits for it elsewhere.
+/// Returns true if the commands' output is the container's, because nobody waits for it elsewhere.
 fn commands_own_the_streams(spec: &VmSpec) -> bool {
     !spec.execute.is_empty() && spec.lifetime == Lifetime::Detached
 }
 
-/// Where the console's bytes go.
+/// Returns the destinations of the console's bytes.
 pub(super) fn console_outs(
     spec: &VmSpec,
     dir: &SharedPaths,
@@ -98,7 +98,7 @@ pub(super) fn console_outs(
     Ok(outs)
 }
 
-/// Where the bytes of `port` go.
+/// Returns the destinations of the bytes of `port`.
 pub(super) fn outs(
     port: &Port,
     spec: &VmSpec,
@@ -153,11 +153,11 @@ fn log_file(logs: &KeptLogs, name: &str, events: &Sender<Event>) -> io::Result<C
     Capped::create(&container, logs.host.join(name), events.clone())
 }
 
-/// A place for bytes.
+/// A destination of bytes.
 pub(super) enum Out {
-    /// It can be written to now.
+    /// The destination can be written to now.
     Open(Box<dyn Write + Send>),
-    /// Opening it takes until somebody reads it.
+    /// Opening this FIFO blocks until somebody reads it.
     Fifo(PathBuf),
 }
 
@@ -177,24 +177,24 @@ impl Out {
     }
 }
 
-/// Everything that a stream goes to.
+/// All destinations of a stream.
 pub(super) struct Outs(Vec<Box<dyn Write + Send>>);
 
 impl Outs {
-    /// Opens all; blocks where somebody has yet to come.
+    /// Opens all destinations; blocks until each FIFO has a reader.
     pub(super) fn open(outs: Vec<Out>) -> Self {
         Self(outs.into_iter().filter_map(Out::open).collect())
     }
 
-    /// Writes to all. One that cannot be written to is not tried again: neither a full disk nor
-    /// a reader that has gone may stop the guest.
+    /// Writes to all destinations. A destination that cannot be written to is not tried again:
+    /// neither a full disk nor a reader that has gone may stop the guest.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         self.0
             .retain_mut(|out| out.write_all(bytes).and_then(|()| out.flush()).is_ok());
     }
 }
 
-/// Carries all that comes through a port, until QEMU closes it.
+/// Copies all that comes through a port to `outs`, until QEMU closes the port.
 pub(super) fn carry(mut port: UnixStream, outs: Vec<Out>) -> JoinHandle<()> {
     threads::spawn(move || {
         let mut outs = Outs::open(outs);

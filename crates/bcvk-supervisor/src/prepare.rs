@@ -1,6 +1,7 @@
-//! From a spec and an image to everything QEMU needs, or to the reason why the image cannot boot.
+//! Preparation of everything that QEMU needs from a spec and an image, or of the reason why the image
+//! cannot boot.
 //!
-//! All of it happens before the first child is started.
+//! All of the preparation happens before the first child is started.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -27,11 +28,11 @@ use crate::container::{BootFile, Container};
 use crate::problem::{Cause, Problem};
 use crate::warm::Saved;
 
-/// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
-/// hundred MiB.
+/// Limit for the size of a kernel, initramfs or UKI that is read into memory. Distributions' files
+/// have at most a few hundred MiB.
 const MAX_FILE: u64 = 1 << 30;
 
-/// What a VM boots from. The files are in memory, and go with the container.
+/// Files that a VM boots from. They are in memory, and vanish with the container.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) kernel: BootFile,
@@ -40,16 +41,16 @@ pub(super) struct Prepared {
     /// Ignition's configuration.
     pub(super) ignition: Option<BootFile>,
     pub(super) cmdline: String,
-    /// Whether an sshd will answer.
+    /// True if an sshd will answer.
     pub(super) sshd: bool,
     /// The identities that the guest gets from its VM.
     pub(super) identity: OpenIdentity,
-    /// What the user should know before they wonder.
+    /// Warnings that the user should know before they wonder.
     pub(super) warnings: Vec<String>,
 }
 
 impl Prepared {
-    /// The files that QEMU opens.
+    /// Returns the files that QEMU opens.
     pub(super) fn files(&self) -> impl Iterator<Item = &BootFile> {
         [&self.kernel, &self.initrd, &self.memory]
             .into_iter()
@@ -57,10 +58,10 @@ impl Prepared {
     }
 }
 
-/// Looks at the image and makes what QEMU needs, in `container`.
+/// Reads the image and makes the files that QEMU needs, in `container`.
 ///
 /// # Errors
-/// What the image lacks, or what could not be done here.
+/// If the image lacks something, or something could not be done here.
 pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, Problem> {
     let root = Rooted::new(Path::new(CONTAINER_IMAGE)).map_err(Problem::OpenImage)?;
     let facts = GuestFacts::read(&root).map_err(Problem::LookIntoImage)?;
@@ -91,7 +92,7 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
     let entries = bcvk_guest::initramfs_entries(spec, &facts, &from_image);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
-    // Unpacking and writing both: each file has a hundred megabytes or so.
+    // The two files are unpacked and written at the same time: each has a hundred megabytes or so.
     let (kernel, initrd) = thread::scope(|scope| {
         let kernel = scope.spawn(|| {
             unpacked(files.kernel, emulated).map(|kernel| container.boot_file("kernel", &[&kernel]))
@@ -118,7 +119,7 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
     })
 }
 
-/// Whether the image has what nothing else can stand in for.
+/// Checks that the image has everything that nothing else can stand in for.
 fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     let image = || spec.image.reference.clone();
     if !facts.systemd {
@@ -143,7 +144,8 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     Ok(())
 }
 
-/// systemd mounts on real paths only, and images are full of links such as `/srv → var/srv`.
+/// Resolves the paths of mount points: systemd mounts on real paths only, and images are full of
+/// links such as `/srv → var/srv`.
 fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
     let mut spec = spec.clone();
     for share in &mut spec.shares {
@@ -183,7 +185,7 @@ struct BootFiles {
 }
 
 impl BootFiles {
-    /// As the image ships them.
+    /// Reads the files as the image ships them.
     fn read(root: &Rooted, source: &BootSource) -> Result<Self, String> {
         let read = |path: &Path| {
             root.read(path, MAX_FILE)
@@ -215,8 +217,8 @@ impl BootFiles {
     }
 }
 
-/// A kernel as QEMU boots it. One that unpacks itself is spared that if the VM is `emulated`;
-/// otherwise it is as quick at it as the host.
+/// Returns a kernel as QEMU boots it. A kernel that unpacks itself is unpacked here if the VM is
+/// `emulated`; otherwise the guest is as quick at that as the host.
 fn unpacked(kernel: Vec<u8>, emulated: bool) -> Result<Vec<u8>, ZbootError> {
     if zboot::is_zboot(&kernel) {
         zboot::unpack(&kernel)
@@ -227,7 +229,7 @@ fn unpacked(kernel: Vec<u8>, emulated: bool) -> Result<Vec<u8>, ZbootError> {
     }
 }
 
-/// Our archive of `entries`, `modules` and `program`, beside the image's `initramfs` or alone.
+/// Builds our archive of `entries`, `modules` and `program`, beside the image's `initramfs` or alone.
 fn archive(
     program: &Program,
     initramfs: Initramfs,
@@ -250,16 +252,16 @@ fn archive(
     archive.finish()
 }
 
-/// The initramfs `image` with `archive` at its end: before its boot configuration, if it has one. The
-/// kernel unpacks archives one after the other, each at a 4-byte boundary (Linux,
+/// Returns the initramfs `image` with `archive` at its end: before its boot configuration, if it has
+/// one. The kernel unpacks archives one after the other, each at a 4-byte boundary (Linux,
 /// Documentation/driver-api/early-userspace/buffer-format.rst).
 ///
-/// If the image's has at most `unpack` bytes without its compression, it goes without. That takes more
-/// of the guest's memory until the kernel has unpacked it.
+/// The image's initramfs is decompressed if it has at most `unpack` bytes without its compression.
+/// The result takes more of the guest's memory until the kernel has unpacked it.
 fn initrd(image: &[u8], archive: Vec<u8>, unpack: u64) -> Initrd<'_> {
     let end = image.len().saturating_sub(bootconfig::END);
     let config = bootconfig::length(&image[end..], image.len() as u64);
-    // At most the image's length.
+    // `length` returns the image's length at most.
     let config = usize::try_from(config).unwrap_or_default();
     let (image, config) = image.split_at(image.len() - config);
     let image = initramfs::unpack(image, unpack);
@@ -272,7 +274,7 @@ fn initrd(image: &[u8], archive: Vec<u8>, unpack: u64) -> Initrd<'_> {
 
 /// An initramfs with an archive of ours in it.
 struct Initrd<'a> {
-    /// The image's.
+    /// The image's own initramfs.
     image: Cow<'a, [u8]>,
     archive: Vec<u8>,
     /// The image's boot configuration.
@@ -280,7 +282,7 @@ struct Initrd<'a> {
 }
 
 impl Initrd<'_> {
-    /// Its bytes, in this order.
+    /// Returns the pieces of the initramfs, in this order.
     fn parts(&self) -> [&[u8]; 4] {
         let padding = padding(self.image.len() as u64);
         [&self.image, padding, &self.archive, self.config]
@@ -293,7 +295,7 @@ fn guest_memory(spec: &VmSpec, container: &Container) -> io::Result<BootFile> {
     Ok(memory)
 }
 
-/// What QEMU is given that waits for the state `saved`. The guest's memory is still empty.
+/// Makes the files for a QEMU that waits for the state `saved`. The guest's memory is still empty.
 pub(super) fn prepare_to_resume(
     spec: &VmSpec,
     saved: &Saved,

@@ -1,5 +1,5 @@
-//! What the supervisor says when a VM does not come up, or does not stay: every sentence, with what
-//! mends it.
+//! Errors of the supervisor when a VM does not come up, or does not stay up: every sentence, and its
+//! remedy.
 
 use std::error::Error;
 use std::io;
@@ -9,10 +9,10 @@ use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, causes};
 
 use crate::children::Role;
 
-/// What is behind a problem: an error, or somebody's words.
+/// Cause of a problem: an error, or somebody's words.
 pub(super) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a VM cannot run, or has stopped running.
+/// Reason why a VM cannot run, or has stopped running.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     #[error("image {image} cannot boot")]
@@ -63,7 +63,7 @@ pub(super) enum Problem {
     FileServerEnded(Role),
     #[error("QEMU ended unexpectedly")]
     QemuEnded {
-        /// Whether that was SIGKILL's doing.
+        /// True if SIGKILL ended QEMU.
         killed: bool,
     },
 
@@ -82,7 +82,7 @@ pub(super) enum Problem {
     #[error("the guest {} before {}", if *.rebooted { "rebooted" } else { "powered off" }, if *.ready { "its command had ended" } else { "it was ready" })]
     GuestEnded {
         rebooted: bool,
-        /// Whether it had come so far as to run a command.
+        /// True if the VM had come so far as to run a command.
         ready: bool,
     },
 }
@@ -150,7 +150,7 @@ impl Problem {
 }
 
 impl From<Problem> for Failure {
-    /// A failure before anything ran.
+    /// Makes a failure before anything ran.
     fn from(problem: Problem) -> Self {
         Self {
             kind: problem.kind(),
@@ -180,7 +180,7 @@ mod tests {
         io::Error::from_raw_os_error(28)
     }
 
-    /// To be read as one who does not know the code.
+    /// The snapshot is to be read as by somebody who does not know the code.
     #[test]
     fn every_problem_says_what_failed_and_what_mends_it() {
         let problems = every!(Problem as Problem {

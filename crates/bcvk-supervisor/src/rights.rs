@@ -1,4 +1,4 @@
-//! What a process may do: as little as its work takes.
+//! Reduction of a process's rights to as little as its work takes.
 
 use std::io;
 
@@ -17,17 +17,17 @@ pub(super) fn leave_groups() -> io::Result<()> {
     }
 }
 
-/// Removes `capabilities` from the bounding set. They can be used as before, but a program that is
-/// executed cannot bring them back.
+/// Removes `capabilities` from the bounding set. This process can use them as before, but executing a
+/// program cannot bring them back.
 pub(super) fn unbind(capabilities: CapabilitySet) {
     for capability in capabilities.iter() {
-        // Fails without CAP_SETPCAP; empty sets and no_new_privs hold in any case.
+        // This fails without CAP_SETPCAP; empty sets and no_new_privs hold in any case.
         let _ = remove_capability_from_bounding_set(capability);
     }
 }
 
-/// Gives up every capability but `kept`, for the calling thread and all that it starts or
-/// executes from now on. Of `kept`, only what it has can be kept.
+/// Gives up every capability but `kept`, for the calling thread and all that it starts or executes
+/// from now on. Capabilities in `kept` that the thread does not have are ignored.
 pub(super) fn keep_only(kept: CapabilitySet) -> io::Result<()> {
     let had = capabilities(None)?.permitted;
     let kept = kept & had;

@@ -1,4 +1,4 @@
-//! The way to the guest's sshd: measuring when it answers, and carrying sessions to it.
+//! The connection to the guest's sshd: measuring when sshd answers, and carrying sessions to it.
 //!
 //! Readiness is measured on the path that sessions take, so "ready" means that ssh works.
 
@@ -19,16 +19,16 @@ use crate::Event;
 use crate::knock::{Knocks, RETRY, SILENCE};
 use crate::threads;
 
-/// How long sshd may work on its banner once it has accepted. Giving up on it early would cost a
-/// busy guest another process.
+/// Limit for the time that sshd takes for its banner once it has accepted. Giving up early would cost
+/// a busy guest another process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often sshd is tried while nothing has answered a knock: a firewall in the guest may drop
-/// what it should refuse.
+/// Pause between attempts to reach sshd while no knock has been answered: a firewall in the guest may
+/// drop what it should refuse.
 const WITHOUT_ANSWER: Duration = Duration::from_secs(15);
 
-/// How long the connection on which the banner arrived is kept for the first session. Below
-/// sshd's `LoginGraceTime` of 120 s.
+/// Time for which the connection on which the banner arrived is kept for the first session. It is
+/// below sshd's `LoginGraceTime` of 120 s.
 const KEEP: Duration = Duration::from_secs(30);
 
 /// A connection whose banner has been read.
@@ -47,7 +47,7 @@ pub(super) struct Sshd {
 }
 
 impl Sshd {
-    /// The sshd that QEMU forwards a port of the container's loopback to.
+    /// Makes the sshd that QEMU forwards a port of the container's loopback to.
     pub(super) fn new(ports: Ports) -> Self {
         Self {
             address: (Ipv4Addr::LOCALHOST, ports.ssh).into(),
@@ -56,10 +56,9 @@ impl Sshd {
         }
     }
 
-    /// Tries until sshd has sent its banner, then says so. The connection is kept: the first
-    /// session takes it over, which saves the guest a second sshd process. `accepted` tells
-    /// whether the guest has accepted the connection that is being tried: slirp accepts it long
-    /// before.
+    /// Tries until sshd has sent its banner, then reports that. The connection is kept: the first
+    /// session takes it over, which saves the guest a second sshd process. `accepted` tells whether
+    /// the guest has accepted the connection that is being tried: slirp accepts it long before.
     pub(super) fn await_banner(
         &self,
         accepted: impl Fn() -> bool + Send + 'static,
@@ -175,21 +174,21 @@ fn greet(address: SocketAddr, accepted: &impl Fn() -> bool) -> io::Result<Greete
 /// Ports of the container's loopback that QEMU forwards into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ports {
-    /// To sshd.
+    /// Port that leads to sshd.
     pub(super) ssh: u16,
-    /// To a port on which nothing listens.
+    /// Port that leads to a port on which nothing listens.
     pub(super) knock: u16,
 }
 
 impl Ports {
-    /// The usual ones, so that QEMU's argument list stays the same from run to run.
+    /// The usual ports, so that QEMU's argument list stays the same from run to run.
     pub(super) const USUAL: Self = Self {
         ssh: 2222,
         knock: 2223,
     };
 
-    /// Free ports: the usual ones, unless they are `published` or the network is shared with somebody
-    /// who has them.
+    /// Returns free ports: the usual ones, unless they are `published` or the network is shared with
+    /// somebody who has them.
     pub(super) fn free(published: &[GuestPort]) -> io::Result<Self> {
         let bind = |usual| -> io::Result<TcpListener> {
             let is_published = |port| published.iter().any(|other| other.container == port);
@@ -198,7 +197,8 @@ impl Ports {
             {
                 return Ok(listener);
             }
-            // Kept until a good one is found: the kernel would give the same one again.
+            // Unfit ports stay taken until a fit one is found: the kernel would give the same one
+            // again.
             let mut unfit = Vec::new();
             loop {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -241,7 +241,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let port = listener.local_addr().expect("address").port();
         let guest = thread::spawn(move || {
-            // As slirp does for a guest that does not listen yet.
+            // slirp does the same for a guest that does not listen yet.
             drop(listener.accept().expect("accept"));
             let (mut stream, _) = listener.accept().expect("accept");
             stream.write_all(b"SSH-2.0-test\r\n").expect("banner");

@@ -9,18 +9,18 @@ use bcvk_contract::limits::LOG_BYTES;
 
 use crate::Event;
 
-/// What conmon writes before each line: the time, the stream's name and whether the line is whole
-/// (`2026-01-02T03:04:05.000000006+00:00 stdout F `).
+/// Length of the prefix that conmon writes before each line: the time, the stream's name and whether
+/// the line is whole (`2026-01-02T03:04:05.000000006+00:00 stdout F `).
 const PREFIX_BYTES: u64 = 45;
 
-/// Counts what is written to them, and says when podman's log cannot hold it all.
+/// Counts the bytes written to the streams, and warns when podman's log cannot hold them all.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     logged: Arc<AtomicU64>,
     events: Sender<Event>,
 }
 
-/// One of them.
+/// A stream whose bytes are counted.
 pub(super) struct Counted<W> {
     out: W,
     streams: Streams,
@@ -34,7 +34,7 @@ impl Streams {
         }
     }
 
-    /// `out`, which podman logs.
+    /// Returns `out`, which podman logs, with its bytes counted.
     pub(super) fn counted<W: Write>(&self, out: W) -> Counted<W> {
         Counted {
             out,
@@ -77,7 +77,7 @@ mod tests {
         let (sender, events) = channel();
         let streams = Streams::new(sender);
         let mut outs = [io::sink(), io::sink()].map(|sink| streams.counted(sink));
-        // Short lines: the log is longer than what was written.
+        // The lines are short, so the log is longer than the output.
         let lines = b"\n".repeat(1 << 16);
         let rounds = LOG_BYTES / (lines.len() as u64 * (1 + PREFIX_BYTES));
         for round in 0..3 * rounds {

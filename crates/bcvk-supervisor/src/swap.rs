@@ -7,7 +7,8 @@ use std::path::Path;
 
 use bcvk_contract::spec::SwapSize;
 
-/// In the container's own layer: on disk, not in memory, and gone with the container.
+/// Path of the file in the container's own layer: it is on disk, not in memory, and vanishes with the
+/// container.
 const FILE: &str = "/.bcvk-swap";
 
 /// Page size of the guest's kernel. (64 KiB kernels for aarch64 exist, and refuse such a device.)
@@ -29,9 +30,9 @@ pub(super) fn make(size: SwapSize) -> io::Result<File> {
     Ok(file)
 }
 
-/// The first page of a swap area, as mkswap(8) writes it (Linux, include/linux/swap.h,
-/// `union swap_header`): version, number of the last page and no bad pages at byte 1024, and ten
-/// characters at the end.
+/// Returns the first page of a swap area, as mkswap(8) writes it (Linux, include/linux/swap.h, `union
+/// swap_header`): version, number of the last page and no bad pages at byte 1024, and ten characters
+/// at the end.
 fn header(bytes: u64) -> [u8; PAGE] {
     let pages = u32::try_from(bytes / PAGE as u64).unwrap_or(u32::MAX);
     let mut page = [0; PAGE];

@@ -1,7 +1,7 @@
-//! The system calls of a file server: a seccomp filter of its own, besides podman's for the container.
+//! The seccomp filter for the system calls of a file server, besides podman's for the container.
 //!
-//! A call that is not listed fails as one that the kernel does not know, so that the C library falls
-//! back to an older one where it tries a newer first.
+//! A call that is not listed fails like a call that the kernel does not know, so that the C library
+//! falls back to an older call where it tries a newer one first.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -10,10 +10,10 @@ use std::io;
 use libc::{ENOSYS, c_long};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// What serving takes, and what the C library and Rust's own need for threads, memory, time and
-/// signals.
+/// Calls for serving, and those that the C library and Rust's standard library make for threads,
+/// memory, time and signals.
 const ALWAYS: &[c_long] = &[
-    // Files that are open, and those below one.
+    // These calls work on open files, and on files below an open directory.
     libc::SYS_close,
     libc::SYS_dup,
     libc::SYS_fadvise64,
@@ -45,7 +45,7 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_syncfs,
     libc::SYS_write,
     libc::SYS_writev,
-    // The socket to QEMU, and waiting.
+    // These calls are for the socket to QEMU, and for waiting.
     libc::SYS_accept4,
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
@@ -54,14 +54,15 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_ppoll,
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
-    // Acting as the guest's user: its IDs and, of the capabilities that are left, fewer.
+    // These calls make a thread act as the guest's user: with its IDs and fewer of the capabilities
+    // that are left.
     libc::SYS_capget,
     libc::SYS_capset,
     libc::SYS_setgroups,
     libc::SYS_setresgid,
     libc::SYS_setresuid,
     libc::SYS_umask,
-    // Of the process itself.
+    // These calls are about the process itself.
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -94,13 +95,13 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    // An abort tells its own thread.
+    // An abort signals its own thread.
     libc::SYS_tgkill,
     // virtiofsd gives each of its threads a working directory of its own.
     libc::SYS_unshare,
 ];
 
-/// What changing a share takes besides.
+/// Calls that changing a share takes besides.
 const CHANGING: &[c_long] = &[
     libc::SYS_copy_file_range,
     libc::SYS_fallocate,
@@ -129,14 +130,14 @@ const OLD: &[c_long] = &[libc::SYS_epoll_wait, libc::SYS_open, libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[c_long] = &[];
 
-/// Those of [`CHANGING`] of the same kind.
+/// Calls for changing a share that only older architectures have.
 #[cfg(target_arch = "x86_64")]
 const OLD_CHANGING: &[c_long] = &[libc::SYS_renameat, libc::SYS_unlink];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CHANGING: &[c_long] = &[];
 
-/// Restricts the calling thread, and those that it starts from now on, to what serving a share takes,
-/// for good.
+/// Restricts the calling thread, and those that it starts from now on, for good to the calls that
+/// serving a share takes.
 ///
 /// # Errors
 /// If the kernel has no seccomp filters.

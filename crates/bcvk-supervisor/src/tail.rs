@@ -1,14 +1,14 @@
-//! The last lines of something that may say a lot.
+//! The last lines of a long output.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bcvk_contract::status::printable;
 
-/// Lines kept for a failure's report.
+/// Number of lines that are kept for a failure's report.
 const LINES: usize = 30;
 
-/// Characters of a line that are kept.
+/// Most characters of a line that are kept.
 const LINE: usize = 1024;
 
 /// The last lines, shared between their reader and the main loop.
@@ -16,13 +16,13 @@ const LINE: usize = 1024;
 pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Tail {
-    /// The last lines, oldest first, without control characters.
+    /// Returns the last lines, oldest first, without control characters.
     pub(super) fn lines(&self) -> Vec<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
     }
 
-    /// Adds a line, unless it is blank. It takes the place of one that moves.
+    /// Adds a line, unless it is blank. The line replaces the last one if that moves.
     pub(super) fn push(&self, line: &str) {
         let line: String = printable(line).chars().take(LINE).collect();
         if line.trim().is_empty() {
@@ -39,8 +39,9 @@ impl Tail {
     }
 }
 
-/// Whether this is systemd's line about a job that takes long. It is written anew each second, over
-/// the last one at a terminal, and would leave no room for what came before.
+/// Returns true for systemd's line about a job that takes long. systemd writes that line anew each
+/// second, over the last one at a terminal, and the repetitions would leave no space for earlier
+/// lines.
 fn moves(line: &str) -> bool {
     let stars = line.trim_start().strip_prefix('[');
     let stars = stars.and_then(|rest| rest.split_once(']'));

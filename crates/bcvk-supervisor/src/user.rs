@@ -7,14 +7,14 @@ use std::path::Path;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// IDs that nothing else on a host uses: systemd hands out none of them (UIDS-GIDS.md of systemd calls
-/// what is above 0x70000000 unused).
+/// First of the IDs that nothing else on a host uses: systemd hands out none of them (UIDS-GIDS.md of
+/// systemd calls those above 0x70000000 unused).
 const UNUSED: u32 = 0x7000_0000;
 
-/// How many of them VMs choose from.
+/// Number of those IDs that VMs choose from.
 const CHOICE: u32 = 1 << 24;
 
-/// A user and a group of the container that are nobody else's.
+/// A user and a group of the container that nothing else in it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QemuUser {
     pub(super) uid: u32,
@@ -22,11 +22,11 @@ pub(super) struct QemuUser {
 }
 
 impl QemuUser {
-    /// Chooses one for the VM whose directory in the container is `root`; `None` if the container has
-    /// no other user, or may not become it.
+    /// Chooses a user for the VM whose directory in the container is `root`; `None` if the container
+    /// has no other user, or this process may not become it.
     ///
     /// # Errors
-    /// If procfs does not say which there are.
+    /// If procfs does not say which IDs there are.
     pub(super) fn choose(root: &Path) -> io::Result<Option<Self>> {
         let needed = CapabilitySet::SETUID
             | CapabilitySet::SETGID
@@ -45,8 +45,8 @@ impl QemuUser {
     }
 }
 
-/// An ID that is mapped (user_namespaces(7): lines of first ID here, first ID outside, and how many)
-/// and not root's.
+/// Picks an ID that is mapped (user_namespaces(7): lines of first ID here, first ID outside, and how
+/// many) and not root's.
 fn pick(map: &str, number: u64) -> Option<u32> {
     let ranges = map.lines().filter_map(|line| {
         let mut fields = line.split_whitespace().map(str::parse::<u32>);
@@ -61,7 +61,7 @@ fn pick(map: &str, number: u64) -> Option<u32> {
     if last >= UNUSED + CHOICE && first <= UNUSED {
         return Some(choice(UNUSED, CHOICE));
     }
-    // The last quarter of what a user has: images hardly have files of these.
+    // The choice is from the last quarter of the user's IDs: images hardly have files of these.
     let first = first.max(1);
     if last < first {
         return None;
@@ -83,7 +83,7 @@ mod tests {
             let sub = pick(rootless, number).expect("one");
             assert!((49_153..=65_536).contains(&sub), "{sub}");
             assert_eq!(pick("0 1000 2\n", number), Some(1));
-            // No subordinate IDs.
+            // This user has no subordinate IDs.
             assert_eq!(pick("0 1000 1\n", number), None);
             assert_eq!(pick("", number), None);
         }

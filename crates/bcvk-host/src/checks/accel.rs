@@ -1,4 +1,4 @@
-//! Which accelerator a VM gets.
+//! Choice of a VM's accelerator.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,7 +19,7 @@ const KVM: &str = "/dev/kvm";
 const GROUP_READ_WRITE: u32 = 0o060;
 const OTHERS_READ_WRITE: u32 = 0o006;
 
-/// What the user asked for with `--accel`.
+/// Value of `--accel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccelRequest {
     /// The fastest that works.
@@ -32,7 +32,7 @@ pub enum AccelRequest {
 }
 
 impl AccelRequest {
-    /// As it is given.
+    /// Returns the value as it is given on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,12 +56,12 @@ impl FromStr for AccelRequest {
     }
 }
 
-/// The decision, and why KVM was passed over if it was.
+/// The accelerator that was chosen, and why KVM was passed over if it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccelChoice {
-    /// What QEMU is told to use.
+    /// Accelerator that QEMU is told to use.
     pub accel: Accelerator,
-    /// Why not KVM, in words for the user; only where nobody asked for TCG.
+    /// Reason for not using KVM, in words for the user; only where nobody asked for TCG.
     pub notice: Option<String>,
 }
 
@@ -95,24 +95,24 @@ pub fn choose_accelerator(request: AccelRequest, guest: Arch) -> Result<AccelCho
     }
 }
 
-/// Whether a container of this user can open `/dev/kvm` only with the user's supplementary groups.
-/// A user namespace drops them; crun alone knows how to keep them, so they are asked for only where
-/// it matters: udev lets everybody in by default.
+/// Returns true if a container of this user can open `/dev/kvm` only with the user's supplementary
+/// groups. A user namespace drops them; crun alone knows how to keep them, so bcvk asks for them only
+/// where it matters: udev lets everybody in by default.
 pub(crate) fn kvm_needs_groups() -> bool {
     !rustix::process::geteuid().is_root()
         && fs::metadata(KVM).is_ok_and(|m| m.mode() & OTHERS_READ_WRITE != OTHERS_READ_WRITE)
 }
 
-/// Why KVM cannot be used.
+/// Reason why KVM cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 struct Obstacle {
     what: String,
-    /// What the user can do about it.
+    /// Advice to the user, if there is something that the user can do about it.
     remedy: Option<String>,
 }
 
 impl Obstacle {
-    /// One that nothing can be done about.
+    /// Makes an obstacle that nothing can be done about.
     fn lasting(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -151,8 +151,8 @@ fn read_groups() -> String {
     fs::read_to_string("/etc/group").unwrap_or_default()
 }
 
-/// What lets the user open a device: membership of its group, or where that would not do either, the
-/// mode that udev gives it by default.
+/// Returns the advice that lets the user open a device: to join its group, or where that would not do
+/// either, to give it the mode that udev gives it by default.
 fn remedy_for(device: Option<Metadata>, groups: &str) -> String {
     let group = device
         .filter(|m| m.mode() & GROUP_READ_WRITE == GROUP_READ_WRITE && m.gid() != 0)
@@ -166,7 +166,7 @@ fn remedy_for(device: Option<Metadata>, groups: &str) -> String {
     }
 }
 
-/// The name of a group in the text of `group(5)`.
+/// Returns the name of a group in the text of `group(5)`.
 fn group_name(groups: &str, gid: u32) -> Option<&str> {
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -175,7 +175,8 @@ fn group_name(groups: &str, gid: u32) -> Option<&str> {
     })
 }
 
-/// `vmx` is Intel's, `svm` AMD's (Linux, arch/x86/include/asm/cpufeatures.h).
+/// Returns true if the processor can run virtual machines: `vmx` is Intel's flag, `svm` AMD's (Linux,
+/// arch/x86/include/asm/cpufeatures.h).
 fn has_virtualisation_flag(cpuinfo: &str) -> bool {
     cpuinfo
         .lines()

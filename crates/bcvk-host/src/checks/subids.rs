@@ -6,15 +6,16 @@ use std::fs;
 
 use crate::HostError;
 
-/// IDs that an image needs: those of its system users, and `nobody`'s 65534.
+/// Number of IDs that an image needs: those of its system users, and `nobody`'s 65534.
 const NEEDED: u64 = 65_536;
 
 const FILES: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 
-/// Sees that the calling user has enough of both. Root needs none.
+/// Makes sure that the calling user has enough of both kinds of IDs. Root needs none.
 ///
-/// Only files are looked at: who has IDs from a directory service (subid in nsswitch.conf) is not
-/// known here, so an error is a suspicion where containers start all the same.
+/// Only files are read. A user's IDs may come from a directory service instead (subid in
+/// nsswitch.conf), which is not known here, so an error is only a suspicion where containers start
+/// all the same.
 ///
 /// # Errors
 /// [`HostError::FewSubIds`].
@@ -37,7 +38,7 @@ pub fn check_sub_ids() -> Result<(), HostError> {
     Ok(())
 }
 
-/// The name of user `uid` in passwd(5).
+/// Returns the name of user `uid` in passwd(5).
 fn name_of(passwd: &str, uid: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -46,7 +47,7 @@ fn name_of(passwd: &str, uid: u32) -> Option<&str> {
     })
 }
 
-/// How many IDs a user has in subuid(5): lines NAME-OR-UID:FIRST:COUNT.
+/// Counts the IDs that a user has in subuid(5): lines NAME-OR-UID:FIRST:COUNT.
 fn count(text: &str, user: &str, uid: u32) -> u64 {
     let of_line = |line: &str| {
         let mut fields = line.split(':');

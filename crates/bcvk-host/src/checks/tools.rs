@@ -14,18 +14,18 @@ use crate::HostError;
 /// A program that bcvk runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
-    /// Manages the container.
+    /// Program that manages the container.
     Podman,
     /// OpenSSH's client.
     Ssh,
     /// QEMU's system emulator for an architecture.
     Qemu(Arch),
-    /// Makes disk images.
+    /// Program that makes disk images.
     QemuImg,
 }
 
 impl Tool {
-    /// Its file name.
+    /// Returns the tool's file name.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
@@ -37,17 +37,18 @@ impl Tool {
     }
 }
 
-/// A program's version, as far as it is compared.
+/// A program's version, as far as bcvk compares versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// The number before the first dot.
     pub major: u32,
-    /// The number after it.
+    /// The number after the first dot.
     pub minor: u32,
 }
 
 impl Version {
-    /// Asks `program`, which is `tool`. `None` if it does not say, or not in a way that is known.
+    /// Asks `program`, which is `tool`, for its version. Returns `None` if it does not say, or not in
+    /// a way that is known.
     #[must_use]
     pub fn of(tool: Tool, program: &Path) -> Option<Self> {
         let flag = match tool {
@@ -59,12 +60,12 @@ impl Version {
             .stdin(Stdio::null())
             .output()
             .ok()?;
-        // OpenSSH says it on stderr.
+        // OpenSSH prints its version on stderr.
         let said = [output.stdout, output.stderr].concat();
         Self::find(&String::from_utf8_lossy(&said))
     }
 
-    /// The first number with a dot and another number: `podman version 4.3.1`,
+    /// Finds the first number that is followed by a dot and another number: `podman version 4.3.1`,
     /// `OpenSSH_9.2p1 Debian-2`.
     fn find(text: &str) -> Option<Self> {
         text.split(|c: char| !c.is_ascii_digit() && c != '.')
@@ -84,8 +85,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// Finds `tool` in `PATH`, besides in `/usr/libexec`, where some distributions keep the QEMU of the
-/// host's own architecture (`qemu-kvm` on CentOS and RHEL).
+/// Finds `tool` in `PATH` and in `/usr/libexec`, where some distributions keep the QEMU of the host's
+/// own architecture (`qemu-kvm` on CentOS and RHEL).
 ///
 /// # Errors
 /// [`HostError::ToolMissing`]; [`HostError::QemuOutsideUsr`] for a QEMU that the container could

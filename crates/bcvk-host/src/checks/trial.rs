@@ -1,4 +1,4 @@
-//! A container that does nothing: whether podman can start any here.
+//! A container that does nothing, to find out whether podman can start any here.
 
 use std::fs;
 use std::io;
@@ -11,19 +11,21 @@ use crate::podman::{Podman, bind, stderr_of};
 use crate::vm::dir::VmDirs;
 use crate::{HostError, Operation};
 
-/// Directories of the root that lead into `/usr` where that is merged, as VMs' containers need it.
+/// Directories of the root that lead into `/usr` where the two are merged, as VMs' containers need
+/// it.
 pub(crate) const INTO_USR: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
-/// What podman mounts over, and cannot make in a root of somebody else's.
+/// Directories that podman mounts over, and that it cannot make in a root of somebody else's.
 const MOUNT_POINTS: [&str; 7] = ["usr", "proc", "sys", "dev", "etc", "run", "tmp"];
 
 /// Starts a container of the host's `/usr`, as VMs' containers are, and waits for its end.
 ///
-/// It needs no image, and nothing of it stays. What is wrong with the OCI runtime, control groups,
-/// limits, user namespaces, storage or the network shows here in podman's own words.
+/// The container needs no image, and nothing of it stays. If something is wrong with the OCI runtime,
+/// control groups, limits, user namespaces, storage or the network, the error shows it in podman's
+/// own words.
 ///
 /// # Errors
-/// [`HostError::UsrNotMerged`], or what podman says.
+/// [`HostError::UsrNotMerged`], or podman's own error.
 pub fn try_container(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
     if let Some(name) = INTO_USR.iter().find(|name| is_own_directory(name)) {
         return Err(HostError::UsrNotMerged(Path::new("/").join(name)));

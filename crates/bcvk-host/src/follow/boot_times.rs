@@ -1,4 +1,4 @@
-//! How long VMs took to become ready, remembered so that the next one like it can be compared.
+//! Times that VMs took to become ready, remembered so that the next VM like them can be compared.
 
 #![allow(
     clippy::disallowed_methods,
@@ -21,16 +21,17 @@ use serde::{Deserialize, Serialize};
 
 const FILE: &str = "boot-times.json";
 
-/// Version of the layout. What another one wrote is forgotten.
+/// Version of the file's layout. A file of another version is ignored.
 const VERSION: u32 = 1;
 
-/// How many kinds of VM are remembered; of more, those not booted for longest are forgotten.
+/// Most kinds of VM that are remembered; if there are more, those not booted for longest are
+/// forgotten.
 const MAX_BOOTS: usize = 100;
 
-/// More than [`MAX_BOOTS`] take.
+/// Limit for the size of the file: more than [`MAX_BOOTS`] entries take.
 const MAX_BYTES: u64 = 128 * 1024;
 
-/// What decides how long a VM takes.
+/// Properties that decide how long a VM takes to become ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BootKind {
@@ -39,7 +40,7 @@ pub struct BootKind {
     vcpus: u32,
     initramfs: Initramfs,
     fidelity: Fidelity,
-    /// Whether sshd is waited for.
+    /// True if the VM waits for sshd.
     ssh: bool,
     start: Start,
 }
@@ -53,11 +54,11 @@ enum Start {
 }
 
 impl BootKind {
-    /// That of the VM of `spec`, by what is known of it so far.
+    /// Returns the kind of the VM of `spec`, by what is known of the VM so far.
     #[must_use]
     pub fn of(spec: &VmSpec, status: &Status) -> Self {
         let start = match spec.snapshot {
-            // It was to be resumed, or saved, and was not.
+            // The VM was to be resumed, or saved, and was not.
             _ if status.cold.is_some() => Start::Boot,
             None => Start::Boot,
             Some(Snapshot::Save) => Start::BootAndSave,
@@ -75,13 +76,13 @@ impl BootKind {
     }
 }
 
-/// When each phase of a boot began, in milliseconds after the first one.
+/// Beginning of each phase of a boot, in milliseconds after the first one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootTime(BTreeMap<Phase, u64>);
 
 impl BootTime {
-    /// That of a VM that is ready.
+    /// Returns the time of a VM that is ready.
     fn of(status: &Status) -> Option<Self> {
         let first = status.history.first()?.at;
         let after = |at| {
@@ -92,7 +93,7 @@ impl BootTime {
         Some(Self(times.collect())).filter(Self::is_whole)
     }
 
-    /// Whether it can have happened: the clock may be set while a VM boots.
+    /// Returns true if the times can have happened: the clock may be set while a VM boots.
     fn is_whole(&self) -> bool {
         const LONGEST: u64 = 24 * 3600 * 1000;
         let times = || self.0.values();
@@ -101,14 +102,14 @@ impl BootTime {
             && times().all(|t| *t <= LONGEST)
     }
 
-    /// How long it took until the VM was ready.
+    /// Returns the time until the VM was ready.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.at(Phase::Ready)
     }
 
-    /// How far a VM has come that has been in `phase` for `since`: at which time this one was as far.
-    /// It is never further than the end of that phase.
+    /// Returns the time at which this boot was as far as a VM that has been in `phase` for `since`.
+    /// The result is never later than the end of that phase.
     #[must_use]
     pub fn reached(&self, phase: Phase, since: Duration) -> Duration {
         let begin = self.0.range(..=phase).next_back();
@@ -130,7 +131,7 @@ fn millis(duration: Duration) -> u64 {
 /// The times of VMs that became ready, the last one first.
 #[derive(Debug, Default)]
 pub struct BootTimes {
-    /// The directory, if there is one.
+    /// Directory of the file, if there is one.
     dir: Option<PathBuf>,
     boots: Vec<Boot>,
 }
@@ -150,7 +151,8 @@ struct Kept {
 }
 
 impl BootTimes {
-    /// Those under `cache`, such as `~/.cache`. A file that is missing, damaged or another's is none.
+    /// Reads the times under `cache`, such as `~/.cache`. A file that is missing, damaged or another
+    /// user's counts as empty.
     #[must_use]
     pub fn read(cache: Option<&Path>) -> Self {
         let dir = cache.map(|cache| cache.join("bcvk"));
@@ -167,15 +169,15 @@ impl BootTimes {
         }
     }
 
-    /// How long a VM of this kind took last time.
+    /// Returns the time that a VM of this kind took last.
     #[must_use]
     pub fn last(&self, kind: &BootKind) -> Option<&BootTime> {
         let boot = self.boots.iter().find(|boot| boot.kind == *kind)?;
         Some(&boot.time)
     }
 
-    /// Remembers how long the VM took that is ready now. Where that cannot be written, it is
-    /// forgotten again. Of two commands that do this at the same time, one may be forgotten.
+    /// Remembers the time of the VM that has just become ready. If it cannot be written to the file,
+    /// it is forgotten again. If two commands do this at the same time, one of the times may be lost.
     pub fn remember(&mut self, kind: BootKind, status: &Status) {
         let Some(time) = BootTime::of(status) else {
             return;
@@ -183,7 +185,7 @@ impl BootTimes {
         let Some(dir) = self.dir.clone().filter(|_| !kind.image.is_empty()) else {
             return;
         };
-        // Others may have written meanwhile.
+        // Other commands may have written the file meanwhile.
         let mut boots = boots(&dir).ok().flatten().unwrap_or_default();
         boots.retain(|boot| boot.kind != kind);
         boots.insert(0, Boot { kind, time });
@@ -204,8 +206,8 @@ fn boots(dir: &Path) -> io::Result<Option<Vec<Boot>>> {
     Ok((kept.version == VERSION).then(|| kept.boots.into_iter().filter(whole).collect()))
 }
 
-/// Replaces the file in one step. Nothing waits for the disk: what a crash of the host destroys is
-/// ignored.
+/// Replaces the file in one step. It does not wait for the disk: a file that a crash of the host
+/// destroys is ignored.
 fn write(dir: &Path, boots: &[Boot]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let text = serde_json::to_vec(&Kept {
@@ -213,7 +215,7 @@ fn write(dir: &Path, boots: &[Boot]) -> io::Result<()> {
         boots: boots.to_vec(),
     })?;
     let aside = dir.join(format!("{FILE}.{}", process::id()));
-    // One of a process that was killed and had this number.
+    // A killed process that had the same process ID may have left this file behind.
     if_exists(fs::remove_file(&aside))?;
     let mut file = OpenOptions::new()
         .write(true)
@@ -293,7 +295,7 @@ mod tests {
                 "{phase:?}"
             );
         }
-        // Resumed last time, and so without most phases.
+        // This VM was resumed last time, so most phases are missing.
         let time =
             BootTime::of(&ready(&[(Phase::Preparing, 0), (Phase::Ready, 2)])).expect("ready");
         assert_eq!(
@@ -374,19 +376,19 @@ mod tests {
             times.remember(kind(), &cold());
             assert_eq!(BootTimes::read(Some(cache.path())).boots.len(), 1, "{text}");
         }
-        // A link is replaced, not followed.
+        // A symbolic link is replaced, not followed.
         let elsewhere = cache.path().join("elsewhere");
         fs::write(&elsewhere, "mine").expect("write");
         fs::remove_file(&file).expect("remove");
         symlink(&elsewhere, &file).expect("link");
         BootTimes::read(Some(cache.path())).remember(kind(), &cold());
         assert_eq!(fs::read_to_string(&elsewhere).expect("read"), "mine");
-        // A directory is in the way: nothing is remembered, and nothing is left.
+        // A directory is in the way: nothing is remembered, and nothing is left behind.
         fs::remove_file(&file).expect("remove");
         fs::create_dir(&file).expect("make a directory");
         BootTimes::read(Some(cache.path())).remember(kind(), &cold());
         assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1);
-        // No cache at all.
+        // There is no cache directory at all.
         fs::remove_dir_all(&dir).expect("remove");
         fs::write(&dir, "").expect("write");
         BootTimes::read(Some(cache.path())).remember(kind(), &cold());

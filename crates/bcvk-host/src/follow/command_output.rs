@@ -15,13 +15,13 @@ use crate::vm::dir::VmDir;
 #[derive(Debug)]
 pub struct CommandOutput {
     threads: [JoinHandle<()>; 2],
-    /// Counts up when the VM has ended: nothing more will be written then.
+    /// Event counter that counts up when the VM has ended: nothing more will be written then.
     ended: Arc<OwnedFd>,
 }
 
 impl CommandOutput {
-    /// Starts to copy what comes from the VM in `dir`, byte for byte. What cannot be written any
-    /// more ends the commands, as with any pipe.
+    /// Starts to copy the output of the VM in `dir`, byte for byte. A stream that cannot be written
+    /// to any more ends the commands, as with any pipe.
     ///
     /// # Errors
     /// If the VM's streams cannot be opened.
@@ -43,19 +43,19 @@ impl CommandOutput {
         })
     }
 
-    /// Waits until all has been written. To be called when the VM has ended.
+    /// Waits until all has been written. The caller must make sure that the VM has ended.
     pub fn finish(self) {
-        // A counter at zero takes this without waiting.
+        // The counter is at zero, so this write does not wait.
         let _ = rustix::io::write(&*self.ended, &1_u64.to_ne_bytes());
         for thread in self.threads {
-            // A panic there has been reported there.
+            // A panic of that thread has been reported there.
             let _ = thread.join();
         }
     }
 }
 
 fn copy(mut from: File, mut to: impl Write, ended: &OwnedFd) {
-    // Nobody waits for output that cannot be written.
+    // Output that cannot be written is of no interest to anybody.
     let _ = copy_all(&mut from, &mut to, ended).and_then(|()| to.flush());
 }
 
@@ -64,7 +64,7 @@ fn copy_all(from: &mut File, to: &mut impl Write, ended: &OwnedFd) -> io::Result
     loop {
         let last = await_bytes(from, ended)?;
         match from.read(&mut buffer) {
-            // Without a writer, and so at the end.
+            // The pipe has no writer any more, so this is its end.
             Ok(0) => return Ok(()),
             Ok(n) => to.write_all(&buffer[..n])?,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && !last => {}
@@ -75,7 +75,7 @@ fn copy_all(from: &mut File, to: &mut impl Write, ended: &OwnedFd) -> io::Result
     }
 }
 
-/// Waits until a read of `from` would return; `true` if the VM has ended.
+/// Waits until a read of `from` would return; returns true if the VM has ended.
 fn await_bytes(from: &File, ended: &OwnedFd) -> io::Result<bool> {
     let mut fds = [
         PollFd::new(from, PollFlags::IN),

@@ -15,14 +15,14 @@ use bcvk_contract::status::printable;
 use crate::vm::dir::VmDir;
 use crate::vm::shared_dir::{LogFile, SharedDir};
 
-/// Bytes at the end of the log that are enough for the last lines.
+/// Number of bytes at the end of the log that are enough for the last lines.
 const TAIL_BYTES: u64 = 16 * 1024;
 
-/// Bytes of a file that are read at most: twice what the supervisor puts into one. A container that
-/// has been taken over can make a file of any length.
+/// Most bytes of a file that are read: twice the size at which the supervisor begins a new file. A
+/// container that has been taken over can make a file of any length.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The last `lines` lines of the guest's console, safe to print; empty if there is none.
+/// Returns the last `lines` lines of the guest's console, safe to print; empty if there is none.
 #[must_use]
 pub(crate) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     let mut text = Vec::new();
@@ -46,24 +46,24 @@ pub(crate) fn tail(dir: &VmDir, lines: usize) -> Vec<String> {
     all[all.len().saturating_sub(lines)..].to_vec()
 }
 
-/// Reads a log from the oldest byte that was kept to the newest. The end is that of now: a later
+/// Reads a log from the oldest byte that was kept to the newest one at the time of the read. A later
 /// read may find more, also in a file that the supervisor has begun since.
 #[derive(Debug)]
 pub struct GuestLog {
     dir: SharedDir,
     log: LogFile,
-    /// Oldest first; the last one may grow.
+    /// Files of the log, oldest first; the last one may grow.
     files: VecDeque<Take<File>>,
 }
 
 impl GuestLog {
-    /// The console of the VM in `dir`, which need not have said anything yet.
+    /// Opens the console of the VM in `dir`, which need not have printed anything yet.
     #[must_use]
     pub fn console(dir: &VmDir) -> Self {
         Self::of(dir, LogFile::Console)
     }
 
-    /// The journal of the VM in `dir` as text, if the VM keeps one on the host.
+    /// Opens the journal of the VM in `dir` as text, if the VM keeps one on the host.
     #[must_use]
     pub fn journal(dir: &VmDir) -> Self {
         Self::of(dir, LogFile::Journal)
@@ -77,8 +77,8 @@ impl GuestLog {
         }
     }
 
-    /// How many bytes are kept now: where to stop for a reader that does not follow, because a
-    /// guest may write as fast as one reads.
+    /// Returns the number of bytes that are kept now. A reader that does not follow the log stops
+    /// there, because a guest may write as fast as one reads.
     pub fn length(&mut self) -> io::Result<u64> {
         if self.files.is_empty() {
             self.find_newer()?;
@@ -89,7 +89,7 @@ impl GuestLog {
             .sum()
     }
 
-    /// Whether there is a file after the last one known.
+    /// Looks for a file after the last one known; returns true if there is one.
     fn find_newer(&mut self) -> io::Result<bool> {
         let last = self.files.back().map(|file| identity(file.get_ref()));
         let last = last.transpose()?;
@@ -102,7 +102,8 @@ impl GuestLog {
         }
         if let Some(earlier) = if_exists(self.dir.open_earlier_log(self.log))? {
             let earlier_id = identity(&earlier)?;
-            // It is the newest itself where the supervisor has just renamed that.
+            // The earlier log is the newest known file itself if the supervisor has just renamed
+            // that.
             if last != Some(earlier_id) && earlier_id != id {
                 self.files.push_back(earlier.take(MAX_FILE_BYTES));
             }
@@ -122,7 +123,8 @@ impl Read for GuestLog {
                 }
             }
             if self.files.len() > 1 {
-                // Its successor was there before this read: nothing is added to it any more.
+                // This file's successor was there before this read, so nothing is added to this file
+                // any more.
                 self.files.pop_front();
             } else if !self.find_newer()? {
                 return Ok(0);
@@ -135,14 +137,14 @@ fn identity(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.ino())
 }
 
-/// Shows a log as it grows, until dropped; what has come by then is shown.
+/// Shows a log as it grows, until dropped; output that has come by then is shown.
 #[derive(Debug)]
 pub struct LogFollower {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How often the log is looked at. A person watches it.
+/// Pause between two looks at the log. A person watches it.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl LogFollower {
@@ -152,7 +154,7 @@ impl LogFollower {
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             loop {
-                // Before the look: what came until then is part of it.
+                // The flag is read before the log is, so that output which came until then is shown.
                 let last = stopped.load(Ordering::Relaxed);
                 if io::copy(&mut log, &mut out).is_err() || last {
                     return;
@@ -171,7 +173,7 @@ impl Drop for LogFollower {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported there.
+            // A panic of that thread has been reported there.
             let _ = thread.join();
         }
     }
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!(read(&mut log), "two ");
         add("three ");
         assert_eq!(read(&mut log), "three ");
-        // Twice between two looks.
+        // The log is begun anew twice between two looks.
         for text in ["four ", "five "] {
             fs::rename(&now, &earlier).expect("rename");
             add(text);

@@ -14,17 +14,17 @@ use rustix::process::{
 use signal_hook::consts::SIGCONT;
 use signal_hook::iterator::Signals;
 
-/// A process that another thread waits for. The descriptor stands for it after its end too, when its
-/// process ID may be somebody else's.
+/// A process that another thread waits for. The descriptor stands for the process after its end too,
+/// when its process ID may be somebody else's.
 #[derive(Debug, Clone)]
 pub struct Session {
     process: Arc<OwnedFd>,
 }
 
 impl Session {
-    /// Lets a thread wait for `child` and tell `ended`. As long as the child is stopped, so is this
-    /// process: the shell waits for this one alone, and its user has asked for the prompt (`~^Z` in
-    /// ssh). When the shell lets this one go on, the child does too.
+    /// Starts a thread that waits for `child` and tells `ended`. As long as the child is stopped,
+    /// this process is stopped too: the shell waits for this process alone, and its user has asked
+    /// for the prompt (`~^Z` in ssh). When the shell continues this process, the child continues too.
     pub(crate) fn watch(
         mut child: Child,
         ended: impl FnOnce(ExitStatus) + Send + 'static,
@@ -35,7 +35,7 @@ impl Session {
         let (process, mut continued) = match watched {
             Ok(watched) => watched,
             Err(error) => {
-                // Nobody else would end it.
+                // Nobody else would end the child.
                 child.kill()?;
                 child.wait()?;
                 return Err(error);
@@ -67,8 +67,8 @@ impl Session {
         self.signal(Signal::TERM);
     }
 
-    /// Stops this process whenever the other one is stopped; returns once that has ended, before it is
-    /// collected.
+    /// Stops this process whenever the session's process is stopped; returns once the session's
+    /// process has ended, before it is collected.
     fn stop_together(&self) {
         use WaitIdOptions as Options;
 
@@ -79,8 +79,9 @@ impl Session {
         while let Some(change) = wait(Options::EXITED | Options::STOPPED | Options::NOWAIT)
             && change.stopped()
         {
-            // A terminal stops all of its foreground. This process was then stopped as well, and may
-            // see only after both were let go on that the other one was.
+            // A terminal stops all of its foreground processes. This process was then stopped as
+            // well, and may see only after both were continued that the session's process had been
+            // stopped.
             if wait(Options::STOPPED | Options::NOHANG).is_some() {
                 // A process may always signal itself.
                 let _ = kill_process(getpid(), Signal::STOP);
@@ -89,7 +90,7 @@ impl Session {
     }
 
     fn signal(&self, signal: Signal) {
-        // One that has ended needs none.
+        // A process that has ended needs no signal.
         let _ = pidfd_send_signal(&self.process, signal);
     }
 }
@@ -113,7 +114,8 @@ mod tests {
         session.end();
         let status = ends.recv_timeout(Duration::from_secs(5)).expect("its end");
         assert!(!status.success(), "{status}");
-        // Collected by now; whoever has its process ID is left alone.
+        // The process has been collected by now; another process with the same ID must not be
+        // signalled.
         session.end();
     }
 }

@@ -20,15 +20,15 @@ use crate::follow::session::Session;
 use crate::vm::dir::VmDir;
 use crate::vm::shared_dir::SharedDir;
 
-/// How long a container may take from `podman run` returning to the supervisor's first word.
-/// It takes milliseconds; past this the supervisor never ran.
+/// Limit for the time from the return of `podman run` to the supervisor's first status. It takes
+/// milliseconds; if it takes longer, the supervisor never ran.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
-/// Events that wait to be looked at. A container that has been taken over may make new ones without
-/// end; it then waits for the command that follows it.
+/// Most events that wait to be handled. A container that has been taken over may cause new ones
+/// without end; it then waits for the command that follows it.
 const QUEUED: usize = 64;
 
-/// How much of the console an error shows.
+/// Number of lines of the console that an error shows.
 const CONSOLE_LINES: usize = 15;
 
 /// Something that a waiting command reacts to.
@@ -36,7 +36,7 @@ const CONSOLE_LINES: usize = 15;
 pub enum WatchEvent {
     /// The status changed.
     Status(Box<Status>),
-    /// No supervisor holds its lock any more.
+    /// The supervisor's lock is free: no supervisor runs any more.
     SupervisorEnded,
     /// The user sent a signal.
     Signal(i32),
@@ -44,7 +44,7 @@ pub enum WatchEvent {
     Session(ExitStatus),
 }
 
-/// What to wait for.
+/// Target of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The phase, or any later one that is not the end.
@@ -77,7 +77,7 @@ impl SignalSource {
         })
     }
 
-    /// The signal that arrived since, if one did.
+    /// Returns the signal that arrived since, if one did.
     pub fn pending(&mut self) -> Option<i32> {
         self.signals.pending().next()
     }
@@ -98,8 +98,8 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Reports the end of the container too, for the time before its supervisor holds its lock.
-    /// To be called once podman has started it.
+    /// Reports the end of the container too, for the time before its supervisor holds its lock. The
+    /// caller must make sure that podman has started the container.
     pub fn watch_container(&self) -> io::Result<()> {
         let process = self.dir.container_process()?;
         let sender = self.sender.clone();
@@ -116,7 +116,7 @@ impl Watcher {
     /// Reports the end of a session's process.
     ///
     /// # Errors
-    /// If it cannot be watched; it is ended then.
+    /// If the process cannot be watched; it is ended then.
     pub fn watch_session(&self, session: Child) -> Result<Session, HostError> {
         let sender = self.sender.clone();
         let session = Session::watch(session, move |status| {
@@ -125,13 +125,13 @@ impl Watcher {
         session.map_err(HostError::io("watch the session"))
     }
 
-    /// Why the VM ended, if it did and said so.
+    /// Returns the reason why the VM ended, if it ended and gave one.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.last_word()?.failure
     }
 
-    /// Whether the VM has ended or is about to, in order or with the reason why not.
+    /// Returns true if the VM has ended in order or is about to.
     ///
     /// # Errors
     /// The VM's own failure; [`HostError::SupervisorVanished`].
@@ -147,13 +147,13 @@ impl Watcher {
         }
     }
 
-    /// The supervisor's last word may have been written after the last event was read.
+    /// Reads the supervisor's last status, which may have been written after the last event was read.
     fn last_word(&self) -> Option<Status> {
         let status = self.dir.shared().status().ok().flatten();
         status.or_else(|| self.last.clone())
     }
 
-    /// The next event; `None` at the deadline.
+    /// Returns the next event; `None` at the deadline.
     pub fn next(&mut self, deadline: Option<Instant>) -> Option<WatchEvent> {
         let event = match deadline {
             None => self.events.recv().ok(),
@@ -199,7 +199,8 @@ impl Watcher {
                 Some(WatchEvent::SupervisorEnded) => return self.ended(target),
                 Some(WatchEvent::Signal(signal)) => return Err(HostError::Interrupted { signal }),
                 Some(WatchEvent::Session(_)) => {
-                    // podman attach ends with its container, or when the user detaches from it.
+                    // `podman attach` ends with its container, or when the user detaches from the
+                    // container.
                     if self.dir.shared().supervisor_lives() {
                         return Err(HostError::Detached);
                     }
@@ -261,8 +262,8 @@ impl Watcher {
         });
     }
 
-    /// The file is replaced by rename, so a watch on the directory sees every state; those that
-    /// follow each other within microseconds may be seen as one.
+    /// Forwards each new status. The file is replaced by rename, so a watch on the directory sees
+    /// every state; states that follow each other within microseconds may be seen as one.
     fn forward_status(&self) -> io::Result<()> {
         let dir = self.dir.shared();
         let inotify = dir.watch()?;
@@ -277,7 +278,7 @@ impl Watcher {
                         return;
                     }
                     if !supervisor_watched {
-                        // It took its lock before its first word.
+                        // The supervisor takes its lock before it writes its first status.
                         supervisor_watched = true;
                         watch_supervisor(dir.clone(), sender.clone());
                     }

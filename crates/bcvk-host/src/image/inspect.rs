@@ -1,4 +1,4 @@
-//! What podman knows about an image before anything is started.
+//! Properties of an image that podman knows before anything is started.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,12 +9,12 @@ use serde::Deserialize;
 use crate::podman::{ImageClaims, Podman, stderr_of};
 use crate::{HostError, Operation};
 
-/// When an image is pulled, with podman's meanings.
+/// Time at which an image is pulled, with podman's meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullPolicy {
     /// Never; a missing image is an error.
     Never,
-    /// If it is not here.
+    /// If the image is not here.
     #[default]
     Missing,
     /// Before every start.
@@ -34,20 +34,20 @@ impl FromStr for PullPolicy {
     }
 }
 
-/// An image that is here.
+/// An image that is in podman's storage here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInfo {
-    /// The user's name for it and its ID.
+    /// The user's name for the image, and the image's ID.
     pub identity: ImageIdentity,
-    /// What processor it is for.
+    /// Architecture of the processor that the image is for.
     pub arch: Arch,
-    /// Whether it says that it is a bootc image.
+    /// True if the image is labelled as a bootc image.
     pub bootable: bool,
-    /// Its size in bytes, all layers together.
+    /// Size of the image in bytes, all layers together.
     pub bytes: u64,
-    /// Which bcvk is in it, if it is a runner.
+    /// Version of the bcvk in the image, if the image is a runner.
     pub runner: Option<String>,
-    /// Its wishes for the containers that are made of it.
+    /// The image's wishes for the containers that are made of it.
     pub claims: ImageClaims,
 }
 
@@ -108,7 +108,7 @@ impl ImageInfo {
         };
         if !output.status.success() {
             let stderr = stderr_of(&output);
-            // podman has one exit code for every failure here, so its words have to tell.
+            // podman has one exit code for every failure here, so its words have to tell them apart.
             let no_name = ["invalid reference format", "repository name must"];
             return if no_name.iter().any(|words| stderr.contains(words)) {
                 Err(HostError::ImageName {
@@ -126,7 +126,7 @@ impl ImageInfo {
         Self::parse(&output.stdout, reference).map(Some)
     }
 
-    /// Reads what `podman image inspect` has printed about `reference`.
+    /// Parses the output of `podman image inspect` about `reference`.
     pub(crate) fn parse(json: &[u8], reference: &str) -> Result<Self, HostError> {
         let [found]: [Inspected; 1] =
             serde_json::from_slice(json).map_err(|e| HostError::Podman {
@@ -155,7 +155,7 @@ impl ImageInfo {
     }
 }
 
-/// Whether an image's labels say that it is a bootc image.
+/// Returns true if an image's labels say that it is a bootc image.
 pub(crate) fn says_bootable(labels: &BTreeMap<String, String>) -> bool {
     ["containers.bootc", "ostree.bootable"]
         .iter()

@@ -1,4 +1,4 @@
-//! Which images here can be booted.
+//! List of the images here that can be booted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::image::inspect::says_bootable;
 use crate::podman::{Podman, stderr_of};
 use crate::{HostError, Operation};
 
-/// What podman is asked.
+/// Arguments of the podman command that lists images.
 const LIST: [&str; 3] = ["images", "--no-trunc", "--format=json"];
 
 /// An image that says it is a bootc image, with podman's keys.
@@ -37,9 +37,9 @@ pub struct BootableImage {
 }
 
 impl BootableImage {
-    /// Every such image in podman's store, newest first.
+    /// Returns every such image in podman's store, newest first.
     ///
-    /// The labels are looked at here and not by `podman images --filter`: versions of podman differ
+    /// The labels are checked here and not by `podman images --filter`: versions of podman differ
     /// in whether two label filters mean either or both.
     pub fn list(podman: &Podman) -> Result<Vec<Self>, HostError> {
         let failed = |stderr| HostError::Podman {
@@ -53,7 +53,7 @@ impl BootableImage {
         bootable(&output.stdout).map_err(|e| failed(format!("unexpected answer: {e}")))
     }
 
-    /// The same, or none if podman does not say in time.
+    /// Returns the same list, or an empty one if podman does not answer in time.
     #[must_use]
     pub fn list_within(podman: &Podman, limit: Duration) -> Vec<Self> {
         let said = podman.output_within(LIST, limit);
@@ -66,7 +66,7 @@ pub(crate) fn bootable(json: &[u8]) -> serde_json::Result<Vec<BootableImage>> {
     let all: Vec<BootableImage> = serde_json::from_slice(json)?;
     let mut images: Vec<BootableImage> = Vec::new();
     for image in all.into_iter().filter(|image| says_bootable(&image.labels)) {
-        // Versions of podman differ in whether an image comes once, or once for each name.
+        // Versions of podman differ in whether they list an image once, or once for each name.
         match images.iter_mut().find(|known| known.id == image.id) {
             Some(known) => {
                 known.names.extend(image.names);
@@ -84,7 +84,7 @@ pub(crate) fn bootable(json: &[u8]) -> serde_json::Result<Vec<BootableImage>> {
     Ok(images)
 }
 
-/// podman writes `null` for an empty list.
+/// Reads `null`, which podman writes for an empty list, as the default.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -8,14 +8,14 @@ use crate::HostError;
 use crate::image::inspect::{ImageInfo, PullPolicy};
 use crate::podman::Podman;
 
-/// An image with QEMU in `/usr/bin`, and with bcvk at [`CONTAINER_EXE`](bcvk_contract::spec::CONTAINER_EXE)
-/// (`runner/Containerfile`). It says by [`LABEL_RUNNER`](bcvk_contract::spec::LABEL_RUNNER) which version of
-/// bcvk that is.
+/// An image with QEMU in `/usr/bin`, and with bcvk at
+/// [`CONTAINER_EXE`](bcvk_contract::spec::CONTAINER_EXE) (`runner/Containerfile`). Its label
+/// [`LABEL_RUNNER`](bcvk_contract::spec::LABEL_RUNNER) names the version of that bcvk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runner {
     /// Full image ID.
     pub id: String,
-    /// Its QEMU for the guest.
+    /// Path of the image's QEMU for the guest.
     pub qemu: PathBuf,
 }
 
@@ -23,7 +23,7 @@ impl Runner {
     /// Finds the runner `reference` for guests of `arch`, as [`ImageInfo::resolve`] finds images.
     ///
     /// # Errors
-    /// If the image is no runner, or one of another version, or cannot run such guests.
+    /// If the image is no runner, or a runner of another version, or cannot run such guests.
     pub fn resolve(
         podman: &Podman,
         reference: &str,
@@ -57,7 +57,7 @@ impl Runner {
         }
     }
 
-    /// Where a runner has its QEMU.
+    /// Returns the path of QEMU in a runner.
     #[must_use]
     pub fn qemu(arch: Arch) -> PathBuf {
         Path::new("/usr/bin").join(arch.qemu_binary())

@@ -11,53 +11,53 @@ use crate::vm::dir::{VmDir, VmDirs};
 pub struct Container {
     /// Full container ID.
     pub id: String,
-    /// Its names; podman gives one.
+    /// Names of the container; podman gives it one.
     #[serde(default)]
     pub names: Vec<String>,
-    /// `running`, `exited`, `created`, …
+    /// State of the container: `running`, `exited`, `created`, …
     #[serde(default)]
     pub state: String,
-    /// When it was made, in podman's words.
+    /// Time at which the container was made, in podman's words.
     #[serde(default)]
     pub created_at: String,
-    /// Unix time at which it started.
+    /// Unix time at which the container started.
     #[serde(default)]
     pub started_at: i64,
-    /// Exit code, once it has exited.
+    /// Exit code, once the container has exited.
     #[serde(default)]
     pub exit_code: i32,
     /// The image's name.
     #[serde(default)]
     pub image: String,
-    /// What runs in it.
+    /// Command line of the container's first process.
     #[serde(default)]
     pub command: Option<Vec<String>>,
-    /// Its labels.
+    /// Labels of the container.
     #[serde(default)]
     pub labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
 impl Container {
-    /// Its name, or its ID where it has none.
+    /// Returns the container's name, or its ID if it has none.
     #[must_use]
     pub fn name(&self) -> &str {
         self.names.first().map_or(&self.id, String::as_str)
     }
 
-    /// The id of its VM directory.
+    /// Returns the id of the container's VM directory.
     #[must_use]
     pub fn vm_id(&self) -> Option<&str> {
         self.labels.as_ref()?.get(LABEL_VM).map(String::as_str)
     }
 
-    /// The VM directory of this container, if it is a VM's that this user has started: the container's own
-    /// labels do not tell, since its image may have brought them.
+    /// Returns the VM directory of this container, if it is a VM's that this user has started. The
+    /// container's own labels are no proof, since its image may have brought them.
     #[must_use]
     pub fn vm_dir(&self, dirs: &VmDirs) -> Option<VmDir> {
         dirs.of(self.vm_id()?, &self.id)
     }
 
-    /// True if podman says that it runs.
+    /// Returns true if podman says that the container runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.state == "running"
@@ -79,7 +79,8 @@ pub(super) struct CreatedConfig {
     pub(super) create_command: Vec<String>,
 }
 
-/// Returns true if `words` are a command line of ours for the VM `id`. An image can set no word of it.
+/// Returns true if `words` are a command line of ours for the VM `id`. An image cannot set any of the
+/// words.
 pub(super) fn is_run_command(words: &[String], id: &str) -> bool {
     let cidfile = format!("/bcvk/vms/{id}/container-id");
     words

@@ -1,4 +1,4 @@
-//! The one place that runs podman.
+//! The one module that runs podman.
 
 mod args;
 mod claims;
@@ -38,14 +38,15 @@ impl Podman {
         Self { program }
     }
 
-    /// Where it is.
+    /// Returns the path of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// A podman command without the terminal's signals: a Ctrl-C reaches bcvk, which lets podman
-    /// finish what it is at and then undoes it. Killed half-way, podman may leave storage locked.
+    /// Makes a podman command that does not get the terminal's signals: a Ctrl-C reaches bcvk, which
+    /// lets podman finish its work and then undoes it. Killed half-way, podman may leave storage
+    /// locked.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -58,8 +59,8 @@ impl Podman {
         self.command().args(args).stdin(Stdio::null()).output()
     }
 
-    /// What podman says on stdout, if it ends well in time. What takes longer is killed, so it has to
-    /// be a command that only looks.
+    /// Returns podman's stdout, if podman succeeds in time. A podman that takes longer is killed, so
+    /// the command has to be one that only reads.
     pub(crate) fn output_within<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -75,15 +76,15 @@ impl Podman {
             .ok()?;
         let mut stdout = child.stdout.take()?;
         let (sender, receiver) = mpsc::channel();
-        // It ends with podman, or with this process.
+        // The thread ends with podman, or with this process.
         thread::spawn(move || {
             let mut said = Vec::new();
             let read = stdout.read_to_end(&mut said);
-            // Nobody listens any more when that took too long.
+            // Nobody listens any more if podman took too long.
             let _ = sender.send(read.map(|_| said));
         });
         let Ok(said) = receiver.recv_timeout(limit) else {
-            // Waiting for it could take as long again.
+            // Waiting for podman's end could take as long again.
             let _ = child.kill();
             return None;
         };
@@ -107,12 +108,13 @@ impl Podman {
             .status()
     }
 
-    /// All containers, stopped ones included, that are VMs of this user's.
+    /// Returns all containers, stopped ones included, that are VMs of this user's.
     pub fn vms(&self, dirs: &VmDirs) -> Result<Vec<Container>, HostError> {
         self.only_vms(self.labelled()?, dirs)
     }
 
-    /// All containers that have a VM's label. Anybody can give a container that, and any image.
+    /// Returns all containers that have a VM's label. Anybody can give a container that label, and
+    /// any image can.
     pub(crate) fn labelled(&self) -> Result<Vec<Container>, HostError> {
         self.ps(&[&format!("label={LABEL}=1")])
     }
@@ -136,7 +138,7 @@ impl Podman {
         let mut args = vec!["container", "inspect", "--format=json", "--"];
         args.extend(unknown.iter().map(|container| container.id.as_str()));
         let output = self.output(&args).map_err(HostError::io("run podman"))?;
-        // One that is gone by now is left out of the answer, whatever the exit code.
+        // A container that is gone by now is left out of the answer, whatever the exit code.
         let created: Vec<Created> = serde_json::from_slice(&output.stdout).unwrap_or_default();
         ours.extend(others.into_iter().filter(|container| {
             created.iter().any(|made| {
@@ -149,15 +151,16 @@ impl Podman {
         Ok(ours)
     }
 
-    /// The container with this name or ID prefix, whatever it is.
+    /// Returns the container with this name or ID prefix, whatever it is.
     pub fn find(&self, name: &str) -> Result<Option<Container>, HostError> {
-        // What no container can be named is not worth a question, nor an expression for podman.
+        // A name that no container can have need not be asked for, nor become an expression for
+        // podman.
         if name.parse::<VmName>().is_err() {
             return Ok(None);
         }
         let is_id = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
-        // `name=` is a regular expression to podman; VM names contain no special character but
-        // the dot, and the exact match below settles it.
+        // podman takes `name=` as a regular expression. VM names contain no special character but the
+        // dot, and the exact match below settles it.
         let mut found = self.ps(&[&format!("name=^{name}$")])?;
         found.retain(|c| c.names.iter().any(|n| n == name));
         if found.is_empty() && is_id {
@@ -184,7 +187,7 @@ impl Podman {
             .map_err(|e| failed(format!("unexpected answer: {e}")))
     }
 
-    /// Where images are kept (`podman info`, `graphRoot`).
+    /// Returns the directory of podman's storage (`podman info`, `graphRoot`).
     pub fn storage(&self) -> Result<PathBuf, HostError> {
         let output = self
             .output(["info", "--format={{.Store.GraphRoot}}"])
@@ -200,7 +203,7 @@ impl Podman {
         }
     }
 
-    /// The OCI bundle of a container (`podman container inspect`, `OCIConfigPath`).
+    /// Returns the OCI bundle of a container (`podman container inspect`, `OCIConfigPath`).
     pub(crate) fn bundle(&self, id: &str) -> Option<PathBuf> {
         let format = "--format={{.OCIConfigPath}}";
         let output = self
@@ -226,8 +229,8 @@ impl Podman {
             .spawn()
     }
 
-    /// Starts to wait for a container to have ended in podman's eyes too; a container that is gone
-    /// ends it as well.
+    /// Starts a process that waits until podman, too, counts a container as ended; a container that
+    /// is gone ends the process as well.
     pub fn await_end(&self, id: &str) -> io::Result<Child> {
         self.command()
             .args(["wait", "--", id])
@@ -242,7 +245,7 @@ impl Podman {
         self.expect(Operation::Stop, &["stop", "--", id])
     }
 
-    /// Sends a signal to a VM's supervisor. One that has ended already is no error.
+    /// Sends a signal to a VM's supervisor. It is no error if the supervisor has ended already.
     pub fn kill(&self, id: &str, signal: &str) -> Result<(), HostError> {
         let signal = format!("--signal={signal}");
         let output = self
@@ -267,7 +270,7 @@ impl Podman {
         }
     }
 
-    /// Ends and removes a VM at once. One that is gone already is no error.
+    /// Ends and removes a VM at once. It is no error if the VM is gone already.
     ///
     /// podman can refuse while it is itself cleaning up after a container that has just ended, so
     /// a refusal counts only if it lasts.
@@ -298,12 +301,12 @@ impl Podman {
     }
 }
 
-/// Whether `podman run` failed for the image having gone from under it.
+/// Returns true if `podman run` failed because the image was unmounted under it.
 ///
-/// podman counts who has an image mounted, and each container that ends may give it back more than
-/// once (in its clean-up and in its removal; seen with podman 4.3). Where containers of one image
-/// end and start together, the image can thus be unmounted between podman, which mounts it, and
-/// the OCI runtime, which uses it. Nothing is wrong with the next attempt.
+/// podman counts the users of a mounted image, and each container that ends may give the mount back
+/// more than once (in its clean-up and in its removal; seen with podman 4.3). Where containers of one
+/// image end and start together, the image can thus be unmounted between podman, which mounts it, and
+/// the OCI runtime, which uses it. The next attempt finds nothing wrong.
 pub(crate) fn lost_image_mount(stderr: &str) -> bool {
     stderr.contains(CONTAINER_IMAGE.trim_start_matches('/'))
         && stderr
@@ -311,7 +314,7 @@ pub(crate) fn lost_image_mount(stderr: &str) -> bool {
             .contains("no such file or directory")
 }
 
-/// What a command said on stderr, for an error's causes.
+/// Returns a command's stderr, for an error's causes.
 pub(crate) fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }

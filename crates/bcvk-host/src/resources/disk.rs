@@ -14,12 +14,12 @@ use crate::HostError;
 use crate::checks::tools::{Tool, find_tool};
 use crate::podman::stderr_of;
 
-/// The least that a disk made here holds: 4 GiB, as with the existing bcvk.
+/// Smallest size of a disk that is made here: 4 GiB, as with the existing bcvk.
 const MIN_NEW_BYTES: u64 = 4 << 30;
 
 /// First bytes of a qcow2 file (QEMU, docs/interop/qcow2.txt).
 const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
-/// Bytes of a qcow2 header that are looked at.
+/// Number of bytes of a qcow2 header that are read.
 const QCOW2_HEADER: usize = 80;
 /// Bit of `incompatible_features` that says that the data is in another file.
 const QCOW2_EXTERNAL_DATA: u64 = 1 << 2;
@@ -27,25 +27,25 @@ const QCOW2_EXTERNAL_DATA: u64 = 1 << 2;
 /// A disk image that has to be made before the VM starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDisk {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its format.
+    /// Format of the file.
     pub format: DiskFormat,
-    /// How much it holds; it takes up next to nothing at first.
+    /// Capacity in bytes; the file takes up next to nothing at first.
     pub bytes: u64,
 }
 
-/// A disk that can be used, and what is to be done before.
+/// A disk that can be used, and what has to be done before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedDisk {
-    /// For the VM.
+    /// The disk as the VM gets it.
     pub disk: Disk,
-    /// Set if the file does not exist yet.
+    /// Description of the file to make, if it does not exist yet.
     pub new: Option<NewDisk>,
 }
 
-/// Looks whether `request` can be a disk; `cwd` is what a relative path is meant from and
-/// `image_bytes` the size of the VM's image, of which a new disk holds twice as much.
+/// Checks whether `request` can be a disk. `cwd` is the directory that a relative path starts from; a
+/// new disk has at least twice the capacity `image_bytes`, the size of the VM's image.
 ///
 /// # Errors
 /// [`HostError`] if the file is not a regular one, cannot be written, or is not of its format.
@@ -92,7 +92,7 @@ pub fn resolve_disk(
     })
 }
 
-/// A file that is not there: its directory has to be.
+/// Plans a file that does not exist yet. Its directory has to exist.
 fn new_disk(
     path: &Path,
     format: DiskFormat,
@@ -102,7 +102,8 @@ fn new_disk(
         return Err(io::ErrorKind::NotFound.into());
     };
     if fs::symlink_metadata(path).is_ok() {
-        // A symlink that leads nowhere: to make what it points to would be a surprise.
+        // The path is a symlink that leads nowhere. To make the file that it points to would be a
+        // surprise.
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
             "it is a symlink to a file that does not exist",
@@ -120,8 +121,9 @@ fn new_disk(
     }))
 }
 
-/// A guest writes what it likes into a raw disk, so a file's content never decides how the file
-/// is read; but a file that obviously is something else than was said is a mistake.
+/// Checks that a file is not obviously something else than was said. A guest writes what it likes
+/// into a raw disk, so a file's content never decides how the file is read; but an obvious difference
+/// is a mistake.
 fn check_content(file: &File, request: &DiskRequest) -> Result<(), HostError> {
     let mut header = Vec::new();
     file.take(QCOW2_HEADER as u64)
@@ -144,8 +146,8 @@ fn check_content(file: &File, request: &DiskRequest) -> Result<(), HostError> {
     }
 }
 
-/// Whether a qcow2 header names a second file, which the VM's container would not see: its
-/// `backing_file_offset` or the external data bit of version 3.
+/// Returns true if a qcow2 header names a second file, which the VM's container would not see: the
+/// header has a `backing_file_offset` or the external data bit of version 3.
 fn refers_elsewhere(header: &[u8]) -> bool {
     let number = |at: usize| {
         let bytes = header.get(at..at + 8).and_then(|b| b.try_into().ok());
@@ -155,7 +157,7 @@ fn refers_elsewhere(header: &[u8]) -> bool {
     number(8) != 0 || (version_3 && number(72) & QCOW2_EXTERNAL_DATA != 0)
 }
 
-/// Makes the file, for its owner alone.
+/// Makes the file, readable and writable for its owner alone.
 pub(crate) fn make_disk(new: &NewDisk) -> Result<(), HostError> {
     let failed = |source| HostError::Disk {
         path: new.path.clone(),
@@ -219,7 +221,7 @@ mod tests {
             let refused = check(&other, "disk:a:qcow2");
             assert!(matches!(refused, Err(HostError::DiskHasBacking(_))));
         }
-        // Version 2 has no features: other things are where version 3 has them.
+        // Version 2 has no features: it has other fields where version 3 has them.
         assert!(check(&qcow2(2, 0, u64::MAX), "disk:a:qcow2").is_ok());
     }
 

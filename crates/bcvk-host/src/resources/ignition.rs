@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::HostError;
 
-/// Reads a configuration, which has to be one: `ignition.version` is the one field that every
-/// version has (Ignition, docs/configuration-v3_x.md).
+/// Reads and checks a configuration: `ignition.version` is the one field that every version has
+/// (Ignition, docs/configuration-v3_x.md).
 ///
 /// # Errors
 /// [`HostError::Ignition`] if the file cannot be read or is something else, such as the YAML that

@@ -9,28 +9,29 @@ use bcvk_contract::spec::{Accelerator, VmSpec};
 
 use crate::podman::Limits;
 
-/// Bytes that a VM's processes take beside the guest's memory, at most. Seen of an emulated guest of
-/// Debian's: 204 MiB, translated code included, and 130 for the kernel and the initramfs, unpacked.
-/// Files that the file servers read are in the page cache, which counts too, but makes room.
+/// Limit for the bytes that a VM's processes take beside the guest's memory. An emulated guest of
+/// Debian's was seen to take 204 MiB, translated code included, and 130 MiB for the kernel and the
+/// initramfs, unpacked. Files that the file servers read are in the page cache, which counts too, but
+/// makes room.
 const PROCESSES: u64 = 1 << 30;
 
-/// QEMU's cache of translated code, at most (QEMU, accel/tcg/region.c).
+/// Greatest size of QEMU's cache of translated code (QEMU, accel/tcg/region.c).
 const TRANSLATED_CODE: u64 = 1 << 30;
 
-/// Bytes that one more file server takes, at most.
+/// Limit for the bytes that one more file server takes.
 const FILE_SERVER: u64 = 64 << 20;
 
-/// Threads that QEMU, the file servers and the supervisor have, at most, besides a processor's and a
-/// session's. Seen: 17. QEMU starts up to 64 to read and write disks.
+/// Limit for the threads of QEMU, the file servers and the supervisor, besides a processor's and a
+/// session's. A VM was seen to have 17. QEMU starts up to 64 to read and write disks.
 const TASKS: u32 = 512;
 
-/// Threads of QEMU for each of the guest's processors.
+/// Number of QEMU's threads for each of the guest's processors.
 const TASKS_OF_PROCESSOR: u32 = 4;
 
-/// Sessions over SSH at the same time, each of which has two threads of the supervisor.
+/// Threads for sessions over SSH at the same time: two of the supervisor for each session.
 const TASKS_OF_SESSIONS: u32 = 2 * 512;
 
-/// The limits of the container of `spec`; `None` where this user's containers can have none.
+/// Returns the limits of the container of `spec`; `None` if this user's containers can have none.
 #[must_use]
 pub fn container_limits(spec: &VmSpec) -> Option<Limits> {
     available(
@@ -46,7 +47,7 @@ fn limits(spec: &VmSpec) -> Limits {
         Accelerator::Kvm => 0,
     };
     let servers = FILE_SERVER * spec.shares.len() as u64;
-    // An initramfs is unpacked if that takes an eighth of the guest's memory at most.
+    // The kernel unpacks an initramfs only if that takes an eighth of the guest's memory at most.
     let initramfs = spec.memory.bytes() / 8;
     Limits {
         memory: spec.memory.bytes() + initramfs + PROCESSES + code + servers,
@@ -56,8 +57,8 @@ fn limits(spec: &VmSpec) -> Limits {
 
 /// Returns true if the containers of user `uid` get control groups that count memory and tasks.
 ///
-/// Root's do in either version; other users' only in version 2, and only below the service manager of
-/// theirs if that was given the controllers (podman-run(1), `--memory`).
+/// Root's containers do in either version. Those of other users do only in version 2, and only below
+/// the user's service manager if that was given the controllers (podman-run(1), `--memory`).
 fn available(groups: &Path, uid: u32) -> bool {
     let unified = groups.join("cgroup.controllers");
     if uid == 0 {

@@ -12,18 +12,18 @@ use crate::HostError;
 /// A bound on memory: the machine's own, or that of a control group which bcvk is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bound {
-    /// Whose it is, in the user's words.
+    /// Owner of the bound, in the user's words.
     whose: String,
-    /// Bytes.
+    /// Size of the bound, in bytes.
     total: u64,
-    /// Bytes that can be had without ending anything else.
+    /// Bytes that are available without ending anything else.
     available: u64,
 }
 
-/// Refuses a VM whose memory is not to be had here.
+/// Refuses a VM if its memory is not available here.
 ///
-/// The guest's memory is taken as the guest touches it, so a VM that is too large starts well, and
-/// dies later, or something else of the user's in its place: the kernel's choice.
+/// The guest's memory is allocated only when the guest touches it. So a VM that is too large starts
+/// well, and dies later, or something else of the user's dies in its place: the kernel chooses.
 ///
 /// # Errors
 /// [`HostError::MemoryTooLarge`], with the numbers of the narrowest bound.
@@ -39,7 +39,7 @@ pub fn check_memory(asked: MemorySize) -> Result<(), HostError> {
     }
 }
 
-/// The memory that a VM can have here; `None` where nothing says.
+/// Returns the memory that a VM can have here; `None` if no bound is known.
 #[must_use]
 pub fn available_memory() -> Option<MemorySize> {
     narrowest().map(|bound| size(bound.available))
@@ -54,7 +54,7 @@ fn size(bytes: u64) -> MemorySize {
     MemorySize::from_mib(bytes >> 20)
 }
 
-/// Every bound there is. What cannot be read bounds nothing.
+/// Returns every bound there is. A bound that cannot be read does not count.
 fn bounds(proc: &Path, cgroups: &Path) -> Vec<Bound> {
     let read = |file: &str| fs::read_to_string(proc.join(file)).unwrap_or_default();
     let machine = machine(&read("meminfo"));
@@ -62,7 +62,8 @@ fn bounds(proc: &Path, cgroups: &Path) -> Vec<Bound> {
     machine.into_iter().chain(groups).collect()
 }
 
-/// A guest's memory can be swapped out, so free swap counts (`proc_meminfo(5)`).
+/// Returns the bound of the machine. A guest's memory can be swapped out, so free swap counts
+/// (`proc_meminfo(5)`).
 fn machine(meminfo: &str) -> Option<Bound> {
     let bytes = |name: &str| Some(field(meminfo, name)? * 1024);
     Some(Bound {
@@ -72,8 +73,8 @@ fn machine(meminfo: &str) -> Option<Bound> {
     })
 }
 
-/// The bounds of bcvk's control group and of those above it. podman makes the VM's group elsewhere,
-/// but below the same slice or container.
+/// Returns the bounds of bcvk's control group and of the groups above it. podman makes the VM's group
+/// elsewhere, but below the same slice or container.
 fn groups(own: &str, root: &Path) -> Vec<Bound> {
     let Some((version, path)) = own.lines().find_map(group) else {
         return Vec::new();
@@ -109,7 +110,7 @@ const V1: Version = Version {
     caches: ["total_inactive_file", "total_active_file"],
 };
 
-/// The group that a line of `/proc/self/cgroup` names, if memory is counted there.
+/// Returns the group that a line of `/proc/self/cgroup` names, if memory is counted there.
 fn group(line: &str) -> Option<(Version, &str)> {
     let mut fields = line.splitn(3, ':');
     let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -123,7 +124,8 @@ fn group(line: &str) -> Option<(Version, &str)> {
 impl Version {
     fn bound(&self, root: &Path, group: &Path) -> Option<Bound> {
         let read = |file| fs::read_to_string(root.join(group).join(file)).ok();
-        // Without a bound it is `max`, or in version 1 more than any machine has: neither bounds.
+        // A group without a bound has `max`, or in version 1 a number greater than any machine's
+        // memory. Neither is a bound.
         let total = read(self.limit)?.trim().parse().ok()?;
         let usage: u64 = read(self.usage)?.trim().parse().ok()?;
         let stat = read("memory.stat").unwrap_or_default();
@@ -136,7 +138,7 @@ impl Version {
     }
 }
 
-/// The number behind `name` in a file of one such pair a line.
+/// Returns the number after `name` in a file with one such pair on each line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut words = text.lines().map(str::split_whitespace);
     words.find_map(|mut words| (words.next()? == name).then(|| words.next()?.parse().ok())?)
@@ -182,7 +184,7 @@ mod tests {
         let bound = Bound {
             whose: "control group /user.slice".to_owned(),
             total: 4 * GIB,
-            // Three are in use, and one of those is a cache.
+            // Three of the four GiB are in use, and one of the three is a cache.
             available: 2 * GIB,
         };
         assert_eq!(found, [bound]);

@@ -1,4 +1,4 @@
-//! Things of the host that a VM is given, and how much of it.
+//! Resources of the host that a VM is given, and how much of each.
 
 pub(crate) mod disk;
 pub(crate) mod ignition;

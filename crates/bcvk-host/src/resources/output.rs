@@ -1,5 +1,4 @@
-//! Files that a VM is to write, in places of the user's, and how they go away again when no VM
-//! comes of it.
+//! Files that a VM is to write where the user wants them, and their removal if no VM comes about.
 
 #![allow(clippy::disallowed_methods, reason = "opens files of the user's")]
 
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::HostError;
 
-/// What did not exist before, in the order in which it was made.
+/// Files and directories that did not exist before, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     files: Vec<PathBuf>,
@@ -34,7 +33,7 @@ impl Made {
         }
     }
 
-    /// Makes the directory and those above it, unless they exist.
+    /// Makes the directory and its parents, unless they exist.
     pub(crate) fn make_dir(&mut self, path: &Path) -> Result<(), HostError> {
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
         for dir in missing.into_iter().rev() {
@@ -44,9 +43,9 @@ impl Made {
         Ok(())
     }
 
-    /// Removes what was made; directories only if nothing else is in them by now.
+    /// Removes the files, and those directories that nothing else is in by now.
     pub(crate) fn undo(&mut self) {
-        // What somebody else has removed is gone as well.
+        // A file that somebody else has removed needs no removal.
         for file in self.files.drain(..) {
             let _ = fs::remove_file(file);
         }
@@ -56,7 +55,8 @@ impl Made {
     }
 }
 
-/// The file that output is to go to: a regular one, or none yet in a directory that exists.
+/// Returns the file that output is to go to: a regular file, or one that does not exist yet in a
+/// directory that does.
 ///
 /// # Errors
 /// [`HostError::OutputFile`].
@@ -77,10 +77,10 @@ pub fn output_file(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
     resolve().map_err(unusable(path))
 }
 
-/// The directory that logs are to go to, which need not exist yet.
+/// Returns the directory that logs are to go to, which need not exist yet.
 ///
 /// # Errors
-/// [`HostError::OutputFile`] if it is something else.
+/// [`HostError::OutputFile`] if the path is something else.
 pub fn output_directory(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
     let absolute = cwd.join(path);
     match fs::metadata(&absolute) {

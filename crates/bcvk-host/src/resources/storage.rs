@@ -1,7 +1,8 @@
-//! Which storage of podman's a VM's container is kept in.
+//! The one of podman's storages that a VM's container is kept in.
 //!
-//! A podman that was called with another storage (`CONTAINERS_STORAGE_CONF`, `--root`) does not name
-//! the container. Its directory there does: the OCI bundle, which goes with the container.
+//! A podman that was called with another storage (`CONTAINERS_STORAGE_CONF`, `--root`) does not list
+//! the container. The container's directory in its storage shows that it exists: the OCI bundle,
+//! which is removed with the container.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,16 +20,16 @@ use bcvk_contract::untrusted;
 use crate::podman::Podman;
 use crate::vm::dir::VmDir;
 
-/// File of a VM directory with the path of the container's bundle.
+/// File of a VM directory that has the path of the container's bundle.
 const NOTE: &str = "storage";
 
 /// Longest path (Linux, `PATH_MAX`).
 const MAX_PATH_BYTES: u64 = 4096;
 
-/// Notes where the container is that podman has just started in the VM of `dir`.
+/// Notes the bundle of the container that podman has just started for the VM of `dir`.
 ///
 /// # Errors
-/// If that is nowhere to be seen, or cannot be written.
+/// If the bundle cannot be found, or the note cannot be written.
 pub(crate) fn note(podman: &Podman, dir: &VmDir) -> io::Result<()> {
     let id = dir.container_id().ok_or(io::ErrorKind::NotFound)?;
     let bundle = match of_conmon(dir, &id) {
@@ -44,14 +45,14 @@ pub(crate) fn has_container(dir: &VmDir) -> bool {
     let Ok(bundle) = untrusted::read(&dir.path().join(NOTE), MAX_PATH_BYTES) else {
         return false;
     };
-    // One that cannot be looked at may be there.
+    // A bundle that cannot be accessed may exist.
     PathBuf::from(OsString::from_vec(bundle))
         .try_exists()
         .unwrap_or(true)
 }
 
-/// Asks conmon, the parent of the container's first process, which has the bundle among its arguments:
-/// podman needs 100 ms for that answer.
+/// Returns the bundle that conmon, the parent of the container's first process, has among its
+/// arguments. podman would need 100 ms for that answer.
 fn of_conmon(dir: &VmDir, id: &str) -> Option<PathBuf> {
     let pid = fs::read_to_string(dir.pid_file()).ok()?;
     let pid: u32 = pid.trim().parse().ok()?;

@@ -11,10 +11,10 @@ use bcvk_contract::spec::{UnitContent, UnitFile};
 
 use crate::HostError;
 
-/// The most that units may take up, all together: they travel in the guest's initramfs.
+/// Most bytes that units may take up, all together: they travel in the guest's initramfs.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Types of units (systemd.unit(5)), which their names end in.
+/// Types of units (systemd.unit(5)); a unit's name ends in its type.
 const TYPES: [&str; 11] = [
     "service",
     "socket",
@@ -29,16 +29,16 @@ const TYPES: [&str; 11] = [
     "scope",
 ];
 
-/// Directories of symlinks and drop-ins that stand beside units (systemd.unit(5)).
+/// Suffixes of the directories of symlinks and drop-ins that stand beside units (systemd.unit(5)).
 const DIRECTORIES: [&str; 4] = [".wants", ".requires", ".upholds", ".d"];
 
-/// Reads the units in `dir`, or in its subdirectory `system` if there is one, as the existing
-/// bcvk has it. Directories beside them (`a.target.wants`, `a.service.d`) are read too. What a
-/// unit's `[Install]` section says is not done: a unit is started by a link in a `.wants`
-/// directory. Mount units are, with `remote-fs.target`.
+/// Reads the units in `dir`, or in its subdirectory `system` if there is one, as the existing bcvk
+/// does. Directories beside the units (`a.target.wants`, `a.service.d`) are read too. A unit's
+/// `[Install]` section has no effect: a unit is started by a link in a `.wants` directory. Mount
+/// units without such a link get one in `remote-fs.target.wants`.
 ///
 /// # Errors
-/// [`HostError`] if the directory or a file cannot be read, or is none of these.
+/// [`HostError`] if the directory or a file cannot be read, or a file is none of these.
 pub fn read_units(dir: &Path) -> Result<Vec<UnitFile>, HostError> {
     let failed = |source| HostError::Units {
         dir: dir.to_owned(),
@@ -108,12 +108,12 @@ fn check(dir: &Path, units: Vec<UnitFile>) -> Result<Vec<UnitFile>, HostError> {
     }
 }
 
-/// Names in a directory, sorted, so that the same directory makes the same VM.
+/// Returns the names in a directory, sorted, so that the same directory makes the same VM.
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        // What an editor leaves.
+        // Editors leave such files behind.
         if !name.to_string_lossy().starts_with('.') {
             names.push(name.into_string().map_err(|name| not_text(&name))?);
         }

@@ -1,4 +1,4 @@
-//! One snapshot, or one in the making.
+//! One snapshot, finished or in the making.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -21,27 +21,28 @@ use crate::vm::held_dir;
 /// The file that describes the VM that a snapshot was taken from.
 const ABOUT: &str = "about.json";
 
-/// More than any [`SnapshotAbout`].
+/// Limit for the size of the file: more than any [`SnapshotAbout`] takes.
 const MAX_ABOUT: u64 = 64 * 1024;
 
-/// Its mtime records the last use.
+/// File whose mtime records the last use.
 const USED: &str = "used";
 
-/// Links to the directories of VMs that may start again, and whose containers have the snapshot's.
+/// Directory of links to the directories of VMs that may start again, and whose containers have the
+/// snapshot's directory.
 const VMS: &str = "vms";
 
-/// The process that keeps the snapshot has a lock on this file.
+/// File on which the process that keeps the snapshot has a lock.
 const KEEPER: &str = "keeper";
 
-/// Time that a VM waits for the snapshot that is being copied for it. A copy takes a second, a boot
-/// longer than this.
+/// Longest time that a VM waits for the snapshot that is being copied for it. A copy takes a second,
+/// and a boot takes longer than this.
 const COPIED: Duration = Duration::from_secs(10);
 
-/// Between two looks whether it has been copied. The keeper's lock is polled, because a lock that is
-/// waited for has no time-out (flock(2)).
+/// Pause between two looks whether the snapshot has been copied. The keeper's lock is polled, because
+/// waiting for a lock has no time-out (flock(2)).
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A snapshot, or one in the making.
+/// A snapshot, finished or in the making.
 #[derive(Debug, Clone)]
 pub struct SnapshotEntry {
     pub(super) path: PathBuf,
@@ -59,18 +60,18 @@ pub struct HeldSnapshot {
 pub struct SnapshotAbout {
     /// The image's name.
     pub image: String,
-    /// Its ID.
+    /// ID of the image.
     pub image_id: String,
     /// The VM's memory, in MiB.
     pub memory_mib: u32,
-    /// The number of its processors.
+    /// Number of the VM's processors.
     pub vcpus: u32,
-    /// The boot of the host that it runs on.
+    /// Boot ID of the host that the VM runs on.
     boot_id: String,
 }
 
 impl HeldSnapshot {
-    /// The snapshot.
+    /// Returns the snapshot.
     #[must_use]
     pub fn entry(&self) -> &SnapshotEntry {
         &self.entry
@@ -78,28 +79,28 @@ impl HeldSnapshot {
 }
 
 impl SnapshotEntry {
-    /// Its directory.
+    /// Returns the snapshot's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its name.
+    /// Returns the snapshot's name.
     #[must_use]
     pub fn id(&self) -> &str {
         let name = self.path.file_name();
         name.and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// The files to resume from, if they are there, as far as that can be seen at a glance.
+    /// Returns the files to resume from, if they are there, as far as that can be seen at a glance.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why the snapshot cannot be resumed.
     pub fn check(&self) -> Result<SavedFiles, SnapshotError> {
         Meta::read(&self.path).map(|meta| meta.files)
     }
 
-    /// Describes the VM that will be saved here, and makes what it is saved to.
+    /// Describes the VM that will be saved here, and makes the files that it is saved to.
     pub(super) fn prepare(&self, spec: &VmSpec) -> io::Result<()> {
         let about = SnapshotAbout {
             image: spec.image.reference.clone(),
@@ -113,7 +114,7 @@ impl SnapshotEntry {
         self.touch()
     }
 
-    /// The files that a VM is saved to.
+    /// Returns the files that a VM is saved to.
     pub(super) fn staging(&self) -> io::Result<Staging> {
         let about = self.about();
         let about = about.ok_or_else(|| io::Error::other("nobody knows what it is of"))?;
@@ -135,7 +136,7 @@ impl SnapshotEntry {
             .open(self.path.join(KEEPER))
     }
 
-    /// Waits for a snapshot that is being copied: whose VM is ready already.
+    /// Waits for a snapshot that is being copied, which means that its VM is ready already.
     pub(super) fn await_copy(&self) {
         let saved = self.staging().is_ok_and(|staging| staging.is_saved());
         let until = Instant::now() + COPIED;
@@ -145,8 +146,8 @@ impl SnapshotEntry {
         }
     }
 
-    /// Returns true if another host that shares this user's home, and this one's machine ID, may be
-    /// using it: it is of another boot, and was used since this host has booted.
+    /// Returns true if another host that shares this user's home and has this host's machine ID may
+    /// be using the snapshot: it is of another boot, and was used since this host has booted.
     pub(super) fn is_of_another_host(&self) -> bool {
         let own = boot_id().ok();
         let about = self.about();
@@ -157,7 +158,7 @@ impl SnapshotEntry {
         used.zip(booted).is_none_or(|(used, booted)| used > booted)
     }
 
-    /// Describes the VM, if the description can be read.
+    /// Returns the description of the VM, if it can be read.
     #[must_use]
     pub fn about(&self) -> Option<SnapshotAbout> {
         let file = File::open(self.path.join(ABOUT)).ok()?;
@@ -165,22 +166,22 @@ impl SnapshotEntry {
         serde_json::from_slice(&text).ok()
     }
 
-    /// When it was last used.
+    /// Returns the time at which the snapshot was last used.
     #[must_use]
     pub fn last_used(&self) -> Option<SystemTime> {
         fs::metadata(self.path.join(USED)).ok()?.modified().ok()
     }
 
-    /// Bytes that it takes on the disk.
+    /// Returns the bytes that the snapshot takes on the disk.
     ///
     /// # Errors
-    /// If it cannot be looked at.
+    /// If the snapshot's directory cannot be read.
     pub fn size(&self) -> io::Result<u64> {
         const BLOCK: u64 = 512;
         let mut blocks = 0;
         let mut dirs = vec![self.path.clone()];
         while let Some(dir) = dirs.pop() {
-            // A file that vanishes meanwhile takes nothing.
+            // A file that vanishes meanwhile takes no space.
             for file in if_exists(fs::read_dir(dir))?.into_iter().flatten() {
                 let file = file?;
                 let Some(found) = if_exists(file.metadata())? else {
@@ -195,10 +196,10 @@ impl SnapshotEntry {
         Ok(blocks * BLOCK)
     }
 
-    /// Keeps it from being removed by others.
+    /// Keeps the snapshot from being removed by others.
     ///
     /// # Errors
-    /// If its lock cannot be taken.
+    /// If the snapshot's lock cannot be taken.
     pub fn hold(&self) -> io::Result<HeldSnapshot> {
         Ok(HeldSnapshot {
             entry: self.clone(),
@@ -206,11 +207,11 @@ impl SnapshotEntry {
         })
     }
 
-    /// Keeps a place for the VM that has this directory: `podman start` needs it, also when there is
-    /// no snapshot any more.
+    /// Keeps the directory for the VM in `vm`, whose container has it mounted: `podman start` needs
+    /// the directory, also when there is no snapshot any more.
     ///
     /// # Errors
-    /// If it cannot be noted.
+    /// If the link cannot be made.
     pub(crate) fn keep_for(&self, vm: &VmDir) -> io::Result<()> {
         let vms = self.path.join(VMS);
         DirBuilder::new().recursive(true).mode(0o700).create(&vms)?;
@@ -221,7 +222,7 @@ impl SnapshotEntry {
     fn is_kept(&self) -> io::Result<bool> {
         let vms = if_exists(fs::read_dir(self.path.join(VMS)))?;
         for vm in vms.into_iter().flatten() {
-            // The link's target.
+            // The path is that of the link's target.
             if vm?.path().is_dir() {
                 return Ok(true);
             }
@@ -229,11 +230,11 @@ impl SnapshotEntry {
         Ok(false)
     }
 
-    /// Removes it, unless somebody holds it; says whether that made a difference. An empty directory
-    /// stays for a VM that may start again, and boots then.
+    /// Removes the snapshot, unless somebody holds it; returns true if that made a difference. An
+    /// empty directory stays for a VM that may start again, and boots then.
     ///
     /// # Errors
-    /// If it cannot be removed.
+    /// If the snapshot cannot be removed.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
         if !self.is_kept()? {
             return held_dir::remove_unless_held(&self.path);
@@ -244,7 +245,7 @@ impl SnapshotEntry {
         snapshot::empty(&self.path)
     }
 
-    /// Notes that it is used now.
+    /// Records that the snapshot is used now.
     pub(super) fn touch(&self) -> io::Result<()> {
         fs::write(self.path.join(USED), "")
     }

@@ -1,7 +1,7 @@
-//! The process that makes a snapshot of what a VM has saved.
+//! The process that turns a VM's saved state into a snapshot.
 //!
-//! It is a process of its own because the command that starts a VM may return before the guest is up,
-//! or end before the copy does.
+//! The keeper is a process of its own because the command that starts a VM may return before the
+//! guest is up, or end before the copy does.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,15 @@ use rustix::process::setsid;
 use super::entry::SnapshotEntry;
 use crate::vm::dir::VmDir;
 
-/// Between two looks at the VM. What it says is in files that it replaces and that may vanish with
-/// their directory, and a tenth of a second is nothing to a VM that boots.
+/// Pause between two looks at the VM. The VM reports by files that it replaces and that may vanish
+/// with their directory, and a tenth of a second is nothing to a VM that boots.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Time that a container may take to start its supervisor.
+/// Limit for the time that a container takes to start its supervisor.
 const STARTED: Duration = Duration::from_secs(60);
 
-/// How long a guest may take to become ready. Emulated ones on a busy host take minutes.
+/// Limit for the time that a guest takes to become ready. Emulated guests on a busy host take
+/// minutes.
 const READY: Duration = Duration::from_secs(3600);
 
 /// Starts the keeper of the snapshot `entry` of the VM in `dir`, by the bcvk at `exe`.
@@ -36,20 +37,21 @@ pub(crate) fn start(exe: &Path, entry: &SnapshotEntry, dir: &VmDir) -> io::Resul
         .stderr(Stdio::null())
         .spawn()?;
     thread::spawn(move || {
-        // Nobody needs to know how it ended, only that this command leaves no zombie while it runs.
+        // Nobody needs the keeper's exit status. It is waited for so that this command leaves no
+        // zombie while it runs.
         let _ = keeper.wait();
     });
     Ok(())
 }
 
-/// Waits until the VM in `dir` says that it has been saved to the snapshot in `path`, and makes the
-/// snapshot. Without that word, the snapshot's directory is removed when the VM has ended, is ready
-/// or takes too long.
+/// Waits until the VM in `dir` reports that it has been saved to the snapshot in `path`, and makes
+/// the snapshot. If the VM does not report that, the snapshot's directory is removed when the VM has
+/// ended, is ready or takes too long.
 ///
 /// # Errors
 /// If the snapshot cannot be made. Nothing of it is left then.
 pub fn keep_snapshot(path: PathBuf, dir: &VmDir) -> io::Result<()> {
-    // The terminal's signals are not for it.
+    // The terminal's signals are not meant for the keeper.
     setsid()?;
     let entry = SnapshotEntry { path };
     let held = entry.hold()?;
@@ -68,12 +70,13 @@ pub fn keep_snapshot(path: PathBuf, dir: &VmDir) -> io::Result<()> {
     made.and(emptied)
 }
 
-/// Waits for the VM's word that it has been saved; returns false once there will be none.
+/// Waits until the VM reports that it has been saved; returns false once no such report can come.
 fn is_saved(saved: impl Fn() -> bool, dir: &VmDir) -> bool {
     let begun = Instant::now();
     let mut has_lived = false;
     while begun.elapsed() < READY {
-        // Asked for first: a VM says so before it is ready, and before it ends.
+        // This is asked before `saved` is: a VM reports that it has been saved before it is ready,
+        // and before it ends.
         let over = is_decided(dir) || {
             let lives = dir.shared().supervisor_lives();
             has_lived |= lives;

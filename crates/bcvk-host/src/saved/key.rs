@@ -1,4 +1,4 @@
-//! Which VMs can be resumed from one snapshot.
+//! The key that says which VMs can be resumed from one snapshot.
 
 use std::fs;
 use std::io;
@@ -9,21 +9,22 @@ use bcvk_contract::snapshot::boot_id;
 use bcvk_contract::spec::VmSpec;
 use sha2::{Digest, Sha256};
 
-/// Bytes of a digest that name a snapshot.
+/// Number of bytes of a digest that name a snapshot.
 const NAME_BYTES: usize = 16;
 
-/// A digest over all that a guest can see of what it was booted from and on: two VMs with the same
-/// can be resumed from one snapshot.
+/// A digest over all that a guest can see of what it was booted from and on. Two VMs with the same
+/// digest can be resumed from one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotKey(pub(super) String);
 
 impl SnapshotKey {
-    /// The key of `spec` when the programs `exe` and the VM's QEMU boot it here.
+    /// Returns the key of `spec` when the programs `exe` and the VM's QEMU boot it here.
     ///
     /// # Errors
-    /// If one of them, or what the host says of itself, cannot be looked at.
+    /// If one of the programs, or what the host says of itself, cannot be read.
     pub fn new(spec: &VmSpec, exe: &Path) -> io::Result<Self> {
-        // What is in here decides alone: whoever adds an option to a spec has to think of it.
+        // The fields listed here alone decide. All are named so that whoever adds an option to a spec
+        // has to think of the key.
         let VmSpec {
             version,
             name: _,
@@ -66,7 +67,7 @@ impl SnapshotKey {
     }
 }
 
-/// A program that was replaced is another file, or has another size or time.
+/// Identifies a program: one that was replaced is another file, or has another size or time.
 fn file(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
     let found = fs::metadata(path)?;
     Ok((
@@ -78,7 +79,7 @@ fn file(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
     ))
 }
 
-/// What a guest can see of the host's processor.
+/// Returns what a guest can see of the host's processor.
 fn processor() -> io::Result<Vec<String>> {
     let text = fs::read_to_string("/proc/cpuinfo")?;
     let first = text.lines().take_while(|line| !line.trim().is_empty());

@@ -29,13 +29,13 @@ impl Snapshots {
     /// Opens the directory under `cache`, such as `~/.cache`, and makes it if it is missing.
     ///
     /// # Errors
-    /// If it cannot be made, or others could change what is in there.
+    /// If the directory cannot be made, or others could change what is in there.
     pub fn open(cache: &Path) -> io::Result<Self> {
         let path = place::open(cache)?;
         Ok(Self { path })
     }
 
-    /// The same, whether there are some or not. Nothing is made.
+    /// Returns the snapshots under `cache` without making the directory, whether it exists or not.
     #[must_use]
     pub fn existing(cache: &Path) -> Self {
         Self {
@@ -43,8 +43,8 @@ impl Snapshots {
         }
     }
 
-    /// Finds a snapshot with this key that can be resumed, and its files. One that cannot is removed,
-    /// and `told` hears why.
+    /// Finds a snapshot with this key that can be resumed, and its files. A snapshot that cannot be
+    /// resumed is removed, and `told` is called with the reason.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -61,11 +61,12 @@ impl Snapshots {
             if entry.check().is_err() {
                 entry.await_copy();
             }
-            // One that is being removed has lost its description, or will have lost its lock.
+            // A snapshot that is being removed has lost its description, or will have lost its lock.
             let held = entry.hold();
             match (entry.check(), held) {
                 (Ok(files), Ok(held)) => {
-                    // It may be gone by now; to be resumed from, it has to be there later.
+                    // The snapshot may be gone by now; a VM that is resumed from it later needs it to
+                    // be there.
                     if if_exists(entry.touch())?.is_some() {
                         return Ok(Some((held, files)));
                     }
@@ -82,10 +83,10 @@ impl Snapshots {
         Ok(None)
     }
 
-    /// Makes room for a new snapshot of `spec`.
+    /// Makes the directory for a new snapshot of `spec`.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the directory or a file in it cannot be made.
     pub fn create(&self, key: &SnapshotKey, spec: &VmSpec) -> io::Result<HeldSnapshot> {
         let (path, lock) = held_dir::create_held(&self.path, &format!("{}-", key.0))?;
         let entry = SnapshotEntry { path };
@@ -93,7 +94,7 @@ impl Snapshots {
         Ok(HeldSnapshot { entry, _lock: lock })
     }
 
-    /// All of them, the one that was used last first.
+    /// Returns all snapshots, the one that was used last first.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -105,12 +106,12 @@ impl Snapshots {
                 entries.push(SnapshotEntry { path });
             }
         }
-        // Asked for once: it may change meanwhile.
+        // Each time is read only once, because it may change meanwhile.
         entries.sort_by_cached_key(|entry| std::cmp::Reverse(entry.last_used()));
         Ok(entries)
     }
 
-    /// The one with this id, or with the only id that begins so.
+    /// Returns the snapshot with this id, or with the only id that begins so.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -120,12 +121,12 @@ impl Snapshots {
         Ok(entries.pop().filter(|_| entries.is_empty()))
     }
 
-    /// Removes what nobody can resume, and of the rest those used longest ago, until the others take
-    /// no more than `most` bytes. Those that another host may be using do not count. Returns how many
-    /// are gone.
+    /// Removes the snapshots that nobody can resume, and of the rest those used longest ago, until
+    /// the others take no more than `most` bytes. Snapshots that another host may be using do not
+    /// count. Returns the number of snapshots that were removed.
     ///
     /// # Errors
-    /// If one cannot be removed.
+    /// If one of them cannot be removed.
     pub fn prune(&self, most: u64) -> io::Result<usize> {
         let mut gone = 0;
         let mut total = 0;

@@ -10,22 +10,22 @@ use bcvk_contract::missing::if_exists;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
-/// Directories below the one of the user's caches.
+/// Names of the directories below the user's cache directory.
 const DIRS: [&str; 2] = ["bcvk", "snapshots"];
 
-/// Bits of a mode that let others write.
+/// Bits of a mode that let other users write.
 const OTHERS: u32 = 0o002;
 const GROUP_OR_OTHERS: u32 = 0o022;
 
-/// Bytes of a digest that name a host.
+/// Number of bytes of a digest that name a host.
 const HOST_BYTES: usize = 8;
 
-/// Makes the directory under `cache`, such as `~/.cache`, that only its owner may enter: a guest's
-/// memory is in there. Nothing is made in a directory of another user, which is what `sudo -E`
-/// leaves in the environment.
+/// Makes the directory under `cache`, such as `~/.cache`. Only its owner may enter it, because it has
+/// a guest's memory. Nothing is made in a directory of another user: `sudo -E` leaves such a
+/// directory in the environment.
 ///
 /// # Errors
-/// If it cannot be made, or others could change what is in there.
+/// If the directory cannot be made, or others could change what is in it.
 pub(super) fn open(cache: &Path) -> io::Result<PathBuf> {
     check_owner(existing_part(cache), |uid| uid == 0 || is_own(uid))?;
     DirBuilder::new()
@@ -42,10 +42,10 @@ pub(super) fn open(cache: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The same directory, whether it is there or not. Nothing is made.
+/// Returns the same directory, whether it exists or not. Nothing is made.
 pub(super) fn existing(cache: &Path) -> PathBuf {
     let mut path = cache.join(DIRS[0]).join(DIRS[1]);
-    // Without a name there is none to be found.
+    // If the host has no name, no snapshots of it can exist.
     path.push(host().unwrap_or_default());
     path
 }
@@ -58,7 +58,7 @@ pub(super) fn is_own_dir(path: &Path) -> io::Result<bool> {
     }))
 }
 
-/// When this host booted, to a second.
+/// Returns the time at which this host booted, to a second.
 pub(super) fn booted_at() -> io::Result<SystemTime> {
     let text = fs::read_to_string("/proc/stat")?;
     let seconds = text.lines().find_map(|line| line.strip_prefix("btime "));
@@ -104,8 +104,8 @@ fn existing_part(path: &Path) -> &Path {
     parts.find(|part| part.exists()).unwrap_or(Path::new("/"))
 }
 
-/// A name for this host among those that share a home: a digest, because the machine ID is not to be
-/// told (machine-id(5)).
+/// Returns a name for this host among those that share a home. It is a digest, because the machine ID
+/// must not be disclosed (machine-id(5)).
 fn host() -> io::Result<String> {
     let id = if_exists(fs::read("/etc/machine-id"))?.unwrap_or_default();
     let digest = Sha256::new_with_prefix("bcvk snapshots ")

@@ -1,4 +1,4 @@
-//! Snapshots come, are found and go.
+//! Tests that snapshots are made, found and removed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +25,7 @@ fn what_a_guest_sees_at_its_boot_makes_another_key() {
         name: "other".parse().expect("a name"),
         shares: Vec::new(),
         host_key: String::new(),
-        // Given once the VM runs.
+        // Units are given to the VM only once it runs.
         units: Vec::new(),
         env: Vec::new(),
         ..spec.clone()
@@ -44,7 +44,7 @@ fn what_a_guest_sees_at_its_boot_makes_another_key() {
             kargs: Vec::new(),
             ..spec.clone()
         },
-        // The same name for another image.
+        // The image has the same name, but is another one.
         VmSpec {
             image: ImageIdentity {
                 id: "decade".to_owned(),
@@ -162,7 +162,7 @@ fn a_snapshot_that_is_not_this_hosts_or_users_is_left_alone() {
     fs::write(&about, text.replace(&own, "another")).expect("written");
     assert_eq!(snapshots.prune(0).expect("pruned"), 0);
 
-    // Of an earlier boot of this host.
+    // The snapshot was last used in an earlier boot of this host.
     let used = fs::File::options()
         .write(true)
         .open(entry.path().join("used"))

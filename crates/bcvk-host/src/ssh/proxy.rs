@@ -1,4 +1,4 @@
-//! ssh's `ProxyCommand`: stdin and stdout to the guest's sshd.
+//! ssh's `ProxyCommand`, which connects stdin and stdout with the guest's sshd.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -17,8 +17,8 @@ use crate::vm::shared_dir::SharedDir;
 
 /// Connects stdin and stdout with the VM's SSH socket until either side ends.
 ///
-/// Where the socket cannot be reached from here (podman's storage and the VM directory can be on
-/// two machines), the same thing is run inside the container through `podman exec`.
+/// If the socket cannot be reached from here (podman's storage and the VM directory can be on two
+/// machines), the same thing is run inside the container through `podman exec`.
 pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
     let stream = match (dir.shared().connect_to_sshd(), podman) {
         (Ok(stream), _) => stream,
@@ -69,7 +69,8 @@ fn relay(stream: &UnixStream) -> io::Result<()> {
     pump(&mut &*stream, &mut io::stdout().lock())
 }
 
-/// `io::copy` would buffer small writes on stdout; an interactive session needs each at once.
+/// Copies without a buffer: `io::copy` would buffer small writes on stdout, and an interactive
+/// session needs each at once.
 fn pump(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -1,24 +1,25 @@
 //! The guest's clock on the host's axis.
 //!
-//! The guest counts microseconds from a moment early in its kernel. What both sides saw says when that
-//! was on the host's clock, each time between bounds:
+//! The guest counts microseconds from a moment early in its kernel. Events that both sides saw tell
+//! when that moment was on the host's clock, each of them between bounds:
 //!
 //! - The supervisor heard `userspace` on the control port. The guest's systemd knows when the process
-//!   began that said so, and when it had ended.
-//! - The supervisor saw the first byte on the console, which the kernel sends after it has started its
-//!   clock (Linux, init/main.c: `timekeeping_init` comes before `console_init`).
-//! - The supervisor had started QEMU before.
-//! - The guest answered a question. That was after the question was asked, and before the answer came.
+//!   that reported it began and ended.
+//! - The supervisor saw the first byte on the console, which the kernel sends after it has started
+//!   its clock (Linux, init/main.c: `timekeeping_init` comes before `console_init`).
+//! - The supervisor had started QEMU before that moment.
+//! - The guest answered a question. It did so after the question was asked, and before the answer
+//!   came.
 //!
-//! The first counts most. It is of the boot, and clocks drift apart: what is true of a VM that has run
-//! for a week need not be true of its first second. And it does not depend on what firmware or an early
-//! console may print.
+//! The first event counts most. It is part of the boot, and clocks drift apart: the offset of a VM
+//! that has run for a week need not be that of its first second. And it does not depend on what
+//! firmware or an early console may print.
 
 use bcvk_contract::status::{Event, Phase, Timestamp};
 
 use super::guest::{Answer, UPTIME_STEP};
 
-/// Unit of bcvk's that says `userspace`.
+/// Unit of bcvk's that reports `userspace`.
 const TELLS_USERSPACE: &str = "bcvk-userspace.service";
 
 /// Times, on the host, at which the guest was asked and began to answer.
@@ -30,7 +31,8 @@ pub struct Asked {
     pub heard: Timestamp,
 }
 
-/// The earliest and the latest that the guest's clock can have been zero, in the host's microseconds.
+/// The earliest and the latest time at which the guest's clock can have been zero, in the host's
+/// microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Zero {
     low: u64,
@@ -38,7 +40,8 @@ pub(super) struct Zero {
 }
 
 impl Zero {
-    /// Narrows the bounds by all that is known; `history` has when the supervisor noticed what.
+    /// Narrows the bounds by all that is known; `history` has the times at which the supervisor
+    /// noticed each phase.
     pub(super) fn find(answer: &Answer, history: &[Event], asked: Asked) -> Self {
         let began = |phase| history.iter().find(|e| e.phase == phase).map(|e| e.at);
         let word = began(Phase::Userspace).and_then(|heard| Self::of_word(answer, heard));
@@ -53,7 +56,7 @@ impl Zero {
         let all = [word, console, qemu, Some(Self::of_answer(answer, asked))];
         all.into_iter()
             .flatten()
-            // A fact that contradicts those which count more is left aside.
+            // A fact that contradicts facts which count more is left aside.
             .reduce(|known, next| known.and(next).unwrap_or(known))
             .unwrap_or(Self { low: 0, high: 0 })
     }
@@ -68,8 +71,8 @@ impl Zero {
         Self::between(asked.sent.0, shown + UPTIME_STEP, asked.heard.0, shown)
     }
 
-    /// Bounds from two readings: at `early` the guest's clock showed `late_show` at most, at `late`
-    /// it showed `early_show` at least.
+    /// Returns the bounds from two readings: at `early` the guest's clock showed `late_show` at most,
+    /// at `late` it showed `early_show` at least.
     fn between(early: u64, late_show: u64, late: u64, early_show: u64) -> Self {
         let low = early.saturating_sub(late_show);
         let high = late.saturating_sub(early_show);
@@ -92,7 +95,7 @@ impl Zero {
         Timestamp(self.low.midpoint(self.high).saturating_add(time))
     }
 
-    /// Returns by how much that may be wrong, to either side.
+    /// Returns the greatest error of such a time, to either side.
     pub(super) fn uncertainty(self) -> u64 {
         (self.high - self.low).div_ceil(2)
     }
@@ -156,7 +159,7 @@ mod tests {
         let history = [(Kernel, 90_000_000), (Userspace, 103_300_000)];
         let main = (5_000_000, 5_200_000);
         assert_eq!(find(main, &history), (98_200_000, 100_000));
-        // A unit that still runs, and one that ends before it begins, say nothing.
+        // A unit that still runs, and one that ends before it begins, tell nothing.
         for main in [(5_000_000, 0), (0, 5_000_000)] {
             assert_eq!(find(main, &history[1..]), (100_195_000, 505_000));
         }

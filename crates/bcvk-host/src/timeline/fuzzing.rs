@@ -1,4 +1,5 @@
-//! Fuzzing of what a guest says of its boot, and of what is made of it. See [`crate::fuzzing`].
+//! Fuzzing of a guest's account of its boot, and of the chart that is made of it. See
+//! [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 

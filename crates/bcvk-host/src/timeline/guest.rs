@@ -1,15 +1,15 @@
-//! Account that a guest's systemd gives of its own boot. The guest is not trusted: what is kept of
-//! it is bounded and clean.
+//! Account that a guest's systemd gives of its own boot. The guest is not trusted: everything that is
+//! kept of its account is bounded and clean.
 
 use std::collections::HashMap;
 
 use bcvk_contract::status::printable;
 
-/// Most bytes of an answer that are worth reading: a system has some hundreds of units, and one says
-/// about two thousand bytes of itself.
+/// Most bytes of an answer that are worth reading: a system has some hundreds of units, and systemd
+/// prints about two thousand bytes about each.
 pub const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
-/// Most units that are kept, and most others that one may be kept to wait for.
+/// Most units that are kept, and most others that one unit may be kept to wait for.
 const MAX_UNITS: usize = 8192;
 const MAX_AFTER: usize = 4096;
 
@@ -40,7 +40,7 @@ ExecMainExitTimestampMonotonic '*'";
 /// Answer of the guest. Times are microseconds on its clock; zero stands for what has not happened.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Time at which the guest said so.
+    /// Time at which the guest gave the answer.
     pub uptime: u64,
     /// Time at which systemd in the initramfs began; zero if there is none.
     pub initrd: u64,
@@ -74,9 +74,9 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Returns when the unit had started, so that those who wait for it need not any more; `None`
-    /// if that is yet to come. A service that is but a command never is active, and has started
-    /// when it ends.
+    /// Returns the time at which the unit had started, so that units which wait for it need not wait
+    /// any more; `None` if that is yet to come. A service that is only a command never is active, and
+    /// has started when the command ends.
     #[must_use]
     pub fn done(&self) -> Option<u64> {
         [self.active, self.inactive]
@@ -86,8 +86,8 @@ impl Unit {
 }
 
 impl Answer {
-    /// Reads the answer to [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them.
-    /// A line that cannot be read counts as if it had not been said.
+    /// Reads the answer to [`QUESTION`]: blocks of `KEY=VALUE` lines with empty lines between them. A
+    /// line that cannot be read is ignored.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut answer = Self::default();
@@ -143,7 +143,7 @@ impl Answer {
         self.units.iter().find(|unit| unit.id == id)
     }
 
-    /// Turns names into places. A name that no unit has is left out.
+    /// Turns the names of units into places. A name that no unit has is left out.
     fn resolve(&mut self, waits: &[&str]) {
         let places: HashMap<String, usize> = self
             .units

@@ -1,8 +1,8 @@
 //! One boot on one axis: what the host and the guest each did, from the command line until the VM was
-//! ready or a command in it had ended, and what the answer had to wait for.
+//! ready or a command in it had ended, and everything that this had to wait for.
 //!
-//! Pure: what the guest says is parsed ([`Answer`]), its clock is put on the host's axis, and the chain
-//! of units found that sshd had to wait for.
+//! This module is pure: it parses the guest's answer ([`Answer`]), puts the guest's clock on the
+//! host's axis, and finds the chain of units that sshd had to wait for.
 
 mod clock;
 #[cfg(any(test, fuzzing))]
@@ -25,7 +25,7 @@ use clock::Zero;
 pub struct Host {
     /// Time at which the user's command began, if that is known.
     pub command_line: Option<Timestamp>,
-    /// Time at which all that podman needs was there, if that is known.
+    /// Time at which everything that podman needs was there, if that is known.
     pub planned: Option<Timestamp>,
     /// Beginning of each phase.
     pub history: Vec<Event>,
@@ -136,8 +136,8 @@ pub enum Place {
 }
 
 impl Timeline {
-    /// Makes a timeline from what the host knows, and what the guest says, which is nothing for a
-    /// VM that was resumed. Returns `None` for a VM that has not been ready.
+    /// Makes a timeline from what the host knows and from the guest's answer; a VM that was resumed
+    /// has no answer. Returns `None` for a VM that has not been ready.
     #[must_use]
     pub fn new(host: &Host, guest: Option<(&Answer, Asked)>) -> Option<Self> {
         let first = host.history.first()?.at;
@@ -224,7 +224,7 @@ impl Axis {
         }
     }
 
-    /// Adds the rest of a boot whose guest says nothing.
+    /// Adds the rest of a boot whose guest gives no account of it.
     fn blind_phases(&mut self, host: &Host, ready: Timestamp) -> Timestamp {
         let first = host.history.first().map_or(ready, |event| event.at);
         if host.resumed {
@@ -252,7 +252,7 @@ impl Axis {
         }
     }
 
-    /// Adds all units that were started; returns when the awaited one was there.
+    /// Adds all units that were started; returns the time at which the awaited unit was there.
     fn units(
         &mut self,
         awaited: Awaited,

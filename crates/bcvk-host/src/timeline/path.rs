@@ -3,8 +3,8 @@
 use super::guest::Answer;
 
 /// Returns the place of the first of the units `names` that had begun to start at `ready`, on the
-/// guest's clock. Returns `None` if it was started again since: systemd knows of the latest start
-/// alone.
+/// guest's clock. Returns `None` if the unit was started again since: systemd knows of the latest
+/// start alone.
 pub(super) fn awaited(answer: &Answer, names: &[&str], ready: u64) -> Option<usize> {
     names.iter().find_map(|name| {
         let place = answer.units.iter().position(|unit| unit.id == *name)?;
@@ -15,10 +15,9 @@ pub(super) fn awaited(answer: &Answer, names: &[&str], ready: u64) -> Option<usi
 
 /// Returns the places of the units because of which the one at `last` started when it did, first to
 /// last, itself included.
-///
-/// Each step is to that unit of those in `After=` which had started last, and before this one
-/// began: a unit that had started later has not been waited for. The chain begins where none of
-/// them started in this system (some are left over from the initramfs).
+/// Each step goes to that unit of those in `After=` which had started last, and before this one
+/// began: a unit that had started later has not been waited for. The chain begins where none of them
+/// started in this system (some are left over from the initramfs).
 pub(super) fn chain(answer: &Answer, last: usize) -> Vec<usize> {
     let mut chain = Vec::new();
     let mut next = Some(last);

@@ -33,7 +33,7 @@ const ASKED: Asked = Asked {
     heard: Timestamp(907_000_000),
 };
 
-/// Writes a line for each step: where, what, from, to.
+/// Writes a line for each step: place, name, start, end.
 fn steps<'a>(spans: impl Iterator<Item = &'a Span>) -> String {
     spans
         .map(|span| {

@@ -1,10 +1,10 @@
-//! The VM directory: what the host keeps of one VM.
+//! The VM directory, in which the host keeps everything of one VM.
 //!
-//! No container sees it. What the container reads is mounted one by one and read-only (`spec.json`,
-//! `ignition.json`, `cli.lock`, `root`), and what it writes is a directory in it, which the host reads
-//! as a stranger's ([`SharedDir`]).
+//! No container sees the directory as a whole. The files that the container reads are mounted one by
+//! one and read-only (`spec.json`, `ignition.json`, `cli.lock`, `root`). The container writes to one
+//! directory in it, which the host reads as a stranger's ([`SharedDir`]).
 //!
-//! Life and death are told by `flock(2)`, because the kernel drops a lock however its holder ends:
+//! Locks (`flock(2)`) show who is alive, because the kernel drops a lock however its holder ends:
 //!
 //! | file | held by | says |
 //! |---|---|---|
@@ -45,10 +45,10 @@ pub struct VmDir {
 }
 
 impl VmDirs {
-    /// The directory of the calling user. `runtime_dir` is the value of `XDG_RUNTIME_DIR`.
+    /// Opens the directory of the calling user. `runtime_dir` is the value of `XDG_RUNTIME_DIR`.
     ///
-    /// Without one, users other than root get `/run/user/UID` if it is theirs, else `/tmp/bcvk-UID`,
-    /// as podman does; that one is refused if somebody else made it.
+    /// Without `runtime_dir`, users other than root get `/run/user/UID` if that is theirs, else
+    /// `/tmp/bcvk-UID`, as with podman; the latter is refused if somebody else made it.
     pub fn open(runtime_dir: Option<&Path>) -> io::Result<Self> {
         let uid = rustix::process::geteuid().as_raw();
         let (base, ours) = base(runtime_dir, uid);
@@ -61,7 +61,7 @@ impl VmDirs {
         })
     }
 
-    /// The same where it exists. Nothing is made.
+    /// Returns the same directory if it exists. Nothing is made.
     #[must_use]
     pub fn existing(runtime_dir: Option<&Path>) -> Option<Self> {
         let uid = rustix::process::geteuid().as_raw();
@@ -74,7 +74,7 @@ impl VmDirs {
         ((!ours || safe(&base)) && safe(&parent) && safe(&root)).then_some(Self { root })
     }
 
-    /// Where they are.
+    /// Returns the path of the directory that has all of them.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.root
@@ -86,7 +86,7 @@ impl VmDirs {
         Ok((VmDir { path }, held))
     }
 
-    /// Every VM directory there is.
+    /// Returns every VM directory there is.
     pub fn list(&self) -> io::Result<Vec<VmDir>> {
         let mut dirs: Vec<VmDir> = Vec::new();
         for entry in fs::read_dir(&self.root)? {
@@ -99,7 +99,7 @@ impl VmDirs {
         Ok(dirs)
     }
 
-    /// The directory with this id, as the container's label names it.
+    /// Returns the directory with this id, as the container's label names it.
     #[must_use]
     pub fn by_id(&self, id: &str) -> Option<VmDir> {
         let plain = id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
@@ -107,15 +107,15 @@ impl VmDirs {
         (plain && path.is_dir()).then_some(VmDir { path })
     }
 
-    /// The directory `id`, if its VM runs in the container with the full ID `container`.
+    /// Returns the directory `id`, if its VM runs in the container with the full ID `container`.
     #[must_use]
     pub fn of(&self, id: &str, container: &str) -> Option<VmDir> {
         let dir = self.by_id(id)?;
         (dir.container_id()? == container).then_some(dir)
     }
 
-    /// Directories that no process uses: candidates for [`VmDir::remove_if_unused`] once podman
-    /// has confirmed that their containers are gone.
+    /// Returns the directories that no process uses: candidates for [`VmDir::remove_if_unused`] once
+    /// podman has confirmed that their containers are gone.
     pub fn unused(&self) -> io::Result<Vec<VmDir>> {
         Ok(self
             .list()?
@@ -127,19 +127,19 @@ impl VmDirs {
 }
 
 impl VmDir {
-    /// The directory at `path`.
+    /// Returns the directory at `path`.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is.
+    /// Returns the directory's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The random id: 16 hexadecimal digits.
+    /// Returns the random id: 16 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> &str {
         self.path
@@ -148,61 +148,62 @@ impl VmDir {
             .unwrap_or_default()
     }
 
-    /// The user's private SSH key.
+    /// Returns the path of the user's private SSH key.
     #[must_use]
     pub fn ssh_key(&self) -> PathBuf {
         self.path.join("ssh_key")
     }
 
-    /// The client configuration that [`crate::ssh`] writes.
+    /// Returns the path of the client configuration that [`crate::ssh`] writes.
     #[must_use]
     pub fn ssh_config(&self) -> PathBuf {
         self.path.join("ssh_config")
     }
 
-    /// What the container writes.
+    /// Returns the directory that the container writes to.
     #[must_use]
     pub fn shared(&self) -> SharedDir {
         SharedDir::at(self.path.join("shared"))
     }
 
-    /// The root that QEMU gets, but for the programs of the host that are mounted there.
+    /// Returns the root that QEMU gets, without the programs of the host that are mounted there.
     #[must_use]
     pub(crate) fn qemu_root(&self) -> PathBuf {
         self.path.join("root")
     }
 
-    /// The description that the supervisor obeys.
+    /// Returns the path of the description that the supervisor obeys.
     #[must_use]
     pub(crate) fn spec(&self) -> PathBuf {
         self.path.join("spec.json")
     }
 
-    /// The lock of the command that an attached VM belongs to.
+    /// Returns the path of the lock of the command that an attached VM belongs to.
     #[must_use]
     pub(crate) fn cli_lock(&self) -> PathBuf {
         self.path.join("cli.lock")
     }
 
-    /// The configuration for Ignition.
+    /// Returns the path of the configuration for Ignition.
     #[must_use]
     pub fn ignition_config(&self) -> PathBuf {
         self.path.join("ignition.json")
     }
 
-    /// Where podman writes the process ID of the container's first process (`--pidfile`).
+    /// Returns the path of the file to which podman writes the process ID of the container's first
+    /// process (`--pidfile`).
     #[must_use]
     pub(crate) fn pid_file(&self) -> PathBuf {
         self.path.join("pid")
     }
 
-    /// Where podman writes the container's ID (`--cidfile`).
+    /// Returns the path of the file to which podman writes the container's ID (`--cidfile`).
     #[must_use]
     pub fn container_id_file(&self) -> PathBuf {
         self.path.join("container-id")
     }
 
-    /// The container's ID, once podman has made it.
+    /// Returns the container's ID, once podman has made the container.
     #[must_use]
     pub fn container_id(&self) -> Option<String> {
         let id = fs::read_to_string(self.container_id_file()).ok()?;
@@ -210,8 +211,8 @@ impl VmDir {
         (!id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
     }
 
-    /// A descriptor of the container's first process, once podman has started it (`--pidfile`);
-    /// `None` if it has ended already.
+    /// Returns a descriptor of the container's first process, once podman has started that
+    /// (`--pidfile`); `None` if the process has ended already.
     pub fn container_process(&self) -> io::Result<Option<OwnedFd>> {
         let pid = fs::read_to_string(self.pid_file())?;
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw);
@@ -234,7 +235,7 @@ impl VmDir {
         Ok(serde_json::from_slice(&text)?)
     }
 
-    /// When the spec was written, which is when podman is asked for a container.
+    /// Returns the time at which the spec was written, just before podman is asked for a container.
     pub fn planned(&self) -> io::Result<Timestamp> {
         let spec = fs::symlink_metadata(self.spec())?;
         Ok(spec.modified()?.into())
@@ -261,8 +262,8 @@ impl VmDir {
         Lock::exclusive(lock_file(&self.cli_lock())?)
     }
 
-    /// Removes the directory unless a process uses it; says whether it is gone. The command that ends
-    /// a VM, podman's hook and whoever sweeps may do so at once.
+    /// Removes the directory unless a process uses it; returns true if the directory is gone. The
+    /// command that ends a VM, podman's hook and any process that sweeps may do so at the same time.
     pub fn remove_if_unused(&self) -> io::Result<bool> {
         if self.shared().supervisor_lives() {
             return Ok(false);
@@ -271,7 +272,8 @@ impl VmDir {
     }
 }
 
-/// Where directories of a user's processes are, and whether that is one of our own making.
+/// Returns the directory of a user's runtime files, and true if bcvk has to make that directory
+/// itself.
 fn base(runtime_dir: Option<&Path>, uid: u32) -> (PathBuf, bool) {
     if uid == 0 {
         return (PathBuf::from("/run"), false);

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use bcvk_contract::lock::{Lock, lock_file};
 use bcvk_contract::missing::if_exists;
 
-/// Name of the file in a directory that whoever needs the directory holds.
+/// Name of the file in a directory on which every process that needs the directory has a lock.
 const HELD: &str = "lock";
 
-/// Suffix of a directory that has nothing but its lock any more and is about to be gone.
+/// Suffix of a directory that is about to be removed and has nothing but its lock's file any more.
 const REMOVED: &str = ".removed";
 
 /// Makes a directory in `parent` (mode 0700) and holds it. Its name is `prefix` and 16 random
@@ -30,26 +30,27 @@ pub(crate) fn create_held(parent: &Path, prefix: &str) -> io::Result<(PathBuf, L
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let path = parent.join(format!("{prefix}{:016x}", u64::from_be_bytes(random)));
         DirBuilder::new().mode(0o700).create(&path)?;
-        // Another bcvk may sweep it before it is locked.
+        // Another bcvk may sweep the directory before it is locked.
         if let Some(held) = if_exists(hold(&path))? {
             return Ok((path, held));
         }
     }
 }
 
-/// Keeps a directory from being removed; [`io::ErrorKind::NotFound`] if it has been.
+/// Keeps a directory from being removed. [`io::ErrorKind::NotFound`] means that it has been removed.
 pub(crate) fn hold(dir: &Path) -> io::Result<Lock> {
     lock_at(&dir.join(HELD), lock_file, Lock::shared)
 }
 
-/// Takes a directory that nobody holds. One whose maker died before making the lock's file counts
-/// as free.
+/// Takes a directory that nobody holds. A directory whose maker died before making the lock's file
+/// counts as free.
 pub(crate) fn try_take(dir: &Path) -> io::Result<Option<Lock>> {
     lock_at(&dir.join(HELD), lock_file, Lock::try_exclusive)
 }
 
-/// Opens the file at `path` and locks it, again if another file or none is there by then: whoever
-/// had the lock may have removed the directory, and a lock on a file without a name keeps nothing.
+/// Opens the file at `path` and locks it, and again if the path has another file or none by then: the
+/// previous holder of the lock may have removed the directory, and a lock on a file without a name
+/// keeps nothing.
 fn lock_at<T>(
     path: &Path,
     open: impl Fn(&Path) -> io::Result<File>,
@@ -66,8 +67,8 @@ fn lock_at<T>(
     }
 }
 
-/// Removes a directory unless a process holds it; says whether it is gone. Several processes may do
-/// so at once.
+/// Removes a directory unless a process holds it; returns true if the directory is gone. Several
+/// processes may do so at once.
 pub(crate) fn remove_unless_held(dir: &Path) -> io::Result<bool> {
     let removed = match try_take(dir) {
         Ok(Some(_alone)) => remove_taken(dir).map(|()| true),

@@ -1,9 +1,9 @@
-//! Reading what a VM's container has written.
+//! Reading of the files that a VM's container has written.
 //!
 //! The container may have been taken over by its guest. So nothing here follows a link, opens
 //! anything but regular files of this user's (and the FIFOs and the socket that the host expects),
-//! waits for somebody, or reads without a bound. No other module of the host has a path of that
-//! directory: see `clippy.toml`.
+//! waits for another process, or reads without a bound. No other module of the host has a path of
+//! that directory: see `clippy.toml`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -28,7 +28,7 @@ pub struct SharedDir {
 }
 
 impl SharedDir {
-    /// The directory at `path`.
+    /// Returns the directory at `path`.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -36,32 +36,32 @@ impl SharedDir {
         }
     }
 
-    /// The supervisor's last word; `None` before its first.
+    /// Reads the supervisor's last status; `None` before the first one.
     ///
     /// # Errors
-    /// If something else is in the status file's place, or in the file.
+    /// If the status file is no regular file, or has other content.
     pub fn status(&self) -> io::Result<Option<Status>> {
         self.status_reader().read()
     }
 
-    /// Whether a history that begins with `first` is that of the container's first start.
+    /// Returns true if a history that begins with `first` is that of the container's first start.
     #[must_use]
     pub fn is_first_start(&self, first: Timestamp) -> bool {
         self.status_reader().is_first_start(first)
     }
 
-    /// Opens the guest's console, as far as it was kept.
+    /// Opens the guest's log, as far as it was kept.
     ///
     /// # Errors
-    /// As [`untrusted::open`].
+    /// The same as for [`untrusted::open`].
     pub(crate) fn open_log(&self, log: LogFile) -> io::Result<File> {
         untrusted::open(&self.path_of(log))
     }
 
-    /// Opens what the console was before it was begun anew.
+    /// Opens the part of the log from before it was begun anew.
     ///
     /// # Errors
-    /// As [`untrusted::open`].
+    /// The same as for [`untrusted::open`].
     pub(crate) fn open_earlier_log(&self, log: LogFile) -> io::Result<File> {
         untrusted::open(&bcvk_contract::shared::earlier(&self.path_of(log)))
     }
@@ -69,7 +69,7 @@ impl SharedDir {
     /// Connects to the guest's sshd.
     ///
     /// # Errors
-    /// As [`untrusted::connect_to`].
+    /// The same as for [`untrusted::connect_to`].
     pub fn connect_to_sshd(&self) -> io::Result<UnixStream> {
         untrusted::connect_to(&self.paths.ssh_socket())
     }
@@ -81,7 +81,7 @@ impl SharedDir {
             .map(|path| untrusted::open_fifo(&path))
     }
 
-    /// Whether the VM's supervisor lives.
+    /// Returns true if the VM's supervisor lives.
     #[must_use]
     pub fn supervisor_lives(&self) -> bool {
         let file = untrusted::open(&self.paths.supervisor_lock());
@@ -91,7 +91,7 @@ impl SharedDir {
     /// Blocks until no supervisor holds its lock.
     ///
     /// # Errors
-    /// If there is none that could be waited for.
+    /// If there is no supervisor that could be waited for.
     pub(crate) fn wait_for_supervisor_to_end(&self) -> io::Result<()> {
         Lock::shared(untrusted::open(&self.paths.supervisor_lock())?).map(drop)
     }
@@ -99,14 +99,14 @@ impl SharedDir {
     /// Starts to watch for files that are renamed into place, as each new status is.
     ///
     /// # Errors
-    /// As inotify(7).
+    /// The errors of inotify(7).
     pub(crate) fn watch(&self) -> io::Result<std::os::fd::OwnedFd> {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC)?;
         inotify::add_watch(&inotify, self.paths.dir(), inotify::WatchFlags::MOVED_TO)?;
         Ok(inotify)
     }
 
-    /// Paths of the files, for the one who makes the directory.
+    /// Returns the paths of the files, for the code that makes the directory.
     pub(crate) fn paths(&self) -> &SharedPaths {
         &self.paths
     }

@@ -7,17 +7,18 @@
 
 const MAGIC: &[u8; 12] = b"#BOOTCONFIG\n";
 
-/// Size and checksum.
+/// Bytes of the size and the checksum.
 const NUMBERS: usize = 8;
 
 /// Boot loaders pad an initramfs to a multiple of four; the kernel looks for the magic before that.
 const PADDING: usize = 3;
 
-/// How much of an initramfs's end [`length`] wants to see.
+/// Number of bytes at an initramfs's end that [`length`] needs.
 pub(crate) const END: usize = NUMBERS + MAGIC.len() + PADDING;
 
-/// How many bytes of an initramfs of `total` bytes are a boot configuration, by its last [`END`]
-/// bytes (fewer if it has no more). The kernel finds it only if it stays the very last.
+/// Returns the length of the boot configuration in an initramfs of `total` bytes, by its last [`END`]
+/// bytes (fewer if it has no more). The kernel finds the configuration only if it stays the very
+/// last.
 #[must_use]
 pub(crate) fn length(end: &[u8], total: u64) -> u64 {
     let Some((numbers, padding)) = (0..=PADDING).find_map(|padding| {
@@ -31,7 +32,7 @@ pub(crate) fn length(end: &[u8], total: u64) -> u64 {
     };
     let size = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
     let length = size + (NUMBERS + MAGIC.len() + padding) as u64;
-    // The kernel does not believe it either.
+    // The kernel does not believe a larger size either.
     if length <= total { length } else { 0 }
 }
 

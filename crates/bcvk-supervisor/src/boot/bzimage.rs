@@ -11,14 +11,14 @@ use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::compression::Compression;
 
-/// An unpacked kernel is no larger. Distributions' have 60 to 100 MiB.
+/// Limit for the size of an unpacked kernel. Distributions' kernels have 60 to 100 MiB.
 const MAX_KERNEL_BYTES: u64 = 512 << 20;
 
 /// Name and type of the note with the PVH entry (Xen, `xen/include/public/elfnote.h`:
 /// `XEN_ELFNOTE_PHYS32_ENTRY`).
 const PVH_NOTE: (&[u8], u32) = (b"Xen", 18);
 
-/// Where the setup header's fields are.
+/// Offsets of the setup header's fields.
 mod offset {
     pub(super) const SETUP_SECTORS: usize = 0x1f1;
     pub(super) const MAGIC: usize = 0x202;
@@ -32,8 +32,9 @@ const VERSION_WITH_PAYLOAD: u16 = 0x0208;
 
 const SECTOR: usize = 512;
 
-/// The kernel proper of the bzImage `file`; `None` if `file` is none, or its kernel cannot be entered
-/// directly, or is packed in a way that is unknown here. Such a `file` boots as it is.
+/// Returns the kernel proper of the bzImage `file`. Returns `None` if `file` is no bzImage, or its
+/// kernel cannot be entered directly, or is packed in a way that is unknown here. Such a `file` boots
+/// as it is.
 #[must_use]
 pub(crate) fn unpack(file: &[u8]) -> Option<Vec<u8>> {
     let mut payload = payload(file)?;
@@ -43,7 +44,7 @@ pub(crate) fn unpack(file: &[u8]) -> Option<Vec<u8>> {
     has_pvh_entry(&kernel).then_some(kernel)
 }
 
-/// The packed kernel.
+/// Returns the packed kernel.
 fn payload(file: &[u8]) -> Option<&[u8]> {
     let long = |at: usize| {
         let bytes = file.get(at..at + 4)?.try_into().ok()?;
@@ -57,7 +58,7 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
         return None;
     }
     let setup_sectors = match file[offset::SETUP_SECTORS] {
-        // Of a kernel that is older than the field.
+        // This kernel is older than the field.
         0 => 4,
         sectors => usize::from(sectors),
     };
@@ -65,7 +66,7 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
     file.get(start..start.checked_add(long(offset::PAYLOAD_LENGTH)?)?)
 }
 
-/// Whether a kernel says where a VM can enter it.
+/// Returns true if a kernel has the note that says where a VM can enter it.
 fn has_pvh_entry(kernel: &[u8]) -> bool {
     let has = || -> object::read::Result<bool> {
         let header = FileHeader64::<Endianness>::parse(kernel)?;
@@ -94,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// An ELF file with nothing but a note of this name and type.
+    /// Returns an ELF file with nothing but a note of this name and type.
     fn elf(name: [u8; 4], kind: u32) -> Vec<u8> {
         const HEADER: u64 = 64;
         const SEGMENT: u64 = 56;

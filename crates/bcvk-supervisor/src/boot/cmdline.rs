@@ -5,8 +5,8 @@ use bcvk_guest::early::START_PROCESSORS;
 use bcvk_guest::facts::GuestFacts;
 use bcvk_guest::hostname;
 
-/// Arguments of a deployed host that say where its root is. The guest's root is the image itself,
-/// and a wait for a disk that is not there would end in emergency mode.
+/// Arguments that tell a deployed host where its root is. The guest's root is the image itself, and a
+/// wait for a disk that is not there would end in emergency mode.
 const ROOT_ARGUMENTS: [&str; 12] = [
     "root",
     "rootfstype",
@@ -22,7 +22,8 @@ const ROOT_ARGUMENTS: [&str; 12] = [
     "composefs",
 ];
 
-/// The image's arguments, then ours, then the user's: the last word wins.
+/// Builds the command line: the image's arguments, then ours, then the user's. The last one of a name
+/// wins.
 pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> String {
     let mut arguments: Vec<String> = from_image
         .iter()
@@ -44,7 +45,7 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
     arguments.extend(machine.iter().map(|argument| (*argument).to_owned()));
     // Every file on virtiofs has one label.
     arguments.push("selinux=0".to_owned());
-    // Looks for partitions on disks that a VM does not have.
+    // systemd would look for partitions on disks that a VM does not have.
     arguments.push("systemd.gpt_auto=0".to_owned());
     let says = |name: &str| {
         let mut kargs = from_image.iter().chain(&spec.kargs);
@@ -57,13 +58,15 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         // another's: it aborts (`iotlb_to_section`), or an interrupt is never acknowledged and that
         // processor's clock stands still. Seen in 1 of 70 to 200 boots on a busy host.
         arguments.push("maxcpus=1".to_owned());
-        // Nor need it rewrite itself for one processor, and then for several.
+        // With `maxcpus=1`, the kernel need not rewrite itself for one processor, and then for
+        // several.
         arguments.push("noreplace-smp".to_owned());
         arguments.push(START_PROCESSORS.to_owned());
     }
     if spec.accel == Accelerator::Tcg && spec.fidelity == Fidelity::Fast {
-        // The kernel's tests of its own cryptography: nothing in silicon, a thirtieth of an emulated
-        // boot. In FIPS mode it makes them all the same (Linux, crypto/testmgr.c).
+        // The kernel would test its own cryptography, which takes no time on silicon, but a thirtieth
+        // of an emulated boot. In FIPS mode it makes all of these tests anyway (Linux,
+        // crypto/testmgr.c).
         arguments.push("cryptomgr.notests".to_owned());
     }
     if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
@@ -73,15 +76,17 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         arguments.push("cloud-init=disabled".to_owned());
     }
     if spec.ignition {
-        // Runs in the first boot only, which this always is (Ignition, docs/supported-platforms.md).
+        // Ignition runs in the first boot only, which this always is (Ignition,
+        // docs/supported-platforms.md).
         arguments.push("ignition.firstboot".to_owned());
         arguments.push("ignition.platform.id=qemu".to_owned());
     }
-    // The name of one that is saved is not this VM's alone; its agent learns it.
+    // A VM that is saved shares its command line with the VMs that are resumed from it. So its name
+    // is not in there; its agent learns the name.
     if !facts.has_hostname && spec.snapshot.is_none() {
         arguments.push(format!("systemd.hostname={}", hostname(spec.name.as_str())));
     }
-    // Nor is its machine ID.
+    // The machine ID of such a VM is not in there either.
     if let (Some(id), None) = (&spec.machine_id, spec.snapshot) {
         arguments.push(format!("systemd.machine_id={id}"));
     }

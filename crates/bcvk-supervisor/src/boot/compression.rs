@@ -1,4 +1,4 @@
-//! How kernels, their modules and initramfs images are compressed.
+//! Compression of kernels, their modules and initramfs images.
 
 use std::io;
 
@@ -7,11 +7,11 @@ use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
-/// The most that an xz stream's dictionary may take, in KiB. Its header can ask for 4 GiB; what a
-/// distribution packs has at most 64 MiB.
+/// Limit for the size of an xz stream's dictionary, in KiB. The stream's header can ask for 4 GiB; a
+/// distribution's streams ask for at most 64 MiB.
 const XZ_MEMORY_KIB: u32 = 128 << 10;
 
-/// A format, of those that distributions use and that can be undone here.
+/// A format that distributions use and that can be undone here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Gzip,
@@ -20,7 +20,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// That of bytes which start with `bytes`; `None` if they are not compressed, or otherwise.
+    /// Detects the compression from the leading bytes; `None` if there is none or it is unknown.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -33,7 +33,7 @@ impl Compression {
     /// Undoes the one stream that `bytes` begin with, and moves `bytes` behind it.
     ///
     /// # Errors
-    /// If it is damaged, or has more than `most` bytes.
+    /// If the stream is damaged, or has more than `most` bytes without its compression.
     pub(super) fn undo(self, bytes: &mut &[u8], most: u64) -> io::Result<Vec<u8>> {
         let content = match self {
             Self::Gzip => bounded::read(GzDecoder::new(bytes), most),
@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn one_stream_is_undone_and_the_rest_is_left() {
-        // xz --check=crc32 --lzma2=dict=1MiB, as the kernel's build calls it; zstd -19; gzip -n.
+        // The programs were xz --check=crc32 --lzma2=dict=1MiB, as the kernel's build calls it; zstd
+        // -19; gzip -n.
         for hex in [
             "fd377a585a0000016922de360200210110000000a8708e86e0001b00115d00308809a733a9428c5b0823\
              fcf2fd200000000000005e546e510001291c8f76c1709042990d010000000001595a",

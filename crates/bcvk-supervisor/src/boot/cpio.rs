@@ -9,17 +9,17 @@ use std::io::{self, Write};
 
 use ::cpio::newc::{Builder, ModeFileType, trailer};
 
-/// An entry of this name is the end of an archive.
+/// Name of the entry that ends an archive.
 pub(super) const TRAILER: &str = "TRAILER!!!";
 
-/// Archives end, and are appended, at a multiple of this many bytes.
+/// Multiple of bytes at which archives end and are appended.
 const ALIGNMENT: u64 = 4;
 
 /// Builds a "newc" cpio archive.
 ///
 /// The same calls give the same bytes: modification times are 0, owners are root and inode numbers
-/// count up from 1. Paths are absolute or relative, it is the same; directories on the way to a path
-/// are made once, with mode 0755, unless they were added before.
+/// count up from 1. It makes no difference whether paths are absolute or relative. Directories on the
+/// way to a path are made once, with mode 0755, unless they were added before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Archive {
     bytes: Vec<u8>,
@@ -28,7 +28,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// An archive with nothing in it.
+    /// Makes an archive with nothing in it.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::default()
@@ -47,16 +47,16 @@ impl Archive {
     /// Adds a symlink at `path` that points to `target`.
     ///
     /// # Errors
-    /// As [`Archive::file`].
+    /// The same as for [`Archive::file`].
     pub(crate) fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
         let path = self.with_parents(path)?;
         self.entry(&path, ModeFileType::Symlink, 0o777, 1, target.as_bytes())
     }
 
-    /// The finished archive, ended and padded so that another can follow it.
+    /// Returns the finished archive, ended and padded so that another can follow it.
     ///
     /// # Errors
-    /// None in practice: it is written to memory.
+    /// None in practice: the archive is written to memory.
     pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
         let mut bytes = trailer(self.bytes)?;
         let padding = padding(bytes.len() as u64);
@@ -64,7 +64,7 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// The path as archives have it, with every directory on the way in the archive.
+    /// Returns the path as archives have it, and adds every directory on the way to the archive.
     fn with_parents(&mut self, path: &str) -> io::Result<String> {
         let names: Vec<&str> = path
             .split('/')
@@ -110,7 +110,8 @@ impl Archive {
     }
 }
 
-/// The zero bytes to write after `length` bytes, so that an archive can follow: none to three.
+/// Returns the zero bytes to write after `length` bytes, so that an archive can follow: none to
+/// three.
 #[must_use]
 pub(crate) fn padding(length: u64) -> &'static [u8] {
     match length % ALIGNMENT {
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Path, mode, inode, links and content of every entry, read back by the crate's reader.
+    /// Returns path, mode, inode, links and content of every entry, read back by the crate's reader.
     fn listing(bytes: &[u8]) -> Vec<String> {
         let mut rest = bytes;
         let mut lines = Vec::new();

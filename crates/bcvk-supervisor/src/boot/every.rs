@@ -1,4 +1,4 @@
-//! Every reason why an image cannot boot, as its user reads it.
+//! Tests of every reason why an image cannot boot, as its user reads it.
 
 use std::fmt::Write as _;
 use std::io;

@@ -1,5 +1,5 @@
-//! The image's initramfs without its compression, which an emulated processor undoes many times
-//! slower than the host's.
+//! Decompression of the image's initramfs, which takes an emulated processor many times as long as
+//! the host's.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,13 +7,13 @@ use std::io;
 use super::compression::Compression;
 use super::cpio::{TRAILER, padding};
 
-/// What the first archive of an initramfs begins with if it is not compressed: "newc", without and
-/// with checksums.
+/// Beginnings of an initramfs whose first archive is not compressed: "newc", without and with
+/// checksums.
 const CPIO: [&[u8]; 2] = [b"070701", b"070702"];
 
-/// The archives of `image` (a sequence of cpio archives, compressed or not, as the kernel unpacks
-/// them) without compression, if together they have at most `most` bytes; `image` as it is if there
-/// is anything else in it, or more of it. The kernel then sees to that.
+/// Returns the archives of `image` (a sequence of cpio archives, compressed or not, as the kernel
+/// unpacks them) without compression, if together they have at most `most` bytes. Returns `image` as
+/// it is if it has more, or has anything else in it; the kernel then deals with that.
 #[must_use]
 pub(crate) fn unpack(image: &[u8], most: u64) -> Cow<'_, [u8]> {
     match archives(image, most) {
@@ -26,7 +26,7 @@ pub(crate) fn unpack(image: &[u8], most: u64) -> Cow<'_, [u8]> {
     }
 }
 
-/// `None` if nothing is compressed.
+/// Returns the archives without compression; `None` if nothing is compressed.
 fn archives(image: &[u8], most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut unpacked = Vec::new();
     let mut any = false;
@@ -54,8 +54,8 @@ fn archives(image: &[u8], most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(any.then_some(unpacked))
 }
 
-/// How long the archive at the start of `bytes` is; the headers say it (`cpio(5)`, "New ASCII
-/// Format"). Names and contents are not copied: what they claim as their size may be anything.
+/// Returns the length of the archive at the start of `bytes`, which its headers tell (`cpio(5)`, "New
+/// ASCII Format"). Names and contents are not copied: the size that they claim may be anything.
 fn archive_length(bytes: &[u8]) -> io::Result<usize> {
     let mut at = 0;
     loop {
@@ -70,7 +70,7 @@ fn archive_length(bytes: &[u8]) -> io::Result<usize> {
 
 struct Entry<'a> {
     name: &'a [u8],
-    /// Of header, name and content with their padding.
+    /// Length of header, name and content with their padding.
     length: usize,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Entry<'a> {
             .checked_add(content.checked_next_multiple_of(4)?)?;
         bytes.get(..length)?;
         Some(Self {
-            // It ends with a NUL.
+            // The name ends with a NUL.
             name: bytes[Self::HEADER..name_end].strip_suffix(&[0])?,
             length,
         })
@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn every_archive_is_unpacked_at_its_place() {
         let (first, second, third) = (cpio("microcode"), cpio("init"), cpio("more"));
-        // As dracut has it: what is for the processor, to the end of a page, and then the rest.
+        // dracut builds an initramfs like this: the archive for the processor, zeros to the end of a
+        // page, and then the rest.
         let mut image = first.clone();
         image.resize(4096, 0);
         image.extend(compress_to_vec(

@@ -1,7 +1,7 @@
 //! The kernel arguments that an image brings along.
 //!
-//! `/usr/lib/bootc/kargs.d/*.toml` are what bootc puts on the command line of a host that it deploys
-//! (<https://bootc-dev.github.io/bootc/building/kernel-arguments.html>).
+//! bootc puts the arguments in `/usr/lib/bootc/kargs.d/*.toml` on the command line of a host that it
+//! deploys (<https://bootc-dev.github.io/bootc/building/kernel-arguments.html>).
 
 use std::io;
 use std::path::Path;
@@ -11,10 +11,10 @@ use bcvk_guest::rooted::{Rooted, if_exists};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Where bootc looks.
+/// Directory in which bootc looks for kernel arguments.
 const DIRECTORY: &str = "/usr/lib/bootc/kargs.d";
 
-/// Why the image's kernel arguments cannot be known.
+/// Reason why the image's kernel arguments cannot be known.
 #[derive(Debug, Error)]
 pub(crate) enum KargsError {
     /// A file or the directory cannot be read.
@@ -23,35 +23,35 @@ pub(crate) enum KargsError {
     /// bootc would not accept the file either.
     #[error("the image's {path} is not a kargs.d file as bootc has them: line {line}: {problem}")]
     Syntax {
-        /// As seen in the image.
+        /// Path of the file in the image.
         path: String,
-        /// Where.
+        /// Number of the line.
         line: usize,
-        /// What is wrong.
+        /// Description of the mistake.
         problem: String,
     },
-    /// The file has an argument that is none.
+    /// The file has an argument that is not a kernel argument.
     #[error("the image's {path} has a kernel argument that cannot be used")]
     Argument {
-        /// As seen in the image.
+        /// Path of the file in the image.
         path: String,
-        /// Which, and why.
+        /// The argument, and what is wrong with it.
         #[source]
         source: SpecError,
     },
 }
 
-/// A file of `kargs.d`: keys, and that others are errors, are bootc's.
+/// A file of `kargs.d`. Its keys are bootc's, and so is the rule that other keys are errors.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct KargsFile {
     kargs: Vec<String>,
-    /// Names of Rust's target architectures; any, if there is no such key.
+    /// Names of Rust's target architectures; without this key, the file is for any.
     match_architectures: Option<Vec<String>>,
 }
 
-/// The kernel arguments of every file of the image's `kargs.d` that is for `arch`, in the order of
-/// the files' names. None if the image has no such directory.
+/// Reads the kernel arguments of every file of the image's `kargs.d` that is for `arch`, in the order
+/// of the files' names. There are none if the image has no such directory.
 ///
 /// # Errors
 /// See [`KargsError`].
@@ -68,9 +68,9 @@ pub(crate) fn read(root: &Rooted, arch: Arch) -> Result<Vec<Karg>, KargsError> {
     Ok(kargs)
 }
 
-/// The arguments of one file's `text`; `path` is for errors.
+/// Returns the arguments of one file's `text`; `path` is for errors.
 pub(crate) fn parse(path: &str, text: &str, arch: Arch) -> Result<Vec<Karg>, KargsError> {
-    // Its own text is a drawing of several lines.
+    // The parser's own text is a drawing of several lines.
     let file: KargsFile = toml::from_str(text).map_err(|error| {
         let start = error.span().unwrap_or_default().start;
         let before = text.get(..start).unwrap_or_default();

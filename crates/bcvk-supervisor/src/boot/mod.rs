@@ -1,4 +1,5 @@
-//! What an image boots from: kernel, initramfs, kernel arguments, and the archive that is added.
+//! Everything that an image boots from: kernel, initramfs, kernel arguments, and the archive that is
+//! added.
 
 pub(super) mod bootconfig;
 pub(super) mod bzimage;

@@ -1,8 +1,9 @@
 //! Kernel modules without which a guest cannot reach its root.
 //!
 //! An initramfs that was made for a real machine often lacks them, although the image has them in
-//! `/usr/lib/modules`. Whether it does is not looked up: not every initramfs can be unpacked here.
-//! They are all added, about one megabyte, and the guest loads those that it does not have yet.
+//! `/usr/lib/modules`. bcvk does not check whether an initramfs has them, because it cannot unpack
+//! every initramfs. It adds them all, about one megabyte, and the guest loads those that it does not
+//! have yet.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::compression::Compression;
 use super::cpio::Archive;
 use super::kernel::MODULES;
 
-/// What is needed, in the order in which it is loaded.
+/// Modules that a guest needs, in the order in which they are loaded.
 const NEEDED: [Needed; 4] = [
     Needed {
         module: "virtio_pci",
@@ -29,7 +30,7 @@ const NEEDED: [Needed; 4] = [
         module: "overlay",
         option: Some("CONFIG_OVERLAY_FS"),
     },
-    // Without it the host is not told how far the boot is.
+    // Without this module, the host does not hear how far the boot is.
     Needed {
         module: "virtio_console",
         option: None,
@@ -42,40 +43,41 @@ struct Needed {
     option: Option<&'static str>,
 }
 
-/// A module that is larger than this is none: the largest of a distribution's have about 20 MiB.
-/// All that are needed together are held to it too.
+/// Limit for the size of a module: the largest of a distribution's have about 20 MiB. It is also the
+/// limit for all needed modules together.
 const MAX_SIZE: u64 = 64 << 20;
 
-/// The most modules that are loaded; the needed ones depend on half a dozen others.
+/// Most modules that are loaded; the needed ones depend on half a dozen others.
 const MAX_MODULES: usize = 64;
 
-/// A module as it is loaded: not compressed, because what loads it may not know the compression.
+/// A module as it is loaded: without compression, because the program that loads it may not know the
+/// compression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Module {
-    /// Its name in the kernel.
+    /// Name of the module in the kernel.
     name: String,
     content: Vec<u8>,
 }
 
-/// Why an image's kernel cannot boot in a VM.
+/// Reason why an image's kernel cannot boot in a VM.
 #[derive(Debug, Error)]
 pub(crate) enum ModulesError {
     /// The modules cannot be read.
     #[error("the kernel's modules cannot be read")]
     Read(#[from] io::Error),
-    /// The kernel cannot do it, in no way.
+    /// The kernel has the module neither built in nor as a file.
     #[error(
         "the image's kernel {release} has no {module}: it is not built in, and no module in {MODULES}/{release}"
     )]
     Missing {
         /// The module.
         module: &'static str,
-        /// Its configuration option.
+        /// Configuration option of the module.
         option: &'static str,
         /// The kernel's release.
         release: String,
     },
-    /// A list that was not made by depmod.
+    /// The list of modules was not made by depmod.
     #[error(
         "the image's {MODULES}/{release}/modules.dep has more than {MAX_MODULES} modules to load before the root is mounted"
     )]
@@ -86,7 +88,7 @@ pub(crate) enum ModulesError {
 }
 
 impl ModulesError {
-    /// What mends it, as a sentence for the user; `None` if there is nothing to say.
+    /// Returns the remedy, as a sentence for the user; `None` if there is nothing to say.
     #[must_use]
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
@@ -102,8 +104,9 @@ impl ModulesError {
     }
 }
 
-/// The modules that kernel `release` needs to reach its root, in the order in which to load them.
-/// None if there is no list of its modules: then the initramfs has what there is.
+/// Reads the modules that kernel `release` needs to reach its root, in the order in which to load
+/// them. There are none if the image has no list of the kernel's modules: the guest then has only
+/// what its initramfs has.
 ///
 /// # Errors
 /// See [`ModulesError`].
@@ -129,10 +132,10 @@ pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesE
     Ok(modules)
 }
 
-/// Adds the modules to the initramfs, for what loads them there.
+/// Adds the modules to the initramfs, for the program that loads them there.
 ///
-/// Files of our own: what the initramfs knows of its modules (`modules.dep.bin`) stays as it is,
-/// because the image's own would name files that this initramfs has elsewhere, not at all, or
+/// The modules become files of our own. The initramfs's own index (`modules.dep.bin`) stays as it
+/// is, because the image's index would name files that this initramfs has elsewhere, not at all, or
 /// compressed in another way.
 ///
 /// # Errors
@@ -145,10 +148,12 @@ pub(crate) fn add(archive: &mut Archive, modules: &[Module]) -> io::Result<()> {
     Ok(())
 }
 
-/// The paths of what is needed and not built in, each after everything that it depends on.
+/// Returns the paths of the modules that are needed and not built in, each after everything that it
+/// depends on.
 ///
-/// The files are those of `depmod(8)`: a line `PATH: PATH…` for each module, with what it depends
-/// on in the order in which to unload it, and a line `PATH` for what is built in.
+/// The lists are those of `depmod(8)`: a line `PATH: PATH…` for each module, with the modules that it
+/// depends on in the order in which to unload them, and a line `PATH` for each module that is built
+/// in.
 pub(crate) fn load_order<'text>(
     dependencies: &'text str,
     builtin: &str,
@@ -186,14 +191,15 @@ pub(crate) fn load_order<'text>(
     Ok(order)
 }
 
-/// The module's name in the kernel, which has no dashes.
+/// Returns the module's name in the kernel, which has no dashes.
 fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split_once(".ko").map_or(file, |(name, _)| name);
     name.replace('-', "_")
 }
 
-/// The module without its compression, which its first bytes tell, if it has at most `most` bytes.
+/// Returns the module without its compression, which its first bytes tell, if it has at most `most`
+/// bytes.
 pub(crate) fn decompressed(bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
     match Compression::of(bytes) {
         Some(compression) => compression.undo(&mut &*bytes, most),
@@ -207,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// Of Debian 12: all are modules.
+    /// Dependencies in Debian 12, where all of the needed ones are modules.
     const DEPENDENCIES: &str = "\
 kernel/fs/fuse/fuse.ko:
 kernel/fs/fuse/virtiofs.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko kernel/fs/fuse/fuse.ko
@@ -329,7 +335,7 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
         let file = |name| (name, "content");
         for (files, expected) in [
             (vec![], ""),
-            // A kernel without modules, or one that depmod never saw.
+            // This is a kernel without modules, or one that depmod never saw.
             (vec![("modules.builtin", "")], ""),
             (
                 vec![

@@ -1,4 +1,4 @@
-//! This program as it travels into an initramfs, where there may be no library for it.
+//! This program as it travels into an initramfs, where there may be no libraries for it.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::cpio::Archive;
 
-/// A static program, without what only a debugger reads.
+/// A static program, without the parts that only a debugger reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program(Vec<u8>);
 
@@ -19,7 +19,7 @@ impl Program {
     /// Reads the program in the file `path`.
     ///
     /// # Errors
-    /// If the file cannot be read, or is no program that runs by itself.
+    /// If the file cannot be read, or is no program that runs without a loader.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let mut executable = fs::read(path)?;
         let length = loaded_length(&executable).map_err(io::Error::other)?;
@@ -27,26 +27,27 @@ impl Program {
         Ok(Self(executable))
     }
 
-    /// Adds it to an archive.
+    /// Adds the program to an archive.
     ///
     /// # Errors
-    /// As [`Archive::file`].
+    /// The same as for [`Archive::file`].
     pub(crate) fn add(&self, archive: &mut Archive) -> io::Result<()> {
         archive.file(&format!("{BIN}/{NAME}"), 0o755, &self.0)
     }
 
-    /// Adds it as the first process of an initramfs that has nothing else.
+    /// Adds the program as the first process of an initramfs that has nothing else.
     ///
     /// # Errors
-    /// As [`Archive::file`].
+    /// The same as for [`Archive::file`].
     pub(crate) fn add_as_init(&self, archive: &mut Archive) -> io::Result<()> {
         self.add(archive)?;
         archive.symlink(INIT, &format!("{BIN}/{NAME}"))
     }
 }
 
-/// The length of the part of an executable that gets into memory; `None` if it asks for a loader. What
-/// follows is for debuggers, and more than ten times as much if it was built for them.
+/// Returns the length of the part of an executable that gets into memory; `None` if it asks for a
+/// loader. The rest is for debuggers, and more than ten times as long if the program was built for
+/// them.
 fn loaded_length(executable: &[u8]) -> object::read::Result<Option<usize>> {
     let header = FileHeader64::<Endianness>::parse(executable)?;
     let endian = header.endian()?;
@@ -69,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// As an initramfs has it: nothing but the one file, in an empty root.
+    /// The program runs as in an initramfs: it is the one file in an empty root.
     #[test]
     fn a_program_runs_without_its_debug_information() {
         let this = env::current_exe().expect("this test");

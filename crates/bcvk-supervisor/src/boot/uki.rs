@@ -11,10 +11,10 @@ use object::read::pe::{ImageNtHeaders, SectionTable};
 use object::{LittleEndian, pe};
 use thiserror::Error;
 
-/// What a UKI contains, in the bytes of its file.
+/// Contents of a UKI, in the bytes of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Uki<'data> {
-    /// The architecture it is for; `None` if it is one that guests cannot have.
+    /// Architecture that the UKI is for; `None` if guests cannot have that.
     pub arch: Option<Arch>,
     /// `.linux`: the kernel, itself an image that QEMU's `-kernel` boots.
     pub linux: &'data [u8],
@@ -26,13 +26,13 @@ pub(crate) struct Uki<'data> {
     pub uname: Option<String>,
 }
 
-/// Why a file is not a UKI that a VM can be booted from.
+/// Reason why a file is not a UKI that a VM can be booted from.
 #[derive(Debug, Error)]
 pub(crate) enum UkiError {
-    /// Not an EFI program.
+    /// The file is not an EFI program.
     #[error("the file is not a 64-bit EFI program (PE32+)")]
     NotPe(#[source] object::read::Error),
-    /// An EFI program, but not a UKI.
+    /// The file is an EFI program, but not a UKI.
     #[error(
         "the file has no {section} section, which a unified kernel image for a VM needs; it has {found}"
     )]
@@ -45,24 +45,24 @@ pub(crate) enum UkiError {
     /// The file was cut short.
     #[error("the file is incomplete: its {section} section goes beyond its end")]
     Incomplete {
-        /// The section that does not fit.
+        /// The section that is not whole in the file.
         section: &'static str,
     },
-    /// Text that is none.
+    /// A section that should be text is not.
     #[error("the file's {section} section is not UTF-8 text")]
     NotText {
         /// The section.
         section: &'static str,
-        /// Where it stops being text.
+        /// The place at which the section stops being text.
         #[source]
         source: std::str::Utf8Error,
     },
 }
 
 impl<'data> Uki<'data> {
-    /// Looks into the bytes of a file.
+    /// Parses the bytes of a file.
     ///
-    /// If the UKI has profiles, this is its base: what stands before the first `.profile`.
+    /// If the UKI has profiles, the result is its base: the sections before the first `.profile`.
     ///
     /// # Errors
     /// See [`UkiError`].
@@ -79,11 +79,11 @@ impl<'data> Uki<'data> {
     }
 }
 
-/// The machine that a kernel or UKI is for, as its PE header says; `None` if it has none (arm64
+/// Returns the machine that a kernel or UKI is for, by its PE header; `None` if it has none (arm64
 /// kernels may be gzip files).
 ///
 /// # Errors
-/// As reading does.
+/// If the file cannot be read.
 pub(super) fn machine_of(mut file: &File) -> io::Result<Option<pe::Machine>> {
     file.seek(SeekFrom::Start(0))?;
     let mut start = Vec::new();
@@ -92,7 +92,7 @@ pub(super) fn machine_of(mut file: &File) -> io::Result<Option<pe::Machine>> {
     Ok(headers(&start).ok().map(|(machine, _)| machine))
 }
 
-/// The architecture of that machine; `None` if guests cannot have it.
+/// Returns the architecture of that machine; `None` if guests cannot have it.
 pub(super) fn arch(machine: pe::Machine) -> Option<Arch> {
     match machine {
         pe::IMAGE_FILE_MACHINE_AMD64 => Some(Arch::X86_64),
@@ -101,7 +101,7 @@ pub(super) fn arch(machine: pe::Machine) -> Option<Arch> {
     }
 }
 
-/// The machine and the sections of an EFI program.
+/// Returns the machine and the sections of an EFI program.
 fn headers(data: &[u8]) -> object::read::Result<(pe::Machine, SectionTable<'_>)> {
     let mut offset = pe::ImageDosHeader::parse(data)?.nt_headers_offset().into();
     let (nt, _) = pe::ImageNtHeaders64::parse(data, &mut offset)?;
@@ -122,13 +122,13 @@ impl<'data> Base<'data> {
             .take_while(|s| s.raw_name() != b".profile")
     }
 
-    /// The content of the first section of that name; `None` without one and for an empty one.
+    /// Returns the content of the first section of that name; `None` if there is none or it is empty.
     fn find(&self, section: &'static str) -> Result<Option<&'data [u8]>, UkiError> {
         let named = |s: &&pe::ImageSectionHeader| s.raw_name() == section.as_bytes();
         let Some(header) = self.sections().find(named) else {
             return Ok(None);
         };
-        // Without the padding up to the file's alignment.
+        // `pe_data` leaves out the padding up to the file's alignment.
         let content = header
             .pe_data(self.data)
             .map_err(|_| UkiError::Incomplete { section })?;
@@ -139,7 +139,7 @@ impl<'data> Base<'data> {
         self.find(section)?.ok_or_else(|| {
             let names: Vec<_> = self
                 .sections()
-                // A UKI has about ten.
+                // A UKI has about ten sections, but the file may claim any number.
                 .take(20)
                 .map(|s| String::from_utf8_lossy(s.raw_name()))
                 .collect();
@@ -154,8 +154,8 @@ impl<'data> Base<'data> {
         })
     }
 
-    /// The text of a section in one line, as systemd-stub hands it to the kernel: control
-    /// characters are spaces, and there are none at either end.
+    /// Returns the text of a section in one line, as systemd-stub hands it to the kernel: spaces
+    /// replace control characters, and there are none at either end.
     fn text(&self, section: &'static str) -> Result<Option<String>, UkiError> {
         let Some(bytes) = self.find(section)? else {
             return Ok(None);
@@ -175,7 +175,7 @@ impl<'data> Base<'data> {
 pub(super) mod tests {
     use super::*;
 
-    /// An EFI program of sections, each 512-byte aligned in the file.
+    /// Returns an EFI program of sections, each 512-byte aligned in the file.
     pub(in super::super) fn efi(machine: pe::Machine, sections: &[(&str, &[u8])]) -> Vec<u8> {
         const ALIGN: usize = 512;
         const OPTIONAL_HEADER: usize = 112;
@@ -197,7 +197,8 @@ pub(super) mod tests {
             raw_name[..name.len()].copy_from_slice(name.as_bytes());
             out.extend(raw_name);
             let raw = content.len().next_multiple_of(ALIGN);
-            // Size and address in memory, in the file; relocations, line numbers, flags: none.
+            // The fields are size and address in memory, then in the file; relocations, line numbers
+            // and flags are 0.
             for field in [content.len(), offset, raw, offset, 0, 0, 0, 0] {
                 out.extend(u32::try_from(field).expect("fits").to_le_bytes());
             }

@@ -1,8 +1,9 @@
-//! EFI zboot images: what most distributions have as an arm64 kernel.
+//! EFI zboot images, which most distributions have as their arm64 kernel.
 //!
-//! They unpack themselves when firmware starts them. A VM has no firmware, and QEMU unpacks those
-//! compressed with gzip only, before version 11 (QEMU, hw/core/loader.c: `unpack_efi_zboot_image`),
-//! so it is done here. The header is that of Linux, drivers/firmware/efi/libstub/zboot-header.S.
+//! They unpack themselves when firmware starts them. A VM has no firmware, and before version 11 QEMU
+//! unpacks only those that are compressed with gzip (QEMU, hw/core/loader.c:
+//! `unpack_efi_zboot_image`), so bcvk unpacks them. The header is that of Linux,
+//! drivers/firmware/efi/libstub/zboot-header.S.
 
 use std::io::{self, Read};
 
@@ -11,46 +12,47 @@ use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 use thiserror::Error;
 
-/// Bytes at the start of a file that tell whether it is such an image.
+/// Number of bytes at the start of a file that tell whether it is such an image.
 pub(crate) const HEADER: usize = 0x38;
 
-/// Where the header's fields are, and the compression's name, up to the end of the header.
+/// Offsets of the header's fields, and the range of the compression's name, up to the end of the
+/// header.
 mod offset {
     pub(super) const PAYLOAD: usize = 8;
     pub(super) const SIZE: usize = 12;
     pub(super) const COMPRESSION: usize = 24;
 }
 
-/// An unpacked kernel is no larger, as QEMU has it (`LOAD_IMAGE_MAX_GUNZIP_BYTES`). A damaged or
+/// Limit for the size of an unpacked kernel, as in QEMU (`LOAD_IMAGE_MAX_GUNZIP_BYTES`). A damaged or
 /// hostile one must not fill the host's memory.
 const MAX_KERNEL_BYTES: u64 = 256 << 20;
 
-/// Why the kernel in an image cannot be had.
+/// Reason why the kernel in an image cannot be unpacked.
 #[derive(Debug, Error)]
 pub(crate) enum ZbootError {
     /// The file was cut short.
     #[error("the EFI zboot image is incomplete: its kernel goes beyond its end")]
     Incomplete,
-    /// A method that nothing here knows.
+    /// The kernel is compressed with a method that bcvk does not know.
     #[error(
         "the kernel in the EFI zboot image is compressed with {0}; a VM can boot it uncompressed, or compressed with gzip or zstd"
     )]
     Compression(String),
-    /// Not what the method makes.
+    /// The content is not what the method makes.
     #[error("the kernel in the EFI zboot image cannot be unpacked: {0}")]
     Damaged(io::Error),
-    /// Far more than a kernel.
+    /// The content is far larger than a kernel.
     #[error("the kernel in the EFI zboot image has more than {} MiB", MAX_KERNEL_BYTES >> 20)]
     TooLarge,
 }
 
-/// Whether a file that starts with `start` is a zboot image.
+/// Returns true if a file that starts with `start` is a zboot image.
 #[must_use]
 pub(crate) fn is_zboot(start: &[u8]) -> bool {
     start.len() >= HEADER && start.starts_with(b"MZ") && start[4..8] == *b"zimg"
 }
 
-/// The kernel in the zboot image `file`: an image as QEMU boots it.
+/// Returns the kernel in the zboot image `file`: an image as QEMU boots it.
 ///
 /// # Errors
 /// See [`ZbootError`].
@@ -60,7 +62,7 @@ pub(crate) fn unpack(file: &[u8]) -> Result<Vec<u8>, ZbootError> {
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     match name {
         b"gzip" => read(GzDecoder::new(payload)),
-        // With the level, in kernels before the name was tidied up (Makefile.zboot).
+        // Kernels from before the name was tidied up add the level (Makefile.zboot).
         b"zstd" | b"zstd22" => {
             let frame = StreamingDecoder::new(payload).map_err(io::Error::other);
             read(frame.map_err(ZbootError::Damaged)?)
@@ -71,7 +73,7 @@ pub(crate) fn unpack(file: &[u8]) -> Result<Vec<u8>, ZbootError> {
     }
 }
 
-/// The compressed kernel.
+/// Returns the compressed kernel.
 fn payload(file: &[u8]) -> Option<&[u8]> {
     let field = |at: usize| {
         let bytes = file.get(at..at + 4)?.try_into().ok()?;
@@ -79,7 +81,7 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
     };
     let start = field(offset::PAYLOAD)?;
     let end = start.checked_add(field(offset::SIZE)?)?;
-    // The header itself has to be there too.
+    // The file must have the whole header, too.
     file.get(..HEADER)?;
     file.get(start..end)
 }
@@ -102,7 +104,8 @@ mod tests {
 
     const KERNEL: &[u8] = b"a kernel, a kernel, a kernel";
 
-    /// An image with `payload`, compressed in the way that `name` says, and something after it.
+    /// Returns an image with `payload`, compressed in the way that `name` says, and something after
+    /// it.
     fn image(name: &str, payload: &[u8]) -> Vec<u8> {
         const AT: usize = 0x200;
         let mut file = vec![0; AT];
@@ -114,7 +117,7 @@ mod tests {
         let end = offset::COMPRESSION + name.len();
         file[offset::COMPRESSION..end].copy_from_slice(name.as_bytes());
         file.extend(payload);
-        // The kernel's size, for methods whose format does not have it.
+        // The kernel's build adds the kernel's size, for methods whose format does not have it.
         file.extend(4711_u32.to_le_bytes());
         file
     }
@@ -148,7 +151,7 @@ mod tests {
             &b""[..],
             b"MZ\0\0zimg",
             &[0x1f; HEADER],
-            // An arm64 image that is not packed, and a bzImage.
+            // These are an arm64 image that is not packed, and a bzImage.
             &[b"MZ\x40\xfa".as_slice(), &[0; HEADER]].concat(),
             &[b"MZ\xea\x07\0\xc0\x07\x8c".as_slice(), &[0; HEADER]].concat(),
         ] {

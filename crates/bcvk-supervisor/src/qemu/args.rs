@@ -1,7 +1,7 @@
 //! QEMU's argument list as a pure function.
 //!
 //! The list is the same for the same VM: a saved state can only be resumed by a QEMU with the same
-//! machine. So every device has its address, and whatever differs from start to start comes in
+//! machine. So every device has its address, and everything that differs from start to start comes in
 //! through descriptors and files.
 
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ pub(crate) const GUEST_SSH_PORT: u16 = 22;
 /// A port of the guest on which nothing listens: tcpmux (RFC 1078), which nobody runs.
 const GUEST_CLOSED_PORT: u16 = 1;
 
-/// Everything a QEMU of ours is made of.
+/// Everything that a QEMU of ours is made of.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     pub(crate) spec: &'a VmSpec,
@@ -32,43 +32,44 @@ pub(crate) struct Machine<'a> {
     pub(crate) cmdline: String,
     /// File that is the guest's memory; shared, so that file servers see it and it can be saved.
     pub(crate) memory: PathBuf,
-    /// File that Ignition finds its configuration in.
+    /// File from which Ignition reads its configuration.
     pub(crate) ignition: Option<PathBuf>,
-    /// Open files of `spec.disks`, then that of the swap device. Descriptors, because QEMU has no
-    /// right to open what belongs to somebody else.
+    /// Open files of `spec.disks`, then that of the swap device. They are descriptors, because QEMU
+    /// has no right to open files that belong to somebody else.
     pub(crate) disk_fds: Vec<i32>,
     /// Sockets of the VM's further virtio-serial ports.
     pub(crate) port_fds: Vec<i32>,
     /// Socket of the image's file server.
     pub(crate) root_fd: i32,
-    /// One for each share that the VM has, or is given later.
+    /// Sockets of file servers, one for each share that the VM has, or is given later.
     pub(crate) share_fds: Vec<i32>,
     /// Ports of the container's loopback that lead to the guest's sshd and to a closed port.
     pub(crate) ports: Ports,
-    /// What a machine has that is saved or resumed.
+    /// Descriptors of a machine that is saved or resumed; `None` for any other.
     pub(crate) warm: Option<WarmFds>,
     pub(crate) console_fd: i32,
     pub(crate) control_fd: i32,
     pub(crate) monitor_fd: i32,
 }
 
-/// What a machine that is saved or resumed is given.
+/// Descriptors for a machine that is saved or resumed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WarmFds {
     /// File for the machine's state.
     pub(crate) state: Option<i32>,
     /// Socket of the agent's port.
     pub(crate) agent: i32,
-    /// Whether the machine waits for a state instead of booting.
+    /// True if the machine waits for a state instead of booting.
     pub(crate) incoming: bool,
 }
 
-/// Where QEMU finds the file for a machine's state.
+/// URI at which QEMU finds the file for a machine's state.
 pub(crate) const STATE_URI: &str = "file:/dev/fdset/100";
 const STATE_SET: u32 = 100;
 
-/// The bus that devices are plugged into while the machine runs. One conventional bridge has as many
-/// slots as anybody needs; root ports, with one slot each, cost every boot a look at each.
+/// Bus that devices are plugged into while the machine runs. One conventional bridge has as many
+/// slots as anybody needs. Root ports have one slot each, and the guest has to look at each of them
+/// in every boot.
 pub(crate) const SPARE_BUS: &str = "spare";
 
 /// Device numbers on the root bus. Disks are from [`slot::FIRST_DISK`] on, shares from
@@ -80,13 +81,13 @@ mod slot {
     pub(super) const ROOT: u8 = 0x5;
     pub(super) const FIRST_DISK: u8 = 0x6;
     pub(super) const FIRST_SHARE: u8 = 0x8;
-    /// Of the bridge to [`super::SPARE_BUS`]; there are no disks and shares then.
+    /// Number of the bridge to [`super::SPARE_BUS`]; there are no disks and shares then.
     pub(super) const SPARE: u8 = 0x1d;
-    /// Functions of one slot; the last slot before the chipset's own is 0x1e.
+    /// Number of functions of one slot; the last slot before the chipset's own is 0x1e.
     pub(super) const FUNCTIONS: u8 = 8;
 }
 
-/// The arguments, without the program.
+/// Returns the arguments, without the program.
 pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     let spec = machine.spec;
     let mut args = Args(Vec::new());
@@ -94,9 +95,10 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.flag("-no-user-config");
     args.flag("-nodefaults");
     args.opt("-display", "none");
-    // What a guest has written is in its memory, so that another boot would be another machine.
+    // The guest's writes are in its memory, so that another boot would be another machine.
     args.flag("-no-reboot");
-    // QEMU needs none of these once it runs; a guest that breaks out of it should not have them.
+    // QEMU needs none of these calls once it runs; a guest that breaks out of it should not have
+    // them.
     args.opt(
         "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
@@ -151,7 +153,7 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         "-netdev",
         &user_network(spec.ssh.as_ref().map(|_| machine.ports), &spec.ports),
     );
-    // Without an option ROM: nobody boots from the network here.
+    // The device has no option ROM: nobody boots from the network here.
     args.device(&format!(
         "virtio-net-pci,netdev=net,romfile=,{}",
         at(slot::NET)
@@ -183,12 +185,12 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     args.0
 }
 
-/// What a machine needs in order to be saved, and to differ from others that are resumed.
+/// Adds what a machine needs in order to be saved, and to differ from others that are resumed.
 fn add_warm(args: &mut Args, warm: WarmFds) {
     if let Some(state) = warm.state {
         args.opt("-add-fd", &format!("fd={state},set={STATE_SET}"));
     }
-    // A new one for each QEMU tells the guest's kernel to renew its randomness.
+    // A new GUID for each QEMU tells the guest's kernel to renew its randomness.
     args.device("vmgenid,guid=auto");
     args.opt("-chardev", &format!("socket,id=agent,fd={}", warm.agent));
     args.device(&format!(
@@ -245,22 +247,23 @@ fn add_disks(args: &mut Args, machine: &Machine<'_>) {
     }
 }
 
-/// Names and formats of the user's disks and the swap device.
+/// Returns names and formats of the user's disks and the swap device.
 fn disks(spec: &VmSpec) -> impl Iterator<Item = (&str, DiskFormat)> {
     let user_disks = spec.disks.iter().map(|d| (d.name.as_str(), d.format));
     user_disks.chain(spec.swap.map(|_| (SWAP_NAME, DiskFormat::Raw)))
 }
 
-/// The set of descriptors that has a disk's.
+/// Returns the number of the descriptor set that has a disk's file.
 pub(crate) fn disk_set(index: usize) -> usize {
     index + 1
 }
 
-/// Left out are controllers and clocks that no virtio guest uses but every kernel probes.
+/// Returns the machine type, without the controllers and clocks that no virtio guest uses but every
+/// kernel probes.
 fn machine_type(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "q35,memory-backend=memory,usb=off,vmport=off,smbus=off,sata=off,hpet=off",
-        // Under KVM this is the host's (QEMU, docs/system/arm/virt: gic-version).
+        // Under KVM, `max` is the host's version (QEMU, docs/system/arm/virt: gic-version).
         Arch::Aarch64 => "virt,memory-backend=memory,gic-version=max",
     }
 }
@@ -275,13 +278,14 @@ fn accelerator(accel: Accelerator) -> &'static str {
 fn cpu(spec: &VmSpec) -> &'static str {
     match (spec.accel, spec.arch, spec.fidelity) {
         (Accelerator::Kvm, ..) => "host",
-        // With svm the guest would load kvm_amd and offer virtual machines that nobody could wait
+        // With svm, the guest would load kvm_amd and offer virtual machines that nobody could wait
         // for.
         (Accelerator::Tcg, Arch::X86_64, Fidelity::Full) => "max,svm=off",
-        // Nor what makes a processor of silicon faster or safer, but an emulated one slower:
+        // The processor also lacks what makes one of silicon faster or safer, but an emulated one
+        // slower:
         // - fast string instructions (erms, fsrm, and fsrs in CPUID's leaf 7.1, which older QEMUs
-        //   know no name for): kernel and libc then clear and copy memory byte by byte, each of
-        //   them emulated, instead of in words and vectors;
+        //   know no name for): with them, kernel and libc clear and copy memory byte by byte, each
+        //   byte emulated, instead of in words and vectors;
         // - smap: each access to a user's memory is between two instructions that end a block of
         //   translated code;
         // - la57: each walk through the page tables has a level more.
@@ -295,10 +299,12 @@ fn cpu(spec: &VmSpec) -> &'static str {
     }
 }
 
-/// QEMU's user network: the guest reaches what the container reaches; into the guest lead sshd's
-/// port, where somebody logs in, from the container's loopback only, and the published ones.
+/// Returns QEMU's user network. The guest reaches everything that the container reaches. Into the
+/// guest lead the published ports and, if somebody logs in, sshd's port, the latter from the
+/// container's loopback only.
 ///
-/// With `--network host` that loopback is every user's: QEMU 10.0 refuses to forward from a Unix socket.
+/// With `--network host` that loopback is every user's: QEMU 10.0 refuses to forward from a Unix
+/// socket.
 fn user_network(own: Option<Ports>, published: &[GuestPort]) -> String {
     use std::fmt::Write;
 
@@ -323,8 +329,8 @@ fn at(slot: u8) -> String {
     format!("bus=pcie.0,addr={slot:#x}")
 }
 
-/// The address of the device with this `index` among those that begin at slot `first`. They are
-/// packed eight to a slot, so that more fit than there are slots.
+/// Returns the address of the device with this `index` among those that begin at slot `first`. They
+/// are packed eight to a slot, so that more fit than there are slots.
 fn function_of(first: u8, index: usize) -> String {
     let functions = usize::from(slot::FUNCTIONS);
     let slot = usize::from(first) + index / functions;
@@ -337,7 +343,7 @@ fn function_of(first: u8, index: usize) -> String {
     format!("bus=pcie.0,addr={slot:#x}.{function:#x}{multifunction}")
 }
 
-/// In QEMU's option syntax a comma ends a value unless it is doubled.
+/// Doubles commas: in QEMU's option syntax a comma ends a value unless it is doubled.
 pub(crate) fn comma(value: &str) -> String {
     value.replace(',', ",,")
 }

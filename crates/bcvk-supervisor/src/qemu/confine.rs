@@ -1,4 +1,4 @@
-//! What QEMU may do: as little as running a guest takes.
+//! Confinement of QEMU, which may do as little as running a guest takes.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,22 +17,22 @@ use crate::rights::{keep_only, leave_groups, unbind};
 /// The device through which KVM is used.
 const KVM: &str = "/dev/kvm";
 
-/// How QEMU is confined.
+/// Description of how QEMU is confined.
 #[derive(Debug, Clone, Default)]
 pub struct QemuConfinement {
-    /// Whether it changes to the root whose directory is standard input.
+    /// True if QEMU changes to the root whose directory is standard input.
     pub root: bool,
-    /// The directory in its root that has the guest's kernel, initramfs and memory, if they do not come
-    /// as descriptors.
+    /// Directory in QEMU's root that has the guest's kernel, initramfs and memory, if they do not
+    /// come as descriptors.
     pub files: Option<PathBuf>,
-    /// The user and the group that it becomes.
+    /// User and group that QEMU becomes.
     pub user: Option<(u32, u32)>,
-    /// Whether it uses KVM.
+    /// True if QEMU uses KVM.
     pub kvm: bool,
 }
 
 impl QemuConfinement {
-    /// The words that make the same again of `bcvk internal exec-qemu`.
+    /// Returns the arguments from which `bcvk internal exec-qemu` makes the same value again.
     pub(crate) fn args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["internal".into(), "exec-qemu".into()];
         if self.root {
@@ -55,7 +55,7 @@ impl QemuConfinement {
 }
 
 /// Confines this process and all that it could execute, and becomes `program`. QEMU's disks and
-/// sockets come as descriptors; all that it opens is in its root.
+/// sockets come as descriptors; everything that QEMU opens is in its root.
 ///
 /// Returns only on failure.
 #[must_use]
@@ -70,7 +70,7 @@ fn confine(how: &QemuConfinement) -> io::Result<()> {
     if how.root {
         enter_root()?;
     }
-    // Another user has not the capability that this takes.
+    // This takes a capability that another user does not have, so it comes first.
     unbind(CapabilitySet::all());
     if let Some((uid, gid)) = how.user {
         become_user(Uid::from_raw(uid), Gid::from_raw(gid), how.kvm)?;
@@ -107,8 +107,8 @@ fn enter_root() -> io::Result<()> {
 
 /// Becomes the user `uid` and leaves all groups for `gid`.
 ///
-/// KVM's device may be open to this container's root alone, as where the host lets one user have it
-/// by an access control list. Then it stays root, which has no capability either.
+/// KVM's device may be accessible only to this container's root, for example if the host lets one
+/// user access it by an access control list. Then QEMU stays root, which has no capability either.
 fn become_user(uid: Uid, gid: Gid, kvm: bool) -> io::Result<()> {
     if kvm {
         // The saved user is still root, so there is a way back.

@@ -14,7 +14,8 @@ pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
 use crate::sshd::Ports;
 use bcvk_contract::spec::{Snapshot, VmSpec};
 
-/// The argument list for `spec`, with placeholders for what only a running supervisor knows.
+/// Returns the argument list for `spec`, with placeholders for values that only a running supervisor
+/// knows.
 #[must_use]
 pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
     let base = spec.base();
@@ -101,7 +102,7 @@ mod tests {
         addresses.sort_unstable();
         addresses.dedup();
         assert_eq!(addresses.len(), count);
-        // Four of the machine, a disk, the swap device.
+        // Four descriptors are the machine's, and one each is a disk's and the swap device's.
         assert_eq!(count, 26);
     }
 }

@@ -8,11 +8,11 @@ use serde_json::json;
 use super::args::{SPARE_BUS, disk_set};
 use super::monitor::Monitor;
 
-/// The first slot of a bridge that is of use: 0 would be its hot-plug controller's.
+/// The first usable slot of a bridge: 0 would be its hot-plug controller's.
 const FIRST_SLOT: usize = 1;
 
-/// Gives the machine the shares and disks of `spec`. It has the sockets of the shares' file servers from
-/// its start on.
+/// Gives the machine the shares and disks of `spec`. The machine has the sockets of the shares' file
+/// servers from its start on.
 pub(crate) fn plug(monitor: &Monitor, spec: &VmSpec) -> io::Result<()> {
     let mut slots = FIRST_SLOT..;
     let mut next = || format!("{:#x}", slots.next().unwrap_or_default());

@@ -1,4 +1,5 @@
-//! What code in a file server can reach, tried by a process that is confined as one.
+//! Test of what code in a file server can reach, tried by a process that is confined like a file
+//! server.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -16,13 +17,13 @@ use rustix::process::{Pid, Signal, chroot, getppid, kill_process};
 
 use super::{View, confine_to};
 
-/// Tells the test that it is the one who tries.
+/// Variable that tells the test's process that it is the confined one.
 const SHARE: &str = "BCVK_TEST_SHARE";
 
-/// Tells it that the share cannot be written.
+/// Variable that tells that process that the share cannot be written.
 const READ_ONLY: &str = "BCVK_TEST_READ_ONLY";
 
-/// What works in a share that can be written, and shows that the attempts are real.
+/// Attempts that succeed in a share that can be written, which shows that the attempts are real.
 const CONTROLS: [&str; 4] = [
     "list the share",
     "make a file",
@@ -36,7 +37,7 @@ fn code_in_a_file_server_has_no_way_out_of_its_share() {
         attempt_all(Path::new(&share));
     }
     if !rustix::process::geteuid().is_root() {
-        // Nobody else may change its root.
+        // Only root may change the root directory.
         return;
     }
     for (read_only, expected) in [
@@ -55,7 +56,8 @@ fn code_in_a_file_server_has_no_way_out_of_its_share() {
     }
 }
 
-/// Runs this test again as a process of its own, which is confined; what worked there.
+/// Runs this test again as a process of its own, which is confined; returns the attempts that
+/// succeeded there.
 fn attempts_in(share: &Path, read_only: bool) -> BTreeSet<String> {
     let name = module_path!().split_once("::").expect("a crate").1;
     let test = "code_in_a_file_server_has_no_way_out_of_its_share";
@@ -75,15 +77,15 @@ fn attempts_in(share: &Path, read_only: bool) -> BTreeSet<String> {
     worked.map(str::to_owned).collect()
 }
 
-/// An attempt; an error is what it must end with.
+/// A named attempt; one that is not in [`CONTROLS`] must end with an error.
 type Attempt = (&'static str, fn(&Held) -> io::Result<()>);
 
-/// What a server that was taken over has in its hands.
+/// Descriptors and IDs that a server has when it is taken over.
 struct Held {
     view: View,
     /// A directory outside, such as a descriptor that was left open.
     outside: OwnedFd,
-    /// The process that has started it.
+    /// The process that has started the server.
     parent: Pid,
 }
 

@@ -1,16 +1,16 @@
 //! The file server of an image: a tree that nobody changes.
 //!
-//! Each request costs an emulated guest a fraction of a millisecond, and a boot made 15000. Of a tree
-//! that cannot change, the guest's kernel may know more by itself (Linux, fs/fuse, and
+//! Each request costs an emulated guest a fraction of a millisecond, and a boot made 15000. If a tree
+//! cannot change, the guest's kernel may remember more of it (Linux, fs/fuse, and
 //! include/uapi/linux/fuse.h):
 //!
-//! - what is not there (a node ID of zero in the answer to a lookup);
-//! - what symbolic links say (`FUSE_CACHE_SYMLINKS`);
+//! - names that do not exist (a node ID of zero in the answer to a lookup);
+//! - targets of symbolic links (`FUSE_CACHE_SYMLINKS`);
 //! - that there is nothing to write when a file is closed (`ENOSYS` to the first `FUSE_FLUSH`, which
 //!   [`FileSystem`]'s own `flush` answers).
 //!
-//! That files need no opening either could be said in the same way. But then the guest reads them anew
-//! each time (tried with Linux 6.12).
+//! A server could tell the guest in the same way that files need no opening. But then the guest reads
+//! the files anew each time (tried with Linux 6.12).
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -35,7 +35,7 @@ type Handle = <PassthroughFsRo as FileSystem>::Handle;
 /// An image's tree.
 pub(super) struct ImageFs {
     tree: PassthroughFsRo,
-    /// How long the guest may remember a name, of something or of nothing.
+    /// Time for which the guest may remember a name, whether it exists or not.
     entry_timeout: Duration,
 }
 

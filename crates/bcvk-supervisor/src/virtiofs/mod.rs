@@ -36,7 +36,8 @@ use crate::landlock::{self, May, Network, Rule};
 use crate::rights::{keep_only, leave_groups};
 use crate::syscalls;
 
-/// Descriptors kept back for the server itself (sockets, `/proc`, event descriptors).
+/// Number of descriptors that are kept back for the server itself (sockets, `/proc`, event
+/// descriptors).
 const RESERVED_FDS: u64 = 100;
 
 /// One share as its server sees it.
@@ -44,15 +45,15 @@ const RESERVED_FDS: u64 = 100;
 pub struct ServeOptions {
     /// The directory to serve.
     pub dir: PathBuf,
-    /// Refuse every change, in the server and not only in the guest's mount.
+    /// True to refuse every change, in the server and not only in the guest's mount.
     pub read_only: bool,
-    /// Whether nobody else changes the directory: the guest may then keep what it has seen.
+    /// True if nobody else changes the directory: the guest may then keep what it has seen.
     pub immutable: bool,
-    /// Whether the directory is podman's storage, of which only images are served, read-only.
+    /// True if the directory is podman's storage, of which only images are served, read-only.
     pub images: bool,
 }
 
-/// What can keep a share from being served.
+/// Reason why a share cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says what the variant is")]
 pub enum ServeError {
@@ -77,7 +78,7 @@ pub enum ServeError {
 }
 
 impl ServeOptions {
-    /// The arguments that make this binary serve the share: `internal virtiofs …`.
+    /// Returns the arguments that make this binary serve the share: `internal virtiofs …`.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = ["internal", "virtiofs"].map(Into::into).to_vec();
@@ -96,7 +97,7 @@ impl ServeOptions {
     }
 
     fn config(&self, guest_fd_limit: u64) -> Config {
-        // virtiofsd's own numbers for `--cache always` and `--cache auto`.
+        // These are virtiofsd's own values for `--cache always` and `--cache auto`.
         let (cache_policy, timeout) = if self.immutable {
             (CachePolicy::Always, Duration::from_secs(86_400))
         } else {
@@ -152,7 +153,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     }
 }
 
-/// Lets this process open as many files as the container may; returns how many that are.
+/// Raises the limit for open files to the container's own; returns the new limit.
 fn raise_open_files() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -187,18 +188,18 @@ where
     }
 }
 
-/// What a file server keeps of procfs: virtiofsd opens files anew by the names of their descriptors, and
-/// looks for file systems that are mounted in the share.
+/// Parts of procfs that a file server keeps open: virtiofsd opens files anew by the names of their
+/// descriptors, and looks for file systems that are mounted in the share.
 struct View {
     descriptors: OwnedFd,
     mounts: OwnedFd,
 }
 
-/// Confines this process to the share at `dir`, which becomes its root. In a root without procfs, that comes
-/// as standard output.
+/// Confines this process to the share at `dir`, which becomes its root. If this process's root has no
+/// procfs, standard output is a descriptor of procfs.
 ///
-/// With the descriptors that it keeps, code that has taken the process over could walk out of its root.
-/// Landlock lets it open nothing there.
+/// With the descriptors that the process keeps, code that has taken it over could walk out of its
+/// root. Landlock lets that code open nothing there.
 fn confine_to(dir: &Path, read_only: bool) -> io::Result<View> {
     let proc = procfs::here_or(io::stdout())?;
     let view = View {
@@ -221,13 +222,14 @@ fn confine_to(dir: &Path, read_only: bool) -> io::Result<View> {
     Ok(view)
 }
 
-/// Keeps what acting for the guest's users takes. A reader only has to see every file.
+/// Keeps only the capabilities for acting for the guest's users. A reader only has to see every file.
 fn drop_capabilities(read_only: bool) -> io::Result<()> {
     let wanted = if read_only {
         CapabilitySet::DAC_OVERRIDE
     } else {
-        // What virtiofsd itself keeps (its main.rs), but for MKNOD: a device in a share would be
-        // the host's to anybody there who may open it. FIFOs and sockets need no capability.
+        // These are the capabilities that virtiofsd itself keeps (its main.rs), without MKNOD: a device
+        // in a share would be the host's to anybody there who may open it. FIFOs and sockets need no
+        // capability.
         CapabilitySet::CHOWN
             | CapabilitySet::DAC_OVERRIDE
             | CapabilitySet::FOWNER
@@ -239,7 +241,7 @@ fn drop_capabilities(read_only: bool) -> io::Result<()> {
     keep_only(wanted)
 }
 
-/// The crate takes the directory as text; podman's mount points of shares are ASCII.
+/// Returns the directory as text, which the crate takes; podman's mount points of shares are ASCII.
 fn path_text(dir: &Path) -> Result<String, ServeError> {
     dir.to_str()
         .map(str::to_owned)

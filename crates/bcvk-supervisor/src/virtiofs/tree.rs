@@ -1,6 +1,7 @@
-//! Methods of a file system that is a read-only tree of files, and changes what some requests mean.
+//! Methods of a file system that is a read-only tree of files, and that changes the meaning of some
+//! requests.
 
-/// Methods that do what those of the field `tree` do.
+/// Makes methods that call the same methods of the field `tree`.
 macro_rules! as_the_tree {
     ($(fn $name:ident$(<$w:ident: $writer:ident>)?(&self $(, $arg:ident: $type:ty)*) $(-> $result:ty)?;)+) => {
         $(fn $name$(<$w: $writer>)?(&self $(, $arg: $type)*) $(-> $result)? {
@@ -9,8 +10,8 @@ macro_rules! as_the_tree {
     };
 }
 
-/// All methods of [`FileSystem`](virtiofsd::filesystem::FileSystem) that mean the same in every such
-/// tree.
+/// Makes all methods of [`FileSystem`](virtiofsd::filesystem::FileSystem) that mean the same in every
+/// such tree.
 macro_rules! rest_of_the_tree {
     () => {
         $crate::virtiofs::tree::as_the_tree! {

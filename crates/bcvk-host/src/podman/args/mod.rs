@@ -16,19 +16,19 @@ use crate::HostError;
 use crate::podman::claims::ImageClaims;
 use crate::vm::dir::VmDir;
 
-/// Room for a kernel and an initramfs beside the guest's memory: twice the largest that is read.
+/// Bytes for a kernel and an initramfs beside the guest's memory: twice the largest that is read.
 const BOOT_FILES_BYTES: u64 = 4 << 30;
 
 /// A container around one VM, as `podman run` is told to make it.
 #[derive(Debug, Clone)]
 pub struct ContainerPlan<'a> {
-    /// What the supervisor will do.
+    /// Description of the VM that the supervisor obeys.
     pub spec: &'a VmSpec,
     /// The VM directory on the host.
     pub dir: &'a VmDir,
     /// The image's wishes for the container, which are overruled.
     pub claims: &'a ImageClaims,
-    /// The most that the container's processes may take.
+    /// Limits for the container's processes.
     pub limits: Option<Limits>,
     /// The bcvk binary on the host.
     pub exe: &'a Path,
@@ -36,13 +36,13 @@ pub struct ContainerPlan<'a> {
     pub runner: Option<&'a str>,
     /// Directory with the OCI hook that removes the VM directory once the container is gone.
     pub hooks_dir: Option<&'a Path>,
-    /// Whether podman removes the container when it ends.
+    /// True if podman removes the container when it ends.
     pub remove: bool,
-    /// Whether standard input stays open.
+    /// True if standard input stays open.
     pub interactive: bool,
-    /// Whether the container gets a terminal.
+    /// True if the container gets a terminal.
     pub tty: bool,
-    /// Whether a shell takes the supervisor's place, with the user at it.
+    /// True if the user gets a shell in place of the supervisor.
     pub debug: bool,
     /// The directory of the VM's snapshot, if it has one.
     pub snapshot: Option<&'a Path>,
@@ -52,9 +52,9 @@ pub struct ContainerPlan<'a> {
     pub network: Option<&'a str>,
     /// The user's `--publish`es with the container ports chosen for them.
     pub publish: &'a [(PortForward, u16)],
-    /// Whether `/dev/kvm` is passed in.
+    /// True if `/dev/kvm` is passed in.
     pub kvm: bool,
-    /// Whether the user's supplementary groups are needed to open `/dev/kvm`.
+    /// True if the user's supplementary groups are needed to open `/dev/kvm`.
     pub keep_groups: bool,
 }
 
@@ -67,12 +67,13 @@ pub struct Limits {
     pub tasks: u32,
 }
 
-/// Capabilities of podman's default that no process of a VM needs. Some podmans do not give them anyway.
+/// Capabilities of podman's default that no process of a VM needs. Some versions of podman do not
+/// give them anyway.
 const UNNEEDED: &str = "AUDIT_WRITE,MKNOD,NET_BIND_SERVICE,NET_RAW";
 
 /// Capabilities that a VM's processes need:
 /// - the file servers of writable shares act for the guest's users (`CHOWN`, `DAC_OVERRIDE`,
-///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of others read everybody's files
+///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of other shares read everybody's files
 ///   (`DAC_OVERRIDE`);
 /// - the supervisor and the file servers leave the image's root for their own (`SYS_CHROOT`);
 /// - QEMU becomes another user (`SETGID`, `SETUID`), and is killed as one (`KILL`);
@@ -80,11 +81,11 @@ const UNNEEDED: &str = "AUDIT_WRITE,MKNOD,NET_BIND_SERVICE,NET_RAW";
 const CAPABILITIES: &str =
     "CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT";
 
-/// The label by which an image says what capabilities its container needs, instead of all
-/// (podman-run(1), `--cap-add`). The container's own of that name counts more.
+/// Label in which an image names the capabilities that its container needs, instead of all of them
+/// (podman-run(1), `--cap-add`). The container's own label of that name takes precedence.
 pub(crate) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
 
-/// The arguments of `podman`, without the program itself.
+/// Returns the arguments of `podman`, without the program itself.
 ///
 /// podman has to know that the container is one of the image, but nothing of the image has an effect
 /// on it. The first process is static and changes its root to a directory of ours; all that it needs
@@ -141,8 +142,9 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.flag(flag);
     }
     args.pair("--stop-timeout", STOP_TIMEOUT_SECONDS.to_string());
-    // podman's own limit is none, and a guest would fill the disk. The driver is not the user's either:
-    // journald's knows no limit and takes a priority from each line, and the others keep nothing.
+    // podman itself sets no limit, and a guest would fill the disk. The driver is not left to the
+    // user either: journald's has no limit and takes a priority from each line, and the other drivers
+    // keep nothing.
     args.flag("--log-driver=k8s-file");
     args.pair("--log-opt", format!("max-size={LOG_BYTES}"));
     if plan.kvm {
@@ -158,7 +160,7 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     };
     mount(plan.exe, Path::new(CONTAINER_EXE), true);
     mount(&plan.dir.spec(), Path::new(CONTAINER_SPEC), true);
-    // With a shell in its place there is no supervisor to watch it.
+    // If a shell takes the supervisor's place, no supervisor watches the lock.
     if plan.spec.lifetime == Lifetime::Cli && !plan.debug {
         mount(&plan.dir.cli_lock(), Path::new(CONTAINER_CLI_LOCK), true);
     }
@@ -169,8 +171,8 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     let shared = plan.dir.shared();
     mount(shared.paths().dir(), Path::new(CONTAINER_VM_DIR), false);
     add_mounts(&mut mount, plan);
-    // Writable only into a layer that goes with the container, for the mount points that the
-    // image lacks.
+    // The root is writable only into a layer that is removed with the container, for the mount points
+    // that the image lacks.
     args.pair(
         "--mount",
         format!(
@@ -192,18 +194,18 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     args.0
 }
 
-/// The container's rights, whatever its image says of them, and the most that it may take.
+/// Adds the container's rights, whatever its image says of them, and its limits.
 fn add_confinement(args: &mut Args, plan: &ContainerPlan<'_>) {
     args.pair("--cap-drop", UNNEEDED);
     if plan.claims.capabilities {
         args.pair("--label", format!("{LABEL_CAPABILITIES}={CAPABILITIES}"));
     }
-    // An OCI runtime reads some of them; podman can only be told other values.
+    // An OCI runtime reads some annotations, and podman can only be told other values for them.
     for annotation in &plan.claims.annotations {
         args.pair("--annotation", format!("{annotation}="));
     }
     args.flag("--security-opt=label=disable");
-    // Nothing in the container executes a file to gain rights.
+    // No process in the container needs to gain rights by executing a file.
     args.flag("--security-opt=no-new-privileges");
     if let Some(limits) = plan.limits {
         args.pair("--memory", format!("{}b", limits.memory));
@@ -211,8 +213,8 @@ fn add_confinement(args: &mut Args, plan: &ContainerPlan<'_>) {
     }
 }
 
-/// QEMU's root: the host's programs in a skeleton, and a directory in memory for the guest's kernel,
-/// initramfs and memory.
+/// Adds QEMU's root: the host's programs in a skeleton, and a directory in memory for the guest's
+/// kernel, initramfs and memory.
 fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
     let id = plan.dir.id();
     let root = in_container(id, CONTAINER_QEMU_ROOT);
@@ -239,7 +241,7 @@ fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
     );
 }
 
-/// What only this VM has.
+/// Adds the mounts that only this VM has.
 fn add_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
     if let (Some(dir), Some(snapshot)) = (plan.snapshot, plan.spec.snapshot) {
         for (host, container, read_only) in snapshot::mounts(dir, snapshot) {
@@ -273,7 +275,8 @@ pub fn check_path(path: &Path) -> Result<(), HostError> {
     }
 }
 
-/// A bind mount for `--mount`. The value is CSV, so a field with a comma or a quote is quoted.
+/// Returns a bind mount for `--mount`. The value is CSV, so a field with a comma or a quote is
+/// quoted.
 pub(crate) fn bind(source: &Path, destination: &Path, read_only: bool) -> OsString {
     let mut arg = OsString::from("type=bind,");
     arg.push(csv_field("source=", source.as_os_str()));

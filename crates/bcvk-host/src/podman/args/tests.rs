@@ -11,7 +11,7 @@ static NO_CLAIMS: ImageClaims = ImageClaims {
 fn lines(args: &[OsString]) -> String {
     args.iter()
         .map(|arg| arg.to_string_lossy().into_owned())
-        // They depend on what the machine that runs the test has.
+        // These arguments depend on the machine that runs the test.
         .filter(|arg| !arg.contains("ld.so"))
         .collect::<Vec<_>>()
         .join("\n")

@@ -1,4 +1,4 @@
-//! Finding the kernel that an image boots with.
+//! Search for the kernel that an image boots with.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use super::uki;
 
-/// Where UKIs are that a boot loader would list, bootc's own among them.
+/// Directories of the UKIs that a boot loader would list, bootc's own among them.
 const UKI_DIRECTORIES: [&str; 2] = ["/boot/EFI/Linux", "/boot/EFI/Linux/bootc"];
 
-/// Where every kernel has a directory named after its release.
+/// Directory in which every kernel has a directory named after its release.
 pub(super) const MODULES: &str = "/usr/lib/modules";
 
-/// What an image boots with. Paths are as seen in the image.
+/// Kernel that an image boots with. Paths are as seen in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum BootSource {
@@ -25,7 +25,7 @@ pub(crate) enum BootSource {
     Uki {
         /// The EFI program.
         path: PathBuf,
-        /// The kernel's release, where the path tells it.
+        /// The kernel's release, if the path tells it.
         version: Option<String>,
     },
     /// A kernel and an initramfs beside each other.
@@ -39,52 +39,52 @@ pub(crate) enum BootSource {
     },
 }
 
-/// Why an image cannot boot.
+/// Reason why an image cannot boot.
 #[derive(Debug, Error)]
 pub(crate) enum BootError {
     /// The image's tree cannot be read.
     #[error("the image's kernel cannot be looked for")]
     Read(#[from] io::Error),
-    /// No kernel.
+    /// The image has no kernel.
     #[error("the image has no kernel: there is no {looked}{found}")]
     NoKernel {
-        /// The places, as patterns.
+        /// The places that were searched, as patterns.
         looked: String,
-        /// What is there instead, as the end of the sentence; may be empty.
+        /// Files that are there instead, as the end of the sentence; may be empty.
         found: String,
     },
-    /// More than one kernel, and nothing that says which is meant.
+    /// The image has more than one kernel, and nothing says which is meant.
     #[error("the image has {} {what}, and a VM can boot only one: {}", paths.len(), list(paths))]
     Several {
-        /// What there is too much of, in the plural.
+        /// Name of the things that there are too many of, in the plural.
         what: &'static str,
-        /// All of them.
+        /// Paths of all of them.
         paths: Vec<PathBuf>,
     },
-    /// A kernel that has no initramfs.
+    /// The kernel has no initramfs.
     #[error("the image's kernel {} has no initramfs: there is no {}", kernel.display(), expected.display())]
     NoInitramfs {
         /// The kernel.
         kernel: PathBuf,
-        /// Where its initramfs should be.
+        /// Path at which its initramfs should be.
         expected: PathBuf,
         /// The kernel's release.
         version: String,
     },
-    /// A kernel that the guest's processor cannot run.
+    /// The guest's processor cannot run the kernel.
     #[error("the image's kernel {} is for {}, and the image for {arch}", kernel.display(), found.map_or("another architecture", Arch::name))]
     WrongArch {
         /// The kernel or UKI.
         kernel: PathBuf,
-        /// What it is for, if that has a name.
+        /// Architecture that the kernel is for, if that has a name.
         found: Option<Arch>,
-        /// What the image is for.
+        /// Architecture that the image is for.
         arch: Arch,
     },
 }
 
 impl BootError {
-    /// What mends it, as a sentence for the user; `None` if there is nothing to say.
+    /// Returns the remedy, as a sentence for the user; `None` if there is nothing to say.
     #[must_use]
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
@@ -113,10 +113,10 @@ impl BootError {
     }
 }
 
-/// Finds what the image of architecture `arch` under `root` boots with.
+/// Finds the kernel that the image of architecture `arch` under `root` boots with.
 ///
 /// UKIs come first: `/boot/EFI/Linux/*.efi`, `/boot/EFI/Linux/bootc/*.efi` and
-/// `/usr/lib/modules/VERSION/VERSION.efi`. Then `/usr/lib/modules/VERSION/vmlinuz` with its
+/// `/usr/lib/modules/VERSION/VERSION.efi`. Next comes `/usr/lib/modules/VERSION/vmlinuz` with its
 /// `initramfs.img`. Directories of modules without a kernel do not count.
 ///
 /// # Errors
@@ -172,11 +172,11 @@ pub(crate) fn discover(root: &Rooted, arch: Arch) -> Result<BootSource, BootErro
     Err(no_kernel(&versions))
 }
 
-/// The names of the directories in `/usr/lib/modules`, sorted.
+/// Returns the names of the directories in `/usr/lib/modules`, sorted.
 fn kernel_versions(root: &Rooted) -> io::Result<Vec<String>> {
     let mut versions = Vec::new();
     for entry in if_exists(root.read_dir(MODULES))?.unwrap_or_default() {
-        // A release is ASCII; what is not cannot be one, nor have a UKI named after it.
+        // A release is ASCII. A name that is not can be no release, nor have a UKI named after it.
         if matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink)
             && let Ok(version) = entry.name.into_string()
         {
@@ -186,13 +186,13 @@ fn kernel_versions(root: &Rooted) -> io::Result<Vec<String>> {
     Ok(versions)
 }
 
-/// Whether there is a regular file with something in it.
+/// Returns true if `path` is a regular file that is not empty.
 fn is_file(root: &Rooted, path: &Path) -> io::Result<bool> {
     let metadata = if_exists(root.metadata(path))?;
     Ok(metadata.is_some_and(|m| m.is_file() && m.len() > 0))
 }
 
-/// The only candidate, if there is any.
+/// Returns the only candidate, if there is any.
 fn one_of<T>(
     mut candidates: Vec<(PathBuf, T)>,
     what: &'static str,
@@ -204,7 +204,7 @@ fn one_of<T>(
     Ok(candidates.pop())
 }
 
-/// Refuses a kernel that says that it is for another architecture. Not every kernel says.
+/// Refuses a kernel that names another architecture. Not every kernel names one.
 fn check_arch(root: &Rooted, kernel: &Path, arch: Arch) -> Result<(), BootError> {
     let Some(machine) = uki::machine_of(&root.open(kernel)?)? else {
         return Ok(());

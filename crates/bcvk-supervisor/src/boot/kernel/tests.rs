@@ -1,4 +1,4 @@
-//! Images that boot, and images that do not.
+//! Tests of images that boot, and of images that do not.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use crate::boot::uki::tests::efi;
 
 const V: &str = "6.12.43-amd64";
 
-/// An image of these files, `->` for symlinks.
+/// Makes an image of these files, with `->` for symlinks.
 fn image(files: &[&str]) -> (tempfile::TempDir, Rooted) {
     let dir = tempfile::tempdir().expect("a directory");
     for file in files {
@@ -55,7 +55,7 @@ fn found() {
     };
     for (files, expected) in [
         (vec![kernel.as_str(), initramfs], split()),
-        // Modules left behind by a kernel that was removed.
+        // A kernel that was removed has left its modules behind.
         (
             vec![
                 kernel,
@@ -65,7 +65,7 @@ fn found() {
             ],
             split(),
         ),
-        // Through symlinks that mean the image's root.
+        // The symlinks are meant relative to the image's root.
         (
             vec![
                 "/boot/vmlinuz-x",
@@ -84,7 +84,7 @@ fn found() {
             vec!["/boot/EFI/Linux/bootc/a.EFI"],
             uki("/boot/EFI/Linux/bootc/a.EFI", None),
         ),
-        // UKIs first; their add-ons are none.
+        // UKIs come first; their add-ons do not count.
         (
             vec![
                 kernel,
@@ -114,7 +114,7 @@ fn no_kernel() {
             vec!["/etc/hostname"],
             "; /usr/lib/modules has no directory for any kernel",
         ),
-        // Outside of the image there may be one.
+        // There may be a kernel at this path outside of the image.
         (
             vec!["/usr/lib/modules/1/vmlinuz -> /bin/sh"],
             "; /usr/lib/modules has only modules, for 1",

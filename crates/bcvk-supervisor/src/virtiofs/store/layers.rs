@@ -9,16 +9,16 @@ use bcvk_contract::bounded;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::Deserialize;
 
-/// The largest file that is read: some 50000 images, or 150000 layers.
+/// Limit for the size of a file: 64 MiB are some 50000 images, or 150000 layers.
 const MAX_FILE: u64 = 64 << 20;
 
 /// An entry of `images.json` (containers-storage, `images.go`: `Image`).
 #[derive(Debug, Deserialize)]
 struct Image {
-    /// The uppermost layer; none in an image that is only a list of others.
+    /// ID of the uppermost layer; empty in an image that is only a list of others.
     #[serde(default, rename = "layer")]
     top: String,
-    /// The same with other owners of its files, for containers with user namespaces.
+    /// IDs of copies of that layer with other owners of its files, for containers with user namespaces.
     #[serde(default, rename = "mapped-layers")]
     mapped: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub(super) struct ImageLayers {
     found: HashSet<String>,
 }
 
-/// A file's state: podman replaces the whole file to change it.
+/// State of a file: podman replaces the whole file to change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -78,7 +78,7 @@ struct Stamp {
 }
 
 impl ImageLayers {
-    /// The layers in the store `root` of the storage driver `driver`.
+    /// Returns the layers in the store `root` of the storage driver `driver`.
     pub(super) fn new(root: &Path, driver: &str) -> Self {
         let file = |kind: &str| root.join(format!("{driver}-{kind}/{kind}.json"));
         Self {
@@ -88,7 +88,8 @@ impl ImageLayers {
         }
     }
 
-    /// Returns true if `id` is a layer of an image now. No layer is if podman's files cannot be read.
+    /// Returns true if `id` is a layer of an image now. If podman's files cannot be read, no layer
+    /// is.
     pub(super) fn contains(&mut self, id: &str) -> bool {
         let now = self.files.each_ref().map(|file| Stamp::of(file));
         if now != self.read {
@@ -104,7 +105,8 @@ impl ImageLayers {
     }
 }
 
-/// Reads a regular file. A file server has no `/proc`, which `untrusted` opens files by.
+/// Reads a regular file. `untrusted` cannot do that here: it opens files through `/proc`, which a
+/// file server does not have.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(CWD, path, flags, Mode::empty()).ok()?);

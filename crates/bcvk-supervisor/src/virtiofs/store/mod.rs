@@ -1,9 +1,10 @@
-//! The file server of a store of images: podman's storage without what is not an image's.
+//! The file server of a store of images: podman's storage, reduced to its images.
 //!
-//! The directory of podman's storage also has secrets, volumes, databases, and what containers write
-//! (containers-storage, `store.go`). The guest sees what an additional image store consists of
+//! The directory of podman's storage also has secrets, volumes, databases, and files that containers
+//! write (containers-storage, `store.go`). The guest sees the parts of an additional image store
 //! (containers-storage.conf(5)), and nothing else: names in a [`Place`] are looked up and listed only
-//! if they are allowed there. Everything else is in a directory that is an image's as a whole.
+//! if they are allowed there. All other directories that the guest can reach belong to an image as a
+//! whole.
 
 pub(crate) mod layers;
 
@@ -37,13 +38,14 @@ type TreeIter = <PassthroughFsRo as FileSystem>::DirIter;
 /// A storage driver.
 #[derive(Debug)]
 struct Driver {
-    /// The name that its directories begin with.
+    /// Name that the driver's directories begin with.
     name: &'static str,
-    /// Directory of the layers, in that of the driver; `None` if they are in that itself.
+    /// Directory of the layers inside the driver's directory; `None` if that is itself the directory
+    /// of the layers.
     inner: Option<&'static str>,
 }
 
-/// The drivers whose stores are served. Of any other, nothing is.
+/// Drivers whose stores are served. Nothing of any other driver is.
 static DRIVERS: [Driver; 2] = [
     Driver {
         name: "overlay",
@@ -58,7 +60,7 @@ static DRIVERS: [Driver; 2] = [
 /// Directory in which overlay has a short link to each layer.
 const LINKS: &str = "l";
 
-/// A directory in which only some names are the guest's business.
+/// A directory of which the guest may see only some names.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     /// The store itself.
@@ -73,12 +75,12 @@ enum Place {
     Links(&'static Driver),
 }
 
-/// What a name stands for.
+/// Meaning of a name in a place.
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     /// Another place.
     Place(Place),
-    /// A file, or a directory that is an image's with all that is in it.
+    /// A file, or a directory that belongs to an image with all that is in it.
     Image,
 }
 
@@ -89,11 +91,12 @@ pub(super) struct StoreFs {
     state: Mutex<State>,
 }
 
-/// What may change while requests are answered.
+/// State that may change while requests are answered.
 struct State {
-    /// The places that the guest knows. A number is one directory's for as long as the server runs.
+    /// Places that the guest knows. An inode number stands for one directory as long as the server
+    /// runs.
     places: HashMap<Inode, Place>,
-    /// The layers of images, by driver.
+    /// Layers of images, by driver.
     layers: HashMap<&'static str, ImageLayers>,
 }
 
@@ -113,12 +116,13 @@ impl StoreFs {
         })
     }
 
-    /// Nothing in it is left half done by a panic.
+    /// Locks the state. A panic leaves nothing in it half done, so the state of a poisoned lock is
+    /// valid.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `name` in `place` is to the guest; `None` if it is not there for it.
+    /// Returns the meaning of `name` in `place` for the guest; `None` if the guest may not see it.
     fn meaning(&self, state: &mut State, place: Place, name: &CStr) -> Option<Meaning> {
         let name = name.to_str().ok()?;
         let mut is_layer = |driver: &Driver, id: &str| {
@@ -150,7 +154,8 @@ impl StoreFs {
             Place::Layers(driver) => image(is_layer(driver, name)),
             Place::Links(driver) => {
                 let link = self.root.join(driver.name).join(LINKS).join(name);
-                // By the call that a file server is left with; std's is another.
+                // This is the call that a file server is left with; the standard library makes
+                // another.
                 let target = readlinkat(CWD, link, Vec::new()).ok()?;
                 let id = target.to_str().ok()?.strip_prefix("../")?;
                 image(is_layer(driver, id.strip_suffix("/diff")?))
@@ -191,9 +196,9 @@ impl StoreFs {
 
 /// Entries of a directory.
 pub(super) enum Listed {
-    /// All that are there.
+    /// All entries that are there.
     All(TreeIter),
-    /// Those that are the guest's business.
+    /// Entries that the guest may see.
     Some {
         entries: Vec<ListedEntry>,
         next: usize,
@@ -232,12 +237,12 @@ impl FileSystem for StoreFs {
     type DirIter = Listed;
 
     fn lookup(&self, ctx: Context, parent: Inode, name: &CStr) -> io::Result<Entry> {
-        // Linux asks for none of these; a guest that does wants to leave the directory.
+        // Linux asks for none of these names; a guest that does wants to leave the directory.
         let bytes = name.to_bytes();
         if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') {
             return Err(Errno::NOENT.into());
         }
-        // Held until a place is known as one, lest its number be used before.
+        // The lock is held until the new place is recorded, so that its number cannot be used before.
         let mut state = self.state();
         let Some(&place) = state.places.get(&parent) else {
             return self.tree.lookup(ctx, parent, name);
@@ -267,7 +272,7 @@ impl FileSystem for StoreFs {
         }
     }
 
-    /// A place is never forgotten: it would get another number.
+    /// Forgets an inode, but never a place: a place would get another number.
     fn forget(&self, ctx: Context, inode: Inode, count: u64) {
         if !self.state().places.contains_key(&inode) {
             self.tree.forget(ctx, inode, count);
@@ -291,7 +296,7 @@ impl FileSystem for StoreFs {
     rest_of_the_tree!();
 }
 
-/// The state that another server would hand over names inodes, which are not checked here.
+/// Refuses to hand over state to another server: the state names inodes, which are not checked here.
 impl SerializableFileSystem for StoreFs {
     fn prepare_serialization(&self, _cancel: Arc<AtomicBool>) {}
 

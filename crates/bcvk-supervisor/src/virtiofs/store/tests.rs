@@ -42,7 +42,7 @@ impl Storage {
     fn write(&self, path: &str, text: &str) {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-        // As podman replaces its files.
+        // podman replaces its files in the same way.
         let new = path.with_extension("new");
         fs::write(&new, text).expect("written");
         fs::rename(new, path).expect("renamed");
@@ -98,13 +98,13 @@ fn lookup(fs: &StoreFs, parent: Inode, name: &str) -> io::Result<Entry> {
     fs.lookup(context(), parent, &name)
 }
 
-/// The inode of a path, each name of which is looked up.
+/// Returns the inode of a path, each name of which is looked up.
 fn walk(fs: &StoreFs, path: &str) -> io::Result<Inode> {
     let mut names = path.split('/');
     names.try_fold(ROOT_ID, |parent, name| Ok(lookup(fs, parent, name)?.inode))
 }
 
-/// The names in a directory, and which are directories.
+/// Returns the names in a directory, each with true if it is a directory.
 fn names(fs: &StoreFs, dir: Inode, size: u32) -> Vec<(String, bool)> {
     let (handle, _) = fs.opendir(context(), dir, 0).expect("a directory");
     let handle = handle.expect("a handle");
@@ -125,7 +125,7 @@ fn names(fs: &StoreFs, dir: Inode, size: u32) -> Vec<(String, bool)> {
     }
 }
 
-/// The paths of all files that can be listed and looked up.
+/// Returns the paths of all files that can be listed and looked up.
 fn files(fs: &StoreFs) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut left = vec![(ROOT_ID, String::new())];
@@ -229,7 +229,7 @@ fn images_and_containers_come_while_the_guest_runs() {
     assert!(walk(&fs, &pulled).is_err());
 }
 
-/// An answer may have room for a few entries only, and none of them may be the guest's business.
+/// An answer may have space for a few entries only, and the guest may not see any of them.
 #[test]
 fn a_listing_goes_on_after_what_is_left_out() {
     let storage = Storage::new();
@@ -257,7 +257,7 @@ fn vfs_has_its_layers_one_directory_further() {
     assert!(walk(&fs, "vfs/dir/other").is_err());
 }
 
-/// Whatever a server does besides what virtiofsd does, it has to do with these calls too.
+/// A file server of a store must get by with the same calls as virtiofsd, whatever else it does.
 #[test]
 fn the_calls_of_a_file_server_are_enough() {
     let storage = Storage::new();
