@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::args::LABEL_CAPABILITIES;
+/// Label in which an image names the capabilities that its container needs, instead of all of them
+/// (podman-run(1), `--cap-add`). The container's own label of that name takes precedence.
+pub(crate) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
 
 /// An image's wishes for its containers that podman or the OCI runtime would obey, and that no option of
 /// `podman run` turns off as a whole.

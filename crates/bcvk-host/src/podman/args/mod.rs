@@ -13,7 +13,7 @@ use bcvk_contract::spec::{
 };
 
 use crate::HostError;
-use crate::podman::claims::ImageClaims;
+use crate::podman::claims::{ImageClaims, LABEL_CAPABILITIES};
 use crate::vm::dir::VmDir;
 
 /// Bytes for a kernel and an initramfs beside the guest's memory: twice the largest that is read.
@@ -80,10 +80,6 @@ const UNNEEDED: &str = "AUDIT_WRITE,MKNOD,NET_BIND_SERVICE,NET_RAW";
 /// - what a process gives up leaves its bounding set too (`SETPCAP`).
 const CAPABILITIES: &str =
     "CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT";
-
-/// Label in which an image names the capabilities that its container needs, instead of all of them
-/// (podman-run(1), `--cap-add`). The container's own label of that name takes precedence.
-pub(crate) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
 
 /// Returns the arguments of `podman`, without the program itself.
 ///
