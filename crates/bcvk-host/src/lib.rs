@@ -31,7 +31,7 @@ pub use follow::boot_times::{BootKind, BootTime, BootTimes};
 pub use follow::command_output::CommandOutput;
 pub use follow::log::{GuestLog, LogFollower};
 pub use follow::session::Session;
-pub use follow::watch::{SignalSource, Target, WatchEvent, Watcher};
+pub use follow::watch::{LAST_WORD, SSH_LOST, SessionEnd, SignalSource, Target, VmEvent, Watcher};
 pub use image::inspect::{ImageInfo, PullPolicy};
 pub use image::list::BootableImage;
 pub use launch::runner::Runner;

@@ -57,6 +57,9 @@ pub struct GuestLog {
 }
 
 impl GuestLog {
+    /// Interval between two looks at a log that is followed. A person watches it.
+    pub const LOOK: Duration = Duration::from_millis(50);
+
     /// Opens the console of the VM in `dir`, which need not have printed anything yet.
     #[must_use]
     pub fn console(dir: &VmDir) -> Self {
@@ -144,9 +147,6 @@ pub struct LogFollower {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Pause between two looks at the log. A person watches it.
-const LOOK: Duration = Duration::from_millis(50);
-
 impl LogFollower {
     /// Copies `log` to `out`, from its first byte on.
     pub fn start(mut log: GuestLog, mut out: impl Write + Send + 'static) -> Self {
@@ -159,7 +159,7 @@ impl LogFollower {
                 if io::copy(&mut log, &mut out).is_err() || last {
                     return;
                 }
-                thread::sleep(LOOK);
+                thread::sleep(GuestLog::LOOK);
             }
         });
         Self {

@@ -1,7 +1,9 @@
-//! Waiting for a VM: for its status to change, its supervisor to end, or the user to interrupt.
+//! Following a VM: one loop, [`Watcher::follow`], hears of everything that a waiting command reacts to.
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -28,12 +30,21 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 /// without end; it then waits for the command that follows it.
 const QUEUED: usize = 64;
 
+/// Grace period in which ssh may notice that its VM is gone.
+const SSH_GRACE: Duration = Duration::from_secs(3);
+
+/// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
+pub const SSH_LOST: i32 = 255;
+
+/// Grace period in which the supervisor may say why its VM has ended, after a connection was lost.
+pub const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// Number of lines of the console that an error shows.
 const CONSOLE_LINES: usize = 15;
 
-/// Something that a waiting command reacts to.
+/// Something that a command reacts to while it follows a VM.
 #[derive(Debug)]
-pub enum WatchEvent {
+pub enum VmEvent {
     /// The status changed.
     Status(Box<Status>),
     /// The supervisor's lock is free: no supervisor runs any more.
@@ -42,6 +53,23 @@ pub enum WatchEvent {
     Signal(i32),
     /// The session's process has ended.
     Session(ExitStatus),
+    /// The command's deadline has passed.
+    Deadline,
+}
+
+/// End of a session in a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The session ended with this exit code, while the VM ran.
+    Exited(i32),
+    /// The connection was lost, or never came about, while the VM ran.
+    Lost,
+    /// The VM ended, and the session with this exit code.
+    VmEnded(i32),
+    /// The user sent a signal, and the session was ended.
+    Signal(i32),
+    /// The session was ended because it had not ended at the deadline.
+    Deadline,
 }
 
 /// Target of waiting.
@@ -57,8 +85,8 @@ pub enum Target {
 #[derive(Debug)]
 pub struct Watcher {
     dir: VmDir,
-    events: Receiver<WatchEvent>,
-    sender: SyncSender<WatchEvent>,
+    events: Receiver<VmEvent>,
+    sender: SyncSender<VmEvent>,
     last: Option<Status>,
 }
 
@@ -108,7 +136,7 @@ impl Watcher {
                 let mut fds = [PollFd::new(&process, PollFlags::IN)];
                 while let Err(Errno::INTR) = poll(&mut fds, None) {}
             }
-            let _ = sender.send(WatchEvent::SupervisorEnded);
+            let _ = sender.send(VmEvent::SupervisorEnded);
         });
         Ok(())
     }
@@ -120,7 +148,7 @@ impl Watcher {
     pub fn watch_session(&self, session: Child) -> Result<Session, HostError> {
         let sender = self.sender.clone();
         let session = Session::watch(session, move |status| {
-            let _ = sender.send(WatchEvent::Session(status));
+            let _ = sender.send(VmEvent::Session(status));
         });
         session.map_err(HostError::io("watch the session"))
     }
@@ -153,19 +181,31 @@ impl Watcher {
         status.or_else(|| self.last.clone())
     }
 
-    /// Returns the next event; `None` at the deadline.
-    pub fn next(&mut self, deadline: Option<Instant>) -> Option<WatchEvent> {
-        let event = match deadline {
-            None => self.events.recv().ok(),
-            Some(deadline) => self
-                .events
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                .ok(),
-        };
-        if let Some(WatchEvent::Status(status)) = &event {
-            self.last = Some(Status::clone(status));
+    /// Hears of events until `react` breaks. `react` may change the deadline, which starts as `deadline`;
+    /// at a deadline, it gets [`VmEvent::Deadline`] and there is no deadline any more.
+    pub fn follow<T>(
+        &mut self,
+        mut deadline: Option<Instant>,
+        mut react: impl FnMut(VmEvent, &mut Option<Instant>) -> ControlFlow<T>,
+    ) -> T {
+        loop {
+            let event = match deadline {
+                // This watcher has a sender too, so the channel has no end.
+                None => self.events.recv().unwrap_or(VmEvent::SupervisorEnded),
+                Some(at) => self
+                    .events
+                    .recv_timeout(at.saturating_duration_since(Instant::now()))
+                    .unwrap_or(VmEvent::Deadline),
+            };
+            match &event {
+                VmEvent::Status(status) => self.last = Some(Status::clone(status)),
+                VmEvent::Deadline => deadline = None,
+                _ => {}
+            }
+            if let ControlFlow::Break(result) = react(event, &mut deadline) {
+                return result;
+            }
         }
-        event
     }
 
     /// Waits for `target`, showing each state on the way to `progress`.
@@ -178,48 +218,94 @@ impl Watcher {
         timeout: Option<Duration>,
         progress: &mut dyn FnMut(&Status),
     ) -> Result<Status, HostError> {
+        use ControlFlow::{Break, Continue};
+
         let started = Instant::now();
-        let deadline = timeout.map(|t| started + t);
-        loop {
-            let first_word = self.last.is_none().then(|| started + FIRST_WORD);
-            let until = match (deadline, first_word) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            match self.next(until) {
-                Some(WatchEvent::Status(status)) => {
-                    progress(&status);
-                    if target == Target::End {
-                        continue;
-                    }
-                    if let Some(done) = reached(&status, target)? {
-                        return Ok(done);
-                    }
-                }
-                Some(WatchEvent::SupervisorEnded) => return self.ended(target),
-                Some(WatchEvent::Signal(signal)) => return Err(HostError::Interrupted { signal }),
-                Some(WatchEvent::Session(_)) => {
-                    // `podman attach` ends with its container, or when the user detaches from the
-                    // container.
-                    if self.dir.shared().supervisor_lives() {
-                        return Err(HostError::Detached);
-                    }
-                }
-                None if self.last.is_none() => return Err(self.never_started()),
-                None => {
-                    return Err(HostError::ReadyTimeout {
-                        seconds: started.elapsed().as_secs_f64(),
-                        phase: self
-                            .last
-                            .as_ref()
-                            .map_or("nothing", |s| s.phase.describe())
-                            .to_owned(),
-                        starting: Activity::starting(&self.dir),
-                        console_tail: super::log::tail(&self.dir, CONSOLE_LINES),
-                    });
+        let limit = timeout.map(|limit| started + limit);
+        let first_word = self.last.is_none().then(|| started + FIRST_WORD);
+        let until = first_word.into_iter().chain(limit).min();
+        let shared = self.dir.shared();
+        let event = self.follow(until, |event, deadline| match event {
+            VmEvent::Status(status) => {
+                progress(&status);
+                *deadline = limit;
+                match reached(&status, target) {
+                    Ok(false) => Continue(()),
+                    _ => Break(VmEvent::Status(status)),
                 }
             }
+            // `podman attach` ends with its container, or when the user detaches from the container.
+            VmEvent::Session(_) if !shared.supervisor_lives() => Continue(()),
+            event => Break(event),
+        });
+        match event {
+            VmEvent::Status(status) => reached(&status, target).map(|_| *status),
+            VmEvent::SupervisorEnded => self.ended(target),
+            VmEvent::Signal(signal) => Err(HostError::Interrupted { signal }),
+            VmEvent::Session(_) => Err(HostError::Detached),
+            VmEvent::Deadline => Err(match &self.last {
+                None => self.never_started(),
+                Some(last) => HostError::ReadyTimeout {
+                    seconds: started.elapsed().as_secs_f64(),
+                    phase: last.phase.describe().to_owned(),
+                    starting: Activity::starting(&self.dir),
+                    console_tail: super::log::tail(&self.dir, CONSOLE_LINES),
+                },
+            }),
         }
+    }
+
+    /// Waits for the end of `session`, and ends it when the user, the VM or the deadline does. A lost
+    /// connection is explained if the VM ends within `grace`.
+    pub fn await_session(
+        &mut self,
+        session: &Session,
+        deadline: Option<Instant>,
+        grace: Duration,
+    ) -> SessionEnd {
+        let (mut cut, mut vm_ended) = (None, false);
+        let code = self.follow(deadline, |event, deadline| {
+            match event {
+                VmEvent::Session(status) => {
+                    let signal = || 128 + status.signal().unwrap_or_default();
+                    return ControlFlow::Break(status.code().unwrap_or_else(signal));
+                }
+                VmEvent::SupervisorEnded => {
+                    vm_ended = true;
+                    *deadline = Some(Instant::now() + SSH_GRACE);
+                }
+                VmEvent::Signal(signal) => {
+                    cut.get_or_insert(SessionEnd::Signal(signal));
+                    session.end();
+                }
+                VmEvent::Deadline => {
+                    if !vm_ended {
+                        cut.get_or_insert(SessionEnd::Deadline);
+                    }
+                    session.end();
+                }
+                VmEvent::Status(_) => {}
+            }
+            ControlFlow::Continue(())
+        });
+        match cut {
+            Some(end) => end,
+            None if vm_ended => SessionEnd::VmEnded(code),
+            None if code == SSH_LOST => self.explain_loss(grace),
+            None => SessionEnd::Exited(code),
+        }
+    }
+
+    /// Explains why a connection was lost: ssh sees the end of a guest's sshd before the VM's end is
+    /// known.
+    fn explain_loss(&mut self, grace: Duration) -> SessionEnd {
+        let deadline = Instant::now() + grace;
+        self.follow(Some(deadline), |event, _| match event {
+            VmEvent::SupervisorEnded => ControlFlow::Break(SessionEnd::VmEnded(SSH_LOST)),
+            VmEvent::Signal(signal) => ControlFlow::Break(SessionEnd::Signal(signal)),
+            VmEvent::Deadline => ControlFlow::Break(SessionEnd::Lost),
+            VmEvent::Status(_) | VmEvent::Session(_) => ControlFlow::Continue(()),
+        })
     }
 
     fn ended(&self, target: Target) -> Result<Status, HostError> {
@@ -255,7 +341,7 @@ impl Watcher {
         let sender = self.sender.clone();
         thread::spawn(move || {
             for signal in source.signals.forever() {
-                if sender.send(WatchEvent::Signal(signal)).is_err() {
+                if sender.send(VmEvent::Signal(signal)).is_err() {
                     return;
                 }
             }
@@ -274,7 +360,7 @@ impl Watcher {
             let mut supervisor_watched = false;
             loop {
                 if let Ok(Some(status)) = dir.status() {
-                    if sender.send(WatchEvent::Status(Box::new(status))).is_err() {
+                    if sender.send(VmEvent::Status(Box::new(status))).is_err() {
                         return;
                     }
                     if !supervisor_watched {
@@ -292,21 +378,18 @@ impl Watcher {
     }
 }
 
-fn watch_supervisor(dir: SharedDir, sender: SyncSender<WatchEvent>) {
+fn watch_supervisor(dir: SharedDir, sender: SyncSender<VmEvent>) {
     thread::spawn(move || {
         // An error means that the directory is gone, and so is the supervisor.
         let _ = dir.wait_for_supervisor_to_end();
-        let _ = sender.send(WatchEvent::SupervisorEnded);
+        let _ = sender.send(VmEvent::SupervisorEnded);
     });
 }
 
-fn reached(status: &Status, target: Target) -> Result<Option<Status>, HostError> {
-    if let Some(failure) = &status.failure {
-        return Err(HostError::Vm(Box::new(failure.clone())));
+fn reached(status: &Status, target: Target) -> Result<bool, HostError> {
+    match (target, &status.failure) {
+        (Target::End, _) => Ok(false),
+        (Target::Phase(_), Some(failure)) => Err(HostError::Vm(Box::new(failure.clone()))),
+        (Target::Phase(phase), None) => Ok((phase..Phase::Stopping).contains(&status.phase)),
     }
-    let Target::Phase(phase) = target else {
-        return Ok(None);
-    };
-    let alive = status.phase < Phase::Stopping;
-    Ok((alive && status.phase >= phase).then(|| status.clone()))
 }

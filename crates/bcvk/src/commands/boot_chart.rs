@@ -12,11 +12,11 @@ use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
 };
-use bcvk_host::{HostError, SignalSource, VmDir, Watcher, output_file};
+use bcvk_host::{HostError, LAST_WORD, SessionEnd, SignalSource, VmDir, Watcher, output_file};
 use serde::Serialize;
 
 use super::find;
-use super::guest::{End, GuestCommand};
+use super::guest::GuestCommand;
 use super::run_ssh::{Lent, lend};
 use crate::cli::BootChart;
 use crate::ui::{self, Chart, Ui};
@@ -24,9 +24,6 @@ use crate::ui::{self, Chart, Ui};
 /// Limit for the guest to say when its units started: an emulated guest on a busy machine takes a
 /// minute for what others do in a tenth of a second.
 const QUESTION_LIMIT: Duration = Duration::from_secs(300);
-
-/// Grace period in which the supervisor may say why its VM has ended.
-const LAST_WORD: Duration = Duration::from_millis(500);
 
 pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostError> {
     let command_line = Timestamp::now();
@@ -176,7 +173,7 @@ impl Boot<'_> {
             stderr,
         };
         match end {
-            End::Exited(0) => {
+            SessionEnd::Exited(0) => {
                 let answer = Answer::parse(&String::from_utf8_lossy(&heard.text));
                 let at = heard.first.unwrap_or_else(Timestamp::now);
                 if answer.userspace == 0 {
@@ -184,14 +181,14 @@ impl Boot<'_> {
                 }
                 Ok((answer, Asked { sent, heard: at }))
             }
-            End::Signal(signal) => Err(HostError::Interrupted { signal }),
-            End::VmEnded => Err(ended(name, watcher)),
-            End::Deadline => Err(failed(format!(
+            SessionEnd::Signal(signal) => Err(HostError::Interrupted { signal }),
+            SessionEnd::VmEnded(_) => Err(ended(name, watcher)),
+            SessionEnd::Deadline => Err(failed(format!(
                 "no answer after {} s",
                 QUESTION_LIMIT.as_secs()
             ))),
-            End::Exited(_) if heard.is_full() => Err(failed("it said too much".to_owned())),
-            End::Exited(_) | End::Lost => Err(failed(stderr)),
+            SessionEnd::Exited(_) if heard.is_full() => Err(failed("it said too much".to_owned())),
+            SessionEnd::Exited(_) | SessionEnd::Lost => Err(failed(stderr)),
         }
     }
 }

@@ -1,22 +1,21 @@
 //! `bcvk ephemeral logs`.
 
 use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bcvk_host::{GuestLog, HostError, SignalSource, WatchEvent, Watcher};
+use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
+use bcvk_host::{GuestLog, HostError, SessionEnd, SignalSource, VmEvent, Watcher};
 
 use super::find::{self, Found};
-use super::guest::{End, GuestCommand};
+use super::guest::GuestCommand;
 use super::ssh::join_boot;
 use crate::cli::Logs;
 use crate::ui::{self, GuestOutput, Ui};
 
-/// Interval between two looks at a console that is followed. A person watches it.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// Limit for a guest that has ended its sessions to power off: the same as `podman stop` allows.
-const POWER_OFF: Duration = Duration::from_secs(30);
+const POWER_OFF: Duration = Duration::from_secs(STOP_TIMEOUT_SECONDS as u64);
 
 pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     if args.journal {
@@ -51,20 +50,22 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
 fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCode, HostError> {
     let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
     let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
-    let mut ended = false;
-    loop {
-        if io::copy(log, out).is_err() || ended {
-            return Ok(ExitCode::SUCCESS);
-        }
-        match watcher.next(Some(Instant::now() + LOOK)) {
+    let code = watcher.follow(Some(Instant::now()), |event, look| {
+        let ended = match event {
             // The console's last output is in the log by now.
-            Some(WatchEvent::SupervisorEnded) => ended = true,
-            Some(WatchEvent::Signal(signal)) => {
-                return Ok(ExitCode::from(ui::interrupted(signal)));
+            VmEvent::SupervisorEnded => true,
+            VmEvent::Signal(signal) => {
+                return ControlFlow::Break(ExitCode::from(ui::interrupted(signal)));
             }
-            _ => {}
+            VmEvent::Status(_) | VmEvent::Session(_) | VmEvent::Deadline => false,
+        };
+        if io::copy(log, out).is_err() || ended {
+            return ControlFlow::Break(ExitCode::SUCCESS);
         }
-    }
+        *look = Some(Instant::now() + GuestLog::LOOK);
+        ControlFlow::Continue(())
+    });
+    Ok(code)
 }
 
 fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
@@ -90,18 +91,20 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     )?;
     let (end, _, stderr) = command.wait(&mut watcher, None, POWER_OFF);
     match end {
-        End::Exited(0) => Ok(ExitCode::SUCCESS),
-        End::VmEnded if args.follow => Ok(ExitCode::SUCCESS),
-        End::VmEnded => Err(HostError::EndedBefore {
+        SessionEnd::Exited(0) => Ok(ExitCode::SUCCESS),
+        SessionEnd::VmEnded(_) if args.follow => Ok(ExitCode::SUCCESS),
+        SessionEnd::VmEnded(_) => Err(HostError::EndedBefore {
             name: args.name.clone(),
             awaited: "all of its journal was read".to_owned(),
             failure: watcher.failure().map(Box::new),
         }),
-        End::Signal(signal) => Ok(ExitCode::from(ui::interrupted(signal))),
-        End::Exited(_) | End::Lost | End::Deadline => Err(HostError::InGuest {
-            name: args.name.clone(),
-            action: "read the journal",
-            stderr,
-        }),
+        SessionEnd::Signal(signal) => Ok(ExitCode::from(ui::interrupted(signal))),
+        SessionEnd::Exited(_) | SessionEnd::Lost | SessionEnd::Deadline => {
+            Err(HostError::InGuest {
+                name: args.name.clone(),
+                action: "read the journal",
+                stderr,
+            })
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! `bcvk ephemeral run`.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
 use bcvk_contract::spec::Lifetime;
 use bcvk_contract::status::{Phase, Status};
-use bcvk_host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
+use bcvk_host::{CommandOutput, HostError, LogFollower, Started, Target, VmEvent, Watcher};
 
 use super::plan::Manner;
 use super::ps::ssh_command;
@@ -238,14 +239,19 @@ fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, HostError
 fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), HostError> {
     started.ask_to_stop()?;
     let deadline = Instant::now() + Duration::from_secs(STOP_TIMEOUT_SECONDS.into());
-    loop {
-        match watcher.next(Some(deadline)) {
-            Some(WatchEvent::Signal(_)) => started.end()?,
-            Some(WatchEvent::SupervisorEnded) => return Ok(()),
-            Some(WatchEvent::Status(status)) => ui.follow(&status),
-            Some(WatchEvent::Session(_)) => {}
+    watcher.follow(Some(deadline), |event, _| {
+        match event {
+            VmEvent::Signal(_) => {
+                if let Err(error) = started.end() {
+                    return ControlFlow::Break(Err(error));
+                }
+            }
+            VmEvent::SupervisorEnded => return ControlFlow::Break(Ok(())),
+            VmEvent::Status(status) => ui.follow(&status),
+            VmEvent::Session(_) => {}
             // The supervisor ends a guest before this deadline; so the supervisor itself hangs.
-            None => return started.end(),
+            VmEvent::Deadline => return ControlFlow::Break(started.end()),
         }
-    }
+        ControlFlow::Continue(())
+    })
 }

@@ -1,13 +1,13 @@
 //! `bcvk ephemeral run-ssh`.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitCode, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{ExitCode, Stdio};
 
 use bcvk_contract::spec::Lifetime;
 use bcvk_contract::status::Status;
 use bcvk_host::ssh;
-use bcvk_host::{HostError, LogFollower, Session, Started, Tool, WatchEvent, Watcher, find_tool};
+use bcvk_host::{
+    HostError, LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, Watcher, find_tool,
+};
 
 use super::plan::Manner;
 use super::ready::await_ready;
@@ -15,15 +15,6 @@ use super::start::{Begun, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
 use crate::ui::{GuestOutput, Notice, Progress, Ui};
-
-/// Grace period in which ssh may notice that its VM is gone.
-const SSH_GRACE: Duration = Duration::from_secs(3);
-
-/// Grace period in which the supervisor may say why its VM has ended.
-const LAST_WORD: Duration = Duration::from_millis(500);
-
-/// ssh's own exit code for a connection that failed or was lost (`ssh(1)`, EXIT STATUS).
-const SSH_LOST: i32 = 255;
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
     lend("run-ssh", &args.image, &args.vm, ui, |vm| {
@@ -129,52 +120,20 @@ impl Lent<'_> {
         .spawn()
         .map_err(HostError::io("run ssh"))?;
         let ssh = self.watcher.watch_session(ssh)?;
-        let status = await_session(self.watcher, &ssh)?;
-        exit_code(status, self.watcher, ui)
-    }
-}
-
-/// Waits for ssh, and ends it when the user or the VM ends the session.
-fn await_session(watcher: &mut Watcher, ssh: &Session) -> Result<ExitStatus, HostError> {
-    let mut interrupted = None;
-    let mut deadline = None;
-    loop {
-        match watcher.next(deadline) {
-            Some(WatchEvent::Session(status)) => {
-                return match interrupted {
-                    Some(signal) => Err(HostError::Interrupted { signal }),
-                    None => Ok(status),
-                };
-            }
-            Some(WatchEvent::Signal(signal)) => {
-                interrupted.get_or_insert(signal);
-                ssh.end();
-            }
-            Some(WatchEvent::SupervisorEnded) => deadline = Some(Instant::now() + SSH_GRACE),
-            Some(WatchEvent::Status(_)) => {}
-            None => {
-                ssh.end();
-                deadline = None;
-            }
-        }
+        let end = self.watcher.await_session(&ssh, None, LAST_WORD);
+        exit_code(end, self.watcher, ui)
     }
 }
 
 /// Returns the session's exit code; a lost connection is explained if the VM knows why.
-fn exit_code(status: ExitStatus, watcher: &mut Watcher, ui: &Ui) -> Result<ExitCode, HostError> {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    if code == SSH_LOST {
-        // ssh notices the end of a VM before the supervisor has said why.
-        let deadline = Instant::now() + LAST_WORD;
-        while !matches!(
-            watcher.next(Some(deadline)),
-            Some(WatchEvent::SupervisorEnded) | None
-        ) {}
-        if watcher.is_over()? {
-            ui.notice(&Notice::ShutDownBySession);
-        }
+fn exit_code(end: SessionEnd, watcher: &Watcher, ui: &Ui) -> Result<ExitCode, HostError> {
+    let code = match end {
+        SessionEnd::Signal(signal) => return Err(HostError::Interrupted { signal }),
+        SessionEnd::Exited(code) | SessionEnd::VmEnded(code) => code,
+        SessionEnd::Lost | SessionEnd::Deadline => SSH_LOST,
+    };
+    if code == SSH_LOST && watcher.is_over()? {
+        ui.notice(&Notice::ShutDownBySession);
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }

@@ -1,21 +1,22 @@
 //! `bcvk ephemeral wait`.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::status::Phase;
 use bcvk_host::podman::Podman;
-use bcvk_host::{HostError, SignalSource, Target, Tool, VmDir, WatchEvent, Watcher, find_tool};
+use bcvk_host::{
+    HostError, LAST_WORD, SessionEnd, SignalSource, Target, Tool, VmDir, VmEvent, Watcher,
+    find_tool,
+};
 
 use super::find::{self, Found};
-use super::guest::{End, GuestCommand};
+use super::guest::GuestCommand;
 use super::ready::{await_ready, not_ready};
 use crate::cli::{Until, Wait};
 use crate::ui::Ui;
-
-/// Grace period in which the supervisor may say why its VM has ended.
-const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Limit for a container that podman calls running to take its supervisor's lock, and the interval
 /// between two looks. It takes milliseconds, and until then there is nothing to wait on.
@@ -139,16 +140,18 @@ impl Waiting<'_> {
             .await_end(&id)
             .map_err(HostError::io("run podman wait"))?;
         let gone = watcher.watch_session(gone)?;
-        let result = loop {
-            match watcher.next(Some(self.deadline)) {
-                Some(WatchEvent::Session(_)) => return Ok(()),
-                Some(WatchEvent::Signal(signal)) => break HostError::Interrupted { signal },
-                None => break self.timeout("had a container that had not ended".to_owned()),
-                Some(_) => {}
-            }
-        };
-        gone.end();
-        Err(result)
+        let result = watcher.follow(Some(self.deadline), |event, _| match event {
+            VmEvent::Session(_) => ControlFlow::Break(Ok(())),
+            VmEvent::Signal(signal) => ControlFlow::Break(Err(HostError::Interrupted { signal })),
+            VmEvent::Deadline => ControlFlow::Break(Err(
+                self.timeout("had a container that had not ended".to_owned())
+            )),
+            VmEvent::Status(_) | VmEvent::SupervisorEnded => ControlFlow::Continue(()),
+        });
+        if result.is_err() {
+            gone.end();
+        }
+        result
     }
 
     /// Waits until a unit in a VM that is ready is active.
@@ -160,18 +163,20 @@ impl Waiting<'_> {
         let command = GuestCommand::start(vm.address(), &words, Vec::new(), watcher)?;
         let (end, stdout, stderr) = command.wait(watcher, Some(self.deadline), LAST_WORD);
         match end {
-            End::Exited(0) => Ok(()),
-            End::Exited(NOT_ACTIVE) => Err(HostError::UnitNotActive {
+            SessionEnd::Exited(0) => Ok(()),
+            SessionEnd::Exited(NOT_ACTIVE) => Err(HostError::UnitNotActive {
                 name: self.args.name.clone(),
                 unit: unit.to_owned(),
                 state: String::from_utf8_lossy(&stdout).trim().to_owned(),
             }),
-            End::Exited(TIMED_OUT) | End::Deadline => {
+            SessionEnd::Exited(TIMED_OUT) | SessionEnd::Deadline => {
                 Err(self.timeout(format!("did not have unit {unit} active")))
             }
-            End::VmEnded => Err(self.ended_before(vm, &format!("unit {unit} was active"))),
-            End::Signal(signal) => Err(HostError::Interrupted { signal }),
-            End::Exited(_) | End::Lost => Err(HostError::InGuest {
+            SessionEnd::VmEnded(_) => {
+                Err(self.ended_before(vm, &format!("unit {unit} was active")))
+            }
+            SessionEnd::Signal(signal) => Err(HostError::Interrupted { signal }),
+            SessionEnd::Exited(_) | SessionEnd::Lost => Err(HostError::InGuest {
                 name: self.args.name.clone(),
                 action: "ask for the unit",
                 stderr,
