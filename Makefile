@@ -54,24 +54,24 @@ torture: ## kill, stop, repeat, crowd and fuzz: docs/reliability.md (hours)
 	@setup/host.sh
 	@$(images)/build.sh trixie
 	cargo build --package bcvk
-	cargo run --package xtask -- torture
+	cargo run --package bcvk-torture -- faults
 	$(MAKE) cycles crowd fuzz
 
 torture-short: ## the part of it that CI runs (minutes)
 	@setup/host.sh
 	@$(images)/build.sh trixie
 	cargo build --package bcvk
-	cargo run --package xtask -- torture --short
-	cargo run --package xtask -- cycles --count 10 --bcvk $(target)/debug/bcvk
+	cargo run --package bcvk-torture -- faults --short
+	cargo run --package bcvk-torture -- cycles --count 10 --bcvk $(target)/debug/bcvk
 
 bench: ## compare with the same VM started by hand
-	cargo run --release -p xtask -- bench
+	cargo run --release -p bcvk-bench -- beside
 
 crowd: ## start 20 VMs at once
-	cargo run --release -p xtask -- crowd
+	cargo run --release -p bcvk-torture -- crowd
 
 cycles: ## start and end 200 VMs, and see that nothing grows
-	cargo run --release -p xtask -- cycles
+	cargo run --release -p bcvk-torture -- cycles
 
 fuzz: ## fuzz every parser, SECONDS each (300); installs cargo-fuzz if it is missing
 	@fuzz/run.sh $(SECONDS)
@@ -100,7 +100,7 @@ runner: build ## build the image with bcvk and QEMU: docs/scale-out.md
 	@runner/build.sh $(bcvk) "" $(if $(BASE),BASE=$(BASE))
 
 bench-scale: ## measure what each further VM costs (20 minutes)
-	cargo run --release -p xtask -- bench-scale
+	cargo run --release -p bcvk-bench -- scale
 
 guide: ## make the guide, as a book for a browser: target/guide (builds mdbook if it is missing)
 	@docs/build.sh

@@ -34,7 +34,7 @@ write_sbom() { # FILE
     local work
     work=$(mktemp -d)
     # The tool writes beside each Cargo.toml of the workspace, so it gets a copy.
-    cp -r Cargo.toml Cargo.lock .cargo crates tests xtask "$work"
+    cp -r Cargo.toml Cargo.lock .cargo bench crates tests torture xtask "$work"
     # With SOURCE_DATE_EPOCH, there is no serial number.
     (cd "$work" && SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
         --target "$(uname -m)-unknown-linux-gnu" --override-filename sbom)

@@ -20,6 +20,7 @@ mod autopsy;
 mod binary;
 mod checks;
 mod cmd;
+pub mod drive;
 mod every;
 mod fake;
 mod guard;

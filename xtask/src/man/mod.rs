@@ -10,7 +10,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::error::{Error, Result};
+use bcvk_testkit::drive::error::{Error, Result};
 
 /// Write the option lists of docs/man anew, or make manual pages of it
 #[derive(Debug, Args)]

@@ -1,0 +1,194 @@
+//! Description of the machine that the numbers come from: without it they mean nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bcvk_contract::spec::Accelerator;
+use bcvk_testkit::drive::process::run;
+use bcvk_testkit::drive::say;
+use serde::Serialize;
+
+use super::bed::Bed;
+use super::common::MEMORY_MIB;
+
+/// Limit for a program to say its version.
+const ASK: Duration = Duration::from_secs(10);
+
+/// Machine, programs and image of one bench.
+#[derive(Debug, Serialize)]
+pub(super) struct Machine {
+    cpu: String,
+    cores: u32,
+    memory_gib: u64,
+    kernel: String,
+    qemu: String,
+    podman: String,
+    accelerator: &'static str,
+    bcvk: String,
+    /// Commit, and whether anything was changed since.
+    source: String,
+    file_server_by_hand: String,
+    image: String,
+    image_id: String,
+    guest_memory_mib: u32,
+    guest_vcpus: u32,
+    rootless: bool,
+    /// Load average of the last minute before the bench.
+    load_before: f64,
+    /// Share of the processors' time that somebody else had during the bench.
+    steal_percent: f64,
+    #[serde(skip)]
+    times_before: Option<CpuTimes>,
+}
+
+/// Times of all processors since the boot, in ticks.
+#[derive(Debug, Clone, Copy)]
+struct CpuTimes {
+    all: f64,
+    stolen: f64,
+}
+
+impl Machine {
+    pub(super) fn describe(bed: &Bed) -> Self {
+        Self {
+            cpu: field("/proc/cpuinfo", "model name"),
+            cores: bed.vcpus,
+            memory_gib: memory_gib(),
+            kernel: first_word("/proc/sys/kernel/osrelease"),
+            qemu: version(&bed.qemu),
+            podman: version(&bed.podman),
+            accelerator: match bed.accel {
+                Accelerator::Kvm => "kvm",
+                Accelerator::Tcg => "tcg",
+            },
+            bcvk: version(&bed.bcvk),
+            source: source(),
+            file_server_by_hand: bed.server.describe(),
+            image: bed.image.clone(),
+            image_id: bed.tree.image_id().to_owned(),
+            guest_memory_mib: MEMORY_MIB,
+            guest_vcpus: bed.vcpus,
+            rootless: !rustix::process::geteuid().is_root(),
+            load_before: first_word("/proc/loadavg").parse().unwrap_or_default(),
+            steal_percent: 0.0,
+            times_before: CpuTimes::now(),
+        }
+    }
+
+    pub(super) fn warn_if_busy(&self) {
+        if self.load_before > f64::from(self.cores) / 4.0 {
+            say(&format!(
+                "warning: the machine is not quiet (load {}); the numbers will not be either",
+                self.load_before
+            ));
+        }
+    }
+
+    /// Adds what is only known after the measurements.
+    pub(super) fn finish(&mut self) {
+        if let (Some(before), Some(after)) = (self.times_before, CpuTimes::now()) {
+            let all = after.all - before.all;
+            if all > 0.0 {
+                self.steal_percent = (after.stolen - before.stolen) / all * 100.0;
+            }
+        }
+    }
+
+    /// Describes the machine for the head of the table.
+    pub(super) fn line(&self) -> String {
+        format!(
+            "{cores} × {cpu}, {memory} GiB, Linux {kernel}; {qemu}, {accel}; {podman}{rootless}; \
+             load {load:.2} before, {steal:.1} % of the CPU stolen meanwhile.\n\
+             {bcvk} ({source}); image {image} ({id:.12}); guest: {mib} MiB, {vcpus} vCPUs; \
+             file server of the VM made by hand: {server}.",
+            cores = self.cores,
+            cpu = self.cpu,
+            memory = self.memory_gib,
+            kernel = self.kernel,
+            qemu = self.qemu,
+            accel = self.accelerator,
+            podman = self.podman,
+            rootless = if self.rootless { ", rootless" } else { "" },
+            load = self.load_before,
+            steal = self.steal_percent,
+            bcvk = self.bcvk,
+            source = self.source,
+            image = self.image,
+            id = self.image_id,
+            mib = self.guest_memory_mib,
+            vcpus = self.guest_vcpus,
+            server = self.file_server_by_hand,
+        )
+    }
+}
+
+impl CpuTimes {
+    /// Reads the first line of `proc_stat(5)`; its eighth number is `steal`, and the two after it
+    /// are counted in `user` and `nice` already.
+    fn now() -> Option<Self> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let ticks: Vec<f64> = stat
+            .lines()
+            .next()?
+            .split_whitespace()
+            .skip(1)
+            .take(8)
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        Some(Self {
+            all: ticks.iter().sum(),
+            stolen: *ticks.get(7)?,
+        })
+    }
+}
+
+fn source() -> String {
+    let git = |words: &[&str]| {
+        let mut command = Command::new("git");
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(words);
+        let done = run(&mut command, ASK).ok()?.success("ask git").ok()?;
+        Some(done.stdout.trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return "not from git".to_owned();
+    };
+    match git(&["status", "--porcelain", "--untracked-files=no"]).as_deref() {
+        Some("") => commit,
+        _ => format!("{commit} and changes"),
+    }
+}
+
+/// Returns the first line of `--version`, without what follows a parenthesis.
+fn version(program: &Path) -> String {
+    let asked = run(Command::new(program).arg("--version"), ASK);
+    let text = asked.map(|done| done.stdout).unwrap_or_default();
+    let line = text.lines().next().unwrap_or("unknown version");
+    line.split(" (").next().unwrap_or(line).to_owned()
+}
+
+fn memory_gib() -> u64 {
+    let text = field("/proc/meminfo", "MemTotal");
+    let kib: u64 = text.trim_end_matches(" kB").parse().unwrap_or_default();
+    (kib + (1 << 19)) >> 20
+}
+
+/// Returns the value of the first line `NAME : VALUE`.
+fn field(path: &str, name: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            (key.trim() == name).then(|| value.trim().to_owned())
+        })
+        .unwrap_or_default()
+}
+
+fn first_word(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
