@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::follow::activity::Told;
+use crate::follow::activity::ConsoleProgress;
 use crate::image::inspect::ImageInfo;
 use crate::image::list::bootable;
 use crate::podman::{Container, bind};
@@ -31,9 +31,9 @@ pub fn podman_json(data: &[u8]) {
 
 /// A guest's console, as the progress of a boot is read from it. In pieces it tells the same.
 pub fn activity(data: &[u8]) {
-    let mut whole = Told::default();
+    let mut whole = ConsoleProgress::default();
     whole.feed(data);
-    let mut pieces = Told::default();
+    let mut pieces = ConsoleProgress::default();
     data.chunks(7).for_each(|piece| pieces.feed(piece));
     assert_eq!(whole.awaited(), pieces.awaited());
     let shown = whole.awaited().unwrap_or_default();

@@ -49,7 +49,7 @@ const ENDS: [&str; 14] = [
 #[derive(Debug)]
 pub struct Activity {
     log: GuestLog,
-    told: Told,
+    progress: ConsoleProgress,
 }
 
 impl Activity {
@@ -58,7 +58,7 @@ impl Activity {
     pub fn of(dir: &VmDir) -> Self {
         Self {
             log: GuestLog::console(dir),
-            told: Told::default(),
+            progress: ConsoleProgress::default(),
         }
     }
 
@@ -71,35 +71,35 @@ impl Activity {
             .by_ref()
             .take(MAX_LOOK_BYTES)
             .read_to_end(&mut text);
-        self.told.feed(&text);
+        self.progress.feed(&text);
     }
 
     /// What the guest waits for at the moment, or what it said last. Safe to print.
     #[must_use]
     pub fn awaited(&self) -> Option<&str> {
-        self.told.awaited()
+        self.progress.awaited()
     }
 
     /// The units that the VM in `dir` is starting, by the whole of its console that was kept.
     pub(crate) fn starting(dir: &VmDir) -> Vec<String> {
         let mut log = GuestLog::console(dir);
-        let mut told = Told::default();
+        let mut progress = ConsoleProgress::default();
         let mut buffer = vec![0; 64 * 1024];
         let mut left = log.length().unwrap_or_default();
         while left > 0 {
             let Ok(length @ 1..) = log.read(&mut buffer) else {
                 break;
             };
-            told.feed(&buffer[..length]);
+            progress.feed(&buffer[..length]);
             left = left.saturating_sub(length as u64);
         }
-        told.starting
+        progress.starting
     }
 }
 
-/// What lines of a console have told.
+/// Progress of a boot, as the lines of a console show it.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct ConsoleProgress {
     line: Vec<u8>,
     /// Units whose start has begun and is not over, the last one last.
     starting: Vec<String>,
@@ -107,7 +107,7 @@ pub(crate) struct Told {
     said: String,
 }
 
-impl Told {
+impl ConsoleProgress {
     /// Takes in the next piece, which need not end where a line does.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
@@ -201,10 +201,10 @@ fn unit(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Told {
-        let mut told = Told::default();
-        told.feed(text.as_bytes());
-        told
+    fn progress(text: &str) -> ConsoleProgress {
+        let mut progress = ConsoleProgress::default();
+        progress.feed(text.as_bytes());
+        progress
     }
 
     #[test]
@@ -255,21 +255,21 @@ mod tests {
             ),
             ("not ended", None),
         ] {
-            assert_eq!(told(console).awaited(), awaited, "{console:?}");
+            assert_eq!(progress(console).awaited(), awaited, "{console:?}");
         }
     }
 
     #[test]
     fn a_guest_cannot_fill_the_memory() {
-        let mut told = Told::default();
-        told.feed(&[b'x'; 3 * MAX_LINE_BYTES]);
-        told.feed(b"\n");
-        assert_eq!(told.said.len(), MAX_LINE_BYTES);
+        let mut progress = ConsoleProgress::default();
+        progress.feed(&[b'x'; 3 * MAX_LINE_BYTES]);
+        progress.feed(b"\n");
+        assert_eq!(progress.said.len(), MAX_LINE_BYTES);
         for number in 0..1000 {
-            told.feed(format!("Starting {number}.service - x\n").as_bytes());
+            progress.feed(format!("Starting {number}.service - x\n").as_bytes());
         }
-        assert_eq!(told.starting.len(), MAX_STARTING);
-        assert_eq!(told.awaited(), Some("999.service"));
+        assert_eq!(progress.starting.len(), MAX_STARTING);
+        assert_eq!(progress.awaited(), Some("999.service"));
     }
 
     #[test]

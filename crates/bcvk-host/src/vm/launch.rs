@@ -20,7 +20,7 @@ use crate::follow::log::GuestLog;
 use crate::image::inspect::ImageClaims;
 use crate::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use crate::resources::disk::{NewDisk, make_disk};
-use crate::resources::output::Made;
+use crate::resources::output::CreatedFiles;
 use crate::resources::storage;
 use crate::saved::{HeldSnapshot, SnapshotEntry, start_keeper};
 use crate::ssh;
@@ -94,7 +94,7 @@ pub struct Started {
     hold: Option<Lock>,
     cli_lock: Option<Lock>,
     /// Files and directories of the user's that did not exist before.
-    made: Made,
+    created: CreatedFiles,
     snapshot: Option<SnapshotEntry>,
 }
 
@@ -142,7 +142,7 @@ impl Launch {
             remove: true,
             hold: Some(hold),
             cli_lock: None,
-            made: Made::default(),
+            created: CreatedFiles::default(),
             snapshot: self.snapshot.as_ref().map(|held| held.entry().clone()),
             dir,
         })
@@ -150,14 +150,14 @@ impl Launch {
 
     fn make_files(&self, started: &mut Started) -> Result<(), HostError> {
         for disk in &self.new_disks {
-            started.made.file(&disk.path);
+            started.created.record_file(&disk.path);
             make_disk(disk)?;
         }
         if let Some(logs) = &self.spec.logs {
-            started.made.make_dir(&logs.host)?;
+            started.created.make_dir(&logs.host)?;
         }
         for port in &self.spec.serial_ports {
-            started.made.make_file(&port.host)?;
+            started.created.make_file(&port.host)?;
         }
         self.fill(&started.dir).map_err(unwritable(
             started.dir.path().parent().unwrap_or(Path::new("/")),
@@ -336,7 +336,7 @@ impl Started {
     pub fn discard(&mut self) -> Result<(), HostError> {
         let removed = self.remove_container();
         if !self.ran() {
-            self.made.undo();
+            self.created.undo();
         }
         self.drop_unusable_snapshot();
         self.hold = None;

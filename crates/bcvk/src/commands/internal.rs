@@ -16,13 +16,13 @@ use crate::ui::Ui;
 
 pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     match internal {
-        Internal::Supervise(place) => Ok(ExitCode::from(bcvk_supervisor::run(
-            &place.root,
-            place.runner,
+        Internal::Supervise(container) => Ok(ExitCode::from(bcvk_supervisor::run(
+            &container.root,
+            container.runner,
         ))),
-        Internal::Debug(place) => Err(HostError::Io {
+        Internal::Debug(container) => Err(HostError::Io {
             action: "start a shell".to_owned(),
-            source: bcvk_supervisor::shell(&place.root, place.runner),
+            source: bcvk_supervisor::shell(&container.root, container.runner),
         }),
         Internal::Pod(args) => pod::pod(&args, ui),
         Internal::Ready => Ok(pod::ready()),

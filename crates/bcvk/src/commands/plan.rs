@@ -18,7 +18,7 @@ use bcvk_host::{
 };
 
 use super::Context;
-use super::vm::{self, Place, in_option};
+use super::vm::{self, Resolved, in_option};
 use crate::cli::{Output, VmOptions};
 use crate::ui::{Notice, Ui};
 
@@ -28,7 +28,7 @@ const FIRST_PUBLISHED_PORT: u16 = 20_000;
 
 /// Settings of a VM that the verb decides.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct RunMode {
     pub(super) interactive: bool,
     pub(super) tty: bool,
     pub(super) remove: bool,
@@ -39,7 +39,7 @@ pub(super) struct Manner {
 pub(super) fn plan(
     image: &str,
     options: &VmOptions,
-    manner: Manner,
+    mode: RunMode,
     context: &Context,
     ui: &Ui,
 ) -> Result<Launch, HostError> {
@@ -57,7 +57,7 @@ pub(super) fn plan(
     check_ignition(options.ignition.is_some(), guest.initramfs)?;
     let ignition = options.ignition.as_deref().map(read_ignition);
     let ignition = ignition.transpose()?;
-    check_output(options, manner)?;
+    check_output(options, mode)?;
     let publish = published(options)?;
     let env = vm::environment(&guest.env, ui)?;
     check_memory(vm::memory(guest))?;
@@ -81,7 +81,7 @@ pub(super) fn plan(
         Some(runner) => runner.qemu.clone(),
         None => find_tool(Tool::Qemu(info.arch))?,
     };
-    let place = Place {
+    let resolved = Resolved {
         image: info.identity,
         arch: info.arch,
         accel: vm::accelerator(guest.accel, info.arch, ui)?,
@@ -92,15 +92,15 @@ pub(super) fn plan(
         guest: forward.guest_port,
         protocol: forward.protocol,
     });
-    let (spec, key) = vm::spec(guest, place, env, ports.collect())?;
+    let (spec, key) = vm::spec(guest, resolved, env, ports.collect())?;
     let spec = VmSpec {
         shares,
         host_storage: options.bind_storage_ro,
         disks: disks.iter().map(|resolved| resolved.disk.clone()).collect(),
         units,
         ignition: ignition.is_some(),
-        lifetime: manner.lifetime,
-        console: if manner.interactive {
+        lifetime: mode.lifetime,
+        console: if mode.interactive {
             Console::Interactive
         } else {
             Console::Log
@@ -125,9 +125,9 @@ pub(super) fn plan(
         exe,
         runner,
         claims,
-        remove: manner.remove,
-        interactive: manner.interactive,
-        tty: manner.tty,
+        remove: mode.remove,
+        interactive: mode.interactive,
+        tty: mode.tty,
         labels: options.label.clone(),
         network: options.network.clone(),
         publish,
@@ -148,8 +148,8 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
     }
 }
 
-fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
-    let commands_alone = manner.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
+fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), SpecError> {
+    let commands_alone = mode.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
     if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
         return Err(SpecError::JournalOverCommand);
     }
