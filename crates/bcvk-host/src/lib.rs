@@ -46,6 +46,7 @@ pub use saved::{
 };
 pub use ssh::proxy::{proxy, relay_in_container};
 pub use vm::dir::{VmDir, VmDirs};
-pub use vm::launch::{Launch, Started, sweep, write_ssh_access};
+pub use vm::launch::{Launch, sweep, write_ssh_access};
 pub use vm::runner::Runner;
 pub use vm::shared_dir::SharedDir;
+pub use vm::started::Started;

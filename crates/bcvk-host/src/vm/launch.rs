@@ -4,29 +4,28 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 
 use bcvk_contract::key_pair::KeyPair;
-use bcvk_contract::lock::Lock;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, Stream, VmSpec};
-use bcvk_contract::status::{self, Phase, Status};
+use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, VmSpec};
+use bcvk_contract::status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 use crate::checks::accel::kvm_needs_groups;
 use crate::checks::trial::INTO_USR;
-use crate::follow::log::GuestLog;
 use crate::image::inspect::ImageClaims;
 use crate::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use crate::resources::disk::{NewDisk, make_disk};
 use crate::resources::output::CreatedFiles;
 use crate::resources::storage;
-use crate::saved::{HeldSnapshot, SnapshotEntry, start_keeper};
+use crate::saved::{HeldSnapshot, start_keeper};
 use crate::ssh;
 use crate::ssh::Side;
 use crate::vm::dir::{VmDir, VmDirs};
 use crate::vm::runner::Runner;
+use crate::vm::started::Started;
 use crate::{HostError, Operation};
 
 /// How often podman is asked for a container that lacks nothing but its image's mount.
@@ -81,21 +80,6 @@ pub fn write_ssh_access(
     dir.write_private("ssh_key", key.private().as_bytes())?;
     let config = ssh::config(&spec.name, dir, exe, side);
     dir.write_private("ssh_config", config.as_bytes())
-}
-
-/// A container that podman has started.
-#[derive(Debug)]
-pub struct Started {
-    /// Its VM directory.
-    pub dir: VmDir,
-    name: String,
-    podman: Podman,
-    remove: bool,
-    hold: Option<Lock>,
-    cli_lock: Option<Lock>,
-    /// Files and directories of the user's that did not exist before.
-    created: CreatedFiles,
-    snapshot: Option<SnapshotEntry>,
 }
 
 impl Launch {
@@ -288,105 +272,6 @@ impl Launch {
                 stderr: format!("with image {}: {stderr}", self.spec.image.reference),
             }
         }
-    }
-}
-
-impl Started {
-    /// Name of the VM.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Connects the terminal with the VM's console.
-    pub fn attach(&self) -> Result<Child, HostError> {
-        let id = self.dir.container_id().unwrap_or_default();
-        self.podman
-            .attach(&id)
-            .map_err(HostError::io("run podman attach"))
-    }
-
-    /// What the guest says.
-    #[must_use]
-    pub fn log(&self, stream: Stream) -> GuestLog {
-        match stream {
-            Stream::Console => GuestLog::console(&self.dir),
-            Stream::Journal => GuestLog::journal(&self.dir),
-        }
-    }
-
-    /// Asks the supervisor to shut the guest down, without waiting for it.
-    pub fn ask_to_stop(&self) -> Result<(), HostError> {
-        self.kill("TERM")
-    }
-
-    /// Ends the VM at once; the container stays if it is to be kept.
-    pub fn end(&self) -> Result<(), HostError> {
-        self.kill("KILL")
-    }
-
-    fn kill(&self, signal: &str) -> Result<(), HostError> {
-        match self.dir.container_id() {
-            Some(id) => self.podman.kill(&id, signal),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends the VM at once and leaves nothing of it.
-    pub fn discard(&mut self) -> Result<(), HostError> {
-        let removed = self.remove_container();
-        if !self.ran() {
-            self.created.undo();
-        }
-        self.drop_unusable_snapshot();
-        self.hold = None;
-        self.cli_lock = None;
-        self.dir
-            .remove_if_unused()
-            .map_err(HostError::io("remove the VM directory"))?;
-        removed
-    }
-
-    /// Removes the VM's snapshot, which was of no use, unless somebody else is at it.
-    pub fn drop_snapshot(&self) {
-        if let Some(entry) = &self.snapshot {
-            // What stays is pruned with what is old.
-            let _ = entry.remove_if_unused();
-        }
-    }
-
-    /// One that was not finished, or that the VM could not be resumed from.
-    fn drop_unusable_snapshot(&self) {
-        let Some(entry) = &self.snapshot else { return };
-        let cold = || self.status().is_some_and(|status| status.cold.is_some());
-        if entry.check().is_err() || cold() {
-            self.drop_snapshot();
-        }
-    }
-
-    fn remove_container(&self) -> Result<(), HostError> {
-        match self.dir.container_id() {
-            Some(id) => self.podman.remove(&id),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether there ever was a guest that could have used what was made for it.
-    fn ran(&self) -> bool {
-        self.status()
-            .is_some_and(|status| status.began(Phase::Qemu).is_some())
-    }
-
-    /// What the supervisor said last.
-    #[must_use]
-    pub fn status(&self) -> Option<Status> {
-        self.dir.shared().status().ok().flatten()
-    }
-
-    /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,
-    /// kept without.
-    pub fn finish(mut self) -> Result<(), HostError> {
-        if self.remove { self.discard() } else { Ok(()) }
     }
 }
 

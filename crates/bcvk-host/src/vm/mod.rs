@@ -5,3 +5,4 @@ pub(crate) mod held_dir;
 pub(crate) mod launch;
 pub(crate) mod runner;
 pub(crate) mod shared_dir;
+pub(crate) mod started;
