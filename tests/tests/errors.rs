@@ -80,7 +80,25 @@ fn files_that_will_not_do_are_usage_errors() {
     std::fs::create_dir(at("empty")).expect("make a directory");
     let before = listing(&dir);
     let mut checks = Checks::new();
-    for (options, words) in [
+    for (options, words) in unusable_files(at) {
+        checks.check(&format!("{options:?}"), || {
+            let _ = sandbox
+                .bcvk(["run"])
+                .args(&options)
+                .arg(images::trixie())
+                .run()
+                .expect_error(2, words)
+                .expect_within(AT_ONCE);
+        });
+    }
+    checks.check("nothing was made", || assert_eq!(listing(&dir), before));
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Returns options with files that cannot be used, by their paths, and the words of each error.
+fn unusable_files(at: impl Fn(&str) -> String) -> Vec<(Vec<String>, &'static [&'static str])> {
+    vec![
         (
             vec![format!("--mount-disk-file={}", at("empty"))],
             &["empty", "only regular files"][..],
@@ -154,20 +172,7 @@ fn files_that_will_not_do_are_usage_errors() {
             ],
             &["'a'", "name of its own"],
         ),
-    ] {
-        checks.check(&format!("{options:?}"), || {
-            let _ = sandbox
-                .bcvk(["run"])
-                .args(&options)
-                .arg(images::trixie())
-                .run()
-                .expect_error(2, words)
-                .expect_within(AT_ONCE);
-        });
-    }
-    checks.check("nothing was made", || assert_eq!(listing(&dir), before));
-    checks.finish();
-    sandbox.finish();
+    ]
 }
 
 /// Options that exclude each other.

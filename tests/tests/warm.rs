@@ -15,10 +15,6 @@ type Damage = fn(&Path);
 const CLOCK: Duration = Duration::from_millis(100);
 
 #[test]
-#[allow(
-    clippy::too_many_lines,
-    reason = "one story of a few VMs, which are expensive"
-)]
 fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     let sandbox = Sandbox::new();
     let _ = run_ssh(&sandbox, "early", &["--warm=require"], "true")
@@ -79,39 +75,61 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         expect_sshd(("127.0.0.1", port));
     });
     for vm in [&one, &two] {
-        checks.check("the clock is right", || expect_clock(vm));
-        checks.check("what made it this VM has nothing more to do", || {
-            let agent = "systemctl is-active bcvk-agent.service; true";
-            assert_eq!(vm.sh(agent), "inactive");
-        });
-        checks.check("all is well", || {
-            assert_eq!(
-                vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),
-                "running"
-            );
-        });
+        check_health(&mut checks, vm);
     }
+    check_reports(&mut checks, &sandbox, &one);
+    one.stop();
+    two.stop();
+
+    check_requests(&mut checks, &sandbox);
+    checks.finish();
+
+    let id = list(&sandbox)[0]["Id"].as_str().expect("an ID").to_owned();
+    let removed = sandbox.bcvk(["snapshots", "rm", &id[..8]]).run();
+    assert_eq!(removed.expect_success().text(), id);
+    assert!(list(&sandbox).is_empty());
+    sandbox.finish();
+}
+
+/// Checks that a resumed VM is as good as one that was booted.
+fn check_health(checks: &mut Checks, vm: &Vm) {
+    checks.check("the clock is right", || expect_clock(vm));
+    checks.check("what made it this VM has nothing more to do", || {
+        let agent = "systemctl is-active bcvk-agent.service; true";
+        assert_eq!(vm.sh(agent), "inactive");
+    });
+    checks.check("all is well", || {
+        assert_eq!(
+            vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),
+            "running"
+        );
+    });
+}
+
+/// Checks what bcvk says of the resumed VM `vm`.
+fn check_reports(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm) {
     checks.check("ps and inspect tell", || {
         let ps = sandbox.bcvk(["ps", "--json"]).run().expect_success();
         assert!(ps.stdout().contains("\"Resumed\": true"), "{ps}");
         let _ = sandbox
-            .bcvk(["inspect", one.name()])
+            .bcvk(["inspect", vm.name()])
             .run()
             .expect_success()
             .expect_stdout("\"resumed\": true");
     });
     checks.check("its chart has what was done to resume it", || {
-        let chart = sandbox.bcvk(["boot-chart", one.name()]).run();
+        let chart = sandbox.bcvk(["boot-chart", vm.name()]).run();
         let _ = chart
             .expect_success()
             .expect_stdout("* QEMU resumes the guest")
             .expect_stdout("resumed from a snapshot")
             .expect_stdout("Host");
     });
-    one.stop();
-    two.stop();
+}
 
-    checks.check("shares and a disk", || expect_plugged(&sandbox));
+/// Checks which other requests are met by resuming, and which are not.
+fn check_requests(checks: &mut Checks, sandbox: &Sandbox) {
+    checks.check("shares and a disk", || expect_plugged(sandbox));
     checks.check("--execute", || {
         let output = sandbox
             .bcvk(["run", "--rm", "--warm=require", "--name"])
@@ -124,30 +142,18 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         assert_eq!(output.stdout(), "out\n");
     });
     checks.check("another VM has another snapshot", || {
-        let _ = run_ssh(
-            &sandbox,
-            "other",
-            &["--warm=require", "--memory=2G"],
-            "true",
-        )
-        .expect_error(125, &["there is no snapshot"]);
+        let _ = run_ssh(sandbox, "other", &["--warm=require", "--memory=2G"], "true")
+            .expect_error(125, &["there is no snapshot"]);
     });
     checks.check("what cannot be resumed says why", || {
         let _ = run_ssh(
-            &sandbox,
+            sandbox,
             "swap",
             &["--warm=require", "--add-swap=64M"],
             "true",
         )
         .expect_error(2, &["cannot be resumed", "--add-swap"]);
     });
-    checks.finish();
-
-    let id = list(&sandbox)[0]["Id"].as_str().expect("an ID").to_owned();
-    let removed = sandbox.bcvk(["snapshots", "rm", &id[..8]]).run();
-    assert_eq!(removed.expect_success().text(), id);
-    assert!(list(&sandbox).is_empty());
-    sandbox.finish();
 }
 
 #[test]

@@ -11,11 +11,11 @@ use bcvk_testkit::drive::process::{Running, run, scratch, text, writer};
 use tempfile::TempDir;
 
 use super::banner::{self, NOBODY, Ports};
-use super::bed::Bed;
 use super::common::{MEMORY_MIB, SHORT};
 use super::guest;
 use super::metrics::{Metric, Samples};
 use super::server::Cache;
+use super::setup::Setup;
 
 /// Kernel arguments that boot the image under `root=`; everything writable is in the guest's memory.
 const KERNEL_ARGUMENTS: &str =
@@ -37,8 +37,8 @@ pub(super) struct HandMade {
 }
 
 /// Boots once and asks the guest how it went.
-pub(super) fn measure(bed: &Bed, samples: &mut Samples) -> Result<()> {
-    let mut vm = HandMade::boot(bed, None)?;
+pub(super) fn measure(setup: &Setup, samples: &mut Samples) -> Result<()> {
+    let mut vm = HandMade::boot(setup, None)?;
     let first = vm.run("true")?;
     let times = guest::BootTimes::parse(&vm.output(guest::BootTimes::QUESTION)?)?;
     samples.add_duration(Metric::FloorBanner, vm.to_banner);
@@ -50,37 +50,38 @@ pub(super) fn measure(bed: &Bed, samples: &mut Samples) -> Result<()> {
 impl HandMade {
     /// Boots the image, with `data` as a second share whose tag is [`super::common::TAG`]. Returns
     /// once sshd has sent its banner.
-    pub(super) fn boot(bed: &Bed, data: Option<&Path>) -> Result<Self> {
-        let dir = TempDir::new_in(bed.work.path()).map_err(Error::io("make a directory"))?;
+    pub(super) fn boot(setup: &Setup, data: Option<&Path>) -> Result<Self> {
+        let dir = TempDir::new_in(setup.work.path()).map_err(Error::io("make a directory"))?;
         let ports = Ports::free()?;
         let (root, share) = (dir.path().join("root.sock"), dir.path().join("data.sock"));
 
         let started = Instant::now();
         let mut servers =
             vec![
-                bed.server
-                    .start(&bed.tree, bed.tree.path(), Cache::Always, &root)?,
+                setup
+                    .server
+                    .start(&setup.tree, setup.tree.path(), Cache::Always, &root)?,
             ];
         let mut sockets = vec![("rootfs", root.as_path())];
         if let Some(data) = data {
-            servers.push(bed.server.start(&bed.tree, data, Cache::Auto, &share)?);
+            servers.push(setup.server.start(&setup.tree, data, Cache::Auto, &share)?);
             sockets.push((super::common::TAG, share.as_path()));
         }
         let console = dir.path().join("console.log");
         let words = scratch()?;
-        let mut command = qemu(bed, &sockets, ports, &console);
+        let mut command = qemu(setup, &sockets, ports, &console);
         command.stdin(Stdio::null()).stderr(writer(&words)?);
         let mut vm = Self {
             qemu: Running::start(&mut command)?,
             words,
             _servers: servers,
             ports,
-            key: bed.keys.user.clone(),
-            ssh: bed.ssh.clone(),
+            key: setup.keys.user.clone(),
+            ssh: setup.ssh.clone(),
             to_banner: Duration::ZERO,
             dir,
         };
-        banner::wait(ports, &mut vm.qemu, bed.limit).map_err(|e| vm.explain(e))?;
+        banner::wait(ports, &mut vm.qemu, setup.limit).map_err(|e| vm.explain(e))?;
         vm.to_banner = started.elapsed();
         Ok(vm)
     }
@@ -133,26 +134,26 @@ impl HandMade {
 }
 
 /// Makes a QEMU command line that is plain, but has every option that a VM on virtiofs needs.
-fn qemu(bed: &Bed, sockets: &[(&str, &Path)], ports: Ports, console: &Path) -> Command {
-    let accel = match bed.accel {
+fn qemu(setup: &Setup, sockets: &[(&str, &Path)], ports: Ports, console: &Path) -> Command {
+    let accel = match setup.accel {
         Accelerator::Kvm => "kvm",
         Accelerator::Tcg => "tcg",
     };
-    let mut qemu = Command::new(&bed.qemu);
+    let mut qemu = Command::new(&setup.qemu);
     qemu.args(["-nodefaults", "-display", "none"])
         .args(["-machine", "q35,memory-backend=mem", "-accel", accel])
-        .args(["-cpu", "max", "-smp", &bed.vcpus.to_string()])
+        .args(["-cpu", "max", "-smp", &setup.vcpus.to_string()])
         .args(["-m", &format!("{MEMORY_MIB}M"), "-object"])
         .arg(format!(
             "memory-backend-memfd,id=mem,share=on,size={MEMORY_MIB}M"
         ))
         .arg("-kernel")
-        .arg(&bed.boot.kernel)
+        .arg(&setup.boot.kernel)
         .arg("-initrd")
-        .arg(&bed.boot.initramfs)
+        .arg(&setup.boot.initramfs)
         .args(["-append", KERNEL_ARGUMENTS])
         .arg("-smbios")
-        .arg(with_path("type=11,path=", &bed.keys.oem_string))
+        .arg(with_path("type=11,path=", &setup.keys.oem_string))
         .arg("-serial")
         .arg(with_path("file:", console))
         .arg("-netdev")

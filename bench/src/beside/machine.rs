@@ -10,8 +10,8 @@ use bcvk_testkit::drive::process::run;
 use bcvk_testkit::drive::say;
 use serde::Serialize;
 
-use super::bed::Bed;
 use super::common::MEMORY_MIB;
+use super::setup::Setup;
 
 /// Limit for a program to say its version.
 const ASK: Duration = Duration::from_secs(10);
@@ -51,25 +51,25 @@ struct CpuTimes {
 }
 
 impl Machine {
-    pub(super) fn describe(bed: &Bed) -> Self {
+    pub(super) fn describe(setup: &Setup) -> Self {
         Self {
             cpu: field("/proc/cpuinfo", "model name"),
-            cores: bed.vcpus,
+            cores: setup.vcpus,
             memory_gib: memory_gib(),
             kernel: first_word("/proc/sys/kernel/osrelease"),
-            qemu: version(&bed.qemu),
-            podman: version(&bed.podman),
-            accelerator: match bed.accel {
+            qemu: version(&setup.qemu),
+            podman: version(&setup.podman),
+            accelerator: match setup.accel {
                 Accelerator::Kvm => "kvm",
                 Accelerator::Tcg => "tcg",
             },
-            bcvk: version(&bed.bcvk),
+            bcvk: version(&setup.bcvk),
             source: source(),
-            file_server_by_hand: bed.server.describe(),
-            image: bed.image.clone(),
-            image_id: bed.tree.image_id().to_owned(),
+            file_server_by_hand: setup.server.describe(),
+            image: setup.image.clone(),
+            image_id: setup.tree.image_id().to_owned(),
             guest_memory_mib: MEMORY_MIB,
-            guest_vcpus: bed.vcpus,
+            guest_vcpus: setup.vcpus,
             rootless: !rustix::process::geteuid().is_root(),
             load_before: first_word("/proc/loadavg").parse().unwrap_or_default(),
             steal_percent: 0.0,

@@ -2,7 +2,6 @@
 //! number means; [`metrics`] has the list.
 
 mod banner;
-mod bed;
 mod clock;
 mod common;
 mod criteria;
@@ -17,6 +16,7 @@ mod read;
 mod report;
 mod run_ssh;
 mod server;
+mod setup;
 mod vm;
 mod warm;
 
@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 use bcvk_testkit::drive::error::Result;
 use bcvk_testkit::drive::say;
-use bed::Bed;
 use clap::{Args, ValueEnum};
 use metrics::Samples;
+use setup::Setup;
 
 pub(crate) use memory::{children, fields};
 
@@ -95,52 +95,52 @@ impl Options {
 
 /// Measures, and prints what was measured even if something failed on the way.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let bed = Bed::make(options)?;
-    let mut machine = machine::Machine::describe(&bed);
+    let setup = Setup::make(options)?;
+    let mut machine = machine::Machine::describe(&setup);
     machine.warn_if_busy();
     let mut samples = Samples::default();
-    let measured = measure(options, &bed, &mut samples);
+    let measured = measure(options, &setup, &mut samples);
     machine.finish();
     if !samples.is_empty() {
         report::print(&machine, &samples)?;
-        report::write_json(&bed.json, &machine, &samples)?;
-        say(&format!("numbers written to {}", bed.json.display()));
+        report::write_json(&setup.json, &machine, &samples)?;
+        say(&format!("numbers written to {}", setup.json.display()));
     }
     measured
 }
 
-fn measure(options: &Options, bed: &Bed, samples: &mut Samples) -> Result<()> {
+fn measure(options: &Options, setup: &Setup, samples: &mut Samples) -> Result<()> {
     // The two take turns, so that whatever else the machine does falls on both sides.
     for run in 1..=options.runs {
         let of = format!("{run}/{}", options.runs);
         if options.wants(Part::Floor) {
-            step(&format!("by hand, {of}"), || floor::measure(bed, samples))?;
+            step(&format!("by hand, {of}"), || floor::measure(setup, samples))?;
         }
         if options.wants(Part::RunSsh) {
             step(&format!("run-ssh, {of}"), || {
-                run_ssh::measure(bed, run, samples)
+                run_ssh::measure(setup, run, samples)
             })?;
         }
         if options.wants(Part::Direct) {
             step(&format!("run-ssh --initramfs direct, {of}"), || {
-                run_ssh::measure_direct(bed, run, samples)
+                run_ssh::measure_direct(setup, run, samples)
             })?;
         }
         if options.wants(Part::Warm) {
             step(&format!("run-ssh --warm auto, {of}"), || {
-                warm::measure(bed, run, samples)
+                warm::measure(setup, run, samples)
             })?;
         }
     }
     let (ssh, memory) = (options.wants(Part::Ssh), options.wants(Part::Memory));
     if ssh || memory {
         step("a VM in the background", || {
-            vm::measure(bed, ssh.then_some(options.runs), memory, samples)
+            vm::measure(setup, ssh.then_some(options.runs), memory, samples)
         })?;
     }
     if options.wants(Part::Read) {
         step("reading through virtiofs", || {
-            read::measure(bed, options.runs, memory, samples)
+            read::measure(setup, options.runs, memory, samples)
         })?;
     }
     Ok(())

@@ -13,11 +13,11 @@ use bcvk_testkit::drive::interrupt;
 use bcvk_testkit::drive::process::Running;
 use bcvk_testkit::drive::say;
 
-use super::bed::Bed;
 use super::common::{SHORT, TAG};
 use super::floor::HandMade;
 use super::memory;
 use super::metrics::{Metric, Samples, mebibytes};
+use super::setup::Setup;
 use super::vm::Named;
 
 const FILE: &str = "2GiB";
@@ -32,14 +32,14 @@ const READ: Duration = Duration::from_secs(300);
 /// The last line of every command's output in a [`Shell`].
 const MARK: &str = "bcvk-bench-status";
 
-pub(super) fn measure(bed: &Bed, runs: u32, memory: bool, samples: &mut Samples) -> Result<()> {
-    let file = make_file(&bed.data_dir)?;
-    let share = format!("{}:{TAG}", bed.data_dir.display());
+pub(super) fn measure(setup: &Setup, runs: u32, memory: bool, samples: &mut Samples) -> Result<()> {
+    let file = make_file(&setup.data_dir)?;
+    let share = format!("{}:{TAG}", setup.data_dir.display());
 
-    let by_hand = HandMade::boot(bed, Some(&bed.data_dir))?;
-    let vm = Named::new(bed, "read");
+    let by_hand = HandMade::boot(setup, Some(&setup.data_dir))?;
+    let vm = Named::new(setup, "read");
     vm.run_detached(&["--ro-bind", &share])?;
-    vm.ssh("true", bed.limit)?;
+    vm.ssh("true", setup.limit)?;
 
     let mut hand = Shell::open(by_hand.ssh())?;
     let mounted = format!("/run/{TAG}");

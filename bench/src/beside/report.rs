@@ -73,16 +73,8 @@ fn promises(criteria: &[Criterion]) -> Table {
         table.add_row([
             criterion.what.to_owned(),
             measured.trim_end().to_owned(),
-            criterion
-                .bound
-                .map(|bound| bound.describe(criterion.unit))
-                .unwrap_or_default(),
-            match criterion.met {
-                Some(true) => "yes",
-                Some(false) => "**no**",
-                None => "",
-            }
-            .to_owned(),
+            criterion.bound.describe(criterion.unit),
+            if criterion.met { "yes" } else { "**no**" }.to_owned(),
         ]);
     }
     align(&mut table, [1, 2]);

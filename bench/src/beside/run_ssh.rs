@@ -10,10 +10,10 @@ use bcvk_testkit::drive::error::{Error, Result};
 use bcvk_testkit::drive::interrupt;
 use bcvk_testkit::drive::process::{self, Running, ended_within, scratch, text, watch, writer};
 
-use super::bed::Bed;
 use super::clock::{micros, now, seconds};
 use super::memory;
 use super::metrics::{Metric, Samples};
+use super::setup::Setup;
 use super::vm::{Events, Named, VmFiles};
 
 /// Interval between two looks at the CLI. They are rare enough to cost the guest nothing that could
@@ -35,10 +35,10 @@ struct Course {
     end: u64,
 }
 
-pub(super) fn measure(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> {
-    let vm = Named::new(bed, &format!("run{run}"));
+pub(super) fn measure(setup: &Setup, run: u32, samples: &mut Samples) -> Result<()> {
+    let vm = Named::new(setup, &format!("run{run}"));
     let (stdout, stderr) = (scratch()?, scratch()?);
-    let mut command = bed.ephemeral(["run-ssh", "--name", vm.name(), &bed.image, "true"]);
+    let mut command = setup.ephemeral(["run-ssh", "--name", vm.name(), &setup.image, "true"]);
     command
         .stdin(Stdio::null())
         .stdout(writer(&stdout)?)
@@ -48,9 +48,9 @@ pub(super) fn measure(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> 
     let started = Instant::now();
     let mut cli = Running::start(&mut command)?;
     let mut watched = Watched::default();
-    let ssh = watched.until_ssh(bed, vm.name(), &mut cli, started)?;
-    let command_done = watched.until_command_done(&ssh, &mut cli, started + bed.limit)?;
-    let status = cli.wait(bed.limit)?;
+    let ssh = watched.until_ssh(setup, vm.name(), &mut cli, started)?;
+    let command_done = watched.until_command_done(&ssh, &mut cli, started + setup.limit)?;
+    let status = cli.wait(setup.limit)?;
     let (end, total) = (now(), started.elapsed());
     if !status.success() {
         return Err(failed(&text(&stderr)));
@@ -75,11 +75,11 @@ pub(super) fn measure(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> 
 }
 
 /// Measures a whole run with bcvk's own initramfs.
-pub(super) fn measure_direct(bed: &Bed, run: u32, samples: &mut Samples) -> Result<()> {
-    let vm = Named::new(bed, &format!("direct{run}"));
+pub(super) fn measure_direct(setup: &Setup, run: u32, samples: &mut Samples) -> Result<()> {
+    let vm = Named::new(setup, &format!("direct{run}"));
     let words = ["run-ssh", "--initramfs=direct", "--name", vm.name()];
-    let mut command = bed.ephemeral(words);
-    let done = process::run(command.args([&bed.image, "true"]), bed.limit)?;
+    let mut command = setup.ephemeral(words);
+    let done = process::run(command.args([&setup.image, "true"]), setup.limit)?;
     let done = done.success("boot without the image's initramfs")?;
     samples.add_duration(Metric::RunDirect, done.took);
     vm.is_gone()
@@ -103,13 +103,13 @@ struct Watched {
 impl Watched {
     fn until_ssh(
         &mut self,
-        bed: &Bed,
+        setup: &Setup,
         name: &str,
         cli: &mut Running,
         started: Instant,
     ) -> Result<Ssh> {
         loop {
-            self.look(bed, name, cli.pid())?;
+            self.look(setup, name, cli.pid())?;
             if self.is_ready()
                 && let Some(ssh) = ssh_of(cli.pid())?
             {
@@ -121,7 +121,7 @@ impl Watched {
                 )));
             }
             interrupt::check()?;
-            if started.elapsed() > bed.limit {
+            if started.elapsed() > setup.limit {
                 return Err(Error::other("run-ssh did not come to its command in time"));
             }
         }
@@ -145,12 +145,12 @@ impl Watched {
         }
     }
 
-    fn look(&mut self, bed: &Bed, name: &str, cli: u32) -> Result<()> {
+    fn look(&mut self, setup: &Setup, name: &str, cli: u32) -> Result<()> {
         self.measure_cli(cli);
         if self.files.is_none() {
-            self.files = VmFiles::find(&bed.vm_dirs, name);
+            self.files = VmFiles::find(&setup.vm_dirs, name);
             if let Some(files) = &self.files {
-                files.check_size(bed.vcpus)?;
+                files.check_size(setup.vcpus)?;
             }
         }
         if self.events.is_none()

@@ -12,16 +12,16 @@ use bcvk_testkit::drive::process::{clean_up, run, text};
 use bcvk_testkit::drive::say;
 use serde::Deserialize;
 
-use super::bed::Bed;
 use super::clock::{now, seconds};
 use super::common::{MEMORY_MIB, SHORT};
 use super::guest::BootTimes;
 use super::memory;
 use super::metrics::{Metric, Samples};
+use super::setup::Setup;
 
 /// A name that is the bench's. Dropping it ends and removes the VM that has it, if there is one.
 pub(super) struct Named<'a> {
-    bed: &'a Bed,
+    setup: &'a Setup,
     name: String,
 }
 
@@ -48,17 +48,17 @@ struct Event {
 /// Measures `ssh` and `memory` on one VM: further commands as often as `ssh` says, the guest's own
 /// times, and the memory of the processes.
 pub(super) fn measure(
-    bed: &Bed,
+    setup: &Setup,
     ssh: Option<u32>,
     memory: bool,
     samples: &mut Samples,
 ) -> Result<()> {
-    let vm = Named::new(bed, "background");
+    let vm = Named::new(setup, "background");
     let began = now();
     vm.run_detached(&[])?;
     let returned = now();
     // The first command waits for the boot, and takes over the connection that has seen the banner.
-    vm.ssh("true", bed.limit)?;
+    vm.ssh("true", setup.limit)?;
     if let Some(runs) = ssh {
         let files = vm.files()?;
         samples.add(Metric::Detached, seconds(began, returned));
@@ -78,9 +78,9 @@ pub(super) fn measure(
 }
 
 impl<'a> Named<'a> {
-    pub(super) fn new(bed: &'a Bed, what: &str) -> Self {
+    pub(super) fn new(setup: &'a Setup, what: &str) -> Self {
         let name = format!("bcvk-bench-{}-{what}", std::process::id());
-        Self { bed, name }
+        Self { setup, name }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -90,19 +90,19 @@ impl<'a> Named<'a> {
     /// Runs `bcvk ephemeral run -d`, which returns when QEMU runs.
     pub(super) fn run_detached(&self, options: &[&str]) -> Result<()> {
         run(
-            self.bed
+            self.setup
                 .ephemeral(["run", "-d", "--rm", "--name", &self.name])
                 .args(options)
-                .arg(&self.bed.image),
+                .arg(&self.setup.image),
             SHORT,
         )?
         .success("start a VM in the background")?;
-        self.files()?.check_size(self.bed.vcpus)
+        self.files()?.check_size(self.setup.vcpus)
     }
 
     /// Makes the command line `bcvk ephemeral ssh NAME …`, up to the command.
     pub(super) fn ssh_command(&self) -> Command {
-        self.bed.ephemeral(["ssh", &self.name])
+        self.setup.ephemeral(["ssh", &self.name])
     }
 
     /// Runs a command of the guest's shell.
@@ -115,13 +115,13 @@ impl<'a> Named<'a> {
     }
 
     pub(super) fn files(&self) -> Result<VmFiles> {
-        VmFiles::find(&self.bed.vm_dirs, &self.name)
+        VmFiles::find(&self.setup.vm_dirs, &self.name)
             .ok_or_else(|| Error::other("bcvk's VM has no directory"))
     }
 
     /// Returns the process ID of the supervisor, as the host sees it.
     pub(super) fn supervisor(&self) -> Result<u32> {
-        let mut command = Command::new(&self.bed.podman);
+        let mut command = Command::new(&self.setup.podman);
         command.args(["inspect", "--format={{.State.Pid}}", &self.name]);
         let said = run(&mut command, SHORT)?.success("ask podman for the VM")?;
         let pid = said.stdout.trim().parse();
@@ -130,7 +130,7 @@ impl<'a> Named<'a> {
 
     /// Returns an error if podman still has the VM's container.
     pub(super) fn is_gone(&self) -> Result<()> {
-        let mut command = Command::new(&self.bed.podman);
+        let mut command = Command::new(&self.setup.podman);
         command.args(["container", "exists", &self.name]);
         let found = run(&mut command, SHORT)?;
         if found.status.success() {
@@ -141,7 +141,7 @@ impl<'a> Named<'a> {
 
     /// Removes the VM, and says if that did not work.
     pub(super) fn remove(&self) -> Result<()> {
-        clean_up(&mut self.bed.ephemeral(["rm", "-f", &self.name]), SHORT)?
+        clean_up(&mut self.setup.ephemeral(["rm", "-f", &self.name]), SHORT)?
             .success("remove the VM")
             .map(drop)
     }
@@ -150,11 +150,11 @@ impl<'a> Named<'a> {
 impl Drop for Named<'_> {
     /// Removes the VM whatever happened: podman too is asked, for which no VM of that name is no error.
     fn drop(&mut self) {
-        if VmFiles::find(&self.bed.vm_dirs, &self.name).is_some() {
+        if VmFiles::find(&self.setup.vm_dirs, &self.name).is_some() {
             // podman can remove what bcvk cannot.
             let _ = self.remove();
         }
-        let mut command = Command::new(&self.bed.podman);
+        let mut command = Command::new(&self.setup.podman);
         command.args(["rm", "--force", "--ignore", "--time=0", &self.name]);
         if let Err(error) = clean_up(&mut command, SHORT) {
             say(&format!("warning: {error}"));

@@ -4,6 +4,7 @@
 //! - [`status`]: says how the VM fares; the container writes it and the host reads it
 //! - [`shared`]: lays out the directory through which a container speaks to its host
 //! - [`snapshot`]: lays out a saved VM
+//! - [`exit`]: numbers the ways in which a VM ends
 //! - [`guest_port`]: numbers the ports through which the guest speaks
 //! - [`lock`]: marks files and directories as in use by a process that lives
 //! - [`limits`]: sizes and times that both sides of the container must agree on
@@ -14,6 +15,7 @@
 pub mod bounded;
 #[cfg(any(test, feature = "examples"))]
 pub mod examples;
+pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod guest_port;

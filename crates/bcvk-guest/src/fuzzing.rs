@@ -7,8 +7,10 @@ use std::path::Path;
 
 use bcvk_contract::spec::{EnvVar, STORAGE_GUEST_PATH, Share, ShareRequest};
 
+use crate::archive::env::manager_env;
+use crate::archive::mounts::{share_mount, unit_name};
 use crate::facts::assigned;
-use crate::{manager_env, share_mount, storage, unit_name};
+use crate::storage;
 
 /// Parses files of `KEY=VALUE` lines, such as SELinux' configuration.
 pub fn assignments(data: &[u8]) {

@@ -31,21 +31,21 @@ pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> M
     if !facts.rc_local {
         masks.generators.push("systemd-rc-local-generator");
     }
-    let instructed = from_image.iter().chain(&spec.kargs).any(instructs);
-    if !facts.credentials && !instructed {
-        masks.units.extend(INSTRUCTED_UNITS);
-        masks.generators.extend(INSTRUCTED_GENERATORS);
+    let configured = from_image.iter().chain(&spec.kargs).any(configures_units);
+    if !facts.credentials && !configured {
+        masks.units.extend(CONFIGURED_UNITS);
+        masks.generators.extend(CONFIGURED_GENERATORS);
     }
-    if !instructed && !spec.ignition && spec.disks.is_empty() {
+    if !configured && !spec.ignition && spec.disks.is_empty() {
         masks.initrd_units.extend(INITRD_UNITS);
     }
     masks
 }
 
-/// Returns true if `karg` might configure a unit or generator in [`INSTRUCTED_UNITS`] or
-/// [`INSTRUCTED_GENERATORS`] (kernel-command-line(7), systemd-network-generator.service(8),
+/// Returns true if `karg` might configure a unit or generator in [`CONFIGURED_UNITS`] or
+/// [`CONFIGURED_GENERATORS`] (kernel-command-line(7), systemd-network-generator.service(8),
 /// systemd-debug-generator(8), systemd-run-generator(8)).
-fn instructs(karg: &Karg) -> bool {
+fn configures_units(karg: &Karg) -> bool {
     let name = karg.name();
     ["systemd.", "rd.", "net."]
         .iter()
@@ -63,11 +63,11 @@ fn instructs(karg: &Karg) -> bool {
 }
 
 /// Units that do only what kernel arguments and credentials say.
-const INSTRUCTED_UNITS: [&str; 2] = [
+const CONFIGURED_UNITS: [&str; 2] = [
     "systemd-network-generator.service",
     "systemd-udev-load-credentials.service",
 ];
-const INSTRUCTED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
+const CONFIGURED_GENERATORS: [&str; 2] = ["systemd-debug-generator", "systemd-run-generator"];
 
 /// Units that find an initramfs's disks and network cards. The image is mounted without them, and
 /// the real root's own find everything once more.

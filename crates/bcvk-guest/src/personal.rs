@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use base64ct::{Base64, Encoding};
 use bcvk_contract::spec::{EnvVar, MachineId, UnitFile, VmSpec};
 
 use crate::agent::{Mount, NewHostKey, Personal, PersonalFile};
+use crate::archive::env::environment;
+use crate::archive::execute::{EXECUTE_UNIT, commands};
+use crate::archive::ssh::{HOST_KEY, USER_KEY, host_key, user_key};
 use crate::facts::{GuestFacts, Sshd};
-use crate::{
-    EXECUTE_UNIT, HOST_KEY, USER_KEY, commands, environment, host_key, hostname, user_key,
-};
 
 /// The identities that an image and its user leave open, so that each VM gets its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,7 +73,7 @@ pub fn personal(
     }
     Personal {
         clock,
-        entropy: super::base64(entropy),
+        entropy: Base64::encode_string(entropy),
         hostname: identity.hostname.then(|| hostname(spec.name.as_str())),
         machine_id,
         host_key: identity.sshd.clone().map(|service| NewHostKey {
@@ -136,6 +137,17 @@ fn for_manager(var: &EnvVar) -> bool {
             .name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Makes `name` a host name (`hostname(7)`): at most 64 letters, digits, dashes and dots.
+#[must_use]
+pub fn hostname(name: &str) -> String {
+    let text: String = name
+        .chars()
+        .map(|c| if c == '_' { '-' } else { c })
+        .take(64)
+        .collect();
+    text.trim_end_matches(['-', '.']).to_owned()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::follow::activity::Told;
+use crate::follow::activity::ConsoleProgress;
 use crate::image::inspect::ImageInfo;
 use crate::image::list::bootable;
 use crate::podman::{Container, bind};
@@ -32,9 +32,9 @@ pub fn podman_json(data: &[u8]) {
 /// Reads the progress of a boot from a guest's console. In pieces, the same console must give the
 /// same result.
 pub fn activity(data: &[u8]) {
-    let mut whole = Told::default();
+    let mut whole = ConsoleProgress::default();
     whole.feed(data);
-    let mut pieces = Told::default();
+    let mut pieces = ConsoleProgress::default();
     data.chunks(7).for_each(|piece| pieces.feed(piece));
     assert_eq!(whole.awaited(), pieces.awaited());
     let shown = whole.awaited().unwrap_or_default();

@@ -35,7 +35,8 @@ pub use follow::watch::{LAST_WORD, SSH_LOST, SessionEnd, SignalSource, Target, V
 pub use image::inspect::{ImageInfo, PullPolicy};
 pub use image::list::BootableImage;
 pub use launch::runner::Runner;
-pub use launch::{Launch, Started, sweep, write_ssh_access};
+pub use launch::started::Started;
+pub use launch::{Launch, sweep, write_ssh_access};
 pub use podman::ImageClaims;
 pub use resources::disk::{NewDisk, ResolvedDisk, resolve_disk};
 pub use resources::ignition::read_ignition;

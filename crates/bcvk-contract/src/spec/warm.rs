@@ -130,7 +130,7 @@ impl VmSpec {
     /// Returns why this VM can only be booted, if there is a reason: what it is given has to be
     /// there from the beginning.
     #[must_use]
-    pub fn why_only_cold(&self) -> Option<&'static str> {
+    pub fn snapshot_obstacle(&self) -> Option<&'static str> {
         let plugged = self.shares.len() + self.disks.len();
         let reasons = [
             (
@@ -205,20 +205,20 @@ mod tests {
             serial_ports: Vec::new(),
             ..example()
         };
-        assert_eq!(warm.why_only_cold(), None);
+        assert_eq!(warm.snapshot_obstacle(), None);
         let with_journal = VmSpec {
             output: super::super::Stream::Journal,
             ..warm.clone()
         };
         assert_eq!(
-            with_journal.why_only_cold(),
+            with_journal.snapshot_obstacle(),
             Some("--output journal is given")
         );
         let mut elsewhere = warm;
         elsewhere.shares[0].guest_path = "/srv/data".into();
         assert!(
             elsewhere
-                .why_only_cold()
+                .snapshot_obstacle()
                 .is_some_and(|why| why.contains("mounted"))
         );
     }

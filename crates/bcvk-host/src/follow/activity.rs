@@ -1,4 +1,4 @@
-//! Activity of a guest that boots, as its console tells.
+//! What a guest that boots is doing, as its console tells.
 
 use std::io::Read;
 
@@ -7,17 +7,18 @@ use bcvk_contract::status::printable;
 use crate::follow::log::GuestLog;
 use crate::vm::dir::VmDir;
 
-/// Longest part of a line that is read. Names of units are at most 255 bytes (`systemd.unit(5)`).
+/// Longest part of a line that is looked at. Names of units are at most 255 bytes
+/// (`systemd.unit(5)`).
 const MAX_LINE_BYTES: usize = 1024;
 
-/// Most units that are remembered to be starting. systemd starts fewer at once, but a guest may print
+/// How many units are remembered to be starting; systemd starts fewer at once, and a guest may say
 /// anything.
 const MAX_STARTING: usize = 64;
 
-/// Most bytes that are read at one look, because a guest may write faster than anybody reads.
+/// The most that is read at one look, because a guest may write faster than anybody reads.
 const MAX_LOOK_BYTES: u64 = 1 << 20;
 
-/// Beginnings of systemd's line about a job that has begun (`unit_status_printf` and its callers).
+/// How systemd begins the line about a job that has begun (`unit_status_printf` and its callers).
 const BEGINS: [&str; 5] = [
     "Starting ",
     "Mounting ",
@@ -26,7 +27,7 @@ const BEGINS: [&str; 5] = [
     "Setting up ",
 ];
 
-/// Beginnings of systemd's line about a job that is over, after `[  OK  ]` and the like.
+/// How it begins that about a job that is over, after `[  OK  ]` and the like.
 const ENDS: [&str; 14] = [
     "Started ",
     "Finished ",
@@ -48,21 +49,21 @@ const ENDS: [&str; 14] = [
 #[derive(Debug)]
 pub struct Activity {
     log: GuestLog,
-    told: Told,
+    progress: ConsoleProgress,
 }
 
 impl Activity {
-    /// Returns the activity of the VM in `dir`, which need not have printed anything yet.
+    /// That of the VM in `dir`, which need not have said anything yet.
     #[must_use]
     pub fn of(dir: &VmDir) -> Self {
         Self {
             log: GuestLog::console(dir),
-            told: Told::default(),
+            progress: ConsoleProgress::default(),
         }
     }
 
-    /// Reads the output since the last look. A console that cannot be read changes nothing: the
-    /// activity is only to be shown.
+    /// Reads what has come since the last look. What cannot be read changes nothing: this is only
+    /// to be shown.
     pub fn look(&mut self) {
         let mut text = Vec::new();
         let _ = self
@@ -70,36 +71,35 @@ impl Activity {
             .by_ref()
             .take(MAX_LOOK_BYTES)
             .read_to_end(&mut text);
-        self.told.feed(&text);
+        self.progress.feed(&text);
     }
 
-    /// Returns what the guest waits for at the moment, or else its last line. The text is safe to
-    /// print.
+    /// What the guest waits for at the moment, or what it said last. Safe to print.
     #[must_use]
     pub fn awaited(&self) -> Option<&str> {
-        self.told.awaited()
+        self.progress.awaited()
     }
 
-    /// Returns the units that the VM in `dir` is starting, by the whole of its console that was kept.
+    /// The units that the VM in `dir` is starting, by the whole of its console that was kept.
     pub(crate) fn starting(dir: &VmDir) -> Vec<String> {
         let mut log = GuestLog::console(dir);
-        let mut told = Told::default();
+        let mut progress = ConsoleProgress::default();
         let mut buffer = vec![0; 64 * 1024];
         let mut left = log.length().unwrap_or_default();
         while left > 0 {
             let Ok(length @ 1..) = log.read(&mut buffer) else {
                 break;
             };
-            told.feed(&buffer[..length]);
+            progress.feed(&buffer[..length]);
             left = left.saturating_sub(length as u64);
         }
-        told.starting
+        progress.starting
     }
 }
 
-/// Facts that the lines of a console have told.
+/// Progress of a boot, as the lines of a console show it.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct ConsoleProgress {
     line: Vec<u8>,
     /// Units whose start has begun and is not over, the last one last.
     starting: Vec<String>,
@@ -107,7 +107,7 @@ pub(crate) struct Told {
     said: String,
 }
 
-impl Told {
+impl ConsoleProgress {
     /// Takes in the next piece, which need not end where a line does.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
@@ -130,7 +130,7 @@ impl Told {
     fn take_in(&mut self, line: &str) {
         let (result, text) = bracketed(line).map_or((None, line), |(b, text)| (Some(b), text));
         if let Some(unit) = running_job(text) {
-            // This job is what systemd waits for, whatever has begun after it. Its name may be cut.
+            // It is what keeps systemd, whatever has begun after it. The name may be cut.
             let mut known = self.starting.iter();
             let known = known.find(|known| known.starts_with(unit)).cloned();
             self.begin(&known.unwrap_or_else(|| unit.to_owned()));
@@ -140,8 +140,7 @@ impl Told {
             self.starting.retain(|known| known != unit);
             text.clone_into(&mut self.said);
         } else if text.starts_with("Welcome to ") {
-            // Another systemd has begun. It knows nothing of what the initramfs's systemd was
-            // starting.
+            // Another systemd has begun; it knows nothing of what the initramfs's was starting.
             self.starting.clear();
         } else if !text.is_empty() {
             text.clone_into(&mut self.said);
@@ -157,8 +156,8 @@ impl Told {
     }
 }
 
-/// Splits a line that begins with brackets into their content (a time stamp, `  OK  `, asterisks that
-/// move) and the rest.
+/// What is in the brackets that a line begins with (a time stamp, `  OK  `, asterisks that move), and
+/// what follows.
 fn bracketed(line: &str) -> Option<(&str, &str)> {
     let (inner, text) = line.strip_prefix('[')?.split_once(']')?;
     let known = inner
@@ -168,8 +167,8 @@ fn bracketed(line: &str) -> Option<(&str, &str)> {
     known.then(|| (inner, text.trim()))
 }
 
-/// Finds the unit of `(1 of 4) Job UNIT/start running (44s / 1min 30s)`, or of the same in the words
-/// of older versions: `A start job is running for UNIT (44s / 1min 30s)`.
+/// The unit of `(1 of 4) Job UNIT/start running (44s / 1min 30s)`, or of the same in the words of
+/// older versions: `A start job is running for UNIT (44s / 1min 30s)`.
 fn running_job(text: &str) -> Option<&str> {
     let text = match text.strip_prefix('(') {
         Some(rest) => rest.split_once(") ")?.1,
@@ -179,21 +178,20 @@ fn running_job(text: &str) -> Option<&str> {
         return Some(unit(rest.rsplit_once(" (").map_or(rest, |(name, _)| name)));
     }
     let (name, _) = text.strip_prefix("Job ")?.split_once(" running (")?;
-    // If the line is too long, systemd leaves out the middle of these words.
+    // Where the line is too long, the middle of these words is left out.
     let name = name.split_once('/').map_or(name, |(name, _)| name);
     Some(name.split_once('…').map_or(name, |(name, _)| name))
 }
 
-/// Returns the unit of a line that begins with one of `words`.
+/// The unit of a line that begins with one of `words`.
 fn after<'a>(text: &'a str, words: &[&str]) -> Option<&'a str> {
     let rest = words.iter().find_map(|words| text.strip_prefix(words))?;
     let unit = unit(rest);
     (!unit.is_empty()).then_some(unit)
 }
 
-/// Returns `ssh.service` of `ssh.service - OpenBSD Secure Shell server...`. A distribution may show
-/// descriptions alone (`StatusUnitFormat=` in `systemd-system.conf(5)`); then it returns the
-/// description.
+/// `ssh.service` of `ssh.service - OpenBSD Secure Shell server...`; of a distribution that shows
+/// descriptions alone (`StatusUnitFormat=` in `systemd-system.conf(5)`), the description.
 fn unit(text: &str) -> &str {
     let name = text.split_once(" - ").map_or(text, |(name, _)| name);
     name.trim_end_matches(['.', '…'])
@@ -203,10 +201,10 @@ fn unit(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Told {
-        let mut told = Told::default();
-        told.feed(text.as_bytes());
-        told
+    fn progress(text: &str) -> ConsoleProgress {
+        let mut progress = ConsoleProgress::default();
+        progress.feed(text.as_bytes());
+        progress
     }
 
     #[test]
@@ -231,7 +229,7 @@ mod tests {
                  [   12.5] virtio_net: renamed\n",
                 Some("virtio_net: renamed"),
             ),
-            // RHEL's systemd prints it like this.
+            // RHEL's systemd.
             (
                 "         Starting OpenSSH server daemon...\r\n",
                 Some("OpenSSH server daemon"),
@@ -240,7 +238,7 @@ mod tests {
                 "Starting a.service - A...\nWelcome to Debian GNU/Linux 13!\nboot\n",
                 Some("boot"),
             ),
-            // systemd 257 prints it like this on the serial port.
+            // As it comes over the serial port of systemd 257.
             (
                 "Starting a.service - A...\n\u{1b}[M\r\r\u{1b}[K[ \u{1b}[0;31m*\u{1b}[0m ] (2 of 2) Job \
                  systemd-networkd.service/start running (59s / 2min 9s)\r\r\n",
@@ -257,21 +255,21 @@ mod tests {
             ),
             ("not ended", None),
         ] {
-            assert_eq!(told(console).awaited(), awaited, "{console:?}");
+            assert_eq!(progress(console).awaited(), awaited, "{console:?}");
         }
     }
 
     #[test]
     fn a_guest_cannot_fill_the_memory() {
-        let mut told = Told::default();
-        told.feed(&[b'x'; 3 * MAX_LINE_BYTES]);
-        told.feed(b"\n");
-        assert_eq!(told.said.len(), MAX_LINE_BYTES);
+        let mut progress = ConsoleProgress::default();
+        progress.feed(&[b'x'; 3 * MAX_LINE_BYTES]);
+        progress.feed(b"\n");
+        assert_eq!(progress.said.len(), MAX_LINE_BYTES);
         for number in 0..1000 {
-            told.feed(format!("Starting {number}.service - x\n").as_bytes());
+            progress.feed(format!("Starting {number}.service - x\n").as_bytes());
         }
-        assert_eq!(told.starting.len(), MAX_STARTING);
-        assert_eq!(told.awaited(), Some("999.service"));
+        assert_eq!(progress.starting.len(), MAX_STARTING);
+        assert_eq!(progress.awaited(), Some("999.service"));
     }
 
     #[test]

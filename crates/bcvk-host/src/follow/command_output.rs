@@ -100,9 +100,9 @@ mod tests {
 
     use super::*;
 
-    struct Heard(Sender<Vec<u8>>);
+    struct ChannelWriter(Sender<Vec<u8>>);
 
-    impl Write for Heard {
+    impl Write for ChannelWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
             Ok(bytes.len())
@@ -127,16 +127,16 @@ mod tests {
     #[test]
     fn all_that_was_written_arrives() {
         let (_tmp, dir) = vm_dir();
-        let (sender, heard) = channel();
-        let output = CommandOutput::start(&dir, Heard(sender), io::sink()).expect("start");
+        let (sender, receiver) = channel();
+        let output = CommandOutput::start(&dir, ChannelWriter(sender), io::sink()).expect("start");
         let [stdout, _] = dir.shared().paths().command_streams();
         let mut stdout = File::options().write(true).open(stdout).expect("a reader");
         stdout.write_all(b"one ").expect("write");
-        assert_eq!(heard.recv().expect("heard"), b"one ");
+        assert_eq!(receiver.recv().expect("a piece"), b"one ");
         stdout.write_all(b"two").expect("write");
         drop(stdout);
         output.finish();
-        assert_eq!(heard.iter().flatten().collect::<Vec<_>>(), b"two");
+        assert_eq!(receiver.iter().flatten().collect::<Vec<_>>(), b"two");
     }
 
     #[test]

@@ -1,43 +1,43 @@
-//! Start of a container from a resolved spec, and removal of everything when the start fails.
+//! From a resolved spec to a running container, and back to nothing when that fails.
 
 pub(crate) mod runner;
+pub(crate) mod started;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 
 use bcvk_contract::key_pair::KeyPair;
-use bcvk_contract::lock::Lock;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, Stream, VmSpec};
-use bcvk_contract::status::{self, Phase, Status};
+use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, VmSpec};
+use bcvk_contract::status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 use crate::checks::accel::kvm_needs_groups;
 use crate::checks::trial::INTO_USR;
-use crate::follow::log::GuestLog;
 use crate::launch::runner::Runner;
+use crate::launch::started::Started;
 use crate::podman::ImageClaims;
 use crate::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
 use crate::resources::disk::{NewDisk, make_disk};
-use crate::resources::output::Made;
+use crate::resources::output::CreatedFiles;
 use crate::resources::storage;
-use crate::saved::{HeldSnapshot, SnapshotEntry, start_keeper};
+use crate::saved::{HeldSnapshot, start_keeper};
 use crate::ssh;
 use crate::ssh::Side;
 use crate::vm::dir::{VmDir, VmDirs};
 use crate::{HostError, Operation};
 
-/// Most attempts to start a container if podman fails only for the image's mount.
+/// How often podman is asked for a container that lacks nothing but its image's mount.
 const IMAGE_ATTEMPTS: u32 = 5;
 
 /// Everything that is decided before the first effect.
 #[derive(Debug)]
 pub struct Launch {
-    /// Description of the VM that the supervisor obeys.
+    /// What the supervisor will do.
     pub spec: VmSpec,
     /// The bcvk binary.
     pub exe: PathBuf,
@@ -45,13 +45,13 @@ pub struct Launch {
     pub runner: Option<Runner>,
     /// The image's wishes for the container, which are overruled.
     pub claims: ImageClaims,
-    /// Limits for the container, if the host can enforce them.
+    /// The most that the container may take, where the host can hold it to that.
     pub limits: Option<Limits>,
-    /// True if the container is removed when it ends.
+    /// Whether the container goes away when it ends.
     pub remove: bool,
-    /// True if the container's standard input stays open.
+    /// Whether the container's standard input stays open.
     pub interactive: bool,
-    /// True if the container gets a terminal.
+    /// Whether the container gets a terminal.
     pub tty: bool,
     /// `KEY=VALUE` labels of the user's.
     pub labels: Vec<Label>,
@@ -65,12 +65,11 @@ pub struct Launch {
     pub new_disks: Vec<NewDisk>,
     /// The user's configuration for Ignition.
     pub ignition: Option<Vec<u8>>,
-    /// The VM's snapshot: the one that it is resumed from, or the one that is to be made.
+    /// The VM's snapshot: one that it is resumed from, or one that is to be made.
     pub snapshot: Option<HeldSnapshot>,
 }
 
-/// Writes the files that let the user log in to the VM `spec` with `key`, by the bcvk at `exe`, on
-/// this `side`.
+/// Writes what lets the user of the VM `spec` in with `key`, by the bcvk at `exe`, on this `side`.
 ///
 /// # Errors
 /// If the directory cannot be written to.
@@ -86,21 +85,6 @@ pub fn write_ssh_access(
     dir.write_private("ssh_config", config.as_bytes())
 }
 
-/// A container that podman has started.
-#[derive(Debug)]
-pub struct Started {
-    /// VM directory of the container.
-    pub dir: VmDir,
-    name: String,
-    podman: Podman,
-    remove: bool,
-    hold: Option<Lock>,
-    cli_lock: Option<Lock>,
-    /// Files and directories of the user's that did not exist before.
-    made: Made,
-    snapshot: Option<SnapshotEntry>,
-}
-
 impl Launch {
     /// Makes the VM directory and starts the container. On any failure both are gone again.
     pub fn start(&self, podman: &Podman, dirs: &VmDirs) -> Result<Started, HostError> {
@@ -111,17 +95,16 @@ impl Launch {
                 Ok(started)
             }
             Err(e) => {
-                // The user is told of the first error; files that cannot be removed now are swept
-                // later.
+                // The first error is the one to tell; what cannot be removed is swept later.
                 let _ = started.discard();
                 Err(e)
             }
         }
     }
 
-    /// Makes all that [`Launch::start`] makes, but leaves the container to the user, who gets a shell
-    /// in it instead of the supervisor. Returns the container's exit status once it has ended;
-    /// nothing is left then.
+    /// Makes all that [`Launch::start`] makes, but leaves the container to the user, who gets a
+    /// shell in it instead of the supervisor. Returns its exit status once it has ended; nothing
+    /// is left then.
     pub fn debug(&self, podman: &Podman, dirs: &VmDirs) -> Result<ExitStatus, HostError> {
         let mut started = self.make_dir(podman, dirs)?;
         let result = self.make_files(&mut started).and_then(|()| {
@@ -146,7 +129,7 @@ impl Launch {
             remove: true,
             hold: Some(hold),
             cli_lock: None,
-            made: Made::default(),
+            created: CreatedFiles::default(),
             snapshot: self.snapshot.as_ref().map(|held| held.entry().clone()),
             dir,
         })
@@ -154,14 +137,14 @@ impl Launch {
 
     fn make_files(&self, started: &mut Started) -> Result<(), HostError> {
         for disk in &self.new_disks {
-            started.made.file(&disk.path);
+            started.created.record_file(&disk.path);
             make_disk(disk)?;
         }
         if let Some(logs) = &self.spec.logs {
-            started.made.make_dir(&logs.host)?;
+            started.created.make_dir(&logs.host)?;
         }
         for port in &self.spec.serial_ports {
-            started.made.make_file(&port.host)?;
+            started.created.make_file(&port.host)?;
         }
         self.fill(&started.dir).map_err(unwritable(
             started.dir.path().parent().unwrap_or(Path::new("/")),
@@ -191,8 +174,7 @@ impl Launch {
                 .map_err(HostError::io("run podman"))?;
             if output.status.success() {
                 if let Err(error) = storage::note(&started.podman, &started.dir) {
-                    // Without the note, only a podman with this storage is asked before the directory
-                    // is removed.
+                    // Only a podman with this storage is then asked before the directory is removed.
                     tracing::info!(%error, "where the container is kept could not be noted");
                 }
                 return self.keep_snapshot(started);
@@ -202,13 +184,13 @@ impl Launch {
                 return Err(self.explain(&stderr));
             }
             started.remove_container()?;
-            // podman refuses to overwrite this file.
+            // podman refuses to write over it.
             if_exists(fs::remove_file(started.dir.container_id_file()))
                 .map_err(HostError::io("remove the file of a container's ID"))?;
         }
     }
 
-    /// Starts the process that makes a snapshot of the VM, if a snapshot is to be made.
+    /// Starts what makes a snapshot of the VM, if one is to be made.
     fn keep_snapshot(&self, started: &Started) -> Result<(), HostError> {
         match &started.snapshot {
             Some(entry) if self.spec.snapshot == Some(Snapshot::Save) => {
@@ -219,8 +201,8 @@ impl Launch {
         }
     }
 
-    /// Returns the command line that [`Launch::start`] would run, with `VM_DIR` for the directory
-    /// that does not exist yet.
+    /// The command line that [`Launch::start`] would run, with `VM_DIR` for the directory that
+    /// does not exist yet.
     #[must_use]
     pub fn podman_args(&self) -> Vec<std::ffi::OsString> {
         let dir = VmDir::at("VM_DIR");
@@ -280,7 +262,7 @@ impl Launch {
         Ok(())
     }
 
-    /// Turns the stderr of `podman run` into an error that says what it means for the user.
+    /// Turns what `podman run` said into what it means for the user.
     fn explain(&self, stderr: &str) -> HostError {
         let name = self.spec.name.as_str();
         if stderr.contains("is already in use") && stderr.contains(name) {
@@ -296,110 +278,10 @@ impl Launch {
     }
 }
 
-impl Started {
-    /// Returns the name of the VM.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Connects the terminal with the VM's console.
-    pub fn attach(&self) -> Result<Child, HostError> {
-        let id = self.dir.container_id().unwrap_or_default();
-        self.podman
-            .attach(&id)
-            .map_err(HostError::io("run podman attach"))
-    }
-
-    /// Returns a log of the guest's output.
-    #[must_use]
-    pub fn log(&self, stream: Stream) -> GuestLog {
-        match stream {
-            Stream::Console => GuestLog::console(&self.dir),
-            Stream::Journal => GuestLog::journal(&self.dir),
-        }
-    }
-
-    /// Asks the supervisor to shut the guest down, without waiting for it.
-    pub fn ask_to_stop(&self) -> Result<(), HostError> {
-        self.kill("TERM")
-    }
-
-    /// Ends the VM at once; the container stays if it is to be kept.
-    pub fn end(&self) -> Result<(), HostError> {
-        self.kill("KILL")
-    }
-
-    fn kill(&self, signal: &str) -> Result<(), HostError> {
-        match self.dir.container_id() {
-            Some(id) => self.podman.kill(&id, signal),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends the VM at once and leaves nothing of it.
-    pub fn discard(&mut self) -> Result<(), HostError> {
-        let removed = self.remove_container();
-        if !self.ran() {
-            self.made.undo();
-        }
-        self.drop_unusable_snapshot();
-        self.hold = None;
-        self.cli_lock = None;
-        self.dir
-            .remove_if_unused()
-            .map_err(HostError::io("remove the VM directory"))?;
-        removed
-    }
-
-    /// Removes the VM's snapshot, which was of no use, unless somebody else uses it.
-    pub fn drop_snapshot(&self) {
-        if let Some(entry) = &self.snapshot {
-            // A snapshot that cannot be removed now is pruned with the old ones.
-            let _ = entry.remove_if_unused();
-        }
-    }
-
-    /// Removes a snapshot that was not finished, or that the VM could not be resumed from.
-    fn drop_unusable_snapshot(&self) {
-        let Some(entry) = &self.snapshot else { return };
-        let cold = || self.status().is_some_and(|status| status.cold.is_some());
-        if entry.check().is_err() || cold() {
-            self.drop_snapshot();
-        }
-    }
-
-    fn remove_container(&self) -> Result<(), HostError> {
-        match self.dir.container_id() {
-            Some(id) => self.podman.remove(&id),
-            None => Ok(()),
-        }
-    }
-
-    /// Returns true if QEMU was started, so that a guest could have used what was made for it.
-    fn ran(&self) -> bool {
-        self.status()
-            .is_some_and(|status| status.began(Phase::Qemu).is_some())
-    }
-
-    /// Returns the supervisor's last status.
-    #[must_use]
-    pub fn status(&self) -> Option<Status> {
-        self.dir.shared().status().ok().flatten()
-    }
-
-    /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`, kept
-    /// otherwise.
-    pub fn finish(mut self) -> Result<(), HostError> {
-        if self.remove { self.discard() } else { Ok(()) }
-    }
-}
-
-/// Makes the root that QEMU gets. Programs and libraries of the host are mounted into it. The rest is
-/// links to them, mount points, and the directory to which the supervisor writes the container's
-/// resolver.
+/// Makes the root that QEMU gets. Programs and libraries of the host are mounted into it; the rest is
+/// what leads there, and where the supervisor puts the container's resolver.
 fn make_qemu_root(root: &Path) -> io::Result<()> {
-    // QEMU runs as another user, so these modes must not depend on the umask.
+    // QEMU runs as another user, whatever the umask.
     let dir = |name: &str| {
         let path = root.join(name);
         fs::create_dir(&path)?;
@@ -425,9 +307,9 @@ fn unwritable(dir: &Path) -> impl FnOnce(io::Error) -> HostError {
     move |source| HostError::VmDir { dir, source }
 }
 
-/// Returns the OCI hook that removes a VM directory once podman has removed the container of a `--rm`
-/// VM: when `podman stop` ends a detached VM, nobody else is there to do it. Format: `oci-hooks(5)`;
-/// `poststop` is from the OCI runtime specification.
+/// The OCI hook that removes a VM directory once podman has removed the container of a `--rm` VM:
+/// nobody else is there to do it when `podman stop` ends a detached VM.
+/// Format: `oci-hooks(5)`; `poststop` is the OCI runtime specification's.
 fn forget_hook(exe: &Path, dir: &VmDir) -> serde_json::Value {
     json!({
         "version": "1.0.0",
@@ -440,8 +322,8 @@ fn forget_hook(exe: &Path, dir: &VmDir) -> serde_json::Value {
     })
 }
 
-/// Removes VM directories whose containers are gone: a plain `podman rm -f`, a power cut or a killed
-/// CLI leaves them behind. It costs one `podman ps`, and only when there is a candidate.
+/// Removes VM directories whose container is gone: what a plain `podman rm -f`, a power cut or a
+/// killed CLI leaves. Costs one `podman ps`, and only when there is a candidate.
 pub fn sweep(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
     let unused = dirs
         .unused()

@@ -10,14 +10,14 @@ use crate::HostError;
 
 /// Files and directories that did not exist before, in the order in which they were made.
 #[derive(Debug, Default)]
-pub(crate) struct Made {
+pub(crate) struct CreatedFiles {
     files: Vec<PathBuf>,
     dirs: Vec<PathBuf>,
 }
 
-impl Made {
+impl CreatedFiles {
     /// Remembers a file that is about to be made.
-    pub(crate) fn file(&mut self, path: &Path) {
+    pub(crate) fn record_file(&mut self, path: &Path) {
         self.files.push(path.to_owned());
     }
 
@@ -25,7 +25,7 @@ impl Made {
     pub(crate) fn make_file(&mut self, path: &Path) -> Result<(), HostError> {
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(_) => {
-                self.file(path);
+                self.record_file(path);
                 Ok(())
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -106,14 +106,14 @@ mod tests {
         let tmp = tempfile::tempdir().expect("temporary directory");
         let at = |name: &str| tmp.path().join(name);
         fs::write(at("old"), "old").expect("write");
-        let mut made = Made::default();
-        made.make_file(&at("old")).expect("exists");
-        made.make_file(&at("new")).expect("made");
-        made.make_dir(&at("a/b")).expect("made");
-        made.make_dir(&at("c/d")).expect("made");
+        let mut created = CreatedFiles::default();
+        created.make_file(&at("old")).expect("exists");
+        created.make_file(&at("new")).expect("made");
+        created.make_dir(&at("a/b")).expect("made");
+        created.make_dir(&at("c/d")).expect("made");
         fs::write(at("c/mine"), "mine").expect("write");
         assert!(at("new").exists() && at("a/b").exists());
-        made.undo();
+        created.undo();
         assert_eq!(fs::read_to_string(at("old")).expect("read"), "old");
         assert!(!at("new").exists() && !at("a").exists() && !at("c/d").exists());
         assert!(at("c/mine").exists());

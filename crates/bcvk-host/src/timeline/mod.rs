@@ -264,7 +264,7 @@ impl Axis {
         let last = path::awaited(answer, awaited.units(), guest_ready);
         let chain = last.map_or_else(Vec::new, |last| path::chain(answer, last));
         self.timeline.path_known = last.is_some();
-        for (place, unit) in answer.units.iter().enumerate() {
+        for (index, unit) in answer.units.iter().enumerate() {
             if unit.started == 0 {
                 continue;
             }
@@ -276,7 +276,7 @@ impl Axis {
                 name: unit.id.clone(),
                 from,
                 to: to.max(from),
-                critical: chain.contains(&place),
+                critical: chain.contains(&index),
                 starting: done.is_none() && !unit.failed,
                 failed: unit.failed,
             });

@@ -89,9 +89,27 @@ mod slot {
 
 /// Returns the arguments, without the program.
 pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
-    let spec = machine.spec;
     let mut args = Args(Vec::new());
+    add_process(&mut args);
+    add_board(&mut args, machine);
+    add_kernel(&mut args, machine);
+    add_console_and_monitor(&mut args, machine);
+    add_serial_bus(&mut args, machine);
+    args.device(&format!("virtio-rng-pci,{}", at(slot::RNG)));
+    if let Some(config) = &machine.ignition {
+        args.path_opt("-fw_cfg", "name=opt/com.coreos/config,file=", config);
+    }
+    add_network(&mut args, machine);
+    add_disks(&mut args, machine);
+    if let Some(warm) = machine.warm {
+        add_warm(&mut args, warm);
+    }
+    add_file_servers(&mut args, machine);
+    args.0
+}
 
+/// Adds what holds for QEMU itself, whatever its machine.
+fn add_process(args: &mut Args) {
     args.flag("-no-user-config");
     args.flag("-nodefaults");
     args.opt("-display", "none");
@@ -103,6 +121,11 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     );
+}
+
+/// Adds the machine's type, its processors and its memory.
+fn add_board(args: &mut Args, machine: &Machine<'_>) {
+    let spec = machine.spec;
     args.opt("-name", &format!("guest={}", spec.name));
     args.opt("-machine", machine_type(spec.arch));
     args.opt("-accel", accelerator(spec.accel));
@@ -117,11 +140,15 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         ),
         &machine.memory,
     );
+}
 
+fn add_kernel(args: &mut Args, machine: &Machine<'_>) {
     args.raw("-kernel", &machine.kernel);
     args.raw("-initrd", &machine.initrd);
     args.opt("-append", &machine.cmdline);
+}
 
+fn add_console_and_monitor(args: &mut Args, machine: &Machine<'_>) {
     args.opt(
         "-chardev",
         &format!("socket,id=console,fd={}", machine.console_fd),
@@ -132,7 +159,10 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         &format!("socket,id=monitor,fd={}", machine.monitor_fd),
     );
     args.opt("-mon", "chardev=monitor,mode=control");
+}
 
+/// Adds the virtio-serial bus with the control port and the ports of the VM's options.
+fn add_serial_bus(args: &mut Args, machine: &Machine<'_>) {
     args.device(&format!("virtio-serial-pci,id=serial,{}", at(slot::SERIAL)));
     args.opt(
         "-chardev",
@@ -143,12 +173,11 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         guest_port::CONTROL,
         control::PORT
     ));
-    add_ports(&mut args, machine);
-    args.device(&format!("virtio-rng-pci,{}", at(slot::RNG)));
-    if let Some(config) = &machine.ignition {
-        args.path_opt("-fw_cfg", "name=opt/com.coreos/config,file=", config);
-    }
+    add_ports(args, machine);
+}
 
+fn add_network(args: &mut Args, machine: &Machine<'_>) {
+    let spec = machine.spec;
     args.opt(
         "-netdev",
         &user_network(spec.ssh.as_ref().map(|_| machine.ports), &spec.ports),
@@ -158,12 +187,10 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
         "virtio-net-pci,netdev=net,romfile=,{}",
         at(slot::NET)
     ));
+}
 
-    add_disks(&mut args, machine);
-    if let Some(warm) = machine.warm {
-        add_warm(&mut args, warm);
-    }
-
+/// Adds the image, the shares, and sockets for shares that are plugged in later.
+fn add_file_servers(args: &mut Args, machine: &Machine<'_>) {
     args.opt(
         "-chardev",
         &format!("socket,id=root,fd={}", machine.root_fd),
@@ -175,14 +202,13 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     for (index, fd) in machine.share_fds.iter().enumerate() {
         args.opt("-chardev", &format!("socket,id=share{index},fd={fd}"));
     }
-    for (index, share) in spec.shares.iter().enumerate() {
+    for (index, share) in machine.spec.shares.iter().enumerate() {
         args.device(&format!(
             "vhost-user-fs-pci,chardev=share{index},tag={},queue-size=1024,{}",
             comma(&share.tag),
             function_of(slot::FIRST_SHARE, index)
         ));
     }
-    args.0
 }
 
 /// Adds what a machine needs in order to be saved, and to differ from others that are resumed.

@@ -11,9 +11,9 @@ use super::GuestOptions;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Internal {
     /// PID 1 of a VM's container
-    Supervise(Place),
+    Supervise(ContainerRoot),
     /// A shell in the container, where its supervisor would be
-    Debug(Place),
+    Debug(ContainerRoot),
     /// PID 1 of a runner's container that nobody has prepared for its VM, in a Kubernetes Pod
     Pod(Box<Pod>),
     /// Whether the VM of this container is ready
@@ -61,9 +61,9 @@ pub(crate) enum Internal {
     Agent,
 }
 
-/// Where a supervisor finds what it needs.
+/// Root of a container that is prepared for its supervisor.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct ContainerRoot {
     /// Directory of the container that has all of it
     #[arg(long)]
     pub(crate) root: PathBuf,

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::find;
 use super::guest::GuestCommand;
-use super::run_ssh::{Lent, lend};
+use super::run_ssh::{TemporaryVm, with_temporary_vm};
 use crate::cli::BootChart;
 use crate::ui::{self, Chart, Ui};
 
@@ -29,7 +29,7 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostErro
     let command_line = Timestamp::now();
     let to = Destination::of(args)?;
     if let Some(image) = &args.run {
-        return lend("boot-chart", image, &args.options, ui, |vm| {
+        return with_temporary_vm("boot-chart", image, &args.options, ui, |vm| {
             of_new_vm(vm, command_line, args, &to, ui)
         });
     }
@@ -63,7 +63,7 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostErro
 
 /// Runs the command, if there is one, in a VM that is ready, and shows the boot.
 fn of_new_vm(
-    vm: &mut Lent<'_>,
+    vm: &mut TemporaryVm<'_>,
     command_line: Timestamp,
     args: &BootChart,
     to: &Destination,
@@ -164,9 +164,10 @@ impl Boot<'_> {
         let name = self.spec.name.as_str();
         let sent = Timestamp::now();
         let words = ["sh", "-c", QUESTION];
-        let command = GuestCommand::start((self.dir, name), &words, Heard::default(), watcher)?;
+        let command =
+            GuestCommand::start((self.dir, name), &words, AnswerBuffer::default(), watcher)?;
         let deadline = Instant::now() + QUESTION_LIMIT;
-        let (end, heard, stderr) = command.wait(watcher, Some(deadline), LAST_WORD);
+        let (end, buffer, stderr) = command.wait(watcher, Some(deadline), LAST_WORD);
         let failed = |stderr| HostError::InGuest {
             name: name.to_owned(),
             action: "ask when units started",
@@ -174,8 +175,8 @@ impl Boot<'_> {
         };
         match end {
             SessionEnd::Exited(0) => {
-                let answer = Answer::parse(&String::from_utf8_lossy(&heard.text));
-                let at = heard.first.unwrap_or_else(Timestamp::now);
+                let answer = Answer::parse(&String::from_utf8_lossy(&buffer.text));
+                let at = buffer.first.unwrap_or_else(Timestamp::now);
                 if answer.userspace == 0 {
                     return Err(failed("systemd did not say".to_owned()));
                 }
@@ -187,7 +188,7 @@ impl Boot<'_> {
                 "no answer after {} s",
                 QUESTION_LIMIT.as_secs()
             ))),
-            SessionEnd::Exited(_) if heard.is_full() => Err(failed("it said too much".to_owned())),
+            SessionEnd::Exited(_) if buffer.is_full() => Err(failed("it said too much".to_owned())),
             SessionEnd::Exited(_) | SessionEnd::Lost => Err(failed(stderr)),
         }
     }
@@ -204,18 +205,18 @@ fn ended(name: &str, watcher: &Watcher) -> HostError {
 
 /// Answer of a guest, up to a bound, with the time at which it began to come.
 #[derive(Debug, Default)]
-struct Heard {
+struct AnswerBuffer {
     first: Option<Timestamp>,
     text: Vec<u8>,
 }
 
-impl Heard {
+impl AnswerBuffer {
     fn is_full(&self) -> bool {
         self.text.len() as u64 >= MAX_ANSWER_BYTES
     }
 }
 
-impl Write for Heard {
+impl Write for AnswerBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.is_full() {
             return Err(io::ErrorKind::FileTooLarge.into());

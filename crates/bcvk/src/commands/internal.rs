@@ -1,5 +1,6 @@
 //! Commands that bcvk runs of itself.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,13 +17,13 @@ use crate::ui::Ui;
 
 pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
     match internal {
-        Internal::Supervise(place) => Ok(ExitCode::from(bcvk_supervisor::run(
-            &place.root,
-            place.runner,
+        Internal::Supervise(container) => Ok(ExitCode::from(bcvk_supervisor::run(
+            &container.root,
+            container.runner,
         ))),
-        Internal::Debug(place) => Err(HostError::Io {
+        Internal::Debug(container) => Err(HostError::Io {
             action: "start a shell".to_owned(),
-            source: bcvk_supervisor::shell(&place.root, place.runner),
+            source: bcvk_supervisor::shell(&container.root, container.runner),
         }),
         Internal::Pod(args) => pod::pod(&args, ui),
         Internal::Ready => Ok(pod::ready()),
@@ -38,13 +39,7 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
                 immutable,
                 images,
             };
-            match serve(&options) {
-                Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "file server");
-                    Ok(ExitCode::FAILURE)
-                }
-            }
+            Ok(virtiofs(&options))
         }
         Internal::ExecQemu {
             root,
@@ -53,19 +48,13 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             kvm,
             command,
         } => {
-            let how = QemuConfinement {
+            let confinement = QemuConfinement {
                 root,
                 files,
                 user,
                 kvm,
             };
-            let mut words = command.into_iter();
-            let program = PathBuf::from(words.next().unwrap_or_default());
-            let args: Vec<_> = words.collect();
-            Err(HostError::Io {
-                action: format!("run {}", program.display()),
-                source: exec_confined(&how, &program, &args),
-            })
+            Err(exec_qemu(&confinement, command))
         }
         Internal::Proxy { dir } => {
             let podman = find_tool(Tool::Podman).ok().map(Podman::new);
@@ -93,6 +82,28 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
             agent::serve().map_err(HostError::io("listen to the host"))?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Serves files until the guest's kernel goes away; an error is logged.
+fn virtiofs(options: &ServeOptions) -> ExitCode {
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "file server");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Becomes the program of `command`, confined; returns only if that fails.
+fn exec_qemu(confinement: &QemuConfinement, command: Vec<OsString>) -> HostError {
+    let mut words = command.into_iter();
+    let program = PathBuf::from(words.next().unwrap_or_default());
+    let args: Vec<_> = words.collect();
+    HostError::Io {
+        action: format!("run {}", program.display()),
+        source: exec_confined(confinement, &program, &args),
     }
 }
 

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
 use bcvk_contract::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, check_pod_name, pod_ports, pod_volume,
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, EnvVar, GuestPort, VmName, check_pod_name,
+    pod_ports, pod_volume,
 };
 use bcvk_host::{AccelRequest, HostError};
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ pub(super) fn kube(args: Kube, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns the Pod.
 fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
     let env = vm::environment(&args.guest.env, ui)?;
     let name = match &args.guest.name {
@@ -52,43 +54,14 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
     };
     check_pod_name(&name)?;
     let ports = pod_ports(&args.guest.publish)?;
-    let vcpus = vm::vcpus(&args.guest).unwrap_or(VCPUS);
-    let memory = vm::memory(&args.guest);
-    let kvm = args.guest.accel != AccelRequest::Tcg;
-    // Values that depend on where they are read are fixed here, and not in the Pod.
-    let guest = GuestOptions {
-        itype: None,
-        memory,
-        vcpus: Some(vcpus),
-        name: Some(name.clone()),
-        env: env
-            .into_iter()
-            .map(|var| format!("{}={}", var.name, var.value))
-            .collect(),
-        accel: if kvm {
-            AccelRequest::Kvm
-        } else {
-            AccelRequest::Tcg
-        },
-        ..args.guest
-    };
-    let mut limits = json!({
-        "cpu": vcpus.to_string(),
-        "memory": format!("{}Mi", memory.mib().saturating_add(OVERHEAD_MIB)),
-    });
-    if kvm {
-        limits[&args.kvm_resource] = "1".into();
-    }
+    let guest = fixed_options(args.guest, &name, env);
     let volume = pod_volume(&name);
-    let mut words = vec!["internal".to_owned(), "pod".to_owned()];
-    words.extend(guest.words());
-    words.extend(["--".to_owned(), args.image.clone()]);
     let mut container = json!({
         "name": "vm",
         "image": args.runner,
         "command": [CONTAINER_EXE],
-        "args": words,
-        "resources": { "limits": limits },
+        "args": pod_words(&guest, &args.image),
+        "resources": { "limits": limits(&guest, &args.kvm_resource) },
         "securityContext": {
             "runAsUser": 0,
             "privileged": false,
@@ -109,15 +82,7 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
         ],
     });
     if !ports.is_empty() {
-        container["ports"] = ports
-            .iter()
-            .map(|port| {
-                json!({
-                    "containerPort": port.container,
-                    "protocol": port.protocol.name().to_ascii_uppercase(),
-                })
-            })
-            .collect();
+        container["ports"] = ports.iter().copied().map(container_port).collect();
     }
     Ok(json!({
         "apiVersion": "v1",
@@ -138,6 +103,54 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
             ],
         },
     }))
+}
+
+/// Returns the options with fixed values in place of those that depend on where they are read.
+fn fixed_options(guest: GuestOptions, name: &VmName, env: Vec<EnvVar>) -> GuestOptions {
+    GuestOptions {
+        itype: None,
+        memory: vm::memory(&guest),
+        vcpus: Some(vm::vcpus(&guest).unwrap_or(VCPUS)),
+        name: Some(name.clone()),
+        env: env
+            .into_iter()
+            .map(|var| format!("{}={}", var.name, var.value))
+            .collect(),
+        accel: if guest.accel == AccelRequest::Tcg {
+            AccelRequest::Tcg
+        } else {
+            AccelRequest::Kvm
+        },
+        ..guest
+    }
+}
+
+/// Returns the words by which bcvk starts the VM in the container.
+fn pod_words(guest: &GuestOptions, image: &str) -> Vec<String> {
+    let mut words = vec!["internal".to_owned(), "pod".to_owned()];
+    words.extend(guest.words());
+    words.extend(["--".to_owned(), image.to_owned()]);
+    words
+}
+
+/// Returns the limits of the container's resources, of which `kvm_resource` is the cluster's name
+/// for KVM.
+fn limits(guest: &GuestOptions, kvm_resource: &str) -> Value {
+    let mut limits = json!({
+        "cpu": guest.vcpus.unwrap_or(VCPUS).to_string(),
+        "memory": format!("{}Mi", guest.memory.mib().saturating_add(OVERHEAD_MIB)),
+    });
+    if guest.accel == AccelRequest::Kvm {
+        limits[kvm_resource] = "1".into();
+    }
+    limits
+}
+
+fn container_port(port: GuestPort) -> Value {
+    json!({
+        "containerPort": port.container,
+        "protocol": port.protocol.name().to_ascii_uppercase(),
+    })
 }
 
 #[cfg(test)]

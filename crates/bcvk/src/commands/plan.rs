@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::spec::{
-    Console, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH, STORAGE_TAG,
-    SerialPort, Share, ShareRequest, SpecError, Stream, VmSpec, check_disks, check_ignition,
-    check_serial_ports, check_shares,
+    Arch, Console, EnvVar, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH,
+    STORAGE_TAG, SerialPort, Share, ShareRequest, SpecError, Stream, UnitFile, VmSpec, check_disks,
+    check_ignition, check_serial_ports, check_shares,
 };
 use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
@@ -18,7 +18,7 @@ use bcvk_host::{
 };
 
 use super::Context;
-use super::vm::{self, Place, in_option};
+use super::vm::{self, Resolved, in_option};
 use crate::cli::{Output, VmOptions};
 use crate::ui::{Notice, Ui};
 
@@ -28,85 +28,107 @@ const FIRST_PUBLISHED_PORT: u16 = 20_000;
 
 /// Settings of a VM that the verb decides.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct RunMode {
     pub(super) interactive: bool,
     pub(super) tty: bool,
     pub(super) remove: bool,
     pub(super) lifetime: Lifetime,
 }
 
+/// Values of the options that need no image: they are read and checked before one is looked at, or
+/// pulled.
+struct Inputs {
+    shares: Vec<Share>,
+    serial_ports: Vec<SerialPort>,
+    logs: Option<KeptLogs>,
+    units: Vec<UnitFile>,
+    ignition: Option<Vec<u8>>,
+    publish: Vec<(PortForward, u16)>,
+    env: Vec<EnvVar>,
+}
+
+impl Inputs {
+    fn read(
+        options: &VmOptions,
+        mode: RunMode,
+        cwd: &Path,
+        podman: &Podman,
+        ui: &Ui,
+    ) -> Result<Self, HostError> {
+        let guest = &options.guest;
+        let shares = shares(options, cwd, podman)?;
+        check_shares(&shares)?;
+        let serial_ports = serial_ports(options, cwd)?;
+        check_serial_ports(&serial_ports)?;
+        let logs = logs(options, cwd)?;
+        let units = options.systemd_units.as_deref().map(read_units);
+        let units = units.transpose()?.unwrap_or_default();
+        check_ignition(options.ignition.is_some(), guest.initramfs)?;
+        let ignition = options.ignition.as_deref().map(read_ignition);
+        let ignition = ignition.transpose()?;
+        check_output(options, mode)?;
+        let publish = published(options)?;
+        let env = vm::environment(&guest.env, ui)?;
+        check_memory(vm::memory(guest))?;
+        Ok(Self {
+            shares,
+            serial_ports,
+            logs,
+            units,
+            ignition,
+            publish,
+            env,
+        })
+    }
+
+    /// Returns the ports of the container that lead to the guest.
+    fn ports(&self) -> Vec<GuestPort> {
+        let ports = self.publish.iter().map(|(forward, container)| GuestPort {
+            container: *container,
+            guest: forward.guest_port,
+            protocol: forward.protocol,
+        });
+        ports.collect()
+    }
+}
+
 /// Resolves the options against the host.
 pub(super) fn plan(
     image: &str,
     options: &VmOptions,
-    manner: Manner,
+    mode: RunMode,
     context: &Context,
     ui: &Ui,
 ) -> Result<Launch, HostError> {
     check_static()?;
     allow_open_files()?;
-    let guest = &options.guest;
     let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
-    let shares = shares(options, &cwd, &context.podman)?;
-    check_shares(&shares)?;
-    let serial_ports = serial_ports(options, &cwd)?;
-    check_serial_ports(&serial_ports)?;
-    let logs = logs(options, &cwd)?;
-    let units = options.systemd_units.as_deref().map(read_units);
-    let units = units.transpose()?.unwrap_or_default();
-    check_ignition(options.ignition.is_some(), guest.initramfs)?;
-    let ignition = options.ignition.as_deref().map(read_ignition);
-    let ignition = ignition.transpose()?;
-    check_output(options, manner)?;
-    let publish = published(options)?;
-    let env = vm::environment(&guest.env, ui)?;
-    check_memory(vm::memory(guest))?;
-    let info = ImageInfo::resolve(&context.podman, image, options.pull, ui.quiet())?;
-    if let Some(annotation) = info.claims.steering() {
-        return Err(HostError::ImageSteersRuntime {
-            reference: image.to_owned(),
-            annotation: annotation.to_owned(),
-        });
-    }
-    tell_of_the_image(image, &info, options, ui);
-    if options.network.as_deref() == Some("host") && !guest.no_ssh_keygen {
-        ui.notice(&Notice::OpenToHost);
-    }
+    let inputs = Inputs::read(options, mode, &cwd, &context.podman, ui)?;
+    let info = resolve_image(image, options, &context.podman, ui)?;
     let disks = disks(options, &cwd, info.bytes)?;
-    let runner = options.runner.as_deref().map(|runner| {
-        Runner::resolve(&context.podman, runner, info.arch, options.pull, ui.quiet())
-    });
-    let runner = runner.transpose()?;
-    let qemu = match &runner {
-        Some(runner) => runner.qemu.clone(),
-        None => find_tool(Tool::Qemu(info.arch))?,
-    };
-    let place = Place {
+    let (runner, qemu) = resolve_qemu(options, info.arch, &context.podman, ui)?;
+    let resolved = Resolved {
         image: info.identity,
         arch: info.arch,
-        accel: vm::accelerator(guest.accel, info.arch, ui)?,
+        accel: vm::accelerator(options.guest.accel, info.arch, ui)?,
         qemu,
     };
-    let ports = publish.iter().map(|(forward, container)| GuestPort {
-        container: *container,
-        guest: forward.guest_port,
-        protocol: forward.protocol,
-    });
-    let (spec, key) = vm::spec(guest, place, env, ports.collect())?;
+    let ports = inputs.ports();
+    let (spec, key) = vm::spec(&options.guest, resolved, inputs.env, ports)?;
     let spec = VmSpec {
-        shares,
+        shares: inputs.shares,
         host_storage: options.bind_storage_ro,
         disks: disks.iter().map(|resolved| resolved.disk.clone()).collect(),
-        units,
-        ignition: ignition.is_some(),
-        lifetime: manner.lifetime,
-        console: if manner.interactive {
+        units: inputs.units,
+        ignition: inputs.ignition.is_some(),
+        lifetime: mode.lifetime,
+        console: if mode.interactive {
             Console::Interactive
         } else {
             Console::Log
         },
-        logs,
-        serial_ports,
+        logs: inputs.logs,
+        serial_ports: inputs.serial_ports,
         ..spec
     };
     let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
@@ -125,17 +147,55 @@ pub(super) fn plan(
         exe,
         runner,
         claims,
-        remove: manner.remove,
-        interactive: manner.interactive,
-        tty: manner.tty,
+        remove: mode.remove,
+        interactive: mode.interactive,
+        tty: mode.tty,
         labels: options.label.clone(),
         network: options.network.clone(),
-        publish,
+        publish: inputs.publish,
         key,
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
-        ignition,
+        ignition: inputs.ignition,
         snapshot: None,
     })
+}
+
+/// Finds the image, or pulls it, and tells the user what may come as a surprise.
+fn resolve_image(
+    image: &str,
+    options: &VmOptions,
+    podman: &Podman,
+    ui: &Ui,
+) -> Result<ImageInfo, HostError> {
+    let info = ImageInfo::resolve(podman, image, options.pull, ui.quiet())?;
+    if let Some(annotation) = info.claims.steering() {
+        return Err(HostError::ImageSteersRuntime {
+            reference: image.to_owned(),
+            annotation: annotation.to_owned(),
+        });
+    }
+    tell_of_the_image(image, &info, options, ui);
+    if options.network.as_deref() == Some("host") && !options.guest.no_ssh_keygen {
+        ui.notice(&Notice::OpenToHost);
+    }
+    Ok(info)
+}
+
+/// Finds the QEMU that runs guests of `arch`: in a runner's image, if one is given, or on the host.
+fn resolve_qemu(
+    options: &VmOptions,
+    arch: Arch,
+    podman: &Podman,
+    ui: &Ui,
+) -> Result<(Option<Runner>, PathBuf), HostError> {
+    match options.runner.as_deref() {
+        Some(runner) => {
+            let runner = Runner::resolve(podman, runner, arch, options.pull, ui.quiet())?;
+            let qemu = runner.qemu.clone();
+            Ok((Some(runner), qemu))
+        }
+        None => Ok((None, find_tool(Tool::Qemu(arch))?)),
+    }
 }
 
 /// Warns of properties of an image that may come as a surprise later.
@@ -148,8 +208,8 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
     }
 }
 
-fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
-    let commands_alone = manner.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
+fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), SpecError> {
+    let commands_alone = mode.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
     if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
         return Err(SpecError::JournalOverCommand);
     }

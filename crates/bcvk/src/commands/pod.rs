@@ -9,7 +9,7 @@ use bcvk_contract::status::Phase;
 use bcvk_host::ssh::Side;
 use bcvk_host::{HostError, Runner, SharedDir, VmDir, write_ssh_access};
 
-use super::vm::{self, Place};
+use super::vm::{self, Resolved};
 use crate::cli::Pod;
 use crate::ui::Ui;
 
@@ -18,7 +18,7 @@ use crate::ui::Ui;
 pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
     let guest = &args.guest;
     let arch = env::consts::ARCH.parse::<Arch>()?;
-    let place = Place {
+    let resolved = Resolved {
         image: ImageIdentity {
             reference: args.image.clone(),
             id: String::new(),
@@ -28,7 +28,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
         qemu: Runner::qemu(arch),
     };
     let env = vm::environment(&guest.env, ui)?;
-    let (spec, key) = vm::spec(guest, place, env, pod_ports(&guest.publish)?)?;
+    let (spec, key) = vm::spec(guest, resolved, env, pod_ports(&guest.publish)?)?;
     let dir = VmDir::at(CONTAINER_VM_DIR);
     let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
     if let Some(key) = &key {

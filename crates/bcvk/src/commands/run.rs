@@ -10,10 +10,10 @@ use bcvk_contract::spec::Lifetime;
 use bcvk_contract::status::{Phase, Status};
 use bcvk_host::{CommandOutput, HostError, LogFollower, Started, Target, VmEvent, Watcher};
 
-use super::plan::Manner;
+use super::plan::RunMode;
 use super::ps::ssh_command;
 use super::ready::await_ready;
-use super::start::{Begun, start};
+use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, Run};
 use crate::ui::{
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         }
         ui.begin_events();
     }
-    let manner = Manner {
+    let mode = RunMode {
         interactive: args.interactive,
         tty: args.tty,
         remove: args.rm,
@@ -39,10 +39,10 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         },
     };
     let shown = !args.detach && args.vm.shown().is_none() && !at_console(args);
-    let begun = start(&args.image, &args.vm, manner, shown, ui)?;
-    let (mut started, mut watcher, progress) = match begun {
-        Begun::Vm(started, watcher, progress) => (started, watcher, progress),
-        Begun::Done(code) => return Ok(code),
+    let (mut started, mut watcher, progress) = match start(&args.image, &args.vm, mode, shown, ui)?
+    {
+        StartOutcome::Vm(started, watcher, progress) => (started, watcher, progress),
+        StartOutcome::Done(code) => return Ok(code),
     };
     let outcome = accompany(args, &mut watcher, &started, progress, ui);
     // The supervisor may have written more since the last status that was waited for.

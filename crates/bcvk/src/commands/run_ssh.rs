@@ -9,33 +9,33 @@ use bcvk_host::{
     HostError, LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, Watcher, find_tool,
 };
 
-use super::plan::Manner;
+use super::plan::RunMode;
 use super::ready::await_ready;
-use super::start::{Begun, start};
+use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
 use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
-    lend("run-ssh", &args.image, &args.vm, ui, |vm| {
+    with_temporary_vm("run-ssh", &args.image, &args.vm, ui, |vm| {
         vm.session(args.tty, &args.command, Stdio::inherit(), ui)
     })
 }
 
 /// A VM that is ready and belongs to this command.
-pub(super) struct Lent<'a> {
+pub(super) struct TemporaryVm<'a> {
     pub(super) started: &'a Started,
     pub(super) watcher: &'a mut Watcher,
     pub(super) status: Status,
 }
 
 /// Boots a VM for `verb`, lets `then` have it once it is ready, and removes it, however that ends.
-pub(super) fn lend(
+pub(super) fn with_temporary_vm(
     verb: &'static str,
     image: &str,
     options: &VmOptions,
     ui: &Ui,
-    then: impl FnOnce(&mut Lent<'_>) -> Result<ExitCode, HostError>,
+    then: impl FnOnce(&mut TemporaryVm<'_>) -> Result<ExitCode, HostError>,
 ) -> Result<ExitCode, HostError> {
     if options.guest.no_ssh_keygen {
         return Err(HostError::SshNeeded { verb });
@@ -47,20 +47,19 @@ pub(super) fn lend(
         return Err(HostError::NoEvents(verb));
     }
     find_tool(Tool::Ssh)?;
-    let manner = Manner {
+    let mode = RunMode {
         interactive: false,
         tty: false,
         remove: true,
         lifetime: Lifetime::Cli,
     };
     let shown = options.shown().is_none();
-    let begun = start(image, options, manner, shown, ui)?;
-    let (mut started, mut watcher, progress) = match begun {
-        Begun::Vm(started, watcher, progress) => (started, watcher, progress),
-        Begun::Done(code) => return Ok(code),
+    let (mut started, mut watcher, progress) = match start(image, options, mode, shown, ui)? {
+        StartOutcome::Vm(started, watcher, progress) => (started, watcher, progress),
+        StartOutcome::Done(code) => return Ok(code),
     };
     let result = booted(options, &mut watcher, &started, progress, ui).and_then(|status| {
-        then(&mut Lent {
+        then(&mut TemporaryVm {
             started: &started,
             watcher: &mut watcher,
             status,
@@ -96,7 +95,7 @@ fn booted(
     Ok(ready)
 }
 
-impl Lent<'_> {
+impl TemporaryVm<'_> {
     /// Runs `command` in the VM, or a shell; returns its exit code.
     pub(super) fn session(
         &mut self,

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use bcvk_host::{HostError, SignalSource, Started, Watcher};
 
-use super::plan::{Manner, plan};
+use super::plan::{RunMode, plan};
 use super::{Context, warm};
 use crate::cli::VmOptions;
 use crate::ui::{Progress, Ui};
 
 /// Outcome of a command line that may start a VM.
-pub(super) enum Begun {
+pub(super) enum StartOutcome {
     /// A VM, and the progress that has been shown since before it was there.
     Vm(Started, Watcher, Progress),
     /// All that was asked for, with this result.
@@ -26,15 +26,15 @@ pub(super) enum Begun {
 pub(super) fn start(
     image: &str,
     options: &VmOptions,
-    manner: Manner,
+    mode: RunMode,
     shown: bool,
     ui: &Ui,
-) -> Result<Begun, HostError> {
+) -> Result<StartOutcome, HostError> {
     let context = Context::open()?;
-    let mut launch = plan(image, options, manner, &context, ui)?;
+    let mut launch = plan(image, options, mode, &context, ui)?;
     if options.dry_run {
         ui.print_plan(&context.podman, &launch);
-        return Ok(Begun::Done(ExitCode::SUCCESS));
+        return Ok(StartOutcome::Done(ExitCode::SUCCESS));
     }
     if options.debug {
         launch.interactive = true;
@@ -43,7 +43,7 @@ pub(super) fn start(
         let status = launch.debug(&context.podman, &context.dirs)?;
         let signal = || 128 + status.signal().unwrap_or_default();
         let code = status.code().unwrap_or_else(signal);
-        return Ok(Begun::Done(ExitCode::from(
+        return Ok(StartOutcome::Done(ExitCode::from(
             u8::try_from(code).unwrap_or(u8::MAX),
         )));
     }
@@ -52,7 +52,7 @@ pub(super) fn start(
     let progress = ui.progress(shown);
     let mut started = launch.start(&context.podman, &context.dirs)?;
     match watch(&started, signals) {
-        Ok(watcher) => Ok(Begun::Vm(started, watcher, progress)),
+        Ok(watcher) => Ok(StartOutcome::Vm(started, watcher, progress)),
         Err(error) => {
             drop(progress);
             started.discard()?;

@@ -13,8 +13,8 @@ use bcvk_host::{AccelRequest, HostError, choose_accelerator};
 use crate::cli::{GuestOptions, Output};
 use crate::ui::{Notice, Ui};
 
-/// Parts of a VM that come from the machine it runs on.
-pub(super) struct Place {
+/// Parts of a VM that are resolved against the machine it runs on.
+pub(super) struct Resolved {
     pub(super) image: ImageIdentity,
     pub(super) arch: Arch,
     pub(super) accel: Accelerator,
@@ -25,7 +25,7 @@ pub(super) struct Place {
 /// the user in.
 pub(super) fn spec(
     guest: &GuestOptions,
-    place: Place,
+    resolved: Resolved,
     env: Vec<EnvVar>,
     ports: Vec<GuestPort>,
 ) -> Result<(VmSpec, Option<KeyPair>), HostError> {
@@ -42,12 +42,12 @@ pub(super) fn spec(
         version: SPEC_VERSION,
         host_key: new_key(name.as_str())?.private().to_owned(),
         name,
-        image: place.image,
-        arch: place.arch,
-        accel: place.accel,
+        image: resolved.image,
+        arch: resolved.arch,
+        accel: resolved.accel,
         vcpus: vcpus(guest).unwrap_or_else(processors),
         memory: memory(guest),
-        qemu: place.qemu,
+        qemu: resolved.qemu,
         machine_id: guest.machine_id.as_ref().map(machine_id).transpose()?,
         kargs: guest.karg.clone(),
         shares: Vec::new(),

@@ -18,11 +18,11 @@ pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
         return Ok(());
     }
     let runner = launch.runner.as_ref().map(|_| "--runner is given");
-    if let Some(why) = launch.spec.why_only_cold().or(runner) {
+    if let Some(obstacle) = launch.spec.snapshot_obstacle().or(runner) {
         if warm == Warm::Require {
-            return Err(HostError::OnlyCold(why));
+            return Err(HostError::OnlyCold(obstacle));
         }
-        tracing::info!("the VM boots, because {why}");
+        tracing::info!("the VM boots, because {obstacle}");
         return Ok(());
     }
     match find(launch, warm) {

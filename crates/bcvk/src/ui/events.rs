@@ -137,12 +137,12 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Events {
     began: Timestamp,
-    told: Mutex<Told>,
+    reported: Mutex<Reported>,
 }
 
 /// Record of what has been written.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     /// Number of phases of the VM's history.
     phases: usize,
     /// True once the last line is written.
@@ -153,7 +153,7 @@ impl Events {
     pub(super) fn begin() -> Self {
         Self {
             began: Timestamp::now(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         }
     }
 
@@ -164,18 +164,18 @@ impl Events {
     }
 
     fn try_tell(&self, event: Event) -> io::Result<()> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&mut told, Timestamp::now(), event)
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut reported, Timestamp::now(), event)
     }
 
     /// Reports the phases that have begun and are not reported yet.
     pub(crate) fn follow(&self, status: &Status) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for begun in status.history.iter().skip(told.phases) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        for begun in status.history.iter().skip(reported.phases) {
             let phase = begun.phase;
-            let _ = self.write(&mut told, begun.at, Event::Phase { phase });
+            let _ = self.write(&mut reported, begun.at, Event::Phase { phase });
         }
-        told.phases = told.phases.max(status.history.len());
+        reported.phases = reported.phases.max(status.history.len());
     }
 
     /// Reports why there is, or will be, no VM.
@@ -191,11 +191,11 @@ impl Events {
         });
     }
 
-    fn write(&self, told: &mut Told, at: Timestamp, event: Event) -> io::Result<()> {
-        if told.end {
+    fn write(&self, reported: &mut Reported, at: Timestamp, event: Event) -> io::Result<()> {
+        if reported.end {
             return Ok(());
         }
-        told.end = matches!(event, Event::Ended { .. });
+        reported.end = matches!(event, Event::Ended { .. });
         let line = Line {
             version: VERSION,
             at,

@@ -98,6 +98,24 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
         args.pair("--hooks-dir", dir);
     }
     args.flag("run");
+    add_container(&mut args, plan);
+    add_wishes(&mut args, plan);
+    add_confinement(&mut args, plan);
+    add_overrides(&mut args);
+    if plan.kvm {
+        args.flag("--device=/dev/kvm");
+    }
+    if plan.keep_groups {
+        args.flag("--group-add=keep-groups");
+    }
+    add_qemu_root(&mut args, plan);
+    add_mounts(&mut args, plan);
+    add_command(&mut args, plan);
+    args.0
+}
+
+/// Adds the container's name, its files, and how it is run.
+fn add_container(args: &mut Args, plan: &ContainerPlan<'_>) {
     if !plan.debug {
         args.flag("--detach");
     }
@@ -114,6 +132,10 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
             args.flag(flag);
         }
     }
+}
+
+/// Adds labels, bcvk's and the user's, and the user's network and ports.
+fn add_wishes(args: &mut Args, plan: &ContainerPlan<'_>) {
     args.pair("--label", format!("{LABEL}=1"));
     args.pair("--label", format!("{LABEL_VM}={}", plan.dir.id()));
     for label in plan.labels {
@@ -125,7 +147,10 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     for (forward, container_port) in plan.publish {
         args.pair("--publish", publish_arg(forward, *container_port));
     }
-    add_confinement(&mut args, plan);
+}
+
+/// Adds what takes the place of the image's configuration and of podman's own defaults.
+fn add_overrides(args: &mut Args) {
     for flag in [
         "--user=0:0",
         "--workdir=/",
@@ -143,13 +168,10 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     // keep nothing.
     args.flag("--log-driver=k8s-file");
     args.pair("--log-opt", format!("max-size={LOG_BYTES}"));
-    if plan.kvm {
-        args.flag("--device=/dev/kvm");
-    }
-    if plan.keep_groups {
-        args.flag("--group-add=keep-groups");
-    }
-    add_qemu_root(&mut args, plan);
+}
+
+/// Adds the mounts in the directory that the supervisor makes its root.
+fn add_mounts(args: &mut Args, plan: &ContainerPlan<'_>) {
     let mut mount = |source: &Path, destination: &Path, read_only| {
         let destination = in_container(plan.dir.id(), destination);
         args.pair("--mount", bind(source, &destination, read_only));
@@ -166,7 +188,7 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     }
     let shared = plan.dir.shared();
     mount(shared.paths().dir(), Path::new(CONTAINER_VM_DIR), false);
-    add_mounts(&mut mount, plan);
+    add_optional_mounts(&mut mount, plan);
     // The root is writable only into a layer that is removed with the container, for the mount points
     // that the image lacks.
     args.pair(
@@ -178,6 +200,10 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
             plan.spec.shares.iter().any(Share::needs_mount_point),
         ),
     );
+}
+
+/// Adds the image, and the command that is run in its container.
+fn add_command(args: &mut Args, plan: &ContainerPlan<'_>) {
     let exe = in_container(plan.dir.id(), CONTAINER_EXE);
     args.pair("--entrypoint", format!("[\"{}\"]", exe.display()));
     args.flag(plan.runner.unwrap_or(&plan.spec.image.id));
@@ -187,7 +213,6 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     if plan.runner.is_some() {
         args.flag("--runner");
     }
-    args.0
 }
 
 /// Adds the container's rights, whatever its image says of them, and its limits.
@@ -237,8 +262,8 @@ fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
     );
 }
 
-/// Adds the mounts that only this VM has.
-fn add_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
+/// Adds mounts that a VM has only because its user asked for them.
+fn add_optional_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
     if let (Some(dir), Some(snapshot)) = (plan.snapshot, plan.spec.snapshot) {
         for (host, container, read_only) in snapshot::mounts(dir, snapshot) {
             mount(&host, &container, read_only);

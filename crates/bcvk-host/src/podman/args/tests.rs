@@ -1,7 +1,8 @@
-use super::*;
-use crate::podman::container::is_run_command;
 use bcvk_contract::examples::{example, saved_files};
 use bcvk_contract::spec::Snapshot;
+
+use super::*;
+use crate::podman::container::is_run_command;
 
 static NO_CLAIMS: ImageClaims = ImageClaims {
     annotations: Vec::new(),

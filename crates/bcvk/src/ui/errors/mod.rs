@@ -4,19 +4,16 @@ mod hint;
 
 use std::fmt;
 
+use bcvk_contract::exit;
 use bcvk_contract::status::{self, FailureKind, Phase, printable};
 use bcvk_host::{HostError, Operation};
 use hint::{hint, podman_hint};
 
-/// Exit codes, as bcvk-ephemeral(8) documents them.
-mod code {
-    pub(super) const FAILED: u8 = 1;
-    pub(super) const USAGE: u8 = 2;
-    pub(super) const TIMEOUT: u8 = 124;
-    pub(super) const HOST: u8 = 125;
-    pub(super) const NOT_READY: u8 = 126;
-    pub(super) const SIGNAL: u8 = 128;
-}
+/// Exit code for a request that cannot be met whatever the host's state, as clap has it too.
+const USAGE: u8 = 2;
+
+/// Exit code for a limit that was reached, as timeout(1) has it too.
+const TIMEOUT: u8 = 124;
 
 /// Hint of errors that `bcvk doctor` would have found.
 const DOCTOR: &str = "`bcvk doctor` checks everything that a VM needs here";
@@ -150,14 +147,16 @@ fn guest_words(error: &HostError) -> [&[String]; 3] {
 
 /// Returns the exit code of a command that a signal ended, as shells count it.
 pub(crate) fn interrupted(signal: i32) -> u8 {
-    code::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
+    exit::SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default())
 }
 
 /// Returns true if the request itself cannot be met, whatever the host's state.
 pub(super) fn is_usage(error: &HostError) -> bool {
-    code(error) == code::USAGE
+    code(error) == USAGE
 }
 
+/// Returns the exit code for an error. It names every variant, so that a new one gets its code by a
+/// decision.
 fn code(error: &HostError) -> u8 {
     match error {
         HostError::Spec(_)
@@ -180,14 +179,14 @@ fn code(error: &HostError) -> u8 {
         | HostError::OutputFile { .. }
         | HostError::Picture { .. }
         | HostError::PathNotText(_)
-        | HostError::Setting { .. } => code::USAGE,
-        HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => code::TIMEOUT,
-        HostError::EndedBefore { .. } | HostError::Stopped => code::NOT_READY,
+        | HostError::Setting { .. } => USAGE,
+        HostError::ReadyTimeout { .. } | HostError::WaitTimeout { .. } => TIMEOUT,
+        HostError::EndedBefore { .. } | HostError::Stopped => exit::NOT_READY,
         HostError::Interrupted { signal } => interrupted(*signal),
         HostError::Vm(failure) => match failure.kind {
-            FailureKind::Image | FailureKind::Host => code::HOST,
-            FailureKind::Guest if failure.phase < Phase::Ready => code::NOT_READY,
-            FailureKind::Guest => code::FAILED,
+            FailureKind::Image | FailureKind::Host => exit::HOST,
+            FailureKind::Guest if failure.phase < Phase::Ready => exit::NOT_READY,
+            FailureKind::Guest => exit::FAILED,
         },
         HostError::NoSuchVm { .. }
         | HostError::NotAVm { .. }
@@ -197,8 +196,32 @@ fn code(error: &HostError) -> u8 {
         | HostError::NoSsh { .. }
         | HostError::UnitNotActive { .. }
         | HostError::InGuest { .. }
-        | HostError::NeedsForce => code::FAILED,
-        _ => code::HOST,
+        | HostError::NeedsForce => exit::FAILED,
+        HostError::NotStatic(_)
+        | HostError::ToolMissing(_)
+        | HostError::QemuOutsideUsr(_)
+        | HostError::UsrNotMerged(_)
+        | HostError::FewSubIds { .. }
+        | HostError::ImageMissing { .. }
+        | HostError::PullFailed { .. }
+        | HostError::ImageSteersRuntime { .. }
+        | HostError::ImageArch { .. }
+        | HostError::NotARunner { .. }
+        | HostError::RunnerVersion { .. }
+        | HostError::RunnerArch { .. }
+        | HostError::SupervisorNotStarted { .. }
+        | HostError::NoKvm { .. }
+        | HostError::MemoryTooLarge { .. }
+        | HostError::FewOpenFiles { .. }
+        | HostError::NoSnapshot
+        | HostError::NoSuchSnapshot(_)
+        | HostError::SnapshotInUse(_)
+        | HostError::NameTaken { .. }
+        | HostError::Podman { .. }
+        | HostError::Io { .. }
+        | HostError::VmDir { .. }
+        | HostError::SupervisorVanished { .. }
+        | HostError::Detached => exit::HOST,
     }
 }
 

@@ -19,7 +19,7 @@ use super::server::Server;
 
 /// Preparation of a bench. Dropping it undoes everything; the fields are in the order in which that
 /// has to happen.
-pub(super) struct Bed {
+pub(super) struct Setup {
     pub(super) bcvk: PathBuf,
     pub(super) qemu: PathBuf,
     pub(super) ssh: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct Bed {
     pub(super) limit: Duration,
 }
 
-impl Bed {
+impl Setup {
     pub(super) fn make(options: &Options) -> Result<Self> {
         let arch = Arch::host().ok_or_else(|| Error::other("no guests for this machine"))?;
         if arch != Arch::X86_64 {

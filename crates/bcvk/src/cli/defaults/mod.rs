@@ -1,27 +1,26 @@
 //! Defaults of a VM's options that are not built in: from the environment and from `config.toml`.
 //! Pure: the caller reads both.
 //!
-//! There is no list of settings: every option of [`VmOptions`] with a value is one, named as the
+//! There is no list of settings: every option of [`super::VmOptions`] with a value is one, named as the
 //! option is, and is checked by the option's own parser.
+
+mod settings;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use bcvk_contract::spec::{EnvVar, ShareRequest};
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use clap::{ArgMatches, Command, FromArgMatches};
+use toml::de::DeTable;
 
-use super::{Cli, GuestOptions, Output, Verb, VmOptions};
+pub use settings::settings;
+
+use super::{Cli, GuestOptions, Output, Verb};
+use settings::{check, check_all, find, settable, takes_many, values, variable, word};
 
 /// Name of the one table of `config.toml`: the command whose options it is about.
 const TABLE: &str = "ephemeral";
-
-/// Options that make no sense for more than one VM.
-const NOT_SETTINGS: [&str; 1] = ["name"];
 
 /// Values that stand in for options which the command line does not give.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -213,122 +212,6 @@ impl Cli {
     }
 }
 
-/// Every option that can be a setting, with its variable in the environment.
-#[must_use]
-pub fn settings() -> Vec<(String, Arg)> {
-    let named = |option: Arg| Some((variable(option.get_long()?), option));
-    settable().filter_map(named).collect()
-}
-
-/// Names the variable of an option: that of `--ro-bind` is `BCVK_RO_BIND`.
-fn variable(name: &str) -> String {
-    format!("BCVK_{}", name.to_ascii_uppercase().replace('-', "_"))
-}
-
-/// The options that can be settings. Switches cannot: the command line could not take one back.
-fn settable() -> impl Iterator<Item = Arg> {
-    options()
-        .get_arguments()
-        .filter(|arg| arg.get_action().takes_values())
-        .filter(|arg| {
-            arg.get_long()
-                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
-        })
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
-}
-
-fn options() -> Command {
-    VmOptions::augment_args(Command::new("bcvk")).no_binary_name(true)
-}
-
-fn takes_many(option: &Arg) -> bool {
-    matches!(option.get_action(), ArgAction::Append)
-}
-
-fn find(name: &str) -> Result<Arg, String> {
-    settable()
-        .find(|option| option.get_long() == Some(name))
-        .ok_or_else(|| {
-            let known: Vec<String> = settable()
-                .filter_map(|option| option.get_long().map(str::to_owned))
-                .collect();
-            let known = known.join(", ");
-            if options()
-                .get_arguments()
-                .any(|a| a.get_long() == Some(name))
-            {
-                format!("'{name}' can only be given on the command line; here can be {known}")
-            } else {
-                format!("there is no option '{name}'; known are {known}")
-            }
-        })
-}
-
-/// Splits a setting into values that each are one word for the command line.
-fn values<'v, 'i>(
-    option: &Arg,
-    value: &'v Spanned<DeValue<'i>>,
-) -> impl Iterator<Item = &'v Spanned<DeValue<'i>>> {
-    let items = value.get_ref().as_array().filter(|_| takes_many(option));
-    let one = items.is_none().then_some(value);
-    items.into_iter().flatten().chain(one)
-}
-
-fn word(value: &DeValue<'_>) -> Result<String, String> {
-    match value {
-        DeValue::String(text) => Ok(text.clone().into_owned()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map(|number| number.to_string())
-            .map_err(|e| e.to_string()),
-        DeValue::Float(number) => Ok(number.as_str().to_owned()),
-        other => Err(format!(
-            "one text or number is wanted here, not a value of type {}",
-            other.type_str()
-        )),
-    }
-}
-
-fn check_all(name: &str, values: Vec<String>) -> Result<Vec<String>, String> {
-    for value in &values {
-        check(name, value)?;
-    }
-    Ok(values)
-}
-
-/// Checks a value with the option's own parser, and for mistakes that would only be found later.
-fn check(name: &str, value: &str) -> Result<(), String> {
-    match options().try_get_matches_from([format!("--{name}={value}")]) {
-        Err(e)
-            if matches!(
-                e.kind(),
-                ErrorKind::ValueValidation | ErrorKind::InvalidValue
-            ) =>
-        {
-            return Err(reason(&e));
-        }
-        // Whether an option needs or excludes another is checked with the whole command line.
-        _ => {}
-    }
-    match name {
-        "bind" | "ro-bind" => ShareRequest::parse_in(value, Path::new("/")).map(drop),
-        "env" => EnvVar::parse(value, |_| None).map(drop),
-        _ => Ok(()),
-    }
-    .map_err(|e| e.to_string())
-}
-
-/// Extracts a parser's message from clap's text around it.
-fn reason(error: &clap::Error) -> String {
-    if let Some(source) = std::error::Error::source(error) {
-        return source.to_string();
-    }
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().iter().take(offset);
     before.filter(|byte| **byte == b'\n').count() + 1
@@ -338,7 +221,9 @@ fn line_of(text: &str, offset: usize) -> usize {
 mod tests {
     use bcvk_contract::spec::InstanceType;
 
+    use super::settings::options;
     use super::*;
+    use crate::cli::VmOptions;
 
     fn config(text: &str) -> Result<Defaults, SettingError> {
         Defaults::from_config(Path::new("config.toml"), text)
@@ -435,15 +320,6 @@ mod tests {
                 assert_eq!(asked, Some(Output::Events), "{switch}");
             }
         }
-    }
-
-    #[test]
-    fn every_setting_can_be_one() {
-        for option in settable() {
-            let name = option.get_long().expect("a long name");
-            assert!(find(name).is_ok());
-        }
-        assert_eq!(variable("ro-bind"), "BCVK_RO_BIND");
     }
 
     #[test]

@@ -1,0 +1,71 @@
+//! Units and files of the initramfs itself.
+
+use bcvk_contract::guest_port;
+use bcvk_contract::spec::VmSpec;
+
+use super::env::environment;
+use super::journal::journal_unit;
+use super::tree::Tree;
+use crate::early::{self, Plan, Var};
+use crate::facts::GuestFacts;
+use crate::masks::Masks;
+
+/// Adds the plan that [`crate::early`] reads.
+pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
+    let plan = Plan {
+        var: if facts.var.copyable() {
+            Var::Copy
+        } else {
+            Var::Overlay
+        },
+        home: facts.root_home.clone(),
+        environment: environment(&spec.env),
+        agent: spec.snapshot.is_some(),
+    };
+    let plan = serde_json::to_string(&plan).expect("texts only");
+    tree.file(&format!("{}/{}", early::DIR, early::PLAN), &plan);
+}
+
+/// Adds the units for an image's own initramfs.
+pub(super) fn add_units(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
+    let bcvk = format!("{}/{}", early::BIN, early::NAME);
+    for (name, text) in [
+        (
+            "bcvk-sysroot.service",
+            include_str!("../units/bcvk-sysroot.service"),
+        ),
+        (
+            "bcvk-handover.service",
+            include_str!("../units/bcvk-handover.service"),
+        ),
+    ] {
+        tree.initrd_unit(name, &text.replace("@BCVK@", &bcvk));
+    }
+    tree.initrd_unit(
+        "bcvk-failed.service",
+        &include_str!("../units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
+    );
+    for (target, unit) in [
+        ("initrd-root-fs.target.requires", "bcvk-sysroot.service"),
+        ("initrd.target.requires", "bcvk-handover.service"),
+        ("emergency.target.wants", "bcvk-failed.service"),
+    ] {
+        tree.initrd_wants(target, unit);
+    }
+    tree.file("usr/lib/bcvk/failed", include_str!("../units/failed.sh"));
+    tree.file("usr/lib/bcvk/port", include_str!("../units/port.sh"));
+    for unit in &masks.initrd_units {
+        tree.mask(format!("etc/systemd/system/{unit}"));
+    }
+    for generator in &masks.generators {
+        tree.mask(format!("etc/systemd/system-generators/{generator}"));
+    }
+    if spec.wants_journal() {
+        tree.file("usr/lib/bcvk/journal", include_str!("../units/journal.sh"));
+        tree.initrd_unit(
+            "bcvk-journal.service",
+            &journal_unit("/usr/lib/bcvk", guest_port::INITRD_JOURNAL),
+        );
+        tree.initrd_wants("sysinit.target.wants", "bcvk-journal.service");
+    }
+}

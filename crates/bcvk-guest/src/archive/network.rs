@@ -1,0 +1,55 @@
+//! The guest's network card, and units that wait for it.
+
+use super::tree::Tree;
+use crate::facts::{GuestFacts, Network};
+
+/// Configures the network card by DHCP, with what the image has for it or with bcvk's own script.
+pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
+    if facts.networkd_installed {
+        // This name sorts after any file of the image's, and the first match wins (systemd.network(5)).
+        tree.run_file(
+            "systemd/network/zz-bcvk.network",
+            include_str!("../units/bcvk.network"),
+        );
+    }
+    if facts.network == Network::NetworkManager {
+        // This is for images whose NetworkManager leaves alone what it has no profile for; any
+        // other profile comes before this one. NetworkManager takes no profile that others could
+        // read.
+        tree.run_secret(
+            "NetworkManager/system-connections/bcvk.nmconnection",
+            include_str!("../units/bcvk.nmconnection"),
+        );
+    }
+    if facts.network != Network::None {
+        return;
+    }
+    if facts.networkd_installed {
+        tree.run_wants_image("multi-user.target", "systemd-networkd.service");
+    } else {
+        tree.run_file("bcvk/network", include_str!("../units/network.sh"));
+        tree.run_file(
+            "systemd/resolved.conf.d/bcvk.conf",
+            "[Resolve]\nDNS=10.0.2.3\n",
+        );
+        tree.run_unit(
+            "bcvk-network.service",
+            include_str!("../units/bcvk-network.service"),
+        );
+        tree.run_wants("multi-user.target", "bcvk-network.service");
+    }
+}
+
+/// Makes the system wait for the network. Commands expect one, but `network-online.target` waits
+/// for it only if the image has enabled what waits, and a system that starts quickly is up before
+/// its network card.
+pub(super) fn add_wait_for_network(tree: &mut Tree, facts: &GuestFacts) {
+    let unit = match facts.network {
+        Network::NetworkManager => "NetworkManager-wait-online.service",
+        Network::Networkd => "systemd-networkd-wait-online.service",
+        Network::None if facts.networkd_installed => "systemd-networkd-wait-online.service",
+        // bcvk's own service and ifupdown's are done once they have run.
+        Network::None | Network::Ifupdown | Network::Other(_) => return,
+    };
+    tree.run_wants_image("network-online.target", unit);
+}

@@ -1,0 +1,76 @@
+//! The guest's sshd, and the keys that it knows.
+
+use base64ct::{Base64, Encoding};
+use bcvk_contract::spec::{SshAccess, VmSpec};
+
+use super::tree::Tree;
+use crate::facts::{GuestFacts, Sshd};
+
+/// File with the user's key, under `/run`.
+pub(crate) const USER_KEY: &str = "tmpfiles.d/00-bcvk-key.conf";
+
+/// File with the host key that was made for the VM, under `/run`.
+pub(crate) const HOST_KEY: &str = "tmpfiles.d/00-bcvk-host-key.conf";
+
+/// Adds the keys, as `tmpfiles.d(5)` snippets: systemd-tmpfiles follows the image's links to
+/// `/root`, and is done before sshd or what makes host keys starts. Of two lines for one path
+/// systemd takes the first, in the order of file names; an image that installs a key in this way
+/// too must not keep ours out.
+pub(super) fn add_keys(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
+    if let Some(ssh) = &spec.ssh {
+        tree.run_secret(USER_KEY, &user_key(ssh));
+    }
+    if !facts.has_ssh_host_keys && facts.sshd != Sshd::Absent {
+        // The key is made on the host, where it takes no time.
+        tree.run_secret(HOST_KEY, &host_key(spec));
+    }
+}
+
+/// Returns the snippet with the VM's own host key.
+pub(crate) fn host_key(spec: &VmSpec) -> String {
+    let key = Base64::encode_string(spec.host_key.as_bytes());
+    format!("f~ /etc/ssh/ssh_host_ed25519_key 0600 root root - {key}\n")
+}
+
+/// Returns the snippet that lets the user log in as root.
+pub(crate) fn user_key(ssh: &SshAccess) -> String {
+    format!(
+        "d /root/.ssh 0700 root root -\n\
+         f+~ /root/.ssh/authorized_keys 0600 root root - {}\n",
+        Base64::encode_string(ssh.authorized_key.as_bytes()),
+    )
+}
+
+/// Makes sure that an sshd runs, if the image has one, and that its failure is reported.
+pub(super) fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
+    if facts.sshd_penalises {
+        // Every session comes from this one address. Without the exemption, a few that end before
+        // they log in would lock out all that follow.
+        tree.run_file(
+            "tmpfiles.d/bcvk.conf",
+            "f /etc/ssh/sshd_config.d/00-bcvk.conf 0644 root root - \
+             PerSourcePenaltyExemptList 10.0.2.2\n",
+        );
+    }
+    let report_failure = |tree: &mut Tree, unit: &str| {
+        tree.run_file(
+            &format!("systemd/system/{unit}.d/50-bcvk.conf"),
+            "[Unit]\nOnFailure=bcvk-failed.service\n",
+        );
+    };
+    match &facts.sshd {
+        Sshd::Absent => {}
+        Sshd::Enabled { unit } | Sshd::SocketActivated { unit } => report_failure(tree, unit),
+        Sshd::Installed { unit } => {
+            tree.run_wants_image("multi-user.target", unit);
+            report_failure(tree, unit);
+        }
+        Sshd::BinaryOnly { path } | Sshd::Masked { path, .. } => {
+            let unit = include_str!("../units/bcvk-sshd.service")
+                .replace("@SSHD@", &path.to_string_lossy());
+            tree.run_unit("bcvk-sshd.service", &unit);
+            tree.run_wants("multi-user.target", "bcvk-sshd.service");
+            report_failure(tree, "bcvk-sshd.service");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Entries of the archive, and the tree that they are collected in.
+
+/// An entry of the archive that is appended to the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path without a leading slash.
+    pub path: String,
+    /// Content of the entry.
+    pub content: Content,
+}
+
+/// Content of an [`Entry`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A file, mode 0644.
+    File(String),
+    /// A file that only root may read, mode 0600.
+    Secret(String),
+    /// A symbolic link.
+    Link(String),
+}
+
+/// Entries in the making. There are two roots: the initramfs's own, and what is copied to the real
+/// `/run`.
+#[derive(Default)]
+pub(super) struct Tree(pub(super) Vec<Entry>);
+
+impl Tree {
+    pub(super) fn file(&mut self, path: &str, text: &str) {
+        self.0.push(Entry {
+            path: path.to_owned(),
+            content: Content::File(text.to_owned()),
+        });
+    }
+
+    pub(super) fn link(&mut self, path: String, target: String) {
+        self.0.push(Entry {
+            path,
+            content: Content::Link(target),
+        });
+    }
+
+    pub(super) fn initrd_unit(&mut self, name: &str, text: &str) {
+        self.file(&format!("etc/systemd/system/{name}"), text);
+    }
+
+    /// Starts a unit of the initramfs with another, as the directory `dependency` has it.
+    pub(super) fn initrd_wants(&mut self, dependency: &str, unit: &str) {
+        self.link(
+            format!("etc/systemd/system/{dependency}/{unit}"),
+            format!("../{unit}"),
+        );
+    }
+
+    pub(super) fn mask(&mut self, path: String) {
+        self.link(path, "/dev/null".to_owned());
+    }
+
+    pub(super) fn run_file(&mut self, path: &str, text: &str) {
+        self.file(&format!("usr/lib/bcvk/run/{path}"), text);
+    }
+
+    pub(super) fn run_secret(&mut self, path: &str, text: &str) {
+        self.0.push(Entry {
+            path: format!("usr/lib/bcvk/run/{path}"),
+            content: Content::Secret(text.to_owned()),
+        });
+    }
+
+    pub(super) fn run_unit(&mut self, name: &str, text: &str) {
+        self.run_file(&format!("systemd/system/{name}"), text);
+    }
+
+    /// Starts one of our units with `target`.
+    pub(super) fn run_wants(&mut self, target: &str, unit: &str) {
+        self.link(
+            format!("usr/lib/bcvk/run/systemd/system/{target}.wants/{unit}"),
+            format!("../{unit}"),
+        );
+    }
+
+    /// Starts a unit of the image's with `target`. systemd takes the unit's name from the link, so
+    /// the file may be in any of its directories.
+    pub(super) fn run_wants_image(&mut self, target: &str, unit: &str) {
+        self.link(
+            format!("usr/lib/bcvk/run/systemd/system/{target}.wants/{unit}"),
+            format!("/usr/lib/systemd/system/{unit}"),
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! A VM's container from its start to its end.
+
+use std::process::Child;
+
+use bcvk_contract::lock::Lock;
+use bcvk_contract::spec::Stream;
+use bcvk_contract::status::{Phase, Status};
+
+use crate::HostError;
+use crate::follow::log::GuestLog;
+use crate::podman::Podman;
+use crate::resources::output::CreatedFiles;
+use crate::saved::SnapshotEntry;
+use crate::vm::dir::VmDir;
+
+/// A container that podman has started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its VM directory.
+    pub dir: VmDir,
+    pub(super) name: String,
+    pub(super) podman: Podman,
+    pub(super) remove: bool,
+    pub(super) hold: Option<Lock>,
+    pub(super) cli_lock: Option<Lock>,
+    /// Files and directories of the user's that did not exist before.
+    pub(super) created: CreatedFiles,
+    pub(super) snapshot: Option<SnapshotEntry>,
+}
+
+impl Started {
+    /// Name of the VM.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connects the terminal with the VM's console.
+    pub fn attach(&self) -> Result<Child, HostError> {
+        let id = self.dir.container_id().unwrap_or_default();
+        self.podman
+            .attach(&id)
+            .map_err(HostError::io("run podman attach"))
+    }
+
+    /// What the guest says.
+    #[must_use]
+    pub fn log(&self, stream: Stream) -> GuestLog {
+        match stream {
+            Stream::Console => GuestLog::console(&self.dir),
+            Stream::Journal => GuestLog::journal(&self.dir),
+        }
+    }
+
+    /// Asks the supervisor to shut the guest down, without waiting for it.
+    pub fn ask_to_stop(&self) -> Result<(), HostError> {
+        self.kill("TERM")
+    }
+
+    /// Ends the VM at once; the container stays if it is to be kept.
+    pub fn end(&self) -> Result<(), HostError> {
+        self.kill("KILL")
+    }
+
+    fn kill(&self, signal: &str) -> Result<(), HostError> {
+        match self.dir.container_id() {
+            Some(id) => self.podman.kill(&id, signal),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the VM at once and leaves nothing of it.
+    pub fn discard(&mut self) -> Result<(), HostError> {
+        let removed = self.remove_container();
+        if !self.ran() {
+            self.created.undo();
+        }
+        self.drop_unusable_snapshot();
+        self.hold = None;
+        self.cli_lock = None;
+        self.dir
+            .remove_if_unused()
+            .map_err(HostError::io("remove the VM directory"))?;
+        removed
+    }
+
+    /// Removes the VM's snapshot, which was of no use, unless somebody else is at it.
+    pub fn drop_snapshot(&self) {
+        if let Some(entry) = &self.snapshot {
+            // What stays is pruned with what is old.
+            let _ = entry.remove_if_unused();
+        }
+    }
+
+    /// One that was not finished, or that the VM could not be resumed from.
+    fn drop_unusable_snapshot(&self) {
+        let Some(entry) = &self.snapshot else { return };
+        let cold = || self.status().is_some_and(|status| status.cold.is_some());
+        if entry.check().is_err() || cold() {
+            self.drop_snapshot();
+        }
+    }
+
+    pub(super) fn remove_container(&self) -> Result<(), HostError> {
+        match self.dir.container_id() {
+            Some(id) => self.podman.remove(&id),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there ever was a guest that could have used what was made for it.
+    fn ran(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.began(Phase::Qemu).is_some())
+    }
+
+    /// What the supervisor said last.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.dir.shared().status().ok().flatten()
+    }
+
+    /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,
+    /// kept without.
+    pub fn finish(mut self) -> Result<(), HostError> {
+        if self.remove { self.discard() } else { Ok(()) }
+    }
+}

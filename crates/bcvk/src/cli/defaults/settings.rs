@@ -1,0 +1,149 @@
+//! Options that can be settings, and the check of a setting's values by the option's own parser.
+
+use std::path::Path;
+
+use bcvk_contract::spec::{EnvVar, ShareRequest};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Args, Command};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::cli::VmOptions;
+
+/// Options that make no sense for more than one VM.
+const NOT_SETTINGS: [&str; 1] = ["name"];
+
+/// Returns every option that can be a setting, with its variable in the environment.
+#[must_use]
+pub fn settings() -> Vec<(String, Arg)> {
+    let named = |option: Arg| Some((variable(option.get_long()?), option));
+    settable().filter_map(named).collect()
+}
+
+/// Names the variable of an option: that of `--ro-bind` is `BCVK_RO_BIND`.
+pub(super) fn variable(name: &str) -> String {
+    format!("BCVK_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The options that can be settings. Switches cannot: the command line could not take one back.
+pub(super) fn settable() -> impl Iterator<Item = Arg> {
+    options()
+        .get_arguments()
+        .filter(|arg| arg.get_action().takes_values())
+        .filter(|arg| {
+            arg.get_long()
+                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
+        })
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// Returns the options of a VM, as a command line with nothing else.
+pub(super) fn options() -> Command {
+    VmOptions::augment_args(Command::new("bcvk")).no_binary_name(true)
+}
+
+/// Returns true if the option can be given more than once.
+pub(super) fn takes_many(option: &Arg) -> bool {
+    matches!(option.get_action(), ArgAction::Append)
+}
+
+/// Returns the option that a setting is named after, or what is wrong with the name.
+pub(super) fn find(name: &str) -> Result<Arg, String> {
+    settable()
+        .find(|option| option.get_long() == Some(name))
+        .ok_or_else(|| {
+            let known: Vec<String> = settable()
+                .filter_map(|option| option.get_long().map(str::to_owned))
+                .collect();
+            let known = known.join(", ");
+            if options()
+                .get_arguments()
+                .any(|a| a.get_long() == Some(name))
+            {
+                format!("'{name}' can only be given on the command line; here can be {known}")
+            } else {
+                format!("there is no option '{name}'; known are {known}")
+            }
+        })
+}
+
+/// Splits a setting into values that each are one word for the command line.
+pub(super) fn values<'v, 'i>(
+    option: &Arg,
+    value: &'v Spanned<DeValue<'i>>,
+) -> impl Iterator<Item = &'v Spanned<DeValue<'i>>> {
+    let items = value.get_ref().as_array().filter(|_| takes_many(option));
+    let one = items.is_none().then_some(value);
+    items.into_iter().flatten().chain(one)
+}
+
+/// Writes a value of `config.toml` as a word for the command line.
+pub(super) fn word(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map(|number| number.to_string())
+            .map_err(|e| e.to_string()),
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        other => Err(format!(
+            "one text or number is wanted here, not a value of type {}",
+            other.type_str()
+        )),
+    }
+}
+
+/// Checks every value of a setting.
+pub(super) fn check_all(name: &str, values: Vec<String>) -> Result<Vec<String>, String> {
+    for value in &values {
+        check(name, value)?;
+    }
+    Ok(values)
+}
+
+/// Checks a value with the option's own parser, and for mistakes that would only be found later.
+pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
+    match options().try_get_matches_from([format!("--{name}={value}")]) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::ValueValidation | ErrorKind::InvalidValue
+            ) =>
+        {
+            return Err(reason(&e));
+        }
+        // Whether an option needs or excludes another is checked with the whole command line.
+        _ => {}
+    }
+    match name {
+        "bind" | "ro-bind" => ShareRequest::parse_in(value, Path::new("/")).map(drop),
+        "env" => EnvVar::parse(value, |_| None).map(drop),
+        _ => Ok(()),
+    }
+    .map_err(|e| e.to_string())
+}
+
+/// Extracts a parser's message from clap's text around it.
+fn reason(error: &clap::Error) -> String {
+    if let Some(source) = std::error::Error::source(error) {
+        return source.to_string();
+    }
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_can_be_one() {
+        for option in settable() {
+            let name = option.get_long().expect("a long name");
+            assert!(find(name).is_ok());
+        }
+        assert_eq!(variable("ro-bind"), "BCVK_RO_BIND");
+    }
+}
