@@ -1,4 +1,4 @@
-//! What a guest that boots is doing, as its console tells.
+//! Activity of a guest that boots, as its console tells.
 
 use std::io::Read;
 
@@ -7,18 +7,17 @@ use bcvk_contract::status::printable;
 use crate::follow::log::GuestLog;
 use crate::vm::dir::VmDir;
 
-/// Longest part of a line that is looked at. Names of units are at most 255 bytes
-/// (`systemd.unit(5)`).
+/// Longest part of a line that is read. Names of units are at most 255 bytes (`systemd.unit(5)`).
 const MAX_LINE_BYTES: usize = 1024;
 
-/// How many units are remembered to be starting; systemd starts fewer at once, and a guest may say
+/// Most units that are remembered to be starting. systemd starts fewer at once, but a guest may print
 /// anything.
 const MAX_STARTING: usize = 64;
 
-/// The most that is read at one look, because a guest may write faster than anybody reads.
+/// Most bytes that are read at one look, because a guest may write faster than anybody reads.
 const MAX_LOOK_BYTES: u64 = 1 << 20;
 
-/// How systemd begins the line about a job that has begun (`unit_status_printf` and its callers).
+/// Beginnings of systemd's line about a job that has begun (`unit_status_printf` and its callers).
 const BEGINS: [&str; 5] = [
     "Starting ",
     "Mounting ",
@@ -27,7 +26,7 @@ const BEGINS: [&str; 5] = [
     "Setting up ",
 ];
 
-/// How it begins that about a job that is over, after `[  OK  ]` and the like.
+/// Beginnings of systemd's line about a job that is over, after `[  OK  ]` and the like.
 const ENDS: [&str; 14] = [
     "Started ",
     "Finished ",
@@ -53,7 +52,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// That of the VM in `dir`, which need not have said anything yet.
+    /// Returns the activity of the VM in `dir`, which need not have printed anything yet.
     #[must_use]
     pub fn of(dir: &VmDir) -> Self {
         Self {
@@ -62,8 +61,8 @@ impl Activity {
         }
     }
 
-    /// Reads what has come since the last look. What cannot be read changes nothing: this is only
-    /// to be shown.
+    /// Reads the output since the last look. A console that cannot be read changes nothing: the
+    /// activity is only to be shown.
     pub fn look(&mut self) {
         let mut text = Vec::new();
         let _ = self
@@ -74,13 +73,14 @@ impl Activity {
         self.progress.feed(&text);
     }
 
-    /// What the guest waits for at the moment, or what it said last. Safe to print.
+    /// Returns what the guest waits for at the moment, or else its last line. The text is safe to
+    /// print.
     #[must_use]
     pub fn awaited(&self) -> Option<&str> {
         self.progress.awaited()
     }
 
-    /// The units that the VM in `dir` is starting, by the whole of its console that was kept.
+    /// Returns the units that the VM in `dir` is starting, by the whole of its console that was kept.
     pub(crate) fn starting(dir: &VmDir) -> Vec<String> {
         let mut log = GuestLog::console(dir);
         let mut progress = ConsoleProgress::default();
@@ -130,7 +130,7 @@ impl ConsoleProgress {
     fn take_in(&mut self, line: &str) {
         let (result, text) = bracketed(line).map_or((None, line), |(b, text)| (Some(b), text));
         if let Some(unit) = running_job(text) {
-            // It is what keeps systemd, whatever has begun after it. The name may be cut.
+            // This job is what systemd waits for, whatever has begun after it. Its name may be cut.
             let mut known = self.starting.iter();
             let known = known.find(|known| known.starts_with(unit)).cloned();
             self.begin(&known.unwrap_or_else(|| unit.to_owned()));
@@ -140,7 +140,8 @@ impl ConsoleProgress {
             self.starting.retain(|known| known != unit);
             text.clone_into(&mut self.said);
         } else if text.starts_with("Welcome to ") {
-            // Another systemd has begun; it knows nothing of what the initramfs's was starting.
+            // Another systemd has begun. It knows nothing of what the initramfs's systemd was
+            // starting.
             self.starting.clear();
         } else if !text.is_empty() {
             text.clone_into(&mut self.said);
@@ -156,8 +157,8 @@ impl ConsoleProgress {
     }
 }
 
-/// What is in the brackets that a line begins with (a time stamp, `  OK  `, asterisks that move), and
-/// what follows.
+/// Splits a line that begins with brackets into their content (a time stamp, `  OK  `, asterisks that
+/// move) and the rest.
 fn bracketed(line: &str) -> Option<(&str, &str)> {
     let (inner, text) = line.strip_prefix('[')?.split_once(']')?;
     let known = inner
@@ -167,8 +168,8 @@ fn bracketed(line: &str) -> Option<(&str, &str)> {
     known.then(|| (inner, text.trim()))
 }
 
-/// The unit of `(1 of 4) Job UNIT/start running (44s / 1min 30s)`, or of the same in the words of
-/// older versions: `A start job is running for UNIT (44s / 1min 30s)`.
+/// Finds the unit of `(1 of 4) Job UNIT/start running (44s / 1min 30s)`, or of the same in the words
+/// of older versions: `A start job is running for UNIT (44s / 1min 30s)`.
 fn running_job(text: &str) -> Option<&str> {
     let text = match text.strip_prefix('(') {
         Some(rest) => rest.split_once(") ")?.1,
@@ -178,20 +179,21 @@ fn running_job(text: &str) -> Option<&str> {
         return Some(unit(rest.rsplit_once(" (").map_or(rest, |(name, _)| name)));
     }
     let (name, _) = text.strip_prefix("Job ")?.split_once(" running (")?;
-    // Where the line is too long, the middle of these words is left out.
+    // If the line is too long, systemd leaves out the middle of these words.
     let name = name.split_once('/').map_or(name, |(name, _)| name);
     Some(name.split_once('…').map_or(name, |(name, _)| name))
 }
 
-/// The unit of a line that begins with one of `words`.
+/// Returns the unit of a line that begins with one of `words`.
 fn after<'a>(text: &'a str, words: &[&str]) -> Option<&'a str> {
     let rest = words.iter().find_map(|words| text.strip_prefix(words))?;
     let unit = unit(rest);
     (!unit.is_empty()).then_some(unit)
 }
 
-/// `ssh.service` of `ssh.service - OpenBSD Secure Shell server...`; of a distribution that shows
-/// descriptions alone (`StatusUnitFormat=` in `systemd-system.conf(5)`), the description.
+/// Returns `ssh.service` of `ssh.service - OpenBSD Secure Shell server...`. A distribution may show
+/// descriptions alone (`StatusUnitFormat=` in `systemd-system.conf(5)`); then it returns the
+/// description.
 fn unit(text: &str) -> &str {
     let name = text.split_once(" - ").map_or(text, |(name, _)| name);
     name.trim_end_matches(['.', '…'])
@@ -229,7 +231,7 @@ mod tests {
                  [   12.5] virtio_net: renamed\n",
                 Some("virtio_net: renamed"),
             ),
-            // RHEL's systemd.
+            // RHEL's systemd prints it like this.
             (
                 "         Starting OpenSSH server daemon...\r\n",
                 Some("OpenSSH server daemon"),
@@ -238,7 +240,7 @@ mod tests {
                 "Starting a.service - A...\nWelcome to Debian GNU/Linux 13!\nboot\n",
                 Some("boot"),
             ),
-            // As it comes over the serial port of systemd 257.
+            // systemd 257 prints it like this on the serial port.
             (
                 "Starting a.service - A...\n\u{1b}[M\r\r\u{1b}[K[ \u{1b}[0;31m*\u{1b}[0m ] (2 of 2) Job \
                  systemd-networkd.service/start running (59s / 2min 9s)\r\r\n",

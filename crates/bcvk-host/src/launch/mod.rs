@@ -1,4 +1,4 @@
-//! From a resolved spec to a running container, and back to nothing when that fails.
+//! Start of a container from a resolved spec, and removal of everything when the start fails.
 
 pub(crate) mod runner;
 pub(crate) mod started;
@@ -31,13 +31,13 @@ use crate::ssh::Side;
 use crate::vm::dir::{VmDir, VmDirs};
 use crate::{HostError, Operation};
 
-/// How often podman is asked for a container that lacks nothing but its image's mount.
+/// Most attempts to start a container if podman fails only for the image's mount.
 const IMAGE_ATTEMPTS: u32 = 5;
 
 /// Everything that is decided before the first effect.
 #[derive(Debug)]
 pub struct Launch {
-    /// What the supervisor will do.
+    /// Description of the VM that the supervisor obeys.
     pub spec: VmSpec,
     /// The bcvk binary.
     pub exe: PathBuf,
@@ -45,13 +45,13 @@ pub struct Launch {
     pub runner: Option<Runner>,
     /// The image's wishes for the container, which are overruled.
     pub claims: ImageClaims,
-    /// The most that the container may take, where the host can hold it to that.
+    /// Limits for the container, if the host can enforce them.
     pub limits: Option<Limits>,
-    /// Whether the container goes away when it ends.
+    /// True if the container is removed when it ends.
     pub remove: bool,
-    /// Whether the container's standard input stays open.
+    /// True if the container's standard input stays open.
     pub interactive: bool,
-    /// Whether the container gets a terminal.
+    /// True if the container gets a terminal.
     pub tty: bool,
     /// `KEY=VALUE` labels of the user's.
     pub labels: Vec<Label>,
@@ -65,11 +65,12 @@ pub struct Launch {
     pub new_disks: Vec<NewDisk>,
     /// The user's configuration for Ignition.
     pub ignition: Option<Vec<u8>>,
-    /// The VM's snapshot: one that it is resumed from, or one that is to be made.
+    /// The VM's snapshot: the one that it is resumed from, or the one that is to be made.
     pub snapshot: Option<HeldSnapshot>,
 }
 
-/// Writes what lets the user of the VM `spec` in with `key`, by the bcvk at `exe`, on this `side`.
+/// Writes the files that let the user log in to the VM `spec` with `key`, by the bcvk at `exe`, on
+/// this `side`.
 ///
 /// # Errors
 /// If the directory cannot be written to.
@@ -95,16 +96,17 @@ impl Launch {
                 Ok(started)
             }
             Err(e) => {
-                // The first error is the one to tell; what cannot be removed is swept later.
+                // The user is told of the first error; files that cannot be removed now are swept
+                // later.
                 let _ = started.discard();
                 Err(e)
             }
         }
     }
 
-    /// Makes all that [`Launch::start`] makes, but leaves the container to the user, who gets a
-    /// shell in it instead of the supervisor. Returns its exit status once it has ended; nothing
-    /// is left then.
+    /// Makes all that [`Launch::start`] makes, but leaves the container to the user, who gets a shell
+    /// in it instead of the supervisor. Returns the container's exit status once it has ended;
+    /// nothing is left then.
     pub fn debug(&self, podman: &Podman, dirs: &VmDirs) -> Result<ExitStatus, HostError> {
         let mut started = self.make_dir(podman, dirs)?;
         let result = self.make_files(&mut started).and_then(|()| {
@@ -174,7 +176,8 @@ impl Launch {
                 .map_err(HostError::io("run podman"))?;
             if output.status.success() {
                 if let Err(error) = storage::note(&started.podman, &started.dir) {
-                    // Only a podman with this storage is then asked before the directory is removed.
+                    // Without the note, only a podman with this storage is asked before the directory
+                    // is removed.
                     tracing::info!(%error, "where the container is kept could not be noted");
                 }
                 return self.keep_snapshot(started);
@@ -184,13 +187,13 @@ impl Launch {
                 return Err(self.explain(&stderr));
             }
             started.remove_container()?;
-            // podman refuses to write over it.
+            // podman refuses to overwrite this file.
             if_exists(fs::remove_file(started.dir.container_id_file()))
                 .map_err(HostError::io("remove the file of a container's ID"))?;
         }
     }
 
-    /// Starts what makes a snapshot of the VM, if one is to be made.
+    /// Starts the process that makes a snapshot of the VM, if a snapshot is to be made.
     fn keep_snapshot(&self, started: &Started) -> Result<(), HostError> {
         match &started.snapshot {
             Some(entry) if self.spec.snapshot == Some(Snapshot::Save) => {
@@ -201,8 +204,8 @@ impl Launch {
         }
     }
 
-    /// The command line that [`Launch::start`] would run, with `VM_DIR` for the directory that
-    /// does not exist yet.
+    /// Returns the command line that [`Launch::start`] would run, with `VM_DIR` for the directory
+    /// that does not exist yet.
     #[must_use]
     pub fn podman_args(&self) -> Vec<std::ffi::OsString> {
         let dir = VmDir::at("VM_DIR");
@@ -262,7 +265,7 @@ impl Launch {
         Ok(())
     }
 
-    /// Turns what `podman run` said into what it means for the user.
+    /// Turns the stderr of `podman run` into an error that says what it means for the user.
     fn explain(&self, stderr: &str) -> HostError {
         let name = self.spec.name.as_str();
         if stderr.contains("is already in use") && stderr.contains(name) {
@@ -278,10 +281,11 @@ impl Launch {
     }
 }
 
-/// Makes the root that QEMU gets. Programs and libraries of the host are mounted into it; the rest is
-/// what leads there, and where the supervisor puts the container's resolver.
+/// Makes the root that QEMU gets. Programs and libraries of the host are mounted into it. The rest is
+/// links to them, mount points, and the directory to which the supervisor writes the container's
+/// resolver.
 fn make_qemu_root(root: &Path) -> io::Result<()> {
-    // QEMU runs as another user, whatever the umask.
+    // QEMU runs as another user, so these modes must not depend on the umask.
     let dir = |name: &str| {
         let path = root.join(name);
         fs::create_dir(&path)?;
@@ -307,9 +311,9 @@ fn unwritable(dir: &Path) -> impl FnOnce(io::Error) -> HostError {
     move |source| HostError::VmDir { dir, source }
 }
 
-/// The OCI hook that removes a VM directory once podman has removed the container of a `--rm` VM:
-/// nobody else is there to do it when `podman stop` ends a detached VM.
-/// Format: `oci-hooks(5)`; `poststop` is the OCI runtime specification's.
+/// Returns the OCI hook that removes a VM directory once podman has removed the container of a `--rm`
+/// VM: when `podman stop` ends a detached VM, nobody else is there to do it. Format: `oci-hooks(5)`;
+/// `poststop` is from the OCI runtime specification.
 fn forget_hook(exe: &Path, dir: &VmDir) -> serde_json::Value {
     json!({
         "version": "1.0.0",
@@ -322,8 +326,8 @@ fn forget_hook(exe: &Path, dir: &VmDir) -> serde_json::Value {
     })
 }
 
-/// Removes VM directories whose container is gone: what a plain `podman rm -f`, a power cut or a
-/// killed CLI leaves. Costs one `podman ps`, and only when there is a candidate.
+/// Removes VM directories whose containers are gone: a plain `podman rm -f`, a power cut or a killed
+/// CLI leaves them behind. It costs one `podman ps`, and only when there is a candidate.
 pub fn sweep(podman: &Podman, dirs: &VmDirs) -> Result<(), HostError> {
     let unused = dirs
         .unused()

@@ -16,7 +16,7 @@ use crate::vm::dir::VmDir;
 /// A container that podman has started.
 #[derive(Debug)]
 pub struct Started {
-    /// Its VM directory.
+    /// VM directory of the container.
     pub dir: VmDir,
     pub(super) name: String,
     pub(super) podman: Podman,
@@ -29,7 +29,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// Name of the VM.
+    /// Returns the name of the VM.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -43,7 +43,7 @@ impl Started {
             .map_err(HostError::io("run podman attach"))
     }
 
-    /// What the guest says.
+    /// Returns a log of the guest's output.
     #[must_use]
     pub fn log(&self, stream: Stream) -> GuestLog {
         match stream {
@@ -84,15 +84,15 @@ impl Started {
         removed
     }
 
-    /// Removes the VM's snapshot, which was of no use, unless somebody else is at it.
+    /// Removes the VM's snapshot, which was of no use, unless somebody else uses it.
     pub fn drop_snapshot(&self) {
         if let Some(entry) = &self.snapshot {
-            // What stays is pruned with what is old.
+            // A snapshot that cannot be removed now is pruned with the old ones.
             let _ = entry.remove_if_unused();
         }
     }
 
-    /// One that was not finished, or that the VM could not be resumed from.
+    /// Removes a snapshot that was not finished, or that the VM could not be resumed from.
     fn drop_unusable_snapshot(&self) {
         let Some(entry) = &self.snapshot else { return };
         let cold = || self.status().is_some_and(|status| status.cold.is_some());
@@ -108,20 +108,20 @@ impl Started {
         }
     }
 
-    /// Whether there ever was a guest that could have used what was made for it.
+    /// Returns true if QEMU was started, so that a guest could have used what was made for it.
     fn ran(&self) -> bool {
         self.status()
             .is_some_and(|status| status.began(Phase::Qemu).is_some())
     }
 
-    /// What the supervisor said last.
+    /// Returns the supervisor's last status.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.dir.shared().status().ok().flatten()
     }
 
-    /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`,
-    /// kept without.
+    /// Leaves a VM that ended by itself as podman would leave a container: removed with `--rm`, kept
+    /// otherwise.
     pub fn finish(mut self) -> Result<(), HostError> {
         if self.remove { self.discard() } else { Ok(()) }
     }
