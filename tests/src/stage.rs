@@ -25,14 +25,14 @@ const NETWORK: &str = "testnet";
 /// Correspondence between pages and tests: what pages print is a user's, and what runs here is a
 /// test's own.
 #[derive(Debug)]
-pub struct Cast {
+pub struct Translation {
     prefix: String,
     own_image: String,
     home: String,
     port: String,
 }
 
-impl Cast {
+impl Translation {
     /// Makes the correspondence for a test in this sandbox, whose directory `home` stands for the
     /// user's.
     #[must_use]
@@ -94,15 +94,15 @@ fn each_word(text: &str, replacement: impl Fn(&str) -> Option<String>) -> String
 }
 
 /// Label by which the image that is there at first is known, whatever becomes of its name.
-fn label(cast: &Cast) -> String {
-    format!("bcvk.test={}", cast.own_image())
+fn label(translation: &Translation) -> String {
+    format!("bcvk.test={}", translation.own_image())
 }
 
 /// A sandbox in which the blocks of one page run, one after the other.
 #[derive(Debug)]
 pub struct Stage {
     sandbox: Sandbox,
-    cast: Cast,
+    translation: Translation,
     home: PathBuf,
 }
 
@@ -129,19 +129,19 @@ impl Stage {
         if !sandbox.is_root() && podmans.exists() {
             symlink(podmans, config.join("containers")).expect("make a link");
         }
-        let cast = Cast::new(&sandbox, &home.display().to_string());
+        let translation = Translation::new(&sandbox, &home.display().to_string());
         // The image gets an ID of its own: if one image is given two names, or loses them, at the
         // same time, podman loses one.
         let _ = sandbox
             .podman(["build", "--quiet", "--pull=never", "--label"])
-            .arg(label(&cast))
-            .args(["--tag", cast.own_image(), "-"])
+            .arg(label(&translation))
+            .args(["--tag", translation.own_image(), "-"])
             .stdin(format!("FROM {}\n", images::trixie()))
             .run()
             .expect_success();
         let stage = Self {
             sandbox,
-            cast,
+            translation,
             home,
         };
         stage.copy("examples/web");
@@ -208,12 +208,12 @@ impl Stage {
     pub fn write(&self, path: &str, text: &str) {
         let path = self.home.join(path.trim_start_matches("~/"));
         fs::create_dir_all(path.parent().expect("a file")).expect("make a directory");
-        fs::write(path, self.cast.to_test(text)).expect("write a file");
+        fs::write(path, self.translation.to_test(text)).expect("write a file");
     }
 
     /// A command that runs a page's script, which ends at the first command that fails.
     fn shell(&self, script: &str) -> Cmd {
-        let script = self.cast.to_test(script);
+        let script = self.translation.to_test(script);
         let script = format!("set -e; cd '{}'\n{script}", self.home.display());
         self.sandbox
             .command("sh")
@@ -244,7 +244,7 @@ impl Stage {
             .collect();
         let script = format!("set +e; exec 2>&1\n{commands}");
         let output: Output = self.shell(&script).run();
-        let stdout = self.cast.to_page(&output.stdout());
+        let stdout = self.translation.to_page(&output.stdout());
         let answers: Vec<&str> = stdout.split(END).collect();
         assert_eq!(answers.len(), exchanges.len() + 1, "{output}");
         for ((command, expected), answer) in exchanges.iter().zip(answers) {
@@ -262,12 +262,12 @@ impl Stage {
 
     /// Removes everything of the stage, and fails the test if a page has left anything.
     pub fn finish(self) {
-        self.sandbox.remove_image(self.cast.own_image());
+        self.sandbox.remove_image(self.translation.own_image());
         // A page that has built the image has taken the first image's name away.
         let _ = self
             .sandbox
             .podman(["image", "prune", "--force", "--filter"])
-            .arg(format!("label={}", label(&self.cast)))
+            .arg(format!("label={}", label(&self.translation)))
             .run()
             .expect_success();
         self.sandbox.finish();

@@ -1,16 +1,16 @@
 //! Every example of bcvk-ephemeral(8), as printed but for the image, the names and the path.
 
 use bcvk_testkit::{Cmd, Sandbox, images, limit};
-use bcvk_tests::stage::Cast;
+use bcvk_tests::stage::Translation;
 
 /// A command line of the manual, run in a shell.
 fn example(sandbox: &Sandbox, line: &str) -> Cmd {
-    let line = cast(sandbox).to_test(line);
+    let line = translation(sandbox).to_test(line);
     sandbox.command("sh").args(["-c", &line]).limit(limit::BOOT)
 }
 
-fn cast(sandbox: &Sandbox) -> Cast {
-    Cast::new(sandbox, &sandbox.path().display().to_string())
+fn translation(sandbox: &Sandbox) -> Translation {
+    Translation::new(sandbox, &sandbox.path().display().to_string())
 }
 
 fn sandbox() -> Sandbox {
@@ -65,7 +65,7 @@ fn build_and_test_workflow_and_quick_session() {
         .podman(["container", "exists", name])
         .run()
         .expect_code(1);
-    sandbox.remove_image(cast(&sandbox).own_image());
+    sandbox.remove_image(translation(&sandbox).own_image());
     sandbox.finish();
 }
 

@@ -27,7 +27,7 @@ const LEFT_FOR_GOOD: Duration = Duration::from_secs(5);
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Moments in microseconds since the epoch, by the host's clock.
-struct Course {
+struct Milestones {
     begin: u64,
     events: Vec<(String, u64)>,
     ssh_started: u64,
@@ -57,14 +57,14 @@ pub(super) fn measure(setup: &Setup, run: u32, samples: &mut Samples) -> Result<
     }
     let left_until = await_nothing_left(&vm, watched.files.as_ref())?;
 
-    let course = Course {
+    let milestones = Milestones {
         begin,
         events: watched.events()?,
         ssh_started: ssh.started,
         command_done,
         end,
     };
-    course.add_to(samples);
+    milestones.add_to(samples);
     samples.add_duration(Metric::RunSsh, total);
     samples.add(
         Metric::RunNothingLeft,
@@ -180,7 +180,7 @@ impl Watched {
     }
 }
 
-impl Course {
+impl Milestones {
     fn add_to(&self, samples: &mut Samples) {
         let event = |name: &str| {
             let found = self.events.iter().find(|(phase, _)| phase == name);

@@ -126,7 +126,7 @@ pub enum HostError {
     #[error("--output json does not go with {0}: only one can have standard output")]
     NoEvents(&'static str),
     #[error("this VM cannot be resumed from a snapshot: {0}")]
-    OnlyCold(&'static str),
+    NotResumable(&'static str),
     #[error("there is no snapshot of this VM")]
     NoSnapshot,
     #[error("there is no snapshot {0}, or more than one whose name begins so")]

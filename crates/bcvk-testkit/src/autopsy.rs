@@ -16,13 +16,13 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// A VM to look at if a command hangs.
 #[derive(Debug, Clone)]
-pub(crate) struct Patient {
+pub(crate) struct ObservedVm {
     pub(crate) name: String,
     /// The directory of all VM directories.
     pub(crate) vm_dirs: PathBuf,
 }
 
-impl Patient {
+impl ObservedVm {
     /// Reports the end of the VM's console, and what the threads of its processes do: whether the
     /// guest is idle, busy, or waits for a file server.
     pub(crate) fn report(&self) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::autopsy::Patient;
+use crate::autopsy::ObservedVm;
 use crate::limit;
 use crate::output::Output;
 use crate::running::Running;
@@ -22,7 +22,7 @@ pub struct Cmd {
     user: Option<(u32, u32)>,
     stdin: Option<Vec<u8>>,
     limit: Duration,
-    patient: Option<Patient>,
+    observed_vm: Option<ObservedVm>,
 }
 
 impl Cmd {
@@ -35,7 +35,7 @@ impl Cmd {
             user: None,
             stdin: Some(Vec::new()),
             limit: limit::QUICK,
-            patient: None,
+            observed_vm: None,
         }
     }
 
@@ -78,8 +78,8 @@ impl Cmd {
     }
 
     /// Names the VM that a failure describes if the command hangs.
-    pub(crate) fn talks_to(mut self, vm: Patient) -> Self {
-        self.patient = Some(vm);
+    pub(crate) fn talks_to(mut self, vm: ObservedVm) -> Self {
+        self.observed_vm = Some(vm);
         self
     }
 
@@ -155,7 +155,7 @@ impl Cmd {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
-        Running::start(command, shown, self.stdin, self.patient)
+        Running::start(command, shown, self.stdin, self.observed_vm)
     }
 
     fn shown(&self) -> String {

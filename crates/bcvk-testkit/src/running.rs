@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::autopsy::Patient;
+use crate::autopsy::ObservedVm;
 use crate::limit;
 use crate::output::Output;
 use crate::wait::within;
@@ -22,7 +22,7 @@ pub struct Running {
     stderr: Stream,
     shown: String,
     /// The VM that the command talks to.
-    patient: Option<Patient>,
+    observed_vm: Option<ObservedVm>,
     started: Instant,
     ended: bool,
 }
@@ -43,7 +43,7 @@ impl Running {
         mut command: Command,
         shown: String,
         input: Option<Vec<u8>>,
-        patient: Option<Patient>,
+        observed_vm: Option<ObservedVm>,
     ) -> Self {
         let started = Instant::now();
         let mut child = command
@@ -64,7 +64,7 @@ impl Running {
             stdout,
             stderr,
             shown,
-            patient,
+            observed_vm,
             started,
             ended: false,
         }
@@ -75,7 +75,7 @@ impl Running {
     pub fn wait(mut self, limit: Duration) -> Output {
         let status = within(limit, || self.child.try_wait().expect("wait for a child"));
         let Some(status) = status else {
-            let vm = self.patient.as_ref().map(Patient::report);
+            let vm = self.observed_vm.as_ref().map(ObservedVm::report);
             self.kill_group();
             panic!(
                 "`{}` still runs after {limit:?}; so far:\n{}{}",

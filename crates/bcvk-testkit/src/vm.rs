@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::autopsy::Patient;
+use crate::autopsy::ObservedVm;
 use crate::cmd::Cmd;
 use crate::limit;
 use crate::output::Output;
@@ -68,7 +68,7 @@ impl<'a> Vm<'a> {
             .args(["-q", "ephemeral", "ssh", &self.name])
             .args(words)
             .limit(limit::BOOT)
-            .talks_to(Patient {
+            .talks_to(ObservedVm {
                 name: self.name.clone(),
                 vm_dirs: self.sandbox.vm_dirs(),
             })

@@ -36,11 +36,11 @@ pub fn sum(file: &File, length: u64) -> io::Result<SavedFile> {
 }
 
 /// Function that is called with used blocks that follow each other, and the place of the first.
-type Pass<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
+type VisitBlocks<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
 /// Reads a file, in as many parts at once as there are processors, and passes on the blocks that
 /// are not zero. A guest stands still meanwhile, so the processors have nothing else to do.
-fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<SavedFile> {
+fn read(from: &File, length: u64, visit: VisitBlocks<'_>) -> io::Result<SavedFile> {
     let parts = length.div_ceil(PART);
     let next = AtomicU64::new(0);
     let reader = || -> io::Result<Vec<(u64, Sha256)>> {
@@ -52,7 +52,7 @@ fn read(from: &File, length: u64, pass: Pass<'_>) -> io::Result<SavedFile> {
                 return Ok(read);
             }
             let begin = number * PART;
-            let part = read_part(from, begin..length.min(begin + PART), &mut buffer, pass)?;
+            let part = read_part(from, begin..length.min(begin + PART), &mut buffer, visit)?;
             read.push((number, part));
         }
     };
@@ -82,7 +82,7 @@ fn read_part(
     from: &File,
     range: Range<u64>,
     buffer: &mut [u8],
-    pass: Pass<'_>,
+    visit: VisitBlocks<'_>,
 ) -> io::Result<Sha256> {
     let mut part = Sha256::new();
     let mut at = range.start;
@@ -104,7 +104,7 @@ fn read_part(
             }
             for run in blocks.chunk_by(|(before, _), (after, _)| before + 1 == *after) {
                 let (first, count) = (run[0].0, run.len());
-                pass(
+                visit(
                     &bytes[first * BLOCK..room.min((first + count) * BLOCK)],
                     place(first),
                 )?;

@@ -184,10 +184,10 @@ fn attached(
         progress,
         ui,
     );
-    let mut told = 0;
+    let mut warned = 0;
     let ended = match ready {
         Ok(status) => {
-            told = status.warnings.len();
+            warned = status.warnings.len();
             ui.warnings(&status.warnings);
             warm::learn(started, &status);
             tell_ready(&status, started, ui);
@@ -207,7 +207,7 @@ fn attached(
             if let Some(output) = output {
                 output.finish();
             }
-            ui.warnings(status.warnings.get(told..).unwrap_or_default());
+            ui.warnings(status.warnings.get(warned..).unwrap_or_default());
             let code = status.executed.unwrap_or_default();
             Ok(Outcome::Ended { code })
         }

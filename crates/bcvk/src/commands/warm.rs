@@ -20,7 +20,7 @@ pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
     let runner = launch.runner.as_ref().map(|_| "--runner is given");
     if let Some(obstacle) = launch.spec.snapshot_obstacle().or(runner) {
         if warm == Warm::Require {
-            return Err(HostError::OnlyCold(obstacle));
+            return Err(HostError::NotResumable(obstacle));
         }
         tracing::info!("the VM boots, because {obstacle}");
         return Ok(());

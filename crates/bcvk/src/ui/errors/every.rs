@@ -186,7 +186,7 @@ fn of_the_host() {
         PathNotText: [HostError::PathNotText(path("/srv/a\rb"))],
         ExecuteOverSsh: [HostError::ExecuteOverSsh { verb: "run-ssh" }],
         NoEvents: [HostError::NoEvents("-i, -t, --debug and --dry-run")],
-        OnlyCold: [HostError::OnlyCold("--ignition is given")],
+        NotResumable: [HostError::NotResumable("--ignition is given")],
         NoSnapshot: [HostError::NoSnapshot],
         NoSuchSnapshot: [HostError::NoSuchSnapshot(s("12ab"))],
         SnapshotInUse: [HostError::SnapshotInUse(s("12ab"))],

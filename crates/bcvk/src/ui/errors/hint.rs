@@ -169,7 +169,7 @@ fn image_hint(error: &HostError) -> Option<String> {
 /// Returns what to do about a snapshot that is not there, or cannot be had.
 fn snapshot_hint(error: &HostError) -> Option<String> {
     Some(match error {
-        HostError::OnlyCold(_) | HostError::NoSnapshot => {
+        HostError::NotResumable(_) | HostError::NoSnapshot => {
             "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can"
                 .to_owned()
         }

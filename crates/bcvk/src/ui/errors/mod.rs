@@ -167,7 +167,7 @@ fn code(error: &HostError) -> u8 {
         | HostError::SshNeeded { .. }
         | HostError::ExecuteOverSsh { .. }
         | HostError::NoEvents(_)
-        | HostError::OnlyCold(_)
+        | HostError::NotResumable(_)
         | HostError::DiskNotRegular(_)
         | HostError::DiskLooksQcow2 { .. }
         | HostError::DiskNotQcow2(_)

@@ -70,7 +70,7 @@ pub(super) struct Expected {
 
 /// Abilities of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct TerminalStyle {
     /// True if the terminal may be given bold and faint text. It is not given colours: what is
     /// readable on a dark background may not be on a light one.
     weights: bool,
@@ -78,7 +78,7 @@ pub(super) struct Look {
     unicode: bool,
 }
 
-impl Look {
+impl TerminalStyle {
     /// Reads the abilities from the environment: <https://no-color.org>, and the locale as
     /// setlocale(3) finds it.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
@@ -107,16 +107,16 @@ pub(super) fn line(
     awaited: Option<&str>,
     tick: usize,
     columns: usize,
-    look: Look,
+    style: TerminalStyle,
 ) -> String {
-    let mut line = Fitted {
+    let mut line = TruncatedText {
         text: String::new(),
         left: columns,
-        look,
+        style,
     };
-    line.add(Weight::Normal, &format!("{} ", spinner(tick, look)));
+    line.add(Weight::Normal, &format!("{} ", spinner(tick, style)));
     if let Some(expected) = moment.expected.filter(|_| columns >= WIDE) {
-        let (done, rest) = bar(&expected, look);
+        let (done, rest) = bar(&expected, style);
         line.add(Weight::Normal, &done);
         line.add(Weight::Faint, &rest);
         line.add(Weight::Normal, " ");
@@ -163,10 +163,10 @@ fn rounded(duration: Duration) -> u64 {
     (duration + Duration::from_millis(500)).as_secs()
 }
 
-fn spinner(tick: usize, look: Look) -> char {
+fn spinner(tick: usize, style: TerminalStyle) -> char {
     const DOTS: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
     const STROKES: [char; 4] = ['|', '/', '-', '\\'];
-    if look.unicode {
+    if style.unicode {
         DOTS[tick % DOTS.len()]
     } else {
         STROKES[tick % STROKES.len()]
@@ -174,11 +174,11 @@ fn spinner(tick: usize, look: Look) -> char {
 }
 
 /// Draws the full and the empty part of the bar. It is full when the VM is ready, and not before.
-fn bar(expected: &Expected, look: Look) -> (String, String) {
+fn bar(expected: &Expected, style: TerminalStyle) -> (String, String) {
     let total = expected.total.as_millis().max(1);
     let full = expected.reached.as_millis() * BAR as u128 / total;
     let full = usize::try_from(full).unwrap_or(BAR).min(BAR - 1);
-    let (done, rest) = if look.unicode {
+    let (done, rest) = if style.unicode {
         ("━", "─")
     } else {
         ("=", ".")
@@ -187,15 +187,15 @@ fn bar(expected: &Expected, look: Look) -> (String, String) {
 }
 
 /// Text that is cut where its space ends.
-struct Fitted {
+struct TruncatedText {
     text: String,
     left: usize,
-    look: Look,
+    style: TerminalStyle,
 }
 
-impl Fitted {
+impl TruncatedText {
     fn add(&mut self, weight: Weight, text: &str) {
-        let text = if self.look.unicode {
+        let text = if self.style.unicode {
             text.to_owned()
         } else {
             text.chars()
@@ -207,14 +207,14 @@ impl Fitted {
             text
         } else {
             let left = std::mem::take(&mut self.left);
-            cut(&text, left, if self.look.unicode { "…" } else { "~" })
+            cut(&text, left, if self.style.unicode { "…" } else { "~" })
         };
         let codes = match weight {
             Weight::Bold => Some("1"),
             Weight::Faint => Some("2"),
             Weight::Normal => None,
         };
-        match codes.filter(|_| self.look.weights && !shown.is_empty()) {
+        match codes.filter(|_| self.style.weights && !shown.is_empty()) {
             Some(code) => self
                 .text
                 .extend(["\u{1b}[", code, "m", &shown, "\u{1b}[0m"]),
@@ -248,11 +248,11 @@ fn cut(text: &str, columns: usize, mark: &str) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Look = Look {
+    const PLAIN: TerminalStyle = TerminalStyle {
         weights: false,
         unicode: true,
     };
-    const ASCII: Look = Look {
+    const ASCII: TerminalStyle = TerminalStyle {
         weights: false,
         unicode: false,
     };
@@ -309,17 +309,17 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_its_place() {
         let moment = moment(Phase::Userspace, 12, Some((11, 22)));
-        for look in [PLAIN, ASCII] {
+        for style in [PLAIN, ASCII] {
             for columns in 0..120 {
                 let line = line(
                     &moment,
                     Some("漢字-größe-漢字.service 漢字漢字漢字漢字漢字漢字"),
                     1,
                     columns,
-                    look,
+                    style,
                 );
                 assert!(width(&line) <= columns, "{columns}: {line}");
-                assert!(look.unicode || line.is_ascii(), "{line}");
+                assert!(style.unicode || line.is_ascii(), "{line}");
             }
         }
     }
@@ -332,19 +332,19 @@ mod tests {
             "LANG" => Some("C".to_owned()),
             _ => None,
         };
-        let look = Look::of(environment);
-        let weighted = line(&moment, Some("x"), 0, 79, look);
+        let style = TerminalStyle::of(environment);
+        let weighted = line(&moment, Some("x"), 0, 79, style);
         assert_eq!(weighted.matches('\u{1b}').count(), 4, "{weighted:?}");
         assert!(
             weighted.contains("\u{1b}[1mstarting services\u{1b}[0m: x"),
             "{weighted:?}"
         );
-        let look = Look::of(|name| match name {
+        let style = TerminalStyle::of(|name| match name {
             "NO_COLOR" => Some("1".to_owned()),
             other => environment(other),
         });
-        assert_eq!(look, PLAIN);
-        assert!(!Look::of(|_| None).unicode);
+        assert_eq!(style, PLAIN);
+        assert!(!TerminalStyle::of(|_| None).unicode);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::{Activity, BootTime, VmDir};
-use line::{Boot, Look};
+use line::{Boot, TerminalStyle};
 use terminal::Terminal;
 
 use super::say;
@@ -61,7 +61,9 @@ impl Progress {
     pub(super) fn on_stderr() -> Self {
         let shown = io::stderr().is_terminal() && may_be_redrawn(|name| env::var(name).ok());
         Self::new(if shown {
-            Kind::Line(Terminal::start(Look::of(|name| env::var(name).ok())))
+            Kind::Line(Terminal::start(TerminalStyle::of(|name| {
+                env::var(name).ok()
+            })))
         } else {
             Kind::Lines(None)
         })
@@ -96,9 +98,9 @@ impl Progress {
                 lead: self.started.lead.unwrap_or_default(),
                 last: last.cloned(),
             }),
-            Kind::Lines(told) => {
-                if *told != Some(status.phase) {
-                    *told = Some(status.phase);
+            Kind::Lines(written) => {
+                if *written != Some(status.phase) {
+                    *written = Some(status.phase);
                     say(&format!(
                         "bcvk: {:5.1}s {}\n",
                         self.started.at.elapsed().as_secs_f64(),

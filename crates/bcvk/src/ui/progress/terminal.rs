@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bcvk_host::Activity;
 use rustix::termios::tcgetwinsize;
 
-use super::line::{Boot, Look, line};
+use super::line::{Boot, TerminalStyle, line};
 use crate::ui::say;
 
 /// Interval between two drawings. A terminal that is resized is followed after at most that time.
@@ -43,7 +43,7 @@ pub(super) struct Terminal {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    look: Look,
+    style: TerminalStyle,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ struct State {
 }
 
 impl Terminal {
-    pub(super) fn start(look: Look) -> Self {
+    pub(super) fn start(style: TerminalStyle) -> Self {
         let now = Instant::now();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -70,7 +70,7 @@ impl Terminal {
                 over: false,
             }),
             changed: Condvar::new(),
-            look,
+            style,
         });
         let draws = Arc::clone(&shared);
         Self {
@@ -135,7 +135,7 @@ impl Shared {
             let awaited = console.as_ref().and_then(Activity::awaited);
             // In the last column, a terminal may take the next character into the next row.
             let columns = columns().saturating_sub(1);
-            let text = line(&boot.at(Instant::now()), awaited, tick, columns, self.look);
+            let text = line(&boot.at(Instant::now()), awaited, tick, columns, self.style);
             // The line is one write, and nothing is erased that is drawn again: so it does not flicker.
             say(&format!("{CUT_ROWS}\r{text}{ERASE_BELOW}\r{WRAP_ROWS}"));
             let state = self.lock();
