@@ -25,7 +25,7 @@ use crate::guest::early::{Plan, Var};
 use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::masks::Masks;
 use crate::spec::{
-    Console, EnvVar, Initramfs, Karg, SWAP_NAME, Share, SshAccess, UnitContent, VmSpec,
+    Console, EnvVar, Initramfs, Karg, Purpose, SWAP_NAME, Share, SshAccess, UnitContent, VmSpec,
 };
 
 /// Where the user's key is, under `/run`.
@@ -86,9 +86,13 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg])
         add_sshd(&mut tree, facts);
     }
     add_keys(&mut tree, spec, facts);
-    if spec.execute.is_empty() {
-        tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
-        tree.run_wants("multi-user.target", "bcvk-up.service");
+    match spec.purpose() {
+        Purpose::Login | Purpose::Boot => {
+            tree.run_unit("bcvk-up.service", include_str!("units/bcvk-up.service"));
+            tree.run_wants("multi-user.target", "bcvk-up.service");
+        }
+        // Its commands' unit says so.
+        Purpose::Execute => {}
     }
     add_network(&mut tree, facts);
     if spec.snapshot.is_some() {
@@ -197,12 +201,15 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     if spec.wants_journal() {
         add_journal(tree);
     }
-    if !spec.execute.is_empty() {
-        add_execution(tree, facts);
-        for (name, text) in commands(&spec.execute) {
-            tree.run_file(&name, text);
+    match spec.purpose() {
+        Purpose::Execute => {
+            add_execution(tree, facts);
+            for (name, text) in commands(&spec.execute) {
+                tree.run_file(&name, text);
+            }
+            tree.run_wants("multi-user.target", EXECUTE_UNIT);
         }
-        tree.run_wants("multi-user.target", EXECUTE_UNIT);
+        Purpose::Login | Purpose::Boot => {}
     }
     if spec.console == Console::Interactive {
         tree.run_file(

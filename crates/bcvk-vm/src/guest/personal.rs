@@ -7,7 +7,7 @@ use super::{
     EXECUTE_UNIT, HOST_KEY, USER_KEY, commands, environment, host_key, hostname, user_key,
 };
 use crate::guest::agent::{Mount, NewHostKey, Personal, PersonalFile};
-use crate::spec::{EnvVar, MachineId, UnitFile, VmSpec};
+use crate::spec::{EnvVar, MachineId, Purpose, UnitFile, VmSpec};
 
 /// The identities that an image and its user leave open, so that each VM gets its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,6 +67,11 @@ pub(crate) fn personal(
     for (name, text) in commands(&spec.execute) {
         secret(in_run(&name), text.to_owned());
     }
+    let (logs_in, executes) = match spec.purpose() {
+        Purpose::Login => (true, false),
+        Purpose::Boot => (false, false),
+        Purpose::Execute => (false, true),
+    };
     Personal {
         clock,
         entropy: super::base64(entropy),
@@ -75,8 +80,7 @@ pub(crate) fn personal(
         host_key: identity.sshd.clone().map(|service| NewHostKey {
             service,
             text: spec.host_key.clone(),
-            // Commands need no login.
-            awaited: spec.ssh.is_some() && spec.execute.is_empty(),
+            awaited: logs_in,
         }),
         files,
         environment: environment(&spec.env),
@@ -86,7 +90,7 @@ pub(crate) fn personal(
             .filter(|v| for_manager(v))
             .map(EnvVar::to_string)
             .collect(),
-        units: units(spec),
+        units: units(spec, executes),
         wanted: spec
             .units
             .iter()
@@ -103,19 +107,19 @@ pub(crate) fn personal(
             })
             .collect(),
         disks: spec.disks.iter().map(|disk| disk.name.clone()).collect(),
-        start: (!spec.execute.is_empty()).then(|| EXECUTE_UNIT.to_owned()),
+        start: executes.then(|| EXECUTE_UNIT.to_owned()),
     }
 }
 
 /// The user's units and, where commands are to run, that they come after those units, as they come
 /// after `multi-user.target` in a boot.
-fn units(spec: &VmSpec) -> Vec<UnitFile> {
+fn units(spec: &VmSpec, executes: bool) -> Vec<UnitFile> {
     let mut units = spec.units.clone();
     let wanted: Vec<_> = units
         .iter()
         .filter_map(UnitFile::wanted_by_late_target)
         .collect();
-    if !wanted.is_empty() && !spec.execute.is_empty() {
+    if !wanted.is_empty() && executes {
         let text = format!("[Unit]\nAfter={}\n", wanted.join(" "));
         units.push(UnitFile {
             path: format!("{EXECUTE_UNIT}.d/50-units.conf"),

@@ -23,7 +23,7 @@ use super::trial::INTO_USR;
 use super::vmdir::{VmDir, VmDirs};
 use crate::host::{HostError, Operation};
 use crate::missing::if_exists;
-use crate::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, Stream, VmSpec};
+use crate::spec::{Accelerator, Label, Lifetime, PortForward, Purpose, Snapshot, Stream, VmSpec};
 use crate::ssh::client::Side;
 use crate::ssh::{KeyPair, client};
 use crate::status::{self, Phase, Status};
@@ -258,7 +258,11 @@ impl Launch {
         if let Some(config) = &self.ignition {
             dir.write_private("ignition.json", config)?;
         }
-        if self.spec.lifetime == Lifetime::Cli && !self.spec.execute.is_empty() {
+        let executes = match self.spec.purpose() {
+            Purpose::Execute => true,
+            Purpose::Login | Purpose::Boot => false,
+        };
+        if self.spec.lifetime == Lifetime::Cli && executes {
             for fifo in paths.command_streams() {
                 mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
             }

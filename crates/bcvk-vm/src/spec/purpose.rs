@@ -14,15 +14,24 @@ pub enum Purpose {
     Execute,
 }
 
+impl Purpose {
+    /// The purpose of a VM with these commands that lets its user in, or does not. Commands need no
+    /// login, so they come first.
+    #[must_use]
+    pub const fn of(execute: &[String], ssh: bool) -> Self {
+        match (execute.is_empty(), ssh) {
+            (false, _) => Self::Execute,
+            (true, true) => Self::Login,
+            (true, false) => Self::Boot,
+        }
+    }
+}
+
 impl VmSpec {
-    /// The purpose of this VM. Commands need no login, so they come first.
+    /// The purpose of this VM.
     #[must_use]
     pub const fn purpose(&self) -> Purpose {
-        match (self.execute.is_empty(), &self.ssh) {
-            (false, _) => Purpose::Execute,
-            (true, Some(_)) => Purpose::Login,
-            (true, None) => Purpose::Boot,
-        }
+        Purpose::of(self.execute.as_slice(), self.ssh.is_some())
     }
 }
 

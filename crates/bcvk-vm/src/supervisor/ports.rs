@@ -14,7 +14,7 @@ use super::streams::Streams;
 use super::threads;
 use crate::guest::port;
 use crate::shared::SharedPaths;
-use crate::spec::{CONTAINER_LOGS, KeptLogs, Lifetime, Stream, VmSpec};
+use crate::spec::{CONTAINER_LOGS, KeptLogs, Lifetime, Purpose, Stream, VmSpec};
 
 /// A port of the guest's and what comes through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,12 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
         carries,
     };
     let mut ports = Vec::new();
-    // A VM that is saved may be resumed to execute something.
-    if !spec.execute.is_empty() || spec.snapshot.is_some() {
+    let executes = match spec.purpose() {
+        Purpose::Execute => true,
+        // A VM that is saved may be resumed to execute something.
+        Purpose::Login | Purpose::Boot => spec.snapshot.is_some(),
+    };
+    if executes {
         ports.push(own(port::STDOUT, "stdout", Carries::CommandOutput));
         ports.push(own(port::STDERR, "stderr", Carries::CommandErrors));
     }
@@ -76,7 +80,10 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
 
 /// Whether the commands' output is the container's, because nobody waits for it elsewhere.
 fn commands_own_the_streams(spec: &VmSpec) -> bool {
-    !spec.execute.is_empty() && spec.lifetime == Lifetime::Detached
+    match spec.purpose() {
+        Purpose::Execute => spec.lifetime == Lifetime::Detached,
+        Purpose::Login | Purpose::Boot => false,
+    }
 }
 
 /// Where the console's bytes go.
@@ -114,9 +121,8 @@ pub(super) fn outs(
         Carries::CommandErrors if commands_own_the_streams(spec) => {
             outs.push(Out::boxed(streams.counted(io::stderr())));
         }
-        Carries::CommandOutput | Carries::CommandErrors if spec.execute.is_empty() => {}
-        Carries::CommandOutput => outs.push(Out::Fifo(stdout)),
-        Carries::CommandErrors => outs.push(Out::Fifo(stderr)),
+        Carries::CommandOutput => outs.extend(awaited(spec, stdout)),
+        Carries::CommandErrors => outs.extend(awaited(spec, stderr)),
         Carries::InitrdJournal => {
             if let Some(logs) = kept(spec, Stream::Journal) {
                 let file = log_file(logs, "journal-initrd.json", events)?;
@@ -141,6 +147,14 @@ pub(super) fn outs(
         }
     }
     Ok(outs)
+}
+
+/// The place for the output of commands that somebody waits for; none if there are no commands.
+fn awaited(spec: &VmSpec, fifo: PathBuf) -> Option<Out> {
+    match spec.purpose() {
+        Purpose::Execute => Some(Out::Fifo(fifo)),
+        Purpose::Login | Purpose::Boot => None,
+    }
 }
 
 fn kept(spec: &VmSpec, stream: Stream) -> Option<&KeptLogs> {

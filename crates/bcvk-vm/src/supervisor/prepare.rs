@@ -23,8 +23,8 @@ use crate::guest::facts::{GuestFacts, Network, Sshd};
 use crate::guest::rooted::Rooted;
 use crate::guest::{self, Content, OpenIdentity};
 use crate::spec::{
-    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec,
-    fits_unit,
+    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, Purpose,
+    VmSpec, fits_unit,
 };
 
 /// The largest kernel, initramfs or UKI that is read into memory. Distributions' have at most a few
@@ -127,9 +127,9 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     if spec.ignition && !facts.ignition {
         return Err(Problem::NoIgnition(image()));
     }
-    // Commands to execute need no login.
-    if spec.ssh.is_none() || !spec.execute.is_empty() {
-        return Ok(());
+    match spec.purpose() {
+        Purpose::Login => {}
+        Purpose::Boot | Purpose::Execute => return Ok(()),
     }
     if facts.sshd == Sshd::Absent {
         return Err(Problem::NoSshd(image()));

@@ -8,7 +8,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bcvk_vm::host::{HostError, SignalSource, VmDir, Watcher, output_file};
-use bcvk_vm::spec::{Snapshot, VmSpec};
+use bcvk_vm::spec::{Purpose, Snapshot, VmSpec};
 use bcvk_vm::status::{Phase, Status, Timestamp};
 use bcvk_vm::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
@@ -111,10 +111,10 @@ fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
             .and_then(|_| dir.planned().ok()),
         history: status.history.clone(),
         resumed: status.resumed,
-        awaited: match spec.snapshot {
-            _ if !spec.execute.is_empty() => Awaited::Execute,
-            Some(Snapshot::Save) => Awaited::Snapshot,
-            _ => Awaited::Sshd,
+        awaited: match (spec.purpose(), spec.snapshot) {
+            (Purpose::Execute, _) => Awaited::Execute,
+            (Purpose::Login | Purpose::Boot, Some(Snapshot::Save)) => Awaited::Snapshot,
+            (Purpose::Login | Purpose::Boot, _) => Awaited::Sshd,
         },
         command: None,
     }

@@ -12,7 +12,7 @@ use bcvk_vm::host::{
 };
 use bcvk_vm::linkage::check_static;
 use bcvk_vm::spec::{
-    Console, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH, STORAGE_TAG,
+    Console, GuestPort, KeptLogs, Lifetime, PortForward, Purpose, STORAGE_GUEST_PATH, STORAGE_TAG,
     SerialPort, Share, ShareRequest, SpecError, Stream, VmSpec, check_disks, check_ignition,
     check_serial_ports, check_shares,
 };
@@ -149,7 +149,10 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
 }
 
 fn check_output(options: &VmOptions, manner: Manner) -> Result<(), SpecError> {
-    let commands_alone = manner.lifetime == Lifetime::Detached && !options.guest.execute.is_empty();
+    let commands_alone = match options.guest.purpose() {
+        Purpose::Execute => manner.lifetime == Lifetime::Detached,
+        Purpose::Login | Purpose::Boot => false,
+    };
     if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
         return Err(SpecError::JournalOverCommand);
     }

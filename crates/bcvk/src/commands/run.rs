@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bcvk_vm::host::podman::STOP_TIMEOUT_SECONDS;
 use bcvk_vm::host::{CommandOutput, HostError, LogFollower, Started, Target, WatchEvent, Watcher};
-use bcvk_vm::spec::Lifetime;
+use bcvk_vm::spec::{Lifetime, Purpose};
 use bcvk_vm::status::{Phase, Status};
 
 use super::plan::Manner;
@@ -30,11 +30,10 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         interactive: args.interactive,
         tty: args.tty,
         remove: args.rm,
-        // A command's VM is of no use without the one who waits for its output.
-        lifetime: if args.detach || args.vm.guest.execute.is_empty() {
-            Lifetime::Detached
-        } else {
-            Lifetime::Cli
+        lifetime: match args.vm.guest.purpose() {
+            // It is of no use without the one who waits for its commands' output.
+            Purpose::Execute if !args.detach => Lifetime::Cli,
+            Purpose::Login | Purpose::Boot | Purpose::Execute => Lifetime::Detached,
         },
     };
     let shown = !args.detach && args.vm.shown().is_none() && !at_console(args);
@@ -164,7 +163,10 @@ fn attached(
     if at_console {
         watcher.watch_session(started.attach()?)?;
     }
-    let executes = !args.vm.guest.execute.is_empty();
+    let executes = match args.vm.guest.purpose() {
+        Purpose::Execute => true,
+        Purpose::Login | Purpose::Boot => false,
+    };
     let shown = args.vm.shown().filter(|_| !at_console);
     let _log = shown.map(|stream| {
         let log = started.log(stream);
@@ -211,7 +213,7 @@ fn attached(
             Ok(Outcome::Ended { code })
         }
         Err(HostError::Interrupted { signal }) => {
-            shut_down(watcher, started, ui)?;
+            shut_down(watcher, started, told, ui)?;
             Ok(Outcome::ShutDown { signal })
         }
         Err(HostError::Detached) => Ok(Outcome::Left),
@@ -235,13 +237,24 @@ fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, HostError
 }
 
 /// Waits for the guest to power off; a second signal ends it at once.
-fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), HostError> {
+fn shut_down(
+    watcher: &mut Watcher,
+    started: &Started,
+    told: usize,
+    ui: &Ui,
+) -> Result<(), HostError> {
     started.ask_to_stop()?;
     let deadline = Instant::now() + Duration::from_secs(STOP_TIMEOUT_SECONDS.into());
     loop {
         match watcher.next(Some(deadline)) {
             Some(WatchEvent::Signal(_)) => started.end()?,
-            Some(WatchEvent::SupervisorEnded) => return Ok(()),
+            Some(WatchEvent::SupervisorEnded) => {
+                // Its last word may be that the guest had to be killed.
+                if let Ok(Some(status)) = started.dir.shared().status() {
+                    ui.warnings(status.warnings.get(told..).unwrap_or_default());
+                }
+                return Ok(());
+            }
             Some(WatchEvent::Status(status)) => ui.follow(&status),
             Some(WatchEvent::Session(_)) => {}
             // The supervisor ends a guest before that; it hangs itself.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bcvk_vm::host::{
     HostError, LogFollower, Session, Started, Tool, WatchEvent, Watcher, find_tool,
 };
-use bcvk_vm::spec::Lifetime;
+use bcvk_vm::spec::{Lifetime, Purpose};
 use bcvk_vm::ssh::client;
 use bcvk_vm::status::Status;
 
@@ -51,8 +51,9 @@ pub(super) fn lend(
     if options.guest.no_ssh_keygen {
         return Err(HostError::SshNeeded { verb });
     }
-    if !options.guest.execute.is_empty() {
-        return Err(HostError::ExecuteOverSsh { verb });
+    match options.guest.purpose() {
+        Purpose::Login | Purpose::Boot => {}
+        Purpose::Execute => return Err(HostError::ExecuteOverSsh { verb }),
     }
     if options.guest.output == Some(Output::Events) {
         return Err(HostError::NoEvents(verb));
