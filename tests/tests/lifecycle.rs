@@ -135,6 +135,8 @@ fn a_guest_that_was_killed_is_not_told_as_one_that_powered_off() {
         vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
         "exited 137"
     );
+    let rm = sandbox.bcvk(["rm", vm.name()]).run();
+    let _ = rm.expect_success();
     sandbox.finish();
 }
 

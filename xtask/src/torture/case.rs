@@ -197,7 +197,7 @@ impl Case {
                 ends(&[125], "share ended while the VM was running (phase: ")
             }
             // It was told to end anyway.
-            (_, _) if shutting_down => ends(&[0], ""),
+            (Subject::Guest, _) if shutting_down => ends(&[0], ""),
             (Subject::Guest, PowerOff) => ends(&[126], "powered off before it was ready (phase: "),
             (Subject::Guest, _) => ends(&[126], "rebooted before it was ready (phase: "),
             (Subject::Qemu, _) => ends(&[125], "QEMU ended unexpectedly (phase: "),

@@ -261,7 +261,6 @@ impl Supervisor {
             Action::Clear => {
                 self.running = None;
                 self.unmade = None;
-                self.failed_units.clear();
                 self.children.kill_all();
                 return self.children.have_left().then_some(LifeEvent::Cleared);
             }
@@ -303,6 +302,8 @@ impl Supervisor {
     }
 
     fn start_all(&mut self, start: Start) -> LifeEvent {
+        // Those of a guest that could not be resumed.
+        self.failed_units.clear();
         match (start, self.files.take()) {
             (Start::Boot, Some(Files::Boot { spec, prepared })) => self
                 .boot(&spec, &prepared)

@@ -33,7 +33,7 @@ pub(super) enum Doing {
     PoweringOff { until: Instant, press: Press },
 }
 
-/// How far the guest is on its way.
+/// A stretch of the way to being ready.
 #[derive(Debug)]
 pub(super) enum Step {
     /// It boots.
@@ -69,6 +69,9 @@ pub(super) enum Press {
     Asked,
     /// One at this time.
     At(Instant),
+    /// None, because QEMU has not taken the last. It is killed at this time, unless its own end was
+    /// the reason.
+    Refused(Instant, String),
 }
 
 /// An end of the guest that QEMU has told of, and the limit for its own.
@@ -96,17 +99,6 @@ impl Alive {
         }
     }
 
-    #[cfg(test)]
-    pub(super) const fn is_saving(&self) -> bool {
-        matches!(
-            self.doing,
-            Doing::Coming {
-                step: Step::Saving { .. },
-                ..
-            }
-        )
-    }
-
     pub(super) fn deadline(&self) -> Option<Instant> {
         let (first, second) = match &self.doing {
             Doing::Coming { step, signs } => (
@@ -116,7 +108,7 @@ impl Alive {
             Doing::Ready => (None, None),
             Doing::PoweringOff { until, press } => match press {
                 Press::Asked => (Some(*until), None),
-                Press::At(at) => (Some(*until), Some(*at)),
+                Press::At(at) | Press::Refused(at, _) => (Some(*until), Some(*at)),
             },
         };
         let server = self.server.as_ref().map(|pending| pending.until);
@@ -181,7 +173,11 @@ impl Life {
                     *press = Press::At(now + PRESS_AGAIN);
                 }
             }
-            LifeEvent::NotPressed(why) => return self.not_pressed(alive, &why, now),
+            LifeEvent::NotPressed(why) => {
+                if let Doing::PoweringOff { press, .. } = &mut alive.doing {
+                    *press = Press::Refused(now + QEMU_FOLLOWS, why);
+                }
+            }
             LifeEvent::Console(Sign::FirstByte) => self.enter(Phase::Kernel),
             LifeEvent::Control(Message::Initrd) => self.enter(Phase::Initrd),
             LifeEvent::Control(Message::Userspace) => self.enter(Phase::Userspace),
@@ -351,12 +347,21 @@ impl Life {
                 let text = format!("the guest was killed: it did not power off within {grace} s");
                 return self.kill(Why::Unwilling(text), now);
             }
-            Doing::PoweringOff { press, .. } => {
-                if matches!(press, Press::At(at) if *at <= now) {
+            Doing::PoweringOff { press, .. } => match press {
+                Press::At(at) if *at <= now => {
                     *press = Press::Asked;
                     self.actions.push(Action::PressPowerButton);
                 }
-            }
+                // It cannot answer any more when it ends, for which it has its own time.
+                Press::Refused(at, why) if *at <= now && alive.leaving.is_none() => {
+                    let text = format!(
+                        "the guest was killed: its power button could not be pressed: {why}"
+                    );
+                    return self.kill(Why::Unwilling(text), now);
+                }
+                Press::Refused(..) if alive.leaving.is_some() => *press = Press::Asked,
+                Press::Asked | Press::At(_) | Press::Refused(..) => {}
+            },
             Doing::Coming { step, signs } => {
                 if let Some(sign) = signs.pending.take_if(|sign| sign.until <= now) {
                     return self.fail_by(alive, sign.trouble, now);

@@ -41,18 +41,6 @@ impl Life {
         }
     }
 
-    pub(super) fn not_pressed(&mut self, alive: Alive, why: &str, now: Instant) -> Stage {
-        match alive.doing {
-            // It cannot answer any more when it ends.
-            Doing::PoweringOff { .. } if alive.leaving.is_none() => {
-                let text =
-                    format!("the guest was killed: its power button could not be pressed: {why}");
-                self.kill(Why::Unwilling(text), now)
-            }
-            _ => Stage::Alive(alive),
-        }
-    }
-
     pub(super) fn qemu_ended(&mut self, alive: &Alive, end: QemuEnd) -> Stage {
         let guest = match &alive.leaving {
             Some(leaving) => leaving.end,

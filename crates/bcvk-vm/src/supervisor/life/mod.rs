@@ -46,13 +46,13 @@ const BANNER_GRACE: Duration = Duration::from_secs(90);
 
 /// Time for an attempt to resume. The guest's memory is read from a disk, which may be slow; past
 /// this, booting would have been faster.
-const RESUMING: Duration = Duration::from_secs(120);
+const RESUMING: Duration = Duration::from_secs(180);
 
 /// Time for saving a guest, which stands still meanwhile.
 const SAVING: Duration = Duration::from_secs(120);
 
 /// Time for a guest to become its VM. An emulated one may have a part of a processor only.
-const PERSONALIZING: Duration = Duration::from_secs(90);
+const PERSONALIZING: Duration = Duration::from_secs(120);
 
 /// Time for processes that were killed to go.
 const GONE: Duration = Duration::from_secs(5);

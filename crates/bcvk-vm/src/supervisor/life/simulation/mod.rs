@@ -11,8 +11,8 @@ use super::*;
 use world::{Move, Word, World};
 
 /// Lives that are simulated for each purpose, and the most events of each before it is asked to end.
-const LIVES: u32 = 20_000;
-const EVENTS: usize = 120;
+const LIVES: u32 = 24_000;
+const EVENTS: usize = 60;
 
 /// Events that all lives of a purpose have at least: more than a million for the three.
 const ALL_EVENTS: u64 = 350_000;
@@ -49,7 +49,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<bool>().prop_map(|success| Move::QemuEnds { success }),
         5 => Just(Move::Warning),
     ];
-    prop::collection::vec(next, EVENTS / 2..EVENTS)
+    prop::collection::vec(next, EVENTS / 3..EVENTS)
 }
 
 /// In every order of events, a VM ends, for one reason that is the earliest, and leaves no QEMU.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::spec::{SavedFile, SavedFiles, Sha256Digest};
 use crate::supervisor::children::Role;
+use crate::supervisor::life::alive::Doing;
 use crate::supervisor::life::*;
 
 /// Time in which a VM that is asked to stop has ended, whatever its guest does: the grace period, and
@@ -150,7 +151,13 @@ impl World {
     fn stands_still(&self) -> bool {
         match &self.life.stage {
             Stage::Resuming { .. } => true,
-            Stage::Alive(alive) => alive.is_saving(),
+            Stage::Alive(alive) => matches!(
+                alive.doing,
+                Doing::Coming {
+                    step: Step::Saving { .. },
+                    ..
+                }
+            ),
             _ => false,
         }
     }

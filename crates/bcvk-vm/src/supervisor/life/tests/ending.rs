@@ -36,14 +36,27 @@ fn a_guest_that_does_not_power_off_was_killed() {
         Purpose::Login,
         vec![
             (1.0, LifeEvent::Stop, "phase stopping; press"),
-            (5.0, LifeEvent::NotPressed("timed out".to_owned()), "kill"),
-            // A late answer changes nothing.
+            (5.0, LifeEvent::NotPressed("timed out".to_owned()), ""),
+            (0.2, LifeEvent::Tick, "kill"),
             (0.0, LifeEvent::Pressed, ""),
             (
                 0.0,
                 qemu(false, true),
                 "warn: the guest was killed: its power button could not be pressed: timed out; \
                  exit 137",
+            ),
+        ],
+    );
+    // It could not answer because it ended.
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (5.0, LifeEvent::NotPressed("closed".to_owned()), ""),
+            (
+                0.0,
+                qemu(false, true),
+                "fail: QEMU ended unexpectedly (Stopping); exit 125",
             ),
         ],
     );

@@ -105,9 +105,9 @@ fn a_vm_that_cannot_be_resumed_boots() {
             "cold: the guest's kernel panicked: oops; clear",
         ),
         (
-            120.0,
+            180.0,
             LifeEvent::Tick,
-            "cold: it takes more than 120 s; clear",
+            "cold: it takes more than 180 s; clear",
         ),
     ] {
         resumed(
