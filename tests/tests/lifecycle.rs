@@ -117,6 +117,29 @@ fn a_background_vm_lives_as_a_container_does() {
     sandbox.finish();
 }
 
+/// Its kernel does not know the power button yet, so that this takes the full time.
+#[test]
+fn a_guest_that_was_killed_is_not_told_as_one_that_powered_off() {
+    let sandbox = Sandbox::new();
+    let vm = sandbox.boot("vm", &[], images::trixie());
+    until("the kernel boots", limit::BOOT, || {
+        vm.logs().contains("Linux version")
+    });
+    let _ = sandbox
+        .bcvk(["stop", vm.name()])
+        .limit(limit::SHUTDOWN)
+        .run()
+        .expect_success()
+        .expect_stderr("the guest was killed: it did not power off within 25 s");
+    assert_eq!(
+        vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
+        "exited 137"
+    );
+    let rm = sandbox.bcvk(["rm", vm.name()]).run();
+    let _ = rm.expect_success();
+    sandbox.finish();
+}
+
 fn check_listing_while_booting(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     checks.check("while it boots, ps says so", || {
         let row = listed(sandbox, vm, &[]).expect("listed");

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bcvk_testkit::{Checks, Output, Sandbox, Vm, expect_sshd, free_port, images, limit, schema};
+use bcvk_testkit::{
+    Checks, Output, Process, Sandbox, Signal, Vm, expect_sshd, free_port, images, limit, schema,
+    until, until_some,
+};
 
 /// Damage to the directory of a snapshot.
 type Damage = fn(&Path);
@@ -252,6 +255,65 @@ fn a_vm_starts_again_when_its_snapshot_is_gone() {
     let _ = pruned.expect_success();
     assert!(!dir.exists());
     sandbox.finish();
+}
+
+/// QEMU is stopped for that, so that the moment lasts.
+#[test]
+fn an_end_is_heard_while_a_vm_is_saved_or_resumed() {
+    let sandbox = Sandbox::new();
+    let mut checks = Checks::new();
+    checks.check("saved", || {
+        let vm = sandbox.boot("saved", &["--rm", "--warm=auto"], images::trixie());
+        let state = entry(&sandbox).join("staging/state");
+        until("its state is written", limit::BOOT, || {
+            fs::metadata(&state).is_ok_and(|state| state.len() > 0)
+        });
+        freeze(vm.name());
+        stop(&sandbox, vm.name());
+        sandbox.expect_nothing_left();
+        assert!(!usable(&sandbox).contains(&true));
+    });
+    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    assert_eq!(usable(&sandbox), [true]);
+    checks.check("resumed, and stopped", || {
+        let name = sandbox.name("stopped");
+        let run = sandbox
+            .bcvk(["run", "-d", "--rm", "--warm=require", "--name", &name])
+            .arg(images::trixie())
+            .spawn();
+        freeze(&name);
+        stop(&sandbox, &name);
+        let _ = run
+            .wait(limit::QUICK)
+            .expect_error(126, &["stopped before it was ready"]);
+        sandbox.expect_nothing_left();
+    });
+    checks.check("resumed, and left alone", || {
+        let name = sandbox.name("alone");
+        let run = sandbox
+            .bcvk(["run-ssh", "--warm=auto", "--name", &name, images::trixie()])
+            .spawn();
+        freeze(&name);
+        run.signal(Signal::KILL);
+        let _ = run.wait(limit::QUICK);
+        sandbox.expect_nothing_left();
+    });
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Stops the QEMU of a VM as soon as there is one.
+fn freeze(name: &str) {
+    let qemu = until_some("QEMU runs", limit::BOOT, || Process::qemu_of(name));
+    qemu.signal(Signal::STOP);
+}
+
+/// Stops a VM, within a part of the time that QEMU is waited for.
+fn stop(sandbox: &Sandbox, name: &str) {
+    let stopped = sandbox.bcvk(["stop", name]).limit(limit::SHUTDOWN).run();
+    let _ = stopped
+        .expect_success()
+        .expect_within(Duration::from_secs(4));
 }
 
 #[test]

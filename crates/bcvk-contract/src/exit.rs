@@ -13,5 +13,9 @@ pub const NOT_READY: u8 = 126;
 /// Base of the codes for a process that a signal ended, as shells count them.
 pub const SIGNAL: u8 = 128;
 
+/// The guest was killed, because it did not power off or could not: `SIGKILL` has the number 9 on Linux
+/// (signal(7)).
+pub const KILLED: u8 = SIGNAL + 9;
+
 /// The VM was stopped: `SIGTERM` has the number 15 on Linux (signal(7)).
 pub const STOPPED: u8 = SIGNAL + 15;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
-use bcvk_contract::spec::{EnvVar, MachineId, UnitFile, VmSpec};
+use bcvk_contract::spec::{EnvVar, MachineId, Purpose, UnitFile, VmSpec};
 
 use crate::agent::{Mount, NewHostKey, Personal, PersonalFile};
 use crate::archive::env::environment;
@@ -71,6 +71,11 @@ pub fn personal(
     for (name, text) in commands(&spec.execute) {
         secret(in_run(&name), text.to_owned());
     }
+    let (logs_in, executes) = match spec.purpose() {
+        Purpose::Login => (true, false),
+        Purpose::Boot => (false, false),
+        Purpose::Execute => (false, true),
+    };
     Personal {
         clock,
         entropy: Base64::encode_string(entropy),
@@ -79,8 +84,7 @@ pub fn personal(
         host_key: identity.sshd.clone().map(|service| NewHostKey {
             service,
             text: spec.host_key.clone(),
-            // Commands need no login.
-            awaited: spec.ssh.is_some() && spec.execute.is_empty(),
+            awaited: logs_in,
         }),
         files,
         environment: environment(&spec.env),
@@ -90,7 +94,7 @@ pub fn personal(
             .filter(|v| for_manager(v))
             .map(EnvVar::to_string)
             .collect(),
-        units: units(spec),
+        units: units(spec, executes),
         wanted: spec
             .units
             .iter()
@@ -107,19 +111,19 @@ pub fn personal(
             })
             .collect(),
         disks: spec.disks.iter().map(|disk| disk.name.clone()).collect(),
-        start: (!spec.execute.is_empty()).then(|| EXECUTE_UNIT.to_owned()),
+        start: executes.then(|| EXECUTE_UNIT.to_owned()),
     }
 }
 
 /// Returns the user's units and, if commands are to run, a drop-in for their unit, which comes
 /// after those units, as it comes after `multi-user.target` in a boot.
-fn units(spec: &VmSpec) -> Vec<UnitFile> {
+fn units(spec: &VmSpec, executes: bool) -> Vec<UnitFile> {
     let mut units = spec.units.clone();
     let wanted: Vec<_> = units
         .iter()
         .filter_map(UnitFile::wanted_by_late_target)
         .collect();
-    if !wanted.is_empty() && !spec.execute.is_empty() {
+    if !wanted.is_empty() && executes {
         let text = format!("[Unit]\nAfter={}\n", wanted.join(" "));
         units.push(UnitFile {
             path: format!("{EXECUTE_UNIT}.d/50-units.conf"),

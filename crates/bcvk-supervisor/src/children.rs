@@ -1,6 +1,6 @@
 //! The supervisor's child processes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -65,6 +65,8 @@ impl Child {
 #[derive(Debug, Default)]
 pub(super) struct Children {
     running: HashMap<u32, Child>,
+    /// Those that were killed together and have not been collected.
+    leaving: HashSet<u32>,
     reaper: Reaper,
 }
 
@@ -119,19 +121,24 @@ impl Children {
         }
     }
 
-    /// Forgets a child that has ended and says what it was for; `None` for strangers, which PID 1
-    /// inherits.
+    /// Forgets a child that has ended and returns it; `None` for one that [`Self::kill_all`] has
+    /// killed, and for strangers, which PID 1 inherits.
     pub(super) fn ended(&mut self, pid: u32) -> Option<Child> {
+        self.leaving.remove(&pid);
         self.running.remove(&pid)
     }
 
-    /// Kills and forgets all of them; returns their process IDs.
-    pub(super) fn kill_all(&mut self) -> Vec<u32> {
-        let kill = |(pid, child): (u32, Child)| {
+    /// Kills all of them, and waits for nothing: see [`Self::have_left`].
+    pub(super) fn kill_all(&mut self) {
+        for (pid, child) in self.running.drain() {
             child.kill();
-            pid
-        };
-        self.running.drain().map(kill).collect()
+            self.leaving.insert(pid);
+        }
+    }
+
+    /// Returns true once all that [`Self::kill_all`] has killed have ended.
+    pub(super) fn have_left(&self) -> bool {
+        self.leaving.is_empty()
     }
 }
 
@@ -230,6 +237,8 @@ mod tests {
         let signalled = pidfd_send_signal(process, Signal::KILL);
         assert_eq!(signalled, Err(rustix::io::Errno::SRCH));
         children.kill(pid);
-        assert_eq!(children.kill_all(), [pid]);
+        children.kill_all();
+        assert!(!children.have_left());
+        assert!(children.ended(pid).is_none() && children.have_left());
     }
 }

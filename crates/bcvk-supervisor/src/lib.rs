@@ -1,8 +1,9 @@
 //! PID 1 of the container: serves the file systems, runs QEMU, and owns the end of both.
 //!
-//! Everything that can happen arrives as one [`Event`] in one queue, and one loop ([`run`])
-//! decides. Threads only wait: for signals, the console, the control port, QMP, sshd's banner and
-//! the CLI's death. Whatever ends the loop, the container ends with it, and the kernel takes every
+//! Everything that can happen arrives as one [`Event`] in one queue. One loop ([`run`]) hands it to the
+//! VM's [`life`], which decides, and carries out the actions that come back. Threads only wait: for
+//! signals, the console, the control port, QMP, sshd's banner, the CLI's death, and for whatever
+//! takes longer than a moment: making files, saving, resuming. Whatever ends the loop, the container ends with it, and the kernel takes every
 //! process of its PID namespace along.
 
 mod boot;
@@ -16,6 +17,7 @@ mod journal;
 mod keep;
 mod knock;
 mod landlock;
+mod life;
 #[cfg(test)]
 mod noise;
 mod ports;
@@ -63,8 +65,12 @@ enum Event {
     Qmp(Box<qmp::Event>),
     /// sshd sent its banner.
     Banner,
-    /// The guest has become the VM that it is to be, or why it cannot.
-    Made(std::io::Result<()>),
+    /// The files that QEMU starts with have been made.
+    Files(Box<run::Files>),
+    /// Work in the background has come to its end.
+    Done(life::LifeEvent),
+    /// Work in the background has panicked.
+    Panicked,
     /// Something worth telling the user has happened.
     Warning(String),
     /// Nobody holds the CLI's lock any more.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use bcvk_contract::guest_port;
 use bcvk_contract::shared::SharedPaths;
-use bcvk_contract::spec::{CONTAINER_LOGS, KeptLogs, Lifetime, Stream, VmSpec};
+use bcvk_contract::spec::{CONTAINER_LOGS, KeptLogs, Lifetime, Purpose, Stream, VmSpec};
 
 use crate::Event;
 use crate::journal::{JournalText, WholeEntries};
@@ -49,8 +49,12 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
         carries,
     };
     let mut ports = Vec::new();
-    // A VM that is saved may be resumed to execute commands.
-    if !spec.execute.is_empty() || spec.snapshot.is_some() {
+    let executes = match spec.purpose() {
+        Purpose::Execute => true,
+        // A VM that is saved may be resumed to execute commands.
+        Purpose::Login | Purpose::Boot => spec.snapshot.is_some(),
+    };
+    if executes {
         ports.push(own(guest_port::STDOUT, "stdout", Carries::CommandOutput));
         ports.push(own(guest_port::STDERR, "stderr", Carries::CommandErrors));
     }
@@ -77,7 +81,10 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
 
 /// Returns true if the commands' output is the container's, because nobody waits for it elsewhere.
 fn commands_own_the_streams(spec: &VmSpec) -> bool {
-    !spec.execute.is_empty() && spec.lifetime == Lifetime::Detached
+    match spec.purpose() {
+        Purpose::Execute => spec.lifetime == Lifetime::Detached,
+        Purpose::Login | Purpose::Boot => false,
+    }
 }
 
 /// Returns the destinations of the console's bytes.
@@ -115,9 +122,8 @@ pub(super) fn outs(
         Carries::CommandErrors if commands_own_the_streams(spec) => {
             outs.push(Out::boxed(streams.counted(io::stderr())));
         }
-        Carries::CommandOutput | Carries::CommandErrors if spec.execute.is_empty() => {}
-        Carries::CommandOutput => outs.push(Out::Fifo(stdout)),
-        Carries::CommandErrors => outs.push(Out::Fifo(stderr)),
+        Carries::CommandOutput => outs.extend(awaited(spec, stdout)),
+        Carries::CommandErrors => outs.extend(awaited(spec, stderr)),
         Carries::InitrdJournal => {
             if let Some(logs) = kept(spec, Stream::Journal) {
                 let file = log_file(logs, "journal-initrd.json", events)?;
@@ -142,6 +148,14 @@ pub(super) fn outs(
         }
     }
     Ok(outs)
+}
+
+/// The place for the output of commands that somebody waits for; none if there are no commands.
+fn awaited(spec: &VmSpec, fifo: PathBuf) -> Option<Out> {
+    match spec.purpose() {
+        Purpose::Execute => Some(Out::Fifo(fifo)),
+        Purpose::Login | Purpose::Boot => None,
+    }
 }
 
 fn kept(spec: &VmSpec, stream: Stream) -> Option<&KeptLogs> {

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::thread;
 
 use bcvk_contract::spec::{
-    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, VmSpec,
-    fits_unit,
+    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, Purpose,
+    VmSpec, fits_unit,
 };
 use bcvk_guest::facts::{GuestFacts, Network, Sshd};
 use bcvk_guest::rooted::Rooted;
@@ -128,9 +128,9 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     if spec.ignition && !facts.ignition {
         return Err(Problem::NoIgnition(image()));
     }
-    // Commands to execute need no login.
-    if spec.ssh.is_none() || !spec.execute.is_empty() {
-        return Ok(());
+    match spec.purpose() {
+        Purpose::Login => {}
+        Purpose::Boot | Purpose::Execute => return Ok(()),
     }
     if facts.sshd == Sshd::Absent {
         return Err(Problem::NoSshd(image()));

@@ -88,7 +88,7 @@ pub(super) enum Problem {
 }
 
 impl Problem {
-    const fn kind(&self) -> FailureKind {
+    pub(super) const fn kind(&self) -> FailureKind {
         match self {
             Self::Unbootable { .. }
             | Self::KernelArguments { .. }

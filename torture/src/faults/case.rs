@@ -1,8 +1,8 @@
-//! Cases: a fault, whom it is done to and when, and what has to come of it. Pure.
+//! What can be done to whom, and when; and what has to come of it. Pure.
 
 use std::fmt;
 
-/// Part of a VM that suffers the fault.
+/// Who suffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Subject {
     /// The command that the user has started.
@@ -21,7 +21,7 @@ pub(crate) enum Subject {
     Guest,
 }
 
-/// Stage that the VM has reached.
+/// How far the VM has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Moment {
     /// podman has not started anything.
@@ -39,7 +39,7 @@ pub(crate) enum Moment {
     Resuming,
 }
 
-/// All moments in their order; those of a VM with a snapshot come last.
+/// In their order; those of a VM with a snapshot last.
 pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Start,
     Moment::Kernel,
@@ -52,7 +52,7 @@ pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Resuming,
 ];
 
-/// Harm that is done to the subject.
+/// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fault {
     Term,
@@ -75,7 +75,7 @@ pub(crate) struct Case {
     pub(crate) fault: Fault,
 }
 
-/// Result that a case has to have. In all of them nothing is left within five seconds.
+/// What has to come of a case. In all of them nothing is left within five seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The command ends with one of these codes and says this.
@@ -85,12 +85,12 @@ pub(crate) enum Outcome {
     },
     /// Nothing happens: the VM goes on, and ends when it is told to.
     GoesOn,
-    /// Either of these: nobody promises anything but that nothing hangs and nothing is left.
+    /// Either: nobody promises anything but that nothing hangs and nothing is left.
     Either,
 }
 
 impl Case {
-    /// Returns every combination, even those that cannot be made.
+    /// Every combination, those included that cannot be made.
     pub(crate) fn all() -> Vec<Self> {
         use Fault::{Kill, Panic, Pause, PowerOff, Reboot, Term};
         use Subject::{BindServer, Cli, Conmon, Guest, Qemu, RootServer, Supervisor};
@@ -113,7 +113,7 @@ impl Case {
         cases
     }
 
-    /// Returns the reason why this case cannot be made, if it cannot.
+    /// Why this case cannot be made, if it cannot.
     pub(crate) fn obstacle(self) -> Option<&'static str> {
         match (self.subject, self.moment, self.fault) {
             (Subject::Cli, Moment::Start, _) => None,
@@ -134,8 +134,7 @@ impl Case {
         }
     }
 
-    /// Returns true for the cases that a short run makes: every subject killed, early and late, and
-    /// QEMU killed around a snapshot.
+    /// Those that a short run makes: every subject killed, early and late, and QEMU killed around a snapshot.
     pub(crate) fn is_short(self) -> bool {
         match self.moment {
             Moment::Kernel | Moment::Busy => matches!(self.fault, Fault::Kill | Fault::Panic),
@@ -155,7 +154,7 @@ impl Case {
             )
     }
 
-    /// Returns what has to come of the case.
+    /// What has to come of it.
     pub(crate) fn expected(self) -> Outcome {
         use Fault::{Panic, Pause, PowerOff, Reboot, Term};
 
@@ -170,14 +169,14 @@ impl Case {
             {
                 Outcome::GoesOn
             }
-            // This is up to podman: bcvk only has to survive it.
+            // podman's business: bcvk only has to survive it.
             (Subject::Conmon, _) => Outcome::Either,
             (Subject::Cli, Term) if shutting_down => ends(&[143], "shut down"),
-            // The CLI may not have taken over its signals yet.
+            // It may not have taken over its signals yet.
             (Subject::Cli, Term) if self.moment == Moment::Start => ends(&[143], ""),
             (Subject::Cli, Term) => ends(&[143], "interrupted"),
             (Subject::Cli, _) => ends(&[137], ""),
-            // A second signal changes nothing: it is what `podman stop` sends.
+            // Its second signal changes nothing: it is what `podman stop` sends.
             (Subject::Supervisor, Term) if shutting_down => ends(&[0], ""),
             (Subject::Supervisor, Term) | (Subject::Guest, PowerOff | Reboot) if in_session => {
                 ends(&[255], "has shut down")
@@ -197,8 +196,8 @@ impl Case {
             (Subject::BindServer, _) => {
                 ends(&[125], "share ended while the VM was running (phase: ")
             }
-            // The VM was told to end anyway.
-            (_, _) if shutting_down => ends(&[0], ""),
+            // It was told to end anyway.
+            (Subject::Guest, _) if shutting_down => ends(&[0], ""),
             (Subject::Guest, PowerOff) => ends(&[126], "powered off before it was ready (phase: "),
             (Subject::Guest, _) => ends(&[126], "rebooted before it was ready (phase: "),
             (Subject::Qemu, _) => ends(&[125], "QEMU ended unexpectedly (phase: "),

@@ -11,7 +11,7 @@ pub(crate) mod ssh;
 mod system;
 mod tree;
 
-use bcvk_contract::spec::{Initramfs, Karg, VmSpec};
+use bcvk_contract::spec::{Initramfs, Karg, Purpose, VmSpec};
 
 pub use tree::{Content, Entry};
 
@@ -35,8 +35,10 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg])
         ssh::add_sshd(&mut tree, facts);
     }
     ssh::add_keys(&mut tree, spec, facts);
-    if spec.execute.is_empty() {
-        system::add_up(&mut tree);
+    match spec.purpose() {
+        Purpose::Login | Purpose::Boot => system::add_up(&mut tree),
+        // The unit of its commands says that the system is up.
+        Purpose::Execute => {}
     }
     network::add_network(&mut tree, facts);
     if spec.snapshot.is_some() {
@@ -59,8 +61,9 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     if spec.wants_journal() {
         journal::add_journal(tree);
     }
-    if !spec.execute.is_empty() {
-        execute::add_commands(tree, &spec.execute, facts);
+    match spec.purpose() {
+        Purpose::Execute => execute::add_commands(tree, &spec.execute, facts),
+        Purpose::Login | Purpose::Boot => {}
     }
     system::add_manager_options(tree, spec);
 }

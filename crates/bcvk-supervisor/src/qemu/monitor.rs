@@ -2,13 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use qapi::qmp::{self, QmpMessage};
-use qapi::{Any, Command, Qmp, Stream};
+use qapi::{Any, Command};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -16,58 +16,66 @@ use serde_json::json;
 use super::args::STATE_URI;
 use crate::{Event, threads};
 
-/// How long QEMU may take to answer. It answers at once, or it hangs.
+/// Time for QEMU to answer. It answers at once, or it hangs.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long writing or reading the state of a machine may take: a megabyte.
+/// Time for writing or reading the state of a machine: a megabyte.
 const MIGRATION: Duration = Duration::from_secs(10);
 
-/// Between two looks at what QEMU has to do.
+/// Pause between two looks at QEMU's work.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Sends commands to QEMU; its events arrive in the supervisor's queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Monitor {
-    /// Empty until QEMU has greeted: it sets up its machine first.
-    session: Arc<Mutex<Option<Session>>>,
+    link: Arc<Mutex<Link>>,
+}
+
+/// The connection to QEMU.
+#[derive(Debug, Default)]
+enum Link {
+    /// QEMU has not greeted: it sets up its machine first.
+    #[default]
+    Silent,
+    /// QEMU answers.
+    Open(Session),
+    /// QEMU has closed it.
+    Closed,
 }
 
 #[derive(Debug)]
 struct Session {
     qemu: UnixStream,
-    answers: Receiver<Result<Any, qapi::Error>>,
+    /// Every answer, with the number of the command that it belongs to.
+    answers: Receiver<(Option<u64>, Result<Any, qapi::Error>)>,
+    /// Number of the last command.
+    last: u64,
 }
 
 impl Monitor {
     /// Greets QEMU and forwards its events and answers from then on.
     pub(crate) fn follow(qemu: &UnixStream, events: Sender<Event>) -> io::Result<Self> {
         let monitor = Self {
-            session: Arc::default(),
+            link: Arc::default(),
         };
-        let session = Arc::clone(&monitor.session);
+        let link = Arc::clone(&monitor.link);
         let (reader, writer) = (qemu.try_clone()?, qemu.try_clone()?);
         threads::spawn(move || {
-            let mut qmp = Qmp::new(Stream::new(BufReader::new(reader), writer));
-            if let Err(error) = qmp.handshake() {
-                tracing::debug!(%error, "QMP handshake");
-                return;
-            }
-            let (reader, qemu) = qmp.into_inner().into_inner();
-            let (sender, answers) = channel();
-            *lock(&session) = Some(Session { qemu, answers });
-            for line in reader.lines().map_while(Result::ok) {
-                let heard = match serde_json::from_str::<QmpMessage<Any>>(&line) {
-                    Ok(QmpMessage::Event(event)) => {
-                        events.send(Event::Qmp(Box::new(event))).is_ok()
-                    }
-                    Ok(QmpMessage::Response(answer)) => sender.send(answer.result()).is_ok(),
-                    // An event of a QEMU that is newer than the crate.
-                    Err(_) => true,
-                };
-                if !heard {
-                    return;
+            let mut reader = BufReader::new(reader);
+            match greet(&mut reader, &writer) {
+                Ok(()) => {
+                    let (sender, answers) = channel();
+                    *lock(&link) = Link::Open(Session {
+                        qemu: writer,
+                        answers,
+                        last: 0,
+                    });
+                    pass_on(reader, &sender, &events);
                 }
+                Err(error) => tracing::debug!(%error, "QMP handshake"),
             }
+            // Whoever waits for an answer has seen its sender go.
+            *lock(&link) = Link::Closed;
         });
         Ok(monitor)
     }
@@ -90,13 +98,17 @@ impl Monitor {
     /// Waits until QEMU has made its machine and greeted.
     pub(crate) fn await_greeting(&self, limit: Duration) -> io::Result<()> {
         let deadline = Instant::now() + limit;
-        while lock(&self.session).is_none() {
-            if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
+        loop {
+            match *lock(&self.link) {
+                Link::Open(_) => return Ok(()),
+                Link::Closed => return Err(closed()),
+                Link::Silent if Instant::now() > deadline => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Link::Silent => {}
             }
             thread::sleep(PAUSE);
         }
-        Ok(())
     }
 
     /// Stops the guest and writes the state of its machine, but not its memory, to
@@ -157,28 +169,94 @@ impl Monitor {
 
     /// Sends a command and waits for what it returns (QEMU, docs/interop/qmp-spec).
     pub(super) fn ask(&self, command: &str, arguments: &Any) -> io::Result<Any> {
-        let mut session = lock(&self.session);
-        let Some(session) = session.as_mut() else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        // An answer that came too late for its question.
-        while session.answers.try_recv().is_ok() {}
-        let mut line = serde_json::to_vec(&json!({
-            "execute": command,
-            "arguments": arguments,
-        }))?;
-        line.push(b'\n');
-        session.qemu.write_all(&line)?;
-        session
-            .answers
-            .recv_timeout(ANSWER)
-            .map_err(|_| io::ErrorKind::TimedOut)?
-            .map_err(io::Error::other)
+        self.ask_within(ANSWER, command, arguments)
+    }
+
+    fn ask_within(&self, limit: Duration, command: &str, arguments: &Any) -> io::Result<Any> {
+        match &mut *lock(&self.link) {
+            Link::Silent => Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "QEMU has not greeted yet",
+            )),
+            Link::Open(session) => session.ask(limit, command, arguments),
+            Link::Closed => Err(closed()),
+        }
     }
 }
 
-fn lock(session: &Mutex<Option<Session>>) -> std::sync::MutexGuard<'_, Option<Session>> {
-    session.lock().unwrap_or_else(PoisonError::into_inner)
+impl Session {
+    fn ask(&mut self, limit: Duration, command: &str, arguments: &Any) -> io::Result<Any> {
+        self.last += 1;
+        let mut line = serde_json::to_vec(&json!({
+            "execute": command,
+            "arguments": arguments,
+            "id": self.last,
+        }))?;
+        line.push(b'\n');
+        let deadline = Instant::now() + limit;
+        self.qemu.write_all(&line)?;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (id, answer) = self.answers.recv_timeout(left).map_err(|e| match e {
+                RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+                RecvTimeoutError::Disconnected => closed(),
+            })?;
+            // One with another number came too late for its command.
+            if id == Some(self.last) {
+                return answer.map_err(io::Error::other);
+            }
+        }
+    }
+}
+
+/// Waits for QEMU's greeting and leaves the negotiation of capabilities: before that, it takes no other
+/// command. (The crate's own way panics if QEMU ends meanwhile.)
+fn greet(qemu: &mut impl BufRead, mut commands: &UnixStream) -> io::Result<()> {
+    let mut line = String::new();
+    let mut next = || {
+        line.clear();
+        match qemu.read_line(&mut line)? {
+            0 => Err(closed()),
+            _ => Ok(serde_json::from_str::<Any>(&line)?),
+        }
+    };
+    while next()?.get("QMP").is_none() {}
+    commands.write_all(b"{\"execute\":\"qmp_capabilities\"}\n")?;
+    while next()?.get("return").is_none() {}
+    Ok(())
+}
+
+/// Passes on all that QEMU says, until it closes the connection.
+fn pass_on(
+    qemu: impl BufRead,
+    answers: &Sender<(Option<u64>, Result<Any, qapi::Error>)>,
+    events: &Sender<Event>,
+) {
+    for line in qemu.lines().map_while(Result::ok) {
+        let heard = match serde_json::from_str::<QmpMessage<Any>>(&line) {
+            Ok(QmpMessage::Event(event)) => events.send(Event::Qmp(Box::new(event))).is_ok(),
+            Ok(QmpMessage::Response(answer)) => {
+                let id = answer.id().and_then(Any::as_u64);
+                answers.send((id, answer.result())).is_ok()
+            }
+            // An event of a QEMU that is newer than the crate.
+            Err(_) => true,
+        };
+        if !heard {
+            return;
+        }
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "QEMU has closed its monitor",
+    )
+}
+
+fn lock(link: &Mutex<Link>) -> MutexGuard<'_, Link> {
+    link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Columns: protocol and state, descriptor, source address and port, destination address and port
@@ -194,6 +272,110 @@ pub(crate) fn has_established(table: &str, port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// The commands of a QEMU that is played by a test: reads them, and answers by the test's words.
+    struct Fake {
+        lines: io::Lines<BufReader<UnixStream>>,
+        socket: UnixStream,
+    }
+
+    impl Fake {
+        /// A monitor that has been greeted, and the one that it talks to.
+        fn pair() -> (Monitor, Fake) {
+            let (ours, qemus) = UnixStream::pair().expect("a pair");
+            let (events, _) = channel();
+            let monitor = Monitor::follow(&ours, events).expect("a monitor");
+            let lines = BufReader::new(qemus.try_clone().expect("a clone")).lines();
+            let mut fake = Fake {
+                lines,
+                socket: qemus,
+            };
+            let version = json!({ "qemu": { "major": 8, "minor": 2, "micro": 0 }, "package": "" });
+            fake.say(&json!({ "QMP": { "version": version, "capabilities": [] } }));
+            assert_eq!(fake.read()["execute"], "qmp_capabilities");
+            fake.say(&json!({ "return": {} }));
+            monitor.await_greeting(ANSWER).expect("a greeting");
+            (monitor, fake)
+        }
+
+        fn read(&mut self) -> Any {
+            let line = self.lines.next().expect("a line").expect("read");
+            serde_json::from_str(&line).expect("JSON")
+        }
+
+        fn say(&mut self, value: &Any) {
+            writeln!(self.socket, "{value}").expect("written");
+        }
+    }
+
+    /// Asks a fake QEMU something while `answer` plays it; returns both, to go on.
+    fn ask(
+        monitor: &Monitor,
+        mut fake: Fake,
+        answer: impl FnOnce(&mut Fake, u64) + Send + 'static,
+    ) -> (io::Result<Any>, Fake) {
+        let played = thread::spawn(move || {
+            let id = fake.read()["id"].as_u64().expect("a number");
+            answer(&mut fake, id);
+            fake
+        });
+        let answer = monitor.ask_within(SHORT, "query-status", &json!({}));
+        (answer, played.join().expect("no panic"))
+    }
+
+    #[test]
+    fn a_command_gets_its_own_answer_and_no_other() {
+        let (monitor, fake) = Fake::pair();
+        let (answer, fake) = ask(&monitor, fake, |fake, id| {
+            fake.say(&json!({ "return": "another's", "id": id + 7 }));
+            fake.say(&json!({ "return": "nobody's" }));
+            fake.say(&json!({ "return": "this", "id": id }));
+        });
+        assert_eq!(answer.expect("an answer"), "this");
+
+        let (answer, fake) = ask(&monitor, fake, |_, _| {});
+        let error = answer.expect_err("no answer");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+
+        let (answer, fake) = ask(&monitor, fake, |fake, id| {
+            fake.say(&json!({ "return": "late", "id": id - 1 }));
+            fake.say(&json!({
+                "error": { "class": "GenericError", "desc": "no such thing" },
+                "id": id,
+            }));
+        });
+        let error = answer.expect_err("an error");
+        assert!(error.to_string().contains("no such thing"), "{error}");
+        drop(fake);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_qemu_that_has_gone() {
+        let (monitor, fake) = Fake::pair();
+        let begun = Instant::now();
+        let played = thread::spawn(move || {
+            let mut fake = fake;
+            fake.read();
+        });
+        let error = monitor.ask("stop", &json!({})).expect_err("no answer");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        played.join().expect("no panic");
+        let error = monitor.ask("stop", &json!({})).expect_err("no answer");
+        let gone = [io::ErrorKind::ConnectionAborted, io::ErrorKind::BrokenPipe];
+        assert!(gone.contains(&error.kind()), "{error}");
+
+        let (ours, qemus) = UnixStream::pair().expect("a pair");
+        let (events, _) = channel();
+        let monitor = Monitor::follow(&ours, events).expect("a monitor");
+        let error = monitor.ask("stop", &json!({})).expect_err("no greeting");
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+        drop(qemus);
+        let error = monitor.await_greeting(ANSWER).expect_err("none comes");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        assert!(begun.elapsed() < ANSWER);
+    }
 
     #[test]
     fn only_an_accepted_connection_to_the_port_counts() {

@@ -3,25 +3,28 @@
 mod start;
 mod warm;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bcvk_contract::bounded;
+use bcvk_contract::exit;
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
 use bcvk_contract::spec::{
-    CONTAINER_CLI_LOCK, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, Snapshot,
-    VmSpec,
+    CONTAINER_CLI_LOCK, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec,
 };
-use bcvk_contract::status::{Failure, FailureKind, Phase, StatusWriter};
+use bcvk_contract::status::{Failure, Phase, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
@@ -30,48 +33,16 @@ use signal_hook::iterator::Signals;
 
 use crate::Event;
 use crate::children::{Children, Reaper, Role};
-use crate::console::{self, Sign};
+use crate::console;
 use crate::container::Container;
 use crate::control::Message;
-use crate::prepare;
+use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
+use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
 use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
 use crate::threads;
-use crate::warm::{Making, base};
-
-/// How long a guest may take to power off before QEMU is ended. Below the `podman stop` time-out
-/// ([`bcvk_contract::limits::STOP_TIMEOUT_SECONDS`]), so that the end is ours and has a reason.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
-
-/// Pause between two presses of the power button. The first is lost on a guest whose logind does not
-/// listen yet, and one that is shutting down ignores the rest.
-const PRESS_AGAIN: Duration = Duration::from_secs(1);
-
-/// How long the failed units' report may follow the news of a failure.
-const REPORT_GRACE: Duration = Duration::from_secs(5);
-
-/// How long a service that failed may take to come up after all: systemd starts it again, five times
-/// by default.
-const RESTART_GRACE: Duration = Duration::from_secs(20);
-
-/// How long after a file server's end that of QEMU may come, which the server may have followed.
-const QEMU_FOLLOWS: Duration = Duration::from_millis(200);
-
-/// How long sshd's banner may come after the system is up. An emulated guest is busy then.
-const BANNER_GRACE: Duration = Duration::from_secs(90);
-
-/// What a user is told whose guest rebooted.
-const REBOOTED: &str = "the guest rebooted, which ends an ephemeral VM";
-
-/// Exit code of the container: the VM ended before it was ready.
-const EXIT_NOT_READY: u8 = 126;
-/// Exit code of the container: the host's side could not do its part.
-const EXIT_HOST: u8 = 125;
-/// Exit code of the container: it was stopped before its command had ended, as shells count that.
-const EXIT_STOPPED: u8 = 143;
-/// Exit code of the container: the guest failed after it had been ready.
-const EXIT_FAILED: u8 = 1;
+use crate::warm::{Making, Saved, base};
 
 /// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
 /// code. QEMU comes from a `runner`'s image, or from below `root` too.
@@ -93,7 +64,7 @@ fn live(begun: io::Result<(Container, VmSpec)>) -> u8 {
         Err(error) => {
             // Without a status file there is nowhere else to say it.
             tracing::error!(%error, "the supervisor could not start");
-            EXIT_HOST
+            exit::HOST
         }
     }
 }
@@ -104,36 +75,33 @@ fn read_spec(path: &Path) -> io::Result<VmSpec> {
 }
 
 struct Supervisor {
-    container: Container,
+    container: Arc<Container>,
     dir: SharedPaths,
     spec: VmSpec,
     status: StatusWriter,
     sender: Sender<Event>,
     events: Receiver<Event>,
     children: Children,
+    /// The files that the next start takes.
+    files: Option<Files>,
     running: Option<Running>,
     /// The guest that is yet to become this VM.
     unmade: Option<warm::Unmade>,
     /// Reports of failed units that have come so far.
     failed_units: Vec<String>,
-    /// Whether the boot has ended in emergency mode.
-    emergency: bool,
-    /// Whether the failed units have been named.
-    reported: bool,
-    /// A guest's failure whose report may still be coming, and until when.
-    pending_failure: Option<(Failure, Instant)>,
-    /// When a guest that was asked to power off is ended.
-    shutdown_deadline: Option<Instant>,
-    /// Whether QEMU has been killed from here.
-    qemu_killed: bool,
-    /// When the power button is pressed again.
-    next_press: Option<Instant>,
-    /// What QEMU said about the end of the guest.
-    shutdown_reason: Option<qmp::ShutdownCause>,
     _locks: [Lock; 2],
 }
 
-/// What exists once QEMU does.
+/// The files that QEMU starts with.
+#[derive(Debug)]
+pub(super) enum Files {
+    /// Of a guest that boots as this VM, or as the one that is saved.
+    Boot { spec: VmSpec, prepared: Prepared },
+    /// Of a guest that is resumed.
+    Resume { saved: Saved, prepared: Prepared },
+}
+
+/// Everything that exists once QEMU does.
 struct Running {
     qemu: u32,
     monitor: Monitor,
@@ -154,80 +122,204 @@ impl Supervisor {
         let status = StatusWriter::create(dir.dir())?;
         let (sender, events) = channel();
         Ok(Self {
-            container,
+            container: Arc::new(container),
             dir,
             spec,
             status,
             sender,
             events,
             children: Children::default(),
+            files: None,
             running: None,
             unmade: None,
             failed_units: Vec::new(),
-            emergency: false,
-            reported: false,
-            pending_failure: None,
-            shutdown_deadline: None,
-            qemu_killed: false,
-            next_press: None,
-            shutdown_reason: None,
             _locks: locks,
         })
     }
 
+    /// Carries out the VM's life; returns the container's exit code.
     fn live(&mut self) -> u8 {
-        let started = self.launch();
-        if let Err(problem) = started {
-            self.record(|status| status.fail(problem.into()));
-        } else {
-            self.watch();
-        }
-        if let Some(running) = self.running.take() {
-            running.console.drain();
-            for carrier in running.carriers {
-                // A panic there has been reported there.
-                let _ = carrier.join();
+        let (mut life, begun) = Life::begin(self.spec.purpose(), self.spec.snapshot);
+        let mut actions = VecDeque::from(match self.listen() {
+            Ok(()) => begun,
+            Err(problem) => life.on(LifeEvent::CannotBoot(problem), Instant::now()),
+        });
+        loop {
+            while let Some(action) = actions.pop_front() {
+                if let Action::Exit { code, drained } = action {
+                    self.end(drained);
+                    return code;
+                }
+                if let Some(event) = self.perform(action) {
+                    actions.extend(life.on(event, Instant::now()));
+                }
             }
-        }
-        let failure = self.status.status().failure.clone();
-        let was_ready = self.status.status().was_ready();
-        self.record(|status| status.enter(Phase::Exited));
-        match failure {
-            None if self.spec.execute.is_empty() => 0,
-            None => self.status.status().executed.unwrap_or(EXIT_STOPPED),
-            Some(failure) if failure.kind != FailureKind::Guest => EXIT_HOST,
-            Some(_) if was_ready => EXIT_FAILED,
-            Some(_) => EXIT_NOT_READY,
+            if let Some(event) = self.next(life.deadline()) {
+                actions.extend(life.on(event, Instant::now()));
+            }
         }
     }
 
-    fn launch(&mut self) -> Result<(), Problem> {
+    /// Starts to hear of signals and of the CLI's end.
+    fn listen(&self) -> Result<(), Problem> {
         check_static()?;
         forward_signals(self.children.reaper(), self.sender.clone()).map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.sender.clone());
         }
-        self.heed_obstacles()?;
-        if let Some(Snapshot::Resume(_) | Snapshot::ResumeOnly(_)) = self.spec.snapshot {
-            match self.resume() {
-                Ok(()) => {
-                    give_up_capabilities();
-                    return Ok(());
-                }
-                Err(why) => self.give_up_resuming(why.to_string())?,
-            }
-        }
-        self.boot()?;
-        give_up_capabilities();
         Ok(())
     }
 
-    fn boot(&mut self) -> Result<(), Problem> {
-        let spec = match self.spec.snapshot {
-            Some(_) => base(&self.spec).map_err(Problem::StartQemu)?,
-            None => self.spec.clone(),
+    /// Waits for the next event until `deadline`. Not every event is one of the VM's life.
+    fn next(&mut self, deadline: Option<Instant>) -> Option<LifeEvent> {
+        let event = match deadline {
+            None => self
+                .events
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => self
+                .events
+                .recv_timeout(at.saturating_duration_since(Instant::now())),
         };
-        let prepared = prepare::prepare(&spec, &self.container)?;
+        match event {
+            Ok(event) => self.hear(event),
+            Err(RecvTimeoutError::Timeout) => Some(LifeEvent::Tick),
+            Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is kept here"),
+        }
+    }
+
+    /// Puts an event into the words of the VM's life, and keeps what comes with it.
+    fn hear(&mut self, event: Event) -> Option<LifeEvent> {
+        Some(match event {
+            Event::Signal(signal) => {
+                tracing::info!(signal, "asked to stop");
+                LifeEvent::Stop
+            }
+            Event::CliGone => {
+                tracing::info!("the command that this VM belongs to has ended");
+                LifeEvent::CliGone
+            }
+            Event::Exited { pid, status } => return self.child_ended(pid, status),
+            Event::Console(sign) => LifeEvent::Console(sign),
+            Event::Control(message) => {
+                if let Message::Failed(unit) = &message {
+                    self.failed_units.push(unit.clone());
+                }
+                LifeEvent::Control(message)
+            }
+            Event::Banner => LifeEvent::Banner,
+            Event::Files(files) => {
+                self.files = Some(*files);
+                LifeEvent::Prepared
+            }
+            Event::Done(event) => event,
+            Event::Panicked => panic!("work in the background has panicked"),
+            Event::Warning(text) => LifeEvent::Warning(text),
+            Event::Qmp(event) => match *event {
+                qmp::Event::SHUTDOWN { data, .. } => LifeEvent::GuestEnded(match data.reason {
+                    qmp::ShutdownCause::host_signal => GuestEnd::Signal,
+                    qmp::ShutdownCause::guest_reset => GuestEnd::Reboot,
+                    _ => GuestEnd::PowerOff,
+                }),
+                _ => return None,
+            },
+        })
+    }
+
+    fn child_ended(&mut self, pid: u32, status: ExitStatus) -> Option<LifeEvent> {
+        let Some(child) = self.children.ended(pid) else {
+            return self.children.have_left().then_some(LifeEvent::Cleared);
+        };
+        let how = child.how_it_ended(status);
+        Some(match child.role {
+            Role::Qemu => LifeEvent::QemuEnded(QemuEnd {
+                success: status.success(),
+                killed: status.signal() == Some(Signal::KILL.as_raw()),
+                how,
+            }),
+            role @ Role::FileServer { .. } => LifeEvent::ServerEnded { role, how },
+        })
+    }
+
+    /// Carries out an action; returns what is known of it at once.
+    fn perform(&mut self, action: Action) -> Option<LifeEvent> {
+        match action {
+            Action::Look => self.look(),
+            Action::DropSnapshot => self.spec.snapshot = None,
+            Action::Prepare(Start::Boot) => self.prepare(),
+            Action::Prepare(Start::Resume) => self.prepare_to_resume(),
+            Action::Start(start) => return Some(self.start_all(start)),
+            Action::GiveUpRights => give_up_capabilities(),
+            Action::Save => self.save(),
+            Action::AbandonSaving => self.abandon_saving(),
+            Action::Personalize => self.personalize(),
+            Action::PressPowerButton => self.press_power_button(),
+            Action::KillQemu => {
+                if let Some(running) = &self.running {
+                    self.children.kill(running.qemu);
+                }
+            }
+            Action::Clear => {
+                self.running = None;
+                self.unmade = None;
+                self.children.kill_all();
+                return self.children.have_left().then_some(LifeEvent::Cleared);
+            }
+            Action::RecordPhase(phase) => self.record(|status| status.enter(phase)),
+            Action::RecordFailure(trouble) => {
+                let failure = self.failure(trouble);
+                self.record(|status| status.fail(failure));
+            }
+            Action::RecordExecuted(code) => self.record(|status| status.executed(code)),
+            Action::RecordResumed => self.record(StatusWriter::resumed),
+            Action::RecordCold(why) => {
+                tracing::info!(why, "no snapshot");
+                self.record(|status| status.cold(&why));
+            }
+            Action::Warn(text) => self.record(|status| status.warn(text)),
+            // The loop ends with it.
+            Action::Exit { .. } => {}
+        }
+        None
+    }
+
+    /// Makes the files of a guest that boots.
+    fn prepare(&self) {
+        let (spec, container) = (self.spec.clone(), Arc::clone(&self.container));
+        self.in_background(Rights::Kept, move || {
+            let spec = match spec.snapshot {
+                Some(_) => base(&spec).map_err(Problem::StartQemu),
+                None => Ok(spec),
+            };
+            let files = spec.and_then(|spec| {
+                let prepared = prepare::prepare(&spec, &container)?;
+                Ok(Files::Boot { spec, prepared })
+            });
+            match files {
+                Ok(files) => Event::Files(Box::new(files)),
+                Err(problem) => Event::Done(LifeEvent::CannotBoot(problem)),
+            }
+        });
+    }
+
+    fn start_all(&mut self, start: Start) -> LifeEvent {
+        // Those of a guest that could not be resumed.
+        self.failed_units.clear();
+        match (start, self.files.take()) {
+            (Start::Boot, Some(Files::Boot { spec, prepared })) => self
+                .boot(&spec, &prepared)
+                .unwrap_or_else(LifeEvent::CannotBoot),
+            (Start::Resume, Some(Files::Resume { saved, prepared })) => {
+                match self.resume(saved, prepared) {
+                    Ok(()) => LifeEvent::Started { saves: false },
+                    Err(why) => LifeEvent::NotResumed(why.to_string()),
+                }
+            }
+            (start, files) => unreachable!("{start:?} with {files:?}"),
+        }
+    }
+
+    fn boot(&mut self, spec: &VmSpec, prepared: &Prepared) -> Result<LifeEvent, Problem> {
         for warning in &prepared.warnings {
             self.record(|status| status.warn(warning.clone()));
         }
@@ -236,250 +328,41 @@ impl Supervisor {
             .map_err(Problem::StartFileServers)?;
         let beginning = self.beginning().map_err(Problem::StartQemu)?;
         let agent = self
-            .start_qemu(&spec, &prepared, &sockets, &beginning)
+            .start_qemu(spec, prepared, &sockets, &beginning)
             .map_err(Problem::StartQemu)?;
-        self.record(|status| status.enter(Phase::Qemu));
-        if let Some(agent) = agent {
-            let spec = self.spec.clone();
-            let making = Making::new(spec, agent, prepared.identity.clone(), false);
-            self.keep_unmade(making, &prepared, &beginning);
-        }
-        Ok(())
-    }
-
-    /// Reacts to events until QEMU has ended.
-    fn watch(&mut self) {
-        loop {
-            let pending = self.pending_failure.as_ref().map(|(_, until)| *until);
-            let deadline = [self.shutdown_deadline, self.next_press, pending]
-                .into_iter()
-                .flatten()
-                .min();
-            let event = match deadline {
-                None => self
-                    .events
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => self
-                    .events
-                    .recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            match event {
-                Ok(event) => {
-                    if self.react(event).is_break() {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => self.time_is_up(),
-                Err(RecvTimeoutError::Disconnected) => return,
+        let saves = match agent {
+            None => false,
+            Some(agent) => {
+                let identity = prepared.identity.clone();
+                let making = Making::new(self.spec.clone(), agent, identity, false);
+                self.keep_unmade(making, prepared, &beginning)
             }
-        }
-    }
-
-    fn react(&mut self, event: Event) -> std::ops::ControlFlow<()> {
-        match event {
-            Event::Exited { pid, status } => return self.child_ended(pid, status),
-            Event::Signal(signal) => {
-                tracing::info!(signal, "asked to stop");
-                self.shut_down();
-            }
-            Event::CliGone => {
-                tracing::info!("the command that this VM belongs to has ended");
-                self.end_qemu();
-            }
-            Event::Console(Sign::FirstByte) => self.record(|status| status.enter(Phase::Kernel)),
-            Event::Console(Sign::Panic(message)) => {
-                let panic = self.failure(Problem::Panic(message.into()));
-                let known = self.pending_failure.take().map(|(known, _)| known);
-                self.fail_now(cause(known, panic));
-            }
-            Event::Console(Sign::Emergency) => {
-                self.emergency = true;
-                self.expect(Problem::Emergency, REPORT_GRACE);
-                self.fail_if_all_is_said();
-            }
-            Event::Control(message) => self.guest_says(message),
-            Event::Made(Ok(())) => self.record(|status| status.enter(Phase::Ready)),
-            Event::Made(Err(error)) => {
-                self.fail_now(self.failure(Problem::NotTaken(error.to_string().into())));
-            }
-            Event::Banner if self.spec.snapshot.is_some() => self.make(),
-            Event::Banner if self.spec.execute.is_empty() => {
-                self.record(|status| status.enter(Phase::Ready));
-            }
-            Event::Banner => {}
-            Event::Warning(text) => self.record(|status| status.warn(text)),
-            Event::Qmp(event) => {
-                if let qmp::Event::SHUTDOWN { data, .. } = *event {
-                    self.shutdown_reason = Some(data.reason);
-                    self.forget_followers();
-                }
-            }
-        }
-        std::ops::ControlFlow::Continue(())
-    }
-
-    fn guest_says(&mut self, message: Message) {
-        match message {
-            Message::Initrd => self.record(|status| status.enter(Phase::Initrd)),
-            Message::Userspace => self.record(|status| status.enter(Phase::Userspace)),
-            Message::Executed(code) if !self.spec.execute.is_empty() => {
-                self.record(|status| status.executed(code));
-                self.shut_down();
-            }
-            Message::Executed(_) => {}
-            // Commands need no login.
-            Message::Up if self.spec.snapshot.is_some() && !self.spec.execute.is_empty() => {
-                self.make();
-            }
-            Message::Up if self.spec.ssh.is_none() || !self.spec.execute.is_empty() => {
-                self.record(|status| status.enter(Phase::Ready));
-            }
-            Message::Up => self.expect(Problem::Sshd, BANNER_GRACE),
-            Message::Failed(unit) => {
-                self.failed_units.push(unit);
-                self.expect(Problem::Services, RESTART_GRACE);
-            }
-            Message::Reported => {
-                self.reported = true;
-                self.fail_if_all_is_said();
-            }
-            Message::GaveUp(why) => {
-                self.fail_now(self.failure(Problem::Root(why.into())));
-            }
-        }
-    }
-
-    /// A sign of failure has come; within `grace` either more is said about it, or sshd answers
-    /// after all. A guest that was ready has a user who sees for themselves.
-    fn expect(&mut self, problem: Problem, grace: Duration) {
-        if self.status.status().was_ready() {
-            return;
-        }
-        self.pend(self.failure(problem), grace);
-    }
-
-    /// Ends the VM because of `failure`, or of one that is pending already, in `grace` at most.
-    fn pend(&mut self, failure: Failure, grace: Duration) {
-        let (known, at) = self.pending_failure.take().unzip();
-        let until = Instant::now() + grace;
-        let until = at.map_or(until, |at| until.min(at));
-        self.pending_failure = Some((cause(known, failure), until));
-    }
-
-    /// A file server that ended shortly before the news that QEMU ends did so because of that.
-    fn forget_followers(&mut self) {
-        self.pending_failure
-            .take_if(|(failure, _)| failure.kind == FailureKind::Host);
-    }
-
-    /// In emergency mode nothing more will start: once the failed units are known, that is all.
-    fn fail_if_all_is_said(&mut self) {
-        if self.emergency
-            && self.reported
-            && let Some((failure, _)) = self.pending_failure.take()
-        {
-            self.guest_failed(failure);
-        }
-    }
-
-    fn guest_failed(&mut self, failure: Failure) {
-        // sshd may have come up after all.
-        if failure.kind == FailureKind::Guest && self.status.status().was_ready() {
-            return;
-        }
-        self.fail_now(failure);
-    }
-
-    fn child_ended(&mut self, pid: u32, status: ExitStatus) -> std::ops::ControlFlow<()> {
-        use std::ops::ControlFlow::{Break, Continue};
-
-        let Some(child) = self.children.ended(pid) else {
-            return Continue(());
         };
-        let how = child.how_it_ended(status);
-        match child.role {
-            Role::Qemu => {
-                self.qemu_ended(status, how);
-                Break(())
-            }
-            // A file server ends when QEMU disconnects; before that, the guest hangs without it,
-            // in its shutdown as well.
-            role if self.shutdown_reason.is_none() && !self.qemu_killed => {
-                let failure = Failure {
-                    causes: how,
-                    ..self.failure(Problem::FileServerEnded(role))
-                };
-                self.pend(failure, QEMU_FOLLOWS);
-                Continue(())
-            }
-            Role::FileServer { .. } => Continue(()),
-        }
+        Ok(LifeEvent::Started { saves })
     }
 
-    fn qemu_ended(&mut self, status: ExitStatus, how: Vec<String>) {
-        let asked = self.shutdown_deadline.is_some();
-        if asked || self.status.status().failure.is_some() {
-            return;
-        }
-        // QEMU ends in good order when somebody sends it a signal.
-        let signalled = self.shutdown_reason == Some(qmp::ShutdownCause::host_signal);
-        let rebooted = self.shutdown_reason == Some(qmp::ShutdownCause::guest_reset);
-        let was_ready = self.status.status().was_ready();
-        let failure = if signalled || !status.success() {
-            let killed = status.signal() == Some(Signal::KILL.as_raw());
-            Failure {
-                causes: how,
-                ..self.failure(Problem::QemuEnded { killed })
-            }
-        } else if was_ready && self.spec.execute.is_empty() {
-            // A user's `poweroff`.
-            if rebooted {
-                self.record(|status| status.warn(REBOOTED.to_owned()));
-            }
-            return;
-        } else {
-            self.failure(Problem::GuestEnded {
-                rebooted,
-                ready: was_ready,
+    fn press_power_button(&self) {
+        let monitor = self.monitor();
+        self.in_background(Rights::None, move || {
+            Event::Done(match monitor.power_down() {
+                Ok(()) => LifeEvent::Pressed,
+                Err(error) => LifeEvent::NotPressed(error.to_string()),
             })
+        });
+    }
+
+    /// Does work that may take its time. The VM's life goes on meanwhile, and may be over before the
+    /// work is: it then ends with the container.
+    fn in_background(&self, rights: Rights, work: impl FnOnce() -> Event + Send + 'static) {
+        let events = self.sender.clone();
+        let work = move || {
+            let event = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Event::Panicked);
+            // Nobody listens to a VM that has ended.
+            let _ = events.send(event);
         };
-        self.record(|status| status.fail(failure));
-    }
-
-    fn time_is_up(&mut self) {
-        let now = Instant::now();
-        if let Some((_, until)) = &self.pending_failure
-            && *until <= now
-            && let Some((failure, _)) = self.pending_failure.take()
-        {
-            self.guest_failed(failure);
-        }
-        if self.next_press.is_some_and(|at| at <= now) {
-            self.press_power_button();
-        }
-        if self.shutdown_deadline.is_some_and(|at| at <= now) {
-            tracing::warn!("the guest did not power off in time");
-            self.end_qemu();
-        }
-    }
-
-    /// Presses the power button and waits for the guest, but not for ever.
-    fn shut_down(&mut self) {
-        if self.shutdown_deadline.is_some() {
-            return;
-        }
-        self.record(|status| status.enter(Phase::Stopping));
-        self.shutdown_deadline = Some(Instant::now() + SHUTDOWN_GRACE);
-        self.press_power_button();
-    }
-
-    fn press_power_button(&mut self) {
-        let pressed = self.running.as_ref().map(|r| r.monitor.power_down());
-        if matches!(pressed, Some(Ok(()))) {
-            self.next_press = Some(Instant::now() + PRESS_AGAIN);
-        } else {
-            self.end_qemu();
+        match rights {
+            Rights::Kept => threads::spawn_with_rights(work),
+            Rights::None => drop(threads::spawn(work)),
         }
     }
 
@@ -488,38 +371,31 @@ impl Supervisor {
         running.expect("QEMU was started").monitor.clone()
     }
 
-    /// Records a failure and ends the VM because of it.
-    fn fail_now(&mut self, mut failure: Failure) {
-        failure.failed_units.clone_from(&self.failed_units);
-        if let Some(running) = &self.running {
-            failure.console_tail = running.console.tail.lines();
+    /// Writes the last of the VM's output and status.
+    fn end(&mut self, drained: bool) {
+        if let Some(running) = self.running.take_if(|_| drained) {
+            running.console.drain();
+            for carrier in running.carriers {
+                // A panic there has been reported there.
+                let _ = carrier.join();
+            }
         }
-        self.record(|status| status.fail(failure));
-        self.end_qemu();
+        self.record(|status| status.enter(Phase::Exited));
     }
 
-    /// Ends QEMU at once. Its memory is its own, so there is nothing to save.
-    fn end_qemu(&mut self) {
-        self.next_press = None;
-        self.shutdown_deadline
-            .get_or_insert(Instant::now() + SHUTDOWN_GRACE);
-        self.qemu_killed = true;
-        if let Some(running) = &self.running {
-            self.children.kill(running.qemu);
-        }
-    }
-
-    /// `problem`, with what can be seen of the VM now.
-    fn failure(&self, problem: Problem) -> Failure {
+    /// A failure, with what can be seen of the VM now.
+    fn failure(&self, trouble: Trouble) -> Failure {
+        let failure = Failure::from(trouble.problem);
         Failure {
-            phase: self.status.status().phase,
+            phase: trouble.phase,
+            causes: [failure.causes, trouble.how].concat(),
             failed_units: self.failed_units.clone(),
             console_tail: self
                 .running
                 .as_ref()
                 .map(|running| running.console.tail.lines())
                 .unwrap_or_default(),
-            ..problem.into()
+            ..failure
         }
     }
 
@@ -531,13 +407,13 @@ impl Supervisor {
     }
 }
 
-/// Which of two failures is told: what the guest says after the host has failed follows from that,
-/// and of the guest's own words the later say more.
-fn cause(known: Option<Failure>, new: Failure) -> Failure {
-    match known {
-        Some(known) if known.kind != FailureKind::Guest => known,
-        _ => new,
-    }
+/// The rights of work in the background.
+#[derive(Clone, Copy)]
+enum Rights {
+    /// Those of the supervisor.
+    Kept,
+    /// None.
+    None,
 }
 
 /// As PID 1, a process gets only the signals it has asked for.
@@ -584,34 +460,5 @@ pub fn shell(root: &Path, runner: bool) -> io::Error {
     match Container::enter(root, runner).and_then(|_| Container::furnish()) {
         Ok(()) => std::process::Command::new("/usr/bin/bash").exec(),
         Err(error) => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_of_the_host_is_the_cause_of_the_guests() {
-        let failure = |kind: FailureKind| Failure {
-            kind,
-            phase: Phase::Userspace,
-            message: format!("{kind:?}"),
-            causes: vec![],
-            hint: None,
-            failed_units: vec![],
-            console_tail: vec![],
-        };
-        let (host, guest) = (FailureKind::Host, FailureKind::Guest);
-        for (known, new, told) in [
-            (None, host, host),
-            (None, guest, guest),
-            (Some(host), guest, host),
-            (Some(guest), host, host),
-            (Some(guest), guest, guest),
-        ] {
-            let told = failure(told);
-            assert_eq!(cause(known.map(failure), failure(new)), told, "{known:?}");
-        }
     }
 }

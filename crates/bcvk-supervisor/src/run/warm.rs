@@ -4,114 +4,79 @@ use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bcvk_contract::snapshot::is_wanted;
-use bcvk_contract::spec::{CONTAINER_SNAPSHOT, Snapshot};
-use bcvk_contract::status::{Phase, StatusWriter};
+use bcvk_contract::snapshot::{SnapshotError, is_wanted};
+use bcvk_contract::spec::{CONTAINER_SNAPSHOT, Snapshot, VmSpec};
 
-use super::Supervisor;
 use super::start::Beginning;
+use super::{Files, Rights, Supervisor};
 use crate::Event;
+use crate::container::Container;
+use crate::life::LifeEvent;
 use crate::prepare::{self, Prepared};
-use crate::problem::Problem;
+use crate::qemu::monitor::Monitor;
 use crate::threads;
 use crate::warm::{Making, Saved, Unsaved, new_state, obstacle};
 
-/// How long QEMU may take to make its machine.
+/// Time for QEMU to make its machine.
 const GREETING: Duration = Duration::from_secs(20);
 
-/// How long processes that were killed may take to go.
-const GONE: Duration = Duration::from_secs(5);
-
-/// A guest that boots, or was resumed, and is not yet the VM that it is to be.
+/// A guest that boots and is not yet the VM that it is to be.
 #[derive(Debug)]
 pub(super) struct Unmade {
-    pub(super) making: Making,
-    /// What is saved first.
-    pub(super) unsaved: Option<Unsaved>,
+    making: Making,
+    /// The part of it that is saved first.
+    unsaved: Option<Arc<Unsaved>>,
 }
 
 impl Supervisor {
-    /// Gives up the VM's snapshot if its image is in the way of that: the VM boots then as one that has
-    /// none.
-    pub(super) fn heed_obstacles(&mut self) -> Result<(), Problem> {
-        let Some(snapshot) = self.spec.snapshot else {
-            return Ok(());
-        };
-        // An image that cannot be read has its own error when it boots.
-        let Ok(Some(why)) = obstacle(&self.spec) else {
-            return Ok(());
-        };
-        match snapshot {
-            Snapshot::ResumeOnly(_) => return Err(Problem::Resume(why.into())),
-            Snapshot::Save => self.record(|status| status.cold(&why)),
-            // Not because of the snapshot, which stays for others.
-            Snapshot::Resume(_) => self.record(|status| {
-                status.warn(format!("the VM was booted instead of resumed: {why}"))
-            }),
-        }
-        self.spec.snapshot = None;
-        Ok(())
+    /// Looks for obstacles to a snapshot in the VM's image. One that cannot be read has its own error
+    /// when it boots.
+    pub(super) fn look(&self) {
+        let spec = self.spec.clone();
+        self.in_background(Rights::Kept, move || {
+            let obstacle = obstacle(&spec).unwrap_or_default();
+            Event::Done(LifeEvent::Looked(obstacle))
+        });
     }
 
-    /// Resumes the VM from its snapshot, up to the point where it is ready.
-    pub(super) fn resume(&mut self) -> Result<(), Box<dyn Error>> {
-        let files = self.spec.snapshot.as_ref().and_then(Snapshot::saved);
-        let saved = Saved::open(files.ok_or("nobody knows its files")?)?;
-        let base = self.spec.base();
-        let prepared = prepare::prepare_to_resume(&base, &saved, &self.container)?;
+    /// Makes the files of a guest that is resumed.
+    pub(super) fn prepare_to_resume(&self) {
+        let (spec, container) = (self.spec.clone(), Arc::clone(&self.container));
+        self.in_background(Rights::Kept, move || match open(&spec, &container) {
+            Ok(files) => Event::Files(Box::new(files)),
+            Err(why) => Event::Done(LifeEvent::NotResumed(why.to_string())),
+        });
+    }
+
+    /// Starts all processes of a VM that is resumed, and what resumes it.
+    pub(super) fn resume(
+        &mut self,
+        saved: Saved,
+        prepared: Prepared,
+    ) -> Result<(), Box<dyn Error>> {
         let beginning = Beginning::Resume(saved.state.try_clone()?);
         let memory = File::from(prepared.memory.file.try_clone()?);
         let copied = threads::spawn(move || saved.copy_memory(&memory));
         let sockets = self.start_file_servers()?;
+        let base = self.spec.base();
         let agent = self.start_qemu(&base, &prepared, &sockets, &beginning)?;
         let agent = agent.ok_or("the machine has no port for its agent")?;
-        copied.join().expect("no panic")?;
-        let monitor = self.monitor();
-        monitor
-            .await_greeting(GREETING)
-            .and_then(|()| monitor.restore())
-            .and_then(|()| monitor.go_on())
-            .map_err(|e| format!("QEMU does not take it: {e}"))?;
         let making = Making::new(self.spec.clone(), agent, prepared.identity, true);
-        making
-            .finish(&monitor)
-            .map_err(|e| format!("the guest does not become this VM: {e}"))?;
-        self.record(|status| status.enter(Phase::Qemu));
-        self.record(StatusWriter::resumed);
-        self.record(|status| status.enter(Phase::Ready));
+        let monitor = self.monitor();
+        self.in_background(Rights::None, move || {
+            let copied = || copied.join().expect("no panic");
+            Event::Done(match go_on(copied, &monitor, &making) {
+                Ok(()) => LifeEvent::Resumed,
+                Err(why) => LifeEvent::NotResumed(why.to_string()),
+            })
+        });
         Ok(())
     }
 
-    /// Ends what an attempt to resume has started, so that the VM can be booted instead.
-    pub(super) fn give_up_resuming(&mut self, why: String) -> Result<(), Problem> {
-        self.record(|status| status.cold(&why));
-        self.running = None;
-        let mut left = self.children.kill_all();
-        // The ports that QEMU had are wanted again.
-        let deadline = Instant::now() + GONE;
-        let mut kept = Vec::new();
-        while !left.is_empty() {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(wait) {
-                Ok(Event::Exited { pid, .. }) => left.retain(|other| *other != pid),
-                Ok(event @ (Event::Signal(_) | Event::CliGone)) => kept.push(event),
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
-        for event in kept {
-            // This is where they are read.
-            let _ = self.sender.send(event);
-        }
-        if matches!(self.spec.snapshot, Some(Snapshot::ResumeOnly(_))) {
-            return Err(Problem::Resume(why.into()));
-        }
-        Ok(())
-    }
-
-    /// How a VM begins that may be saved.
+    /// The start of a VM that may be saved.
     pub(super) fn beginning(&self) -> io::Result<Beginning> {
         match self.spec.snapshot {
             // Not when an earlier start of this container has done it.
@@ -122,49 +87,103 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what is needed once the guest is up.
+    /// Keeps what is needed once the guest is up. Returns true if it is then saved.
     pub(super) fn keep_unmade(
         &mut self,
         making: Making,
         prepared: &Prepared,
         beginning: &Beginning,
-    ) {
+    ) -> bool {
         let unsaved = matches!(beginning, Beginning::BootToSave(_)).then(|| {
             let kernel = prepared.kernel.content()?;
             let bytes = self.spec.memory.bytes();
             Unsaved::new(&prepared.memory.file, bytes, &kernel)
         });
         let unsaved = match unsaved.transpose() {
-            Ok(unsaved) => unsaved,
+            Ok(unsaved) => unsaved.map(Arc::new),
             Err(error) => {
-                self.not_saved(&error);
+                self.tell(LifeEvent::NotSaved(error.to_string()));
                 None
             }
         };
+        let saves = unsaved.is_some();
         self.unmade = Some(Unmade { making, unsaved });
+        saves
     }
 
-    /// The guest is up: saves it, if that is wanted, and makes it the VM that it is to be.
-    pub(super) fn make(&mut self) {
-        let Some(Unmade { making, unsaved }) = self.unmade.take() else {
-            return;
-        };
+    /// Saves the guest, which stands still meanwhile.
+    pub(super) fn save(&self) {
+        let unsaved = self.unmade.as_ref().and_then(|it| it.unsaved.clone());
+        let unsaved = unsaved.expect("the VM is one that is saved");
         let monitor = self.monitor();
-        if let Some(unsaved) = unsaved {
+        self.in_background(Rights::None, move || {
             let begun = Instant::now();
-            match unsaved.save(&monitor) {
-                Ok(()) => tracing::info!(took = ?begun.elapsed(), "saved"),
-                Err(error) => self.not_saved(&error),
-            }
-        }
-        let events = self.sender.clone();
-        threads::spawn(move || {
-            let _ = events.send(Event::Made(making.finish(&monitor)));
+            Event::Done(match unsaved.save(&monitor) {
+                Ok(()) => {
+                    tracing::info!(took = ?begun.elapsed(), "saved");
+                    LifeEvent::Saved
+                }
+                Err(error) => LifeEvent::NotSaved(error.to_string()),
+            })
         });
     }
 
-    fn not_saved(&mut self, error: &io::Error) {
-        tracing::info!(%error, "the VM could not be saved");
-        self.record(|status| status.cold(&format!("no snapshot could be made: {error}")));
+    /// Lets a guest go on whose saving takes too long.
+    pub(super) fn abandon_saving(&self) {
+        let unsaved = self.unmade.as_ref().and_then(|it| it.unsaved.clone());
+        if let Some(unsaved) = unsaved
+            && unsaved.claim()
+        {
+            let monitor = self.monitor();
+            threads::spawn(move || {
+                if let Err(error) = monitor.go_on() {
+                    tracing::warn!(%error, "the guest does not go on");
+                }
+            });
+        }
     }
+
+    /// Makes the guest the VM that it is to be.
+    pub(super) fn personalize(&mut self) {
+        let unmade = self.unmade.take();
+        let Unmade { making, .. } = unmade.expect("the guest becomes its VM once");
+        let monitor = self.monitor();
+        self.in_background(Rights::None, move || {
+            Event::Done(match making.finish(&monitor) {
+                Ok(()) => LifeEvent::Personalized,
+                Err(error) => LifeEvent::NotPersonalized(error.to_string()),
+            })
+        });
+    }
+
+    fn tell(&self, event: LifeEvent) {
+        // This is where it is read.
+        let _ = self.sender.send(Event::Done(event));
+    }
+}
+
+/// Opens the snapshot of a VM and makes what QEMU needs.
+fn open(spec: &VmSpec, container: &Container) -> Result<Files, Box<dyn Error>> {
+    let files = spec.snapshot.as_ref().and_then(Snapshot::saved);
+    let saved = Saved::open(files.ok_or("nobody knows its files")?)?;
+    let prepared = prepare::prepare_to_resume(&spec.base(), &saved, container)?;
+    Ok(Files::Resume { saved, prepared })
+}
+
+/// Lets a guest go on where it was saved, as the VM of `making`.
+fn go_on(
+    copied: impl FnOnce() -> Result<(), SnapshotError>,
+    monitor: &Monitor,
+    making: &Making,
+) -> Result<(), Box<dyn Error>> {
+    copied()?;
+    monitor
+        .await_greeting(GREETING)
+        .and_then(|()| monitor.restore())
+        .and_then(|()| monitor.go_on())
+        .map_err(|e| format!("QEMU does not take it: {e}"))?;
+    making
+        .finish(monitor)
+        .map_err(|e| format!("the guest does not become this VM: {e}"))?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bcvk_contract::bounded;
 use bcvk_contract::snapshot::{KERNEL, MEMORY, STATE, SnapshotError, copy, sum, tell_saved};
@@ -20,6 +21,8 @@ const MAX_KERNEL_BYTES: u64 = 1 << 30;
 pub(crate) struct Unsaved {
     memory: File,
     bytes: u64,
+    /// Set by the one that lets the guest go on: once it does, its memory is no snapshot any more.
+    over: AtomicBool,
 }
 
 impl Unsaved {
@@ -30,6 +33,7 @@ impl Unsaved {
         Ok(Self {
             memory: memory.try_clone()?.into(),
             bytes,
+            over: AtomicBool::new(false),
         })
     }
 
@@ -37,9 +41,17 @@ impl Unsaved {
     /// of the files then.
     pub(crate) fn save(&self, monitor: &Monitor) -> io::Result<()> {
         let saved = monitor.save().and_then(|()| self.write());
+        if !self.claim() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         monitor.go_on()?;
         saved?;
         tell_saved(Path::new(CONTAINER_SNAPSHOT))
+    }
+
+    /// Returns true for the first who asks: it has to let the guest go on.
+    pub(crate) fn claim(&self) -> bool {
+        !self.over.swap(true, Ordering::SeqCst)
     }
 
     fn write(&self) -> io::Result<()> {

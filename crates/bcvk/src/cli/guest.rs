@@ -1,8 +1,8 @@
 //! Options that describe a VM, wherever it runs.
 
 use bcvk_contract::spec::{
-    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, SwapSize,
-    VmName,
+    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, Purpose,
+    SwapSize, VmName,
 };
 use bcvk_host::AccelRequest;
 use clap::Args;
@@ -170,6 +170,11 @@ pub(crate) struct GuestOptions {
 }
 
 impl GuestOptions {
+    /// The purpose of a VM with these options.
+    pub(crate) const fn purpose(&self) -> Purpose {
+        Purpose::of(self.execute.as_slice(), !self.no_ssh_keygen)
+    }
+
     /// The words of a command line that come to the same options.
     pub(crate) fn words(&self) -> Vec<String> {
         let Self {

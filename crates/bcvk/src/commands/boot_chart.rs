@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_contract::spec::{Snapshot, VmSpec};
+use bcvk_contract::spec::{Purpose, Snapshot, VmSpec};
 use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
@@ -108,10 +108,10 @@ fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
             .and_then(|_| dir.planned().ok()),
         history: status.history.clone(),
         resumed: status.resumed,
-        awaited: match spec.snapshot {
-            _ if !spec.execute.is_empty() => Awaited::Execute,
-            Some(Snapshot::Save) => Awaited::Snapshot,
-            _ => Awaited::Sshd,
+        awaited: match (spec.purpose(), spec.snapshot) {
+            (Purpose::Execute, _) => Awaited::Execute,
+            (Purpose::Login | Purpose::Boot, Some(Snapshot::Save)) => Awaited::Snapshot,
+            (Purpose::Login | Purpose::Boot, _) => Awaited::Sshd,
         },
         command: None,
     }

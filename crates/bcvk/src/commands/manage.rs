@@ -9,11 +9,20 @@ use super::Context;
 use crate::cli::{Rm, RmAll, Stop};
 use crate::ui::{Notice, Ui};
 
-pub(super) fn stop(args: &Stop) -> Result<ExitCode, HostError> {
+pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
     let vms = find_all(&context, &args.names)?;
     for (name, vm) in &vms {
+        // The directory may go with the VM.
+        let dir = vm.vm_id().and_then(|id| context.dirs.by_id(id));
+        let warnings = || {
+            let status = dir.as_ref()?.shared().status().ok().flatten();
+            Some(status?.warnings)
+        };
+        let known = warnings().unwrap_or_default().len();
         context.podman.stop(&vm.id)?;
+        let warnings = warnings().unwrap_or_default();
+        ui.warnings(warnings.get(known..).unwrap_or_default());
         crate::ui::print(&format!("{name}\n"));
     }
     Ok(ExitCode::SUCCESS)

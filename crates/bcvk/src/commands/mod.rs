@@ -55,7 +55,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
         Verb::RunSsh(args) => run_ssh::run_ssh(&args, ui),
         Verb::Ssh(args) => ssh::ssh(&args, ui),
         Verb::Ps(args) => ps::ps(&args, ui),
-        Verb::Stop(args) => manage::stop(&args),
+        Verb::Stop(args) => manage::stop(&args, ui),
         Verb::Rm(args) => manage::rm(&args),
         Verb::RmAll(args) => manage::rm_all(&args, ui),
         Verb::SshConfig(args) => ssh::ssh_config(&args),

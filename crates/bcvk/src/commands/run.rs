@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
-use bcvk_contract::spec::Lifetime;
+use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::{Phase, Status};
 use bcvk_host::{CommandOutput, HostError, LogFollower, Started, Target, VmEvent, Watcher};
 
@@ -32,10 +32,9 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         tty: args.tty,
         remove: args.rm,
         // The VM of a command is of no use without the user who waits for its output.
-        lifetime: if args.detach || args.vm.guest.execute.is_empty() {
-            Lifetime::Detached
-        } else {
-            Lifetime::Cli
+        lifetime: match args.vm.guest.purpose() {
+            Purpose::Execute if !args.detach => Lifetime::Cli,
+            Purpose::Login | Purpose::Boot | Purpose::Execute => Lifetime::Detached,
         },
     };
     let shown = !args.detach && args.vm.shown().is_none() && !at_console(args);
@@ -165,7 +164,10 @@ fn attached(
     if at_console {
         watcher.watch_session(started.attach()?)?;
     }
-    let executes = !args.vm.guest.execute.is_empty();
+    let executes = match args.vm.guest.purpose() {
+        Purpose::Execute => true,
+        Purpose::Login | Purpose::Boot => false,
+    };
     let shown = args.vm.shown().filter(|_| !at_console);
     let _log = shown.map(|stream| {
         let log = started.log(stream);
@@ -212,7 +214,7 @@ fn attached(
             Ok(Outcome::Ended { code })
         }
         Err(HostError::Interrupted { signal }) => {
-            shut_down(watcher, started, ui)?;
+            shut_down(watcher, started, warned, ui)?;
             Ok(Outcome::ShutDown { signal })
         }
         Err(HostError::Detached) => Ok(Outcome::Left),
@@ -236,7 +238,12 @@ fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, HostError
 }
 
 /// Waits for the guest to power off; a second signal ends it at once.
-fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), HostError> {
+fn shut_down(
+    watcher: &mut Watcher,
+    started: &Started,
+    warned: usize,
+    ui: &Ui,
+) -> Result<(), HostError> {
     started.ask_to_stop()?;
     let deadline = Instant::now() + Duration::from_secs(STOP_TIMEOUT_SECONDS.into());
     watcher.follow(Some(deadline), |event, _| {
@@ -246,7 +253,13 @@ fn shut_down(watcher: &mut Watcher, started: &Started, ui: &Ui) -> Result<(), Ho
                     return ControlFlow::Break(Err(error));
                 }
             }
-            VmEvent::SupervisorEnded => return ControlFlow::Break(Ok(())),
+            VmEvent::SupervisorEnded => {
+                // Its last word may be that the guest had to be killed.
+                if let Ok(Some(status)) = started.dir.shared().status() {
+                    ui.warnings(status.warnings.get(warned..).unwrap_or_default());
+                }
+                return ControlFlow::Break(Ok(()));
+            }
             VmEvent::Status(status) => ui.follow(&status),
             VmEvent::Session(_) => {}
             // The supervisor ends a guest before this deadline; so the supervisor itself hangs.

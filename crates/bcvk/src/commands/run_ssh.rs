@@ -2,7 +2,7 @@
 
 use std::process::{ExitCode, Stdio};
 
-use bcvk_contract::spec::Lifetime;
+use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::Status;
 use bcvk_host::ssh;
 use bcvk_host::{
@@ -40,8 +40,9 @@ pub(super) fn with_temporary_vm(
     if options.guest.no_ssh_keygen {
         return Err(HostError::SshNeeded { verb });
     }
-    if !options.guest.execute.is_empty() {
-        return Err(HostError::ExecuteOverSsh { verb });
+    match options.guest.purpose() {
+        Purpose::Login | Purpose::Boot => {}
+        Purpose::Execute => return Err(HostError::ExecuteOverSsh { verb }),
     }
     if options.guest.output == Some(Output::Events) {
         return Err(HostError::NoEvents(verb));

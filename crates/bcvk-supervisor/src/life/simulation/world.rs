@@ -1,0 +1,403 @@
+//! The world in which simulated lives take place: children that end, threads that answer late, a guest
+//! that says what it likes.
+
+use std::time::{Duration, Instant};
+
+use bcvk_contract::spec::{SavedFile, SavedFiles, Sha256Digest};
+
+use crate::children::Role;
+use crate::life::alive::Doing;
+use crate::life::*;
+
+/// Time in which a VM that is asked to stop has ended, whatever its guest does: the grace period, and
+/// that for killed processes.
+const STOPPED: Duration = Duration::from_secs(31);
+
+/// Something that the world may do, if it can at the time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Move {
+    Wait(u32),
+    Stop,
+    CliGone,
+    /// Work in the background that was begun this long ago comes to its end, well or not.
+    Answer(usize, bool),
+    /// Commands end with this exit code.
+    Executed(u8),
+    Guest(Word),
+    ServerEnds,
+    GuestEnds(GuestEnd),
+    QemuEnds {
+        success: bool,
+    },
+    Warning,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Word {
+    FirstByte,
+    Panic,
+    Emergency,
+    Initrd,
+    Userspace,
+    Up,
+    Failed,
+    Reported,
+    GaveUp,
+    Banner,
+}
+
+/// Work that was begun and has yet to be answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Work {
+    Look,
+    Prepare(Start),
+    Resume,
+    Save,
+    Personalize,
+    Press,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Qemu {
+    None,
+    Running,
+    /// It has been killed and not been collected.
+    Killed,
+    Ended,
+}
+
+pub(super) struct World {
+    pub(super) life: Life,
+    pub(super) now: Instant,
+    qemu: Qemu,
+    /// Set if QEMU ended by our signal.
+    died_of_us: bool,
+    guest_ended: bool,
+    work: Vec<Work>,
+    /// Time of the end of a file server that nothing explains yet.
+    server_ended: Option<Instant>,
+    asked: bool,
+    phases: Vec<Phase>,
+    failure: Option<FailureKind>,
+    executed: Option<u8>,
+    pub(super) exit: Option<u8>,
+    start_fails: bool,
+    saves: bool,
+    pub(super) events: u64,
+}
+
+fn snapshots() -> [Option<Snapshot>; 4] {
+    let file = SavedFile {
+        length: 1,
+        sha256: Sha256Digest([0; 32]),
+    };
+    let files = SavedFiles {
+        memory: file,
+        state: file,
+        kernel: file,
+    };
+    [
+        None,
+        Some(Snapshot::Save),
+        Some(Snapshot::Resume(files)),
+        Some(Snapshot::ResumeOnly(files)),
+    ]
+}
+
+impl World {
+    pub(super) fn new(purpose: Purpose, snapshot: usize, start_fails: bool, saves: bool) -> Self {
+        let (life, actions) = Life::begin(purpose, snapshots()[snapshot]);
+        let mut world = Self {
+            life,
+            now: Instant::now(),
+            qemu: Qemu::None,
+            died_of_us: false,
+            guest_ended: false,
+            work: Vec::new(),
+            server_ended: None,
+            asked: false,
+            phases: Vec::new(),
+            failure: None,
+            executed: None,
+            exit: None,
+            start_fails,
+            saves,
+            events: 0,
+        };
+        world.perform(actions);
+        world
+    }
+
+    fn tell(&mut self, event: LifeEvent) {
+        self.events += 1;
+        let explained = matches!(event, LifeEvent::GuestEnded(_) | LifeEvent::QemuEnded(_));
+        if explained {
+            self.server_ended = None;
+        }
+        let at_once = match event {
+            LifeEvent::CliGone => true,
+            LifeEvent::Stop => self.stands_still(),
+            _ => false,
+        };
+        let running = self.qemu == Qemu::Running;
+        let actions = self.life.on(event, self.now);
+        self.perform(actions);
+        assert!(
+            !(at_once && running && self.qemu == Qemu::Running && !self.guest_ended),
+            "it is killed at once"
+        );
+    }
+
+    /// Returns true if the guest could not hear the power button.
+    fn stands_still(&self) -> bool {
+        match &self.life.stage {
+            Stage::Resuming { .. } => true,
+            Stage::Alive(alive) => matches!(
+                alive.doing,
+                Doing::Coming {
+                    step: Step::Saving { .. },
+                    ..
+                }
+            ),
+            _ => false,
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            assert_eq!(self.exit, None, "{action:?} after the end");
+            match action {
+                Action::Look => self.work.push(Work::Look),
+                Action::Prepare(start) => {
+                    assert!(self.qemu != Qemu::Running, "two guests");
+                    self.qemu = Qemu::None;
+                    self.died_of_us = false;
+                    self.work.push(Work::Prepare(start));
+                }
+                Action::Start(start) => return self.start(start),
+                Action::Save => self.work.push(Work::Save),
+                Action::Personalize => self.work.push(Work::Personalize),
+                Action::PressPowerButton => {
+                    assert!(!self.work.contains(&Work::Press), "one press at a time");
+                    self.work.push(Work::Press);
+                }
+                Action::KillQemu => self.kill(),
+                Action::Clear => {
+                    self.kill();
+                    if self.qemu != Qemu::Killed {
+                        return self.tell(LifeEvent::Cleared);
+                    }
+                }
+                Action::RecordPhase(phase) => {
+                    assert!(self.phases.last().is_none_or(|last| *last < phase));
+                    self.phases.push(phase);
+                }
+                Action::RecordFailure(trouble) => {
+                    assert_eq!(self.failure, None, "one reason");
+                    let kind = trouble.problem.kind();
+                    assert!(
+                        kind == FailureKind::Host || self.server_ended.is_none(),
+                        "{trouble:?} follows from the end of a file server"
+                    );
+                    self.failure = Some(kind);
+                }
+                Action::RecordExecuted(code) => {
+                    assert_eq!(self.executed.replace(code), None);
+                }
+                Action::Exit { code, drained } => {
+                    assert!(
+                        !drained || self.qemu == Qemu::Ended,
+                        "it would wait for QEMU"
+                    );
+                    self.exit = Some(code);
+                }
+                Action::DropSnapshot
+                | Action::GiveUpRights
+                | Action::AbandonSaving
+                | Action::RecordResumed
+                | Action::RecordCold(_)
+                | Action::Warn(_) => {}
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start) {
+        self.server_ended = None;
+        self.guest_ended = false;
+        self.died_of_us = false;
+        self.qemu = Qemu::Running;
+        match start {
+            Start::Boot if self.start_fails => {
+                let error = std::io::Error::other("no QEMU");
+                self.tell(LifeEvent::CannotBoot(Problem::StartQemu(error)));
+            }
+            Start::Boot => self.tell(LifeEvent::Started { saves: self.saves }),
+            Start::Resume => {
+                self.work.push(Work::Resume);
+                self.tell(LifeEvent::Started { saves: false });
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        if self.qemu == Qemu::Running {
+            self.qemu = Qemu::Killed;
+        }
+    }
+
+    fn end_qemu(&mut self, success: bool) {
+        let cleared = matches!(self.life.stage, Stage::Clearing { .. });
+        self.died_of_us = self.qemu == Qemu::Killed && !success;
+        self.qemu = Qemu::Ended;
+        if cleared {
+            return self.tell(LifeEvent::Cleared);
+        }
+        self.tell(LifeEvent::QemuEnded(QemuEnd {
+            success,
+            killed: self.died_of_us,
+            how: vec!["it ended".to_owned()],
+        }));
+    }
+
+    fn answer(&mut self, index: usize, well: bool) {
+        if self.work.is_empty() {
+            return;
+        }
+        let work = self.work.remove(index % self.work.len());
+        let why = || "it did not work".to_owned();
+        self.tell(match (work, well) {
+            (Work::Look, true) => LifeEvent::Looked(None),
+            (Work::Look, false) => LifeEvent::Looked(Some(why())),
+            (Work::Prepare(_), true) => LifeEvent::Prepared,
+            (Work::Prepare(Start::Boot), false) => {
+                LifeEvent::CannotBoot(Problem::NoSystemd("image".to_owned()))
+            }
+            (Work::Prepare(Start::Resume) | Work::Resume, false) => LifeEvent::NotResumed(why()),
+            (Work::Resume, true) => LifeEvent::Resumed,
+            (Work::Save, true) => LifeEvent::Saved,
+            (Work::Save, false) => LifeEvent::NotSaved(why()),
+            (Work::Personalize, true) => LifeEvent::Personalized,
+            (Work::Personalize, false) => LifeEvent::NotPersonalized(why()),
+            (Work::Press, true) => LifeEvent::Pressed,
+            (Work::Press, false) => LifeEvent::NotPressed(why()),
+        });
+    }
+
+    /// Lets `time` pass, but for what the life wakes up for.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.exit.is_none()
+            && let Some(deadline) = self.life.deadline()
+            && deadline <= until
+        {
+            self.now = self.now.max(deadline);
+            if self
+                .server_ended
+                .is_some_and(|at| self.now >= at + QEMU_FOLLOWS)
+            {
+                self.server_ended = None;
+            }
+            self.tell(LifeEvent::Tick);
+        }
+        self.now = until;
+    }
+
+    pub(super) fn step(&mut self, next: Move) {
+        let alive = self.qemu == Qemu::Running;
+        match next {
+            Move::Wait(milliseconds) => self.wait(Duration::from_millis(milliseconds.into())),
+            Move::Stop => {
+                self.asked = true;
+                self.tell(LifeEvent::Stop);
+            }
+            Move::CliGone => {
+                self.asked = true;
+                self.tell(LifeEvent::CliGone);
+            }
+            Move::Answer(index, well) => self.answer(index, well),
+            Move::Executed(code) => {
+                self.tell(LifeEvent::Control(Message::Executed(code)));
+            }
+            Move::Guest(word) => self.tell(event(word)),
+            Move::ServerEnds if alive && !self.guest_ended => {
+                let stage = matches!(self.life.stage, Stage::Alive(_));
+                self.server_ended = stage.then_some(self.server_ended.unwrap_or(self.now));
+                let role = Role::FileServer {
+                    tag: "tag".to_owned(),
+                    serves: "the image".to_owned(),
+                };
+                let how = vec!["killed".to_owned()];
+                self.tell(LifeEvent::ServerEnded { role, how });
+            }
+            Move::GuestEnds(end) if alive => {
+                self.guest_ended = true;
+                self.tell(LifeEvent::GuestEnded(end));
+            }
+            Move::QemuEnds { success } if self.qemu != Qemu::None && self.qemu != Qemu::Ended => {
+                self.end_qemu(success);
+            }
+            Move::Warning => self.tell(LifeEvent::Warning("listen".to_owned())),
+            Move::ServerEnds | Move::GuestEnds(_) | Move::QemuEnds { .. } => {}
+        }
+    }
+
+    /// Asks the VM to stop, and does nothing more for it but to collect what is killed.
+    pub(super) fn finish(&mut self, collected: bool) {
+        if self.exit.is_some() {
+            return;
+        }
+        self.step(Move::Stop);
+        let asked = self.now;
+        while self.exit.is_none() {
+            if self.qemu == Qemu::Killed && collected {
+                self.end_qemu(false);
+            } else {
+                let deadline = self.life.deadline();
+                let deadline = deadline.expect("it waits for something that may never come");
+                self.wait(deadline.saturating_duration_since(self.now));
+            }
+        }
+        assert!(self.now <= asked + STOPPED, "it ends in time");
+    }
+
+    pub(super) fn judge(&self) {
+        let code = self.exit.expect("it ended");
+        assert_ne!(self.qemu, Qemu::Running, "QEMU is left");
+        let execute = self.life.purpose == Purpose::Execute;
+        match self.failure {
+            Some(FailureKind::Guest) if self.phases.contains(&Phase::Ready) => assert_eq!(code, 1),
+            Some(FailureKind::Guest) => assert_eq!(code, 126),
+            Some(_) => assert_eq!(code, 125),
+            None if execute => {
+                assert_eq!(code, self.executed.unwrap_or(143));
+                assert!(self.executed.is_some() || self.asked, "it has a reason");
+            }
+            None => {
+                let ended = self.qemu == Qemu::Ended || self.guest_ended;
+                let by_itself = ended && self.phases.contains(&Phase::Ready);
+                assert!(self.asked || by_itself, "it has a reason");
+                let left = self.qemu == Qemu::Killed;
+                assert!(
+                    code != 0 || !(self.died_of_us || left),
+                    "killed, not shut down"
+                );
+            }
+        }
+    }
+}
+
+fn event(word: Word) -> LifeEvent {
+    let why = || "why".to_owned();
+    match word {
+        Word::FirstByte => LifeEvent::Console(Sign::FirstByte),
+        Word::Panic => LifeEvent::Console(Sign::Panic(why())),
+        Word::Emergency => LifeEvent::Console(Sign::Emergency),
+        Word::Initrd => LifeEvent::Control(Message::Initrd),
+        Word::Userspace => LifeEvent::Control(Message::Userspace),
+        Word::Up => LifeEvent::Control(Message::Up),
+        Word::Failed => LifeEvent::Control(Message::Failed(why())),
+        Word::Reported => LifeEvent::Control(Message::Reported),
+        Word::GaveUp => LifeEvent::Control(Message::GaveUp(why())),
+        Word::Banner => LifeEvent::Banner,
+    }
+}

@@ -1,0 +1,221 @@
+//! Lives that end in another way than their users want.
+
+use super::*;
+
+#[test]
+fn a_guest_that_does_not_power_off_was_killed() {
+    let not_in_time = "warn: the guest was killed: it did not power off within 25 s; exit 137";
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Banner, "phase ready"),
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (25.0, LifeEvent::Tick, "kill"),
+            (0.0, qemu(false, true), not_in_time),
+        ],
+    );
+    // It was just in time.
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (25.0, LifeEvent::Tick, "kill"),
+            (0.0, qemu(true, false), "exit 0"),
+        ],
+    );
+    // A process that cannot be killed.
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (25.0, LifeEvent::Tick, "kill"),
+            (5.0, LifeEvent::Tick, not_in_time),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (5.0, LifeEvent::NotPressed("timed out".to_owned()), ""),
+            (0.2, LifeEvent::Tick, "kill"),
+            (0.0, LifeEvent::Pressed, ""),
+            (
+                0.0,
+                qemu(false, true),
+                "warn: the guest was killed: its power button could not be pressed: timed out; \
+                 exit 137",
+            ),
+        ],
+    );
+    // It could not answer because it ended.
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (5.0, LifeEvent::NotPressed("closed".to_owned()), ""),
+            (
+                0.0,
+                qemu(false, true),
+                "fail: QEMU ended unexpectedly (Stopping); exit 125",
+            ),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::CliGone, "kill"),
+            (0.0, qemu(false, true), "exit 137"),
+        ],
+    );
+}
+
+#[test]
+fn a_guest_that_gives_up_is_a_failure_of_the_guest() {
+    booted(
+        Purpose::Login,
+        vec![
+            (
+                0.0,
+                panics(),
+                "fail: the guest's kernel panicked (Qemu); kill",
+            ),
+            (0.0, qemu(false, true), "exit 126"),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, LifeEvent::Banner, "phase ready"),
+            (
+                0.0,
+                panics(),
+                "fail: the guest's kernel panicked (Ready); kill",
+            ),
+            (0.0, qemu(false, true), "exit 1"),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, unit(), ""),
+            (1.0, LifeEvent::Console(Sign::Emergency), ""),
+            (
+                4.0,
+                says(Message::Reported),
+                "fail: the guest's boot ended in emergency mode (Qemu); kill",
+            ),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, LifeEvent::Console(Sign::Emergency), ""),
+            (
+                5.0,
+                LifeEvent::Tick,
+                "fail: the guest's boot ended in emergency mode (Qemu); kill",
+            ),
+        ],
+    );
+    // A service that comes up after all.
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, unit(), ""),
+            (19.0, LifeEvent::Banner, "phase ready"),
+            (9.0, LifeEvent::Tick, ""),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, says(Message::Up), ""),
+            (
+                90.0,
+                LifeEvent::Tick,
+                "fail: the guest is up, but its sshd does not answer (Qemu); kill",
+            ),
+        ],
+    );
+    booted(
+        Purpose::Boot,
+        vec![
+            (0.0, LifeEvent::GuestEnded(GuestEnd::Reboot), ""),
+            (
+                0.0,
+                qemu(true, false),
+                "fail: the guest rebooted before it was ready (Qemu); exit 126",
+            ),
+        ],
+    );
+}
+
+/// Words of the guest's after a failure of the host's follow from that; and a file server's end
+/// follows from QEMU's.
+#[test]
+fn the_earliest_cause_is_told() {
+    let server = "fail: the file server of the image ended while the VM was running (Qemu); kill";
+    for (seconds, event) in [
+        (0.2, LifeEvent::Tick),
+        (0.1, panics()),
+        (0.1, says(Message::GaveUp("no".to_owned()))),
+    ] {
+        booted(
+            Purpose::Login,
+            vec![
+                (0.0, unit(), ""),
+                (0.0, server_ends(), ""),
+                (seconds, event, server),
+                (0.0, qemu(false, true), "exit 125"),
+            ],
+        );
+    }
+    let qemu_ends = "fail: QEMU ended unexpectedly (Qemu); exit 125";
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, server_ends(), ""),
+            (0.1, qemu(false, true), qemu_ends),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, LifeEvent::GuestEnded(GuestEnd::Signal), ""),
+            (0.0, qemu(true, false), qemu_ends),
+        ],
+    );
+    // Neither is the order to stop a reason for what QEMU does.
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, LifeEvent::Stop, "phase stopping; press"),
+            (
+                0.0,
+                qemu(false, true),
+                "fail: QEMU ended unexpectedly (Stopping); exit 125",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn qemu_does_not_outlive_its_guest_for_long() {
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, LifeEvent::Banner, "phase ready"),
+            (0.0, LifeEvent::GuestEnded(GuestEnd::Reboot), ""),
+            (
+                25.0,
+                LifeEvent::Tick,
+                "warn: the guest rebooted, which ends an ephemeral VM; kill",
+            ),
+            (
+                0.0,
+                qemu(false, true),
+                "warn: QEMU was killed: it did not end after its guest had; exit 137",
+            ),
+        ],
+    );
+}

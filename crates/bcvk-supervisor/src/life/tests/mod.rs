@@ -1,0 +1,288 @@
+//! Tables of lives: events, and the actions that each of them asks for.
+
+mod ending;
+mod warm;
+
+use bcvk_contract::spec::{SavedFile, SavedFiles, Sha256Digest};
+
+use super::*;
+use crate::children::Role;
+
+/// Everything that a test says about one event: the seconds that pass before it, the event, and the
+/// actions.
+type Row<'a> = (f64, LifeEvent, &'a str);
+
+fn short(action: &Action) -> String {
+    let start = |start: &Start| format!("{start:?}").to_lowercase();
+    match action {
+        Action::Look => "look".to_owned(),
+        Action::DropSnapshot => "drop snapshot".to_owned(),
+        Action::Prepare(how) => format!("prepare {}", start(how)),
+        Action::Start(how) => format!("start {}", start(how)),
+        Action::GiveUpRights => "give up rights".to_owned(),
+        Action::Save => "save".to_owned(),
+        Action::AbandonSaving => "abandon saving".to_owned(),
+        Action::Personalize => "personalize".to_owned(),
+        Action::PressPowerButton => "press".to_owned(),
+        Action::KillQemu => "kill".to_owned(),
+        Action::Clear => "clear".to_owned(),
+        Action::RecordPhase(phase) => format!("phase {phase:?}").to_lowercase(),
+        Action::RecordFailure(trouble) => {
+            format!("fail: {} ({:?})", trouble.problem, trouble.phase)
+        }
+        Action::RecordExecuted(code) => format!("executed {code}"),
+        Action::RecordResumed => "resumed".to_owned(),
+        Action::RecordCold(why) => format!("cold: {why}"),
+        Action::Warn(text) => format!("warn: {text}"),
+        Action::Exit { code, .. } => format!("exit {code}"),
+    }
+}
+
+fn all(actions: &[Action]) -> String {
+    let all: Vec<_> = actions.iter().map(short).collect();
+    all.join("; ")
+}
+
+/// Lives one life. Time that passes is told in steps, as the supervisor does.
+#[track_caller]
+fn expect(purpose: Purpose, snapshot: Option<Snapshot>, begun: &str, rows: Vec<Row<'_>>) {
+    let (mut life, actions) = Life::begin(purpose, snapshot);
+    assert_eq!(all(&actions), begun);
+    let mut now = Instant::now();
+    for (seconds, event, expected) in rows {
+        now += Duration::from_secs_f64(seconds);
+        let shown = format!("{event:?}");
+        assert_eq!(all(&life.on(event, now)), expected, "{shown}");
+    }
+}
+
+/// A life of a VM that boots and has no snapshot.
+#[track_caller]
+fn booted(purpose: Purpose, rows: Vec<Row<'_>>) {
+    let boot = [
+        (0.0, LifeEvent::Prepared, "start boot"),
+        (
+            0.1,
+            LifeEvent::Started { saves: false },
+            "phase qemu; give up rights",
+        ),
+    ];
+    let rows = boot.into_iter().chain(rows).collect();
+    expect(purpose, None, "prepare boot", rows);
+}
+
+fn files() -> SavedFiles {
+    let file = SavedFile {
+        length: 1,
+        sha256: Sha256Digest([0; 32]),
+    };
+    SavedFiles {
+        memory: file,
+        state: file,
+        kernel: file,
+    }
+}
+
+fn resumed(only: bool, rows: Vec<Row<'_>>) {
+    let snapshot = if only {
+        Snapshot::ResumeOnly(files())
+    } else {
+        Snapshot::Resume(files())
+    };
+    let begin = [
+        (0.0, LifeEvent::Looked(None), "prepare resume"),
+        (0.0, LifeEvent::Prepared, "start resume"),
+        (0.1, LifeEvent::Started { saves: false }, ""),
+    ];
+    let rows = begin.into_iter().chain(rows).collect();
+    expect(Purpose::Login, Some(snapshot), "look", rows);
+}
+
+fn saved(purpose: Purpose, rows: Vec<Row<'_>>) {
+    let begin = [
+        (0.0, LifeEvent::Looked(None), "prepare boot"),
+        (0.0, LifeEvent::Prepared, "start boot"),
+        (
+            0.1,
+            LifeEvent::Started { saves: true },
+            "phase qemu; give up rights",
+        ),
+    ];
+    let rows = begin.into_iter().chain(rows).collect();
+    expect(purpose, Some(Snapshot::Save), "look", rows);
+}
+
+fn says(message: Message) -> LifeEvent {
+    LifeEvent::Control(message)
+}
+
+fn panics() -> LifeEvent {
+    LifeEvent::Console(Sign::Panic("oops".to_owned()))
+}
+
+fn server_ends() -> LifeEvent {
+    LifeEvent::ServerEnded {
+        role: Role::FileServer {
+            tag: "root".to_owned(),
+            serves: "the image".to_owned(),
+        },
+        how: vec!["killed".to_owned()],
+    }
+}
+
+fn qemu(success: bool, killed: bool) -> LifeEvent {
+    LifeEvent::QemuEnded(QemuEnd {
+        success,
+        killed,
+        how: vec!["it ended".to_owned()],
+    })
+}
+
+fn off() -> LifeEvent {
+    LifeEvent::GuestEnded(GuestEnd::PowerOff)
+}
+
+fn unit() -> LifeEvent {
+    says(Message::Failed("a unit".to_owned()))
+}
+
+#[test]
+fn a_guest_comes_up_and_powers_off() {
+    let up = || says(Message::Up);
+    for (purpose, first, second) in [
+        (
+            Purpose::Login,
+            (up(), ""),
+            (LifeEvent::Banner, "phase ready"),
+        ),
+        (
+            Purpose::Boot,
+            (LifeEvent::Banner, ""),
+            (up(), "phase ready"),
+        ),
+    ] {
+        booted(
+            purpose,
+            vec![
+                (1.0, LifeEvent::Console(Sign::FirstByte), "phase kernel"),
+                (1.0, says(Message::Initrd), "phase initrd"),
+                (1.0, says(Message::Userspace), "phase userspace"),
+                (0.0, says(Message::Initrd), ""),
+                (1.0, first.0, first.1),
+                (9.0, second.0, second.1),
+                (99.0, unit(), ""),
+                (0.0, says(Message::Executed(3)), ""),
+                (0.0, LifeEvent::Warning("listen".to_owned()), "warn: listen"),
+                (0.0, off(), ""),
+                (0.1, server_ends(), ""),
+                (0.1, qemu(true, false), "exit 0"),
+                (0.0, LifeEvent::Stop, ""),
+            ],
+        );
+    }
+}
+
+#[test]
+fn commands_end_their_vm() {
+    booted(
+        Purpose::Execute,
+        vec![
+            (1.0, LifeEvent::Banner, ""),
+            (1.0, says(Message::Up), "phase ready"),
+            (
+                1.0,
+                says(Message::Executed(7)),
+                "executed 7; phase stopping; press",
+            ),
+            (0.0, LifeEvent::Pressed, ""),
+            (0.5, LifeEvent::Tick, ""),
+            (0.5, LifeEvent::Tick, "press"),
+            (0.0, LifeEvent::Stop, ""),
+            (1.0, off(), ""),
+            (0.0, qemu(true, false), "exit 7"),
+        ],
+    );
+    booted(
+        Purpose::Execute,
+        vec![
+            (1.0, says(Message::Up), "phase ready"),
+            (0.0, off(), ""),
+            (
+                0.0,
+                qemu(true, false),
+                "fail: the guest powered off before its command had ended (Ready); exit 1",
+            ),
+        ],
+    );
+    booted(
+        Purpose::Execute,
+        vec![
+            (1.0, says(Message::Up), "phase ready"),
+            (1.0, LifeEvent::Stop, "phase stopping; press"),
+            (0.0, qemu(true, false), "exit 143"),
+        ],
+    );
+}
+
+#[test]
+fn a_vm_of_which_nothing_runs_ends_at_once() {
+    let problem = || LifeEvent::CannotBoot(Problem::NoSystemd("app".to_owned()));
+    let fails = "fail: image app has no systemd to boot with (Preparing); exit 125";
+    for (event, expected) in [
+        (LifeEvent::Stop, "phase stopping; exit 0"),
+        (LifeEvent::CliGone, "exit 0"),
+        (problem(), fails),
+    ] {
+        let rows = vec![(1.0, event, expected)];
+        expect(Purpose::Login, None, "prepare boot", rows);
+    }
+    for (event, expected) in [
+        (LifeEvent::Stop, "phase stopping; exit 0"),
+        (LifeEvent::CliGone, "exit 0"),
+        (problem(), fails),
+        (
+            LifeEvent::Looked(Some("old".to_owned())),
+            "cold: old; drop snapshot; prepare boot",
+        ),
+    ] {
+        let rows = vec![(1.0, event, expected)];
+        expect(Purpose::Login, Some(Snapshot::Save), "look", rows);
+    }
+    let looked = || LifeEvent::Looked(Some("old".to_owned()));
+    for (snapshot, expected) in [
+        (
+            Snapshot::Resume(files()),
+            "warn: the VM was booted instead of resumed: old; drop snapshot; prepare boot",
+        ),
+        (
+            Snapshot::ResumeOnly(files()),
+            "fail: the VM cannot be resumed from its snapshot (Preparing); exit 125",
+        ),
+    ] {
+        expect(
+            Purpose::Login,
+            Some(snapshot),
+            "look",
+            vec![(1.0, looked(), expected)],
+        );
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    let error = std::io::Error::other("no");
+    expect(
+        Purpose::Login,
+        None,
+        "prepare boot",
+        vec![
+            (0.0, LifeEvent::Prepared, "start boot"),
+            (
+                0.0,
+                LifeEvent::CannotBoot(Problem::StartQemu(error)),
+                "fail: cannot start QEMU (Preparing); clear",
+            ),
+            (0.0, LifeEvent::Cleared, "exit 125"),
+        ],
+    );
+}
