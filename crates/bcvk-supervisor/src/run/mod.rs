@@ -1,5 +1,6 @@
 //! The life of one VM: prepare, start, watch, end.
 
+mod sources;
 mod start;
 mod warm;
 
@@ -21,18 +22,15 @@ use bcvk_contract::linkage::check_static;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
-use bcvk_contract::spec::{
-    CONTAINER_CLI_LOCK, CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec,
-};
+use bcvk_contract::spec::{CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec};
 use bcvk_contract::status::{Failure, Phase, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+use self::sources::{forward_signals, watch_cli};
 use crate::Event;
-use crate::children::{Children, Reaper, Role};
+use crate::children::{Children, Role};
 use crate::console;
 use crate::container::Container;
 use crate::control::Message;
@@ -414,35 +412,6 @@ enum Rights {
     Kept,
     /// None.
     None,
-}
-
-/// As PID 1, a process gets only the signals it has asked for.
-fn forward_signals(reaper: Reaper, events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGCHLD])?;
-    threads::spawn(move || {
-        for signal in signals.forever() {
-            if signal == SIGCHLD {
-                for (pid, status) in reaper.reap() {
-                    if events.send(Event::Exited { pid, status }).is_err() {
-                        return;
-                    }
-                }
-            } else if events.send(Event::Signal(signal)).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(())
-}
-
-/// The command holds its lock from before the container starts.
-fn watch_cli(events: Sender<Event>) {
-    threads::spawn(move || {
-        let lock = File::open(CONTAINER_CLI_LOCK).and_then(Lock::shared);
-        if lock.is_ok() {
-            let _ = events.send(Event::CliGone);
-        }
-    });
 }
 
 /// All that takes rights has been started. What is left is to end it: QEMU is another user's.
