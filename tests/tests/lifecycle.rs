@@ -121,10 +121,14 @@ fn a_background_vm_lives_as_a_container_does() {
 #[test]
 fn a_guest_that_was_killed_is_not_told_as_one_that_powered_off() {
     let sandbox = Sandbox::new();
-    let vm = sandbox.boot("vm", &[], images::trixie());
-    until("the kernel boots", limit::BOOT, || {
-        vm.logs().contains("Linux version")
-    });
+    let name = sandbox.name("vm");
+    let mut run = sandbox
+        .bcvk(["run", "--name", &name, images::trixie()])
+        .spawn();
+    let vm = Vm::of(&sandbox, &name, None);
+    run.await_stderr("ready", limit::BOOT);
+    // Nothing else listens to the power button.
+    let _ = vm.sh("systemctl mask --runtime --now systemd-logind");
     let _ = sandbox
         .bcvk(["stop", vm.name()])
         .limit(limit::SHUTDOWN)
@@ -135,6 +139,7 @@ fn a_guest_that_was_killed_is_not_told_as_one_that_powered_off() {
         vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
         "exited 137"
     );
+    let _ = run.wait(limit::QUICK).expect_code(137);
     let rm = sandbox.bcvk(["rm", vm.name()]).run();
     let _ = rm.expect_success();
     sandbox.finish();

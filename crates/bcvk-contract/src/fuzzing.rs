@@ -124,7 +124,7 @@ pub fn spec(data: &[u8]) {
     assert!(shown.get("host_key").is_none());
 }
 
-/// What reaches a terminal, as lines and as a stream in two pieces.
+/// Text on its way to a terminal, as lines and as a stream in two pieces.
 pub fn printable(data: &[u8]) {
     let line = status::printable(&String::from_utf8_lossy(data));
     assert!(!line.contains(status::steers), "{line:?}");

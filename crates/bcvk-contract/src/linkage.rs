@@ -11,7 +11,7 @@
 pub struct NotStatic;
 
 impl NotStatic {
-    /// What mends it.
+    /// Commands that build a program which starts VMs.
     pub const HINT: &str = "`make install` in bcvk's source builds and installs one that is; so does \
                             `env -u RUSTFLAGS cargo install --path crates/bcvk`";
 }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 use crate::tail::Tail;
 use crate::threads;
 
-/// What a child is for, in the user's words.
+/// Role of a child, in the user's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     /// The virtual machine.
@@ -22,7 +22,7 @@ pub(super) enum Role {
     FileServer {
         /// The tag.
         tag: String,
-        /// What it serves: `the image` or a host directory.
+        /// Tree that it serves: `the image` or a host directory.
         serves: String,
     },
 }
@@ -39,11 +39,11 @@ impl std::fmt::Display for Role {
 /// A child process.
 #[derive(Debug)]
 pub(super) struct Child {
-    /// What it is for.
+    /// Role of the child.
     pub(super) role: Role,
     /// The process itself: once it is collected, another may have its process ID.
     process: OwnedFd,
-    /// What it said last on standard error.
+    /// Last lines on its standard error.
     stderr: Tail,
 }
 
@@ -65,7 +65,7 @@ impl Child {
 #[derive(Debug, Default)]
 pub(super) struct Children {
     running: HashMap<u32, Child>,
-    /// Those that were killed together and have not been collected.
+    /// Children that were killed together and have not been collected.
     leaving: HashSet<u32>,
     reaper: Reaper,
 }
@@ -109,7 +109,7 @@ impl Children {
         Ok(spawned.id())
     }
 
-    /// What collects them.
+    /// Collects children that have ended.
     pub(super) fn reaper(&self) -> Reaper {
         self.reaper.clone()
     }

@@ -1,4 +1,4 @@
-//! What can be done to whom, and when; and what has to come of it. Pure.
+//! Cases: faults, their subjects and moments, and the outcome that each must have. Pure.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ pub(super) const MOMENTS: [Moment; 9] = [
     Moment::Resuming,
 ];
 
-/// What is done.
+/// Fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fault {
     Term,
@@ -75,7 +75,7 @@ pub(crate) struct Case {
     pub(crate) fault: Fault,
 }
 
-/// What has to come of a case. In all of them nothing is left within five seconds.
+/// Outcome that a case must have. In all of them nothing is left within five seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The command ends with one of these codes and says this.
@@ -134,7 +134,8 @@ impl Case {
         }
     }
 
-    /// Those that a short run makes: every subject killed, early and late, and QEMU killed around a snapshot.
+    /// True for the cases that a short run makes: every subject killed, early and late, and QEMU killed around
+    /// a snapshot.
     pub(crate) fn is_short(self) -> bool {
         match self.moment {
             Moment::Kernel | Moment::Busy => matches!(self.fault, Fault::Kill | Fault::Panic),
@@ -154,7 +155,7 @@ impl Case {
             )
     }
 
-    /// What has to come of it.
+    /// Outcome that the case must have.
     pub(crate) fn expected(self) -> Outcome {
         use Fault::{Panic, Pause, PowerOff, Reboot, Term};
 

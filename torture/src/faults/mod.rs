@@ -18,7 +18,7 @@ use case::{Case, Fault, Moment, Subject};
 use clap::Args;
 use run::Report;
 
-/// Which cases to make.
+/// Options that choose the cases.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Kill each part once early and once late, and no more

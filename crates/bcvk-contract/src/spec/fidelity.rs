@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SpecError;
 
-/// Whether a VM leaves out what only a host that lasts has any use for.
+/// Choice between a boot that leaves out work for long-lived hosts, and the whole boot of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

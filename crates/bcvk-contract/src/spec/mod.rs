@@ -134,7 +134,7 @@ pub struct VmSpec {
     pub kargs: Vec<Karg>,
     /// Host directories that the guest sees.
     pub shares: Vec<Share>,
-    /// Whether the guest's podman is to use the share [`STORAGE_TAG`] as an image store.
+    /// True if the guest's podman is to use the share [`STORAGE_TAG`] as an image store.
     pub host_storage: bool,
     /// Disk images that the guest sees as block devices.
     pub disks: Vec<Disk>,
@@ -142,7 +142,7 @@ pub struct VmSpec {
     pub swap: Option<SwapSize>,
     /// systemd units that are added to the guest.
     pub units: Vec<UnitFile>,
-    /// Whether the VM directory has a configuration for Ignition.
+    /// True if the VM directory has a configuration for Ignition.
     pub ignition: bool,
     /// Shell commands to run once the system is up, one after the other, until one fails. The
     /// guest powers off afterwards.
@@ -159,15 +159,15 @@ pub struct VmSpec {
     pub host_key: String,
     /// How much of the image's boot the guest repeats.
     pub fidelity: Fidelity,
-    /// What the guest boots through on the way to its image.
+    /// First file system of the guest, before its image.
     pub initramfs: Initramfs,
-    /// What is done with a snapshot of the VM; nothing if the VM only boots.
+    /// Use of a snapshot of the VM; none if the VM only boots.
     pub snapshot: Option<Snapshot>,
-    /// What keeps the VM alive.
+    /// Lifetime of the VM.
     pub lifetime: Lifetime,
-    /// Whether the container's standard input reaches the guest's console.
+    /// Use of the container's standard input.
     pub console: Console,
-    /// Which of the guest's streams the container's standard output carries.
+    /// Stream of the guest that the container's standard output carries.
     pub output: Stream,
     /// Streams that are kept in a directory of the user's.
     pub logs: Option<KeptLogs>,
@@ -175,11 +175,11 @@ pub struct VmSpec {
     pub serial_ports: Vec<SerialPort>,
 }
 
-/// Which image a VM was made from.
+/// Image that a VM was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImageIdentity {
-    /// What the user wrote, such as `localhost/mybootc`.
+    /// Reference as the user wrote it, such as `localhost/mybootc`.
     pub reference: String,
     /// Full image ID (64 hexadecimal digits); in a Pod, where nobody tells it, empty.
     pub id: String,
@@ -215,7 +215,7 @@ pub struct Share {
     pub host: PathBuf,
     /// Mount point in the guest.
     pub guest_path: PathBuf,
-    /// Whether the guest may only read.
+    /// True if the guest may only read.
     pub read_only: bool,
 }
 
@@ -248,7 +248,7 @@ pub struct GuestPort {
     pub protocol: Protocol,
 }
 
-/// What makes the guest reachable. The private half of the user's key never crosses.
+/// Access to the guest over SSH. The private half of the user's key never crosses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SshAccess {
@@ -256,7 +256,7 @@ pub struct SshAccess {
     pub authorized_key: String,
 }
 
-/// What ends a VM besides its own power-off and `podman stop`.
+/// Event that ends a VM besides its own power-off and `podman stop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -267,7 +267,7 @@ pub enum Lifetime {
     Cli,
 }
 
-/// What the supervisor does with its standard input.
+/// Use of the supervisor's standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

@@ -2,7 +2,7 @@
 
 use super::VmSpec;
 
-/// What a VM is for.
+/// Purpose of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Sessions over SSH: ready once sshd answers, and runs until it is stopped or powers off.

@@ -86,7 +86,7 @@ impl FromStr for LogDir {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KeptLogs {
-    /// What is kept.
+    /// Streams that are kept.
     pub streams: Vec<Stream>,
     /// The directory on the host.
     pub host: PathBuf,

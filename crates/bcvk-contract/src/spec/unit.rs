@@ -21,11 +21,11 @@ const LATE_TARGETS: [&str; 6] = [
 pub struct UnitFile {
     /// Path under `/run/systemd/system`, such as `a.service` or `default.target.wants/a.service`.
     pub path: String,
-    /// What is there.
+    /// Content at that path.
     pub content: UnitContent,
 }
 
-/// What a [`UnitFile`] is.
+/// Content of a [`UnitFile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -37,7 +37,7 @@ impl FromStr for Warm {
     }
 }
 
-/// What a supervisor does with the snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT).
+/// Use that a supervisor makes of the snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

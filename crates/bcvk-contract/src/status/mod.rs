@@ -15,7 +15,7 @@ pub use printable::{PrintableStream, TextStream, printable, steers};
 pub use store::StatusReader;
 pub use store::{StatusWriter, reserve};
 
-/// How far a VM has come. The order is the order of a boot.
+/// Phase of a VM. The order is that of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -59,22 +59,25 @@ impl Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
-    /// How far the VM has come.
+    /// Phase that the VM has reached.
     pub phase: Phase,
-    /// When that phase began.
+    /// Time at which that phase began.
     pub since: Timestamp,
-    /// When each phase so far began.
+    /// Time at which each phase so far began.
     pub history: Vec<Event>,
-    /// Why the VM ended, where it was not asked to.
+    /// Failure that ended the VM, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Exit code of the commands that the VM was to execute, once they have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed: Option<u8>,
-    /// Whether the VM was resumed from a snapshot.
+    /// Exit code of the container, once its VM has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// True if the VM was resumed from a snapshot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
-    /// Why it was booted although there was a snapshot, or why none could be made of it.
+    /// Reason why the VM was booted although there was a snapshot, or why none could be made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold: Option<String>,
     /// Things worth telling the user that are no failure.
@@ -102,7 +105,7 @@ impl Status {
 pub struct Event {
     /// The phase that began.
     pub phase: Phase,
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
 }
 
@@ -140,20 +143,20 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Why a VM could not run, or stopped running, in words for its user.
+/// Failure of a VM, in words for its user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
-    /// What kind of failure it is; the CLI chooses hint and exit code by it.
+    /// Kind of the failure; the CLI chooses hint and exit code by it.
     pub kind: FailureKind,
     /// The phase in which it happened.
     pub phase: Phase,
     /// One sentence without a full stop.
     pub message: String,
-    /// What led to it, outermost first.
+    /// Causes of the failure, outermost first.
     #[serde(default)]
     pub causes: Vec<String>,
-    /// What mends it, where that is known.
+    /// Advice that mends it, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Units that the guest reported as failed, with their last messages.

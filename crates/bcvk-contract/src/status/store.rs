@@ -74,6 +74,7 @@ impl StatusWriter {
                 history: Vec::new(),
                 failure: None,
                 executed: None,
+                exit_code: None,
                 resumed: false,
                 cold: None,
                 warnings: Vec::new(),
@@ -115,6 +116,12 @@ impl StatusWriter {
             self.status.failure = Some(cut(failure));
         }
         self.replace()
+    }
+
+    /// Records the end of the VM, with the exit code of its container.
+    pub fn exit(&mut self, code: u8) -> io::Result<()> {
+        self.status.exit_code = Some(code);
+        self.enter(Phase::Exited)
     }
 
     /// Records how the commands to execute have ended.

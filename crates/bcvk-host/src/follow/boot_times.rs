@@ -254,6 +254,7 @@ mod tests {
             history,
             failure: None,
             executed: None,
+            exit_code: None,
             resumed: false,
             cold: None,
             warnings: Vec::new(),

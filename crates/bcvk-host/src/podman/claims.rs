@@ -1,4 +1,4 @@
-//! What an image says of itself as a container, which is overruled.
+//! Wishes of an image for its containers, which are overruled.
 
 use std::collections::BTreeMap;
 

@@ -85,7 +85,7 @@ impl Monitor {
         self.execute(&qmp::system_powerdown {}).map(drop)
     }
 
-    /// Whether the guest has accepted a connection to its port `port`, as QEMU's user network sees
+    /// Returns true if the guest has accepted a connection to its port `port`, as QEMU's user network sees
     /// it: `info usernet` lists the state of every connection.
     pub(crate) fn guest_accepted(&self, port: u16) -> io::Result<bool> {
         let table = self.execute(&qmp::human_monitor_command {

@@ -23,7 +23,7 @@ use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
 use bcvk_contract::spec::{CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec};
-use bcvk_contract::status::{Failure, Phase, StatusWriter};
+use bcvk_contract::status::{Failure, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
@@ -104,7 +104,7 @@ struct Running {
     qemu: u32,
     monitor: Monitor,
     console: console::Console,
-    /// What carries the output of the VM's other ports.
+    /// Threads that carry the output of the VM's other ports.
     carriers: Vec<JoinHandle<()>>,
 }
 
@@ -145,7 +145,7 @@ impl Supervisor {
         loop {
             while let Some(action) = actions.pop_front() {
                 if let Action::Exit { code, drained } = action {
-                    self.end(drained);
+                    self.end(drained, code);
                     return code;
                 }
                 if let Some(event) = self.perform(action) {
@@ -370,7 +370,7 @@ impl Supervisor {
     }
 
     /// Writes the last of the VM's output and status.
-    fn end(&mut self, drained: bool) {
+    fn end(&mut self, drained: bool, code: u8) {
         if let Some(running) = self.running.take_if(|_| drained) {
             running.console.drain();
             for carrier in running.carriers {
@@ -378,7 +378,7 @@ impl Supervisor {
                 let _ = carrier.join();
             }
         }
-        self.record(|status| status.enter(Phase::Exited));
+        self.record(|status| status.exit(code));
     }
 
     /// A failure, with what can be seen of the VM now.
@@ -408,7 +408,7 @@ impl Supervisor {
 /// The rights of work in the background.
 #[derive(Clone, Copy)]
 enum Rights {
-    /// Those of the supervisor.
+    /// The supervisor's own rights.
     Kept,
     /// None.
     None,

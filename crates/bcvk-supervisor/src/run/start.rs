@@ -1,4 +1,4 @@
-//! What a VM's supervisor starts: file servers, then QEMU.
+//! Start of file servers, then of QEMU.
 
 use std::fs::{self, File};
 use std::io;

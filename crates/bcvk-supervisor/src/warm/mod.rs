@@ -24,14 +24,14 @@ use bcvk_guest::OpenIdentity;
 /// processor only.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What turns the guest that was booted or resumed into one VM.
+/// Steps that turn the guest that was booted or resumed into one VM.
 #[derive(Debug)]
 pub(super) struct Making {
     pub(super) spec: VmSpec,
     pub(super) agent: Agent,
     /// The identities that the guest gets from this VM.
     identity: OpenIdentity,
-    /// Whether the guest was resumed, as others may be from the same snapshot.
+    /// True if the guest was resumed, as others may be from the same snapshot.
     resumed: bool,
 }
 

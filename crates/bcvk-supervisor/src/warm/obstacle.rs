@@ -1,4 +1,4 @@
-//! What of an image or its kernel keeps a VM from being saved or resumed.
+//! Properties of an image or its kernel that keep a VM from being saved or resumed.
 
 use std::io;
 use std::path::Path;

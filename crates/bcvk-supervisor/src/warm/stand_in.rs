@@ -1,4 +1,4 @@
-//! What QEMU takes for the kernel of a machine that is resumed.
+//! File that QEMU takes for the kernel of a machine that is resumed.
 
 /// Offsets in the file.
 const NOTE: u64 = 0x1000;

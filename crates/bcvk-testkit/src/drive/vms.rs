@@ -25,7 +25,7 @@ const GONE: Duration = Duration::from_secs(10);
 /// Interval between two looks of a wait.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Which VMs.
+/// Options that say which VMs are started.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Options {

@@ -23,10 +23,10 @@ pub(super) struct Description {
     name: String,
     image: Image,
     state: VmState,
-    /// What the VM was started with. Unlike the rest, it changes with bcvk's versions.
+    /// Description that the VM was started with. Unlike the rest, it changes with bcvk's versions.
     #[cfg_attr(test, schemars(with = "bcvk_contract::spec::VmSpec"))]
     spec: Value,
-    /// What the supervisor said last; null before its first word.
+    /// Last status of the supervisor; null before its first.
     status: Option<Status>,
     timings: Timings,
 }
@@ -120,6 +120,7 @@ mod tests {
             history,
             failure: None,
             executed: None,
+            exit_code: None,
             resumed: false,
             cold: None,
             warnings: vec![],

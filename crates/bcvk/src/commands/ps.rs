@@ -26,7 +26,7 @@ pub(super) struct Row {
     state: String,
     exit_code: i32,
     vm_state: VmState,
-    /// Whether it was resumed from a snapshot.
+    /// True if it was resumed from a snapshot.
     #[serde(rename = "Resumed")]
     resumed: bool,
     /// Seconds since QEMU started; absent when the VM does not run.

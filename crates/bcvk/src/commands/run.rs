@@ -210,7 +210,7 @@ fn attached(
                 output.finish();
             }
             ui.warnings(status.warnings.get(warned..).unwrap_or_default());
-            let code = status.executed.unwrap_or_default();
+            let code = status.exit_code.or(status.executed).unwrap_or_default();
             Ok(Outcome::Ended { code })
         }
         Err(HostError::Interrupted { signal }) => {

@@ -27,7 +27,7 @@ pub(super) struct Row {
     size: u64,
     /// Unix time.
     last_used: u64,
-    /// Whether a VM can be resumed from it.
+    /// True if a VM can be resumed from it.
     usable: bool,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Line {
     event: Event,
 }
 
-/// What has happened.
+/// Event of a VM.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "Event", rename_all_fields = "PascalCase")]
@@ -43,7 +43,7 @@ pub(crate) enum Event {
         /// The container's ID.
         id: String,
         image: Image,
-        /// What runs the guest: kvm, or tcg, which takes about ten times as long.
+        /// Accelerator of the guest: kvm, or tcg, which takes about ten times as long.
         accelerator: Accelerator,
     },
     /// The VM has entered a phase.
@@ -55,7 +55,7 @@ pub(crate) enum Event {
         /// A configuration for ssh -F, scp -F and others, in which the VM has its name; null with
         /// --no-ssh-keygen.
         ssh_config: Option<PathBuf>,
-        /// Whether the VM was resumed from a snapshot.
+        /// True if the VM was resumed from a snapshot.
         resumed: bool,
     },
     /// Something worth knowing that is no failure.
@@ -74,9 +74,9 @@ pub(crate) enum Event {
         message: String,
         /// The phase in which the VM was, if there was one.
         phase: Option<Phase>,
-        /// What led to it, outermost first.
+        /// Causes of the failure, outermost first.
         causes: Vec<String>,
-        /// What mends it, where that is known.
+        /// Advice that mends it, if it is known.
         hint: Option<String>,
         /// Units that failed in the guest, with their last messages.
         failed_units: Vec<String>,
@@ -87,7 +87,7 @@ pub(crate) enum Event {
     Ended {
         /// bcvk's own exit code.
         exit_code: u8,
-        /// Whether the VM goes on, as it does with --detach.
+        /// True if the VM goes on, as it does with --detach.
         running: bool,
     },
 }
@@ -99,7 +99,7 @@ pub(crate) enum Event {
 pub(crate) struct Image {
     /// Full image ID.
     pub(crate) id: String,
-    /// What the user called it.
+    /// Reference as the user wrote it.
     pub(crate) name: String,
 }
 

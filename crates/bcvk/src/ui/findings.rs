@@ -25,15 +25,15 @@ pub(crate) enum Severity {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Finding {
-    /// What was looked at.
+    /// Subject of the check.
     check: &'static str,
     #[serde(rename = "Status")]
     pub(crate) severity: Severity,
-    /// What was found.
+    /// Result of the check.
     message: String,
-    /// What led to it, outermost first.
+    /// Causes of the result, outermost first.
     causes: Vec<String>,
-    /// What mends it, where that is known.
+    /// Advice that mends it, if it is known.
     hint: Option<String>,
 }
 
