@@ -323,6 +323,8 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
         .spawn();
     // The prompt shows that root is logged in.
     run.await_stdout(":~# ", limit::BOOT);
+    // The console is complete: while a terminal was slow, bytes of a burst were lost once.
+    run.await_stdout("bcvk_test.image=trixie", limit::QUICK);
     run.type_in("tty; echo code=$((40 + 2))\r");
     run.await_stdout("code=42", limit::QUICK);
     run.await_stdout("/dev/ttyS0", limit::QUICK);
@@ -330,7 +332,7 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
     // typed before the shell listens again is lost.
     run.type_in("sh -c 'echo asleep=$((40 + 3)); exec sleep 600'\r");
     run.await_stdout("asleep=43", limit::QUICK);
-    run.type_until("\u{3}", "^C", limit::QUICK);
+    run.type_in("\u{3}");
     run.type_until("echo after=$((40 + 4))\r", "after=44", limit::QUICK);
     // These are podman's keys to detach. It takes them for such only if it reads them one by one.
     run.type_in("\u{10}");

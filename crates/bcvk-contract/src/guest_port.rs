@@ -1,5 +1,8 @@
-//! Numbers of the virtio-serial ports through which the guest speaks: the guest's scripts know
-//! ports by number, because udev's names for them come late.
+//! Virtio-serial ports through which the guest speaks. The guest's scripts know ports by number, because
+//! udev's names for them come late.
+
+/// Beginning of the names of bcvk's own ports, under `/dev/virtio-ports/` in the guest.
+pub const NAME_PREFIX: &str = "org.bcvk.";
 
 /// The control port.
 pub const CONTROL: u8 = 1;

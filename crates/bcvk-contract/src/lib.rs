@@ -5,7 +5,8 @@
 //! - [`shared`]: lays out the directory through which a container speaks to its host
 //! - [`snapshot`]: lays out a saved VM
 //! - [`exit`]: numbers the ways in which a VM ends
-//! - [`guest_port`]: numbers the ports through which the guest speaks
+//! - [`control`]: spells the messages of the guest
+//! - [`guest_port`], [`user_net`]: number the ports through which the guest speaks, and name its addresses
 //! - [`lock`]: marks files and directories as in use by a process that lives
 //! - [`limits`]: sizes and times that both sides of the container must agree on
 //! - [`key_pair`]: makes the keys that a VM lets in and is known by
@@ -13,6 +14,7 @@
 //!   are trusted
 
 pub mod bounded;
+pub mod control;
 #[cfg(any(test, feature = "examples"))]
 pub mod examples;
 pub mod exit;
@@ -30,3 +32,4 @@ pub mod snapshot;
 pub mod spec;
 pub mod status;
 pub mod untrusted;
+pub mod user_net;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Read, Write};
 use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::threads;
 /// needs. Nobody types so fast as to notice the pause.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Most chunks of output that wait to be written. A chunk has 64 KiB at most.
+const WAITING_CHUNKS: usize = 64;
+
 /// Longest line that is examined; the rest of a longer one counts as a line of its own.
 const MAX_LINE_BYTES: usize = 1024;
 
@@ -34,28 +37,40 @@ pub(super) enum Sign {
     Emergency,
 }
 
-/// The console and the thread that reads it.
+/// The console and the threads that read it and pass it on.
 #[derive(Debug)]
 pub(super) struct Console {
     /// The console's last lines.
     pub(super) tail: Tail,
-    reader: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Console {
-    /// Waits until all that QEMU wrote has been read. The caller must make sure that QEMU has ended.
+    /// Waits until all that QEMU wrote has been passed on. The caller must make sure that QEMU has ended.
     pub(super) fn drain(self) {
-        // A panic of that thread has been reported there.
-        let _ = self.reader.join();
+        for thread in self.threads {
+            // A panic of that thread has been reported there.
+            let _ = thread.join();
+        }
     }
 }
 
 /// Reads QEMU's end of the console until QEMU closes it, and writes the output to `outs` too.
+///
+/// Another thread writes, since a terminal takes its time: a guest waits for its serial port for no more than
+/// 10 ms (`wait_for_xmitr` in Linux' drivers/tty/serial/8250/8250_port.c) and then writes over what QEMU could
+/// not pass on.
 pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Event>) -> Console {
     let tail = Tail::default();
     let lines = tail.clone();
-    let reader = threads::spawn(move || {
+    let (chunks, waiting) = sync_channel::<Vec<u8>>(WAITING_CHUNKS);
+    let writer = threads::spawn(move || {
         let mut outs = Outs::open(outs);
+        for chunk in waiting {
+            outs.write(&chunk);
+        }
+    });
+    let reader = threads::spawn(move || {
         let mut scanner = Scanner::default();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -65,7 +80,8 @@ pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Eve
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            outs.write(&buffer[..n]);
+            // Without a writer, the console is still watched.
+            let _ = chunks.send(buffer[..n].to_vec());
             for sign in scanner.feed(&buffer[..n], &lines) {
                 if events.send(Event::Console(sign)).is_err() {
                     return;
@@ -74,7 +90,10 @@ pub(super) fn follow(mut console: UnixStream, outs: Vec<Out>, events: Sender<Eve
             thread::sleep(PAUSE);
         }
     });
-    Console { tail, reader }
+    Console {
+        tail,
+        threads: [reader, writer],
+    }
 }
 
 /// Passes the container's standard input to the guest's console.

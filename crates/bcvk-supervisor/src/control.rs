@@ -1,61 +1,23 @@
 //! The control port, on which bcvk's units in the guest report to the supervisor.
 //!
-//! Each line is a message, `WORD` or `WORD REST`. The guest is not trusted: lines are bounded, unknown
-//! words are ignored, and nothing said here can do more than describe or end this VM.
+//! The guest is not trusted: lines are bounded, unknown words are ignored, and no message can do more than
+//! describe or end this VM.
 
 use std::io::{self, BufRead, BufReader};
 use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 
-use bcvk_contract::status::printable;
+use bcvk_contract::control::Message;
 
 use crate::Event;
 use crate::threads;
-
-/// Name of the virtio-serial port, under `/dev/virtio-ports/` in the guest.
-pub(crate) const PORT: &str = "org.bcvk.control";
 
 /// Longest line that is kept; the rest of a longer line is passed over.
 pub(super) const MAX_LINE_BYTES: usize = 4096;
 
 /// Most failed units that are reported.
 pub(super) const MAX_FAILED: usize = 50;
-
-/// Message of the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
-    /// The initramfs has prepared the root.
-    Initrd,
-    /// The image's systemd runs.
-    Userspace,
-    /// The system is up: all that starts with it has started.
-    Up,
-    /// The commands to execute have ended, with this exit code.
-    Executed(u8),
-    /// A unit has failed; the rest of the line names it and says why.
-    Failed(String),
-    /// All failed units have been reported.
-    Reported,
-    /// The guest cannot get as far as its system; the rest of the line says why.
-    GaveUp(String),
-}
-
-impl Message {
-    pub(super) fn parse(line: &str) -> Option<Self> {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
-            "initrd" => Some(Self::Initrd),
-            "userspace" => Some(Self::Userspace),
-            "up" => Some(Self::Up),
-            "executed" => rest.parse().ok().map(Self::Executed),
-            "failed" => Some(Self::Failed(printable(rest))),
-            "reported" => Some(Self::Reported),
-            "gave-up" => Some(Self::GaveUp(printable(rest))),
-            _ => None,
-        }
-    }
-}
 
 /// Messages that have been passed on. A guest can repeat itself faster than the supervisor handles
 /// messages, and the supervisor's queue has no bound; a repetition has no news either.

@@ -8,12 +8,13 @@ use bcvk_contract::spec::{Arch, Karg};
 
 use crate::boot::{bootconfig, bzimage, cpio, initramfs, kargs, modules, uki, zboot};
 use crate::console::Scanner;
-use crate::control::{MAX_LINE_BYTES, Message, read_line};
+use crate::control::{MAX_LINE_BYTES, read_line};
 use crate::journal::JournalText;
 use crate::qemu::args::comma;
 use crate::qemu::monitor::has_established;
 use crate::tail::Tail;
 use crate::virtiofs::store;
+use bcvk_contract::control::Message;
 
 /// Limit for the length of an error about an image, in bytes: the error is shown to the user.
 const MAX_ERROR_BYTES: usize = 4096;

@@ -60,7 +60,7 @@ enum Event {
     /// The guest's console said something that matters.
     Console(console::Sign),
     /// The guest said something over the control port.
-    Control(control::Message),
+    Control(bcvk_contract::control::Message),
     /// QEMU said something.
     Qmp(Box<qmp::Event>),
     /// sshd sent its banner.

@@ -9,10 +9,11 @@ use bcvk_contract::status::{PrintableStream, steers};
 use serde_json::json;
 
 use crate::console::Scanner;
-use crate::control::{self, Message};
+use crate::control;
 use crate::journal::JournalText;
 use crate::tail::Tail;
 use crate::{Event, console};
+use bcvk_contract::control::Message;
 
 /// Number of streams that are tried.
 const STREAMS: u64 = 300;

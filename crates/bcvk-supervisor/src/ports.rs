@@ -45,7 +45,7 @@ enum Carries {
 pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
     let own = |number, name: &str, carries| Port {
         number,
-        name: format!("org.bcvk.{name}"),
+        name: format!("{}{name}", guest_port::NAME_PREFIX),
         carries,
     };
     let mut ports = Vec::new();

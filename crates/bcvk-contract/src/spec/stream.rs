@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::is_name_byte;
 use super::{CONTAINER_SERIAL, SpecError};
+use crate::guest_port::NAME_PREFIX;
 
 /// Greatest number of virtio-serial ports that a user can have: a device has 31 (QEMU,
 /// hw/char/virtio-serial-bus.c), and bcvk keeps some.
@@ -131,7 +132,7 @@ impl FromStr for SerialPort {
         if !named || name.starts_with('.') || file.is_empty() || file.contains('\0') {
             return Err(syntax());
         }
-        if name.starts_with("org.bcvk.") {
+        if name.starts_with(NAME_PREFIX) {
             return Err(SpecError::SerialPortReserved {
                 name: name.to_owned(),
             });

@@ -72,6 +72,8 @@ fn add_options(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
 mod tests {
     use std::fmt::Write as _;
 
+    use bcvk_contract::control::Message;
+    use bcvk_contract::guest_port;
     use bcvk_contract::spec::Fidelity;
 
     use super::*;
@@ -175,5 +177,34 @@ mod tests {
             let _ = write!(text, "{}:\n{snippet}", secret.path);
         }
         insta::assert_snapshot!(text);
+    }
+
+    /// What is left of shell spells the messages and the control port as the supervisor does.
+    #[test]
+    fn scripts_speak_the_language_of_the_control_port() {
+        let scripts = [
+            include_str!("../units/execute.sh"),
+            include_str!("../units/failed.sh"),
+            include_str!("../units/bcvk-up.service"),
+            include_str!("../units/bcvk-userspace.service"),
+        ];
+        let text = scripts.concat();
+        let words = text.split("tell ").skip(1);
+        let words: Vec<&str> = words
+            .map(|rest| {
+                rest.split(|c: char| !c.is_ascii_lowercase())
+                    .next()
+                    .expect("a word")
+            })
+            .collect();
+        assert_eq!(
+            words,
+            ["up", "executed", "failed", "reported", "up", "userspace"]
+        );
+        for word in words {
+            assert!(Message::parse(&format!("{word} 0")).is_some(), "{word}");
+        }
+        let port = include_str!("../units/port.sh");
+        assert!(port.contains(&format!("/dev/vport*p{}", guest_port::CONTROL)));
     }
 }

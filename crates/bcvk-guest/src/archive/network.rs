@@ -1,5 +1,7 @@
 //! The guest's network card, and units that wait for it.
 
+use bcvk_contract::user_net;
+
 use super::tree::Tree;
 use crate::facts::{GuestFacts, Network};
 
@@ -9,7 +11,7 @@ pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
         // This name sorts after any file of the image's, and the first match wins (systemd.network(5)).
         tree.run_file(
             "systemd/network/zz-bcvk.network",
-            include_str!("../units/bcvk.network"),
+            &addressed(include_str!("../units/bcvk.network")),
         );
     }
     if facts.network == Network::NetworkManager {
@@ -27,10 +29,13 @@ pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
     if facts.networkd_installed {
         tree.run_wants_image("multi-user.target", "systemd-networkd.service");
     } else {
-        tree.run_file("bcvk/network", include_str!("../units/network.sh"));
+        tree.run_file(
+            "bcvk/network",
+            &addressed(include_str!("../units/network.sh")),
+        );
         tree.run_file(
             "systemd/resolved.conf.d/bcvk.conf",
-            "[Resolve]\nDNS=10.0.2.3\n",
+            &addressed("[Resolve]\nDNS=@DNS@\n"),
         );
         tree.run_unit(
             "bcvk-network.service",
@@ -38,6 +43,14 @@ pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
         );
         tree.run_wants("multi-user.target", "bcvk-network.service");
     }
+}
+
+/// Fills in the addresses of the guest's network.
+fn addressed(template: &str) -> String {
+    template
+        .replace("@GUEST@", user_net::GUEST)
+        .replace("@GATEWAY@", user_net::GATEWAY)
+        .replace("@DNS@", user_net::DNS)
 }
 
 /// Makes the system wait for the network. Commands expect one, but `network-online.target` waits

@@ -2,6 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 use bcvk_contract::spec::{SshAccess, VmSpec};
+use bcvk_contract::user_net;
 
 use super::tree::Tree;
 use crate::facts::{GuestFacts, Sshd};
@@ -48,8 +49,11 @@ pub(super) fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
         // they log in would lock out all that follow.
         tree.run_file(
             "tmpfiles.d/bcvk.conf",
-            "f /etc/ssh/sshd_config.d/00-bcvk.conf 0644 root root - \
-             PerSourcePenaltyExemptList 10.0.2.2\n",
+            &format!(
+                "f /etc/ssh/sshd_config.d/00-bcvk.conf 0644 root root - \
+                 PerSourcePenaltyExemptList {}\n",
+                user_net::GATEWAY
+            ),
         );
     }
     let report_failure = |tree: &mut Tree, unit: &str| {

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use bcvk_contract::control::Message;
 use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
@@ -48,7 +49,7 @@ pub fn init() -> EarlyError {
     /// Time for the host, which ends a VM that gives up; without it, the kernel's panic is the end.
     const HOST_GRACE: Duration = Duration::from_secs(10);
     let Err(error) = boot();
-    port::tell(&format!("gave-up {error}"));
+    port::tell(&Message::GaveUp(error.to_string()));
     let _ = fs::write("/dev/kmsg", format!("<0>bcvk: {error}\n"));
     thread::sleep(HOST_GRACE);
     error

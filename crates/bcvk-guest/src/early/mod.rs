@@ -14,6 +14,7 @@ mod root;
 
 use std::path::{Path, PathBuf};
 
+use bcvk_contract::control::Message;
 use serde::{Deserialize, Serialize};
 
 pub use error::EarlyError;
@@ -81,7 +82,7 @@ pub fn mount_root() -> Result<(), EarlyError> {
 /// [`EarlyError`] with what could not be done.
 pub fn hand_over() -> Result<(), EarlyError> {
     files::install(&Path::new(DIR).join("run"), Path::new("/run"))?;
-    port::tell("initrd");
+    port::tell(&Message::Initrd);
     Ok(())
 }
 

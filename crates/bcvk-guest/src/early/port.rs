@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
 
-/// Says a line to the host, over the control port. The driver makes the port's file a moment after
+/// Tells the host `message`, over the control port. The driver makes the port's file a moment after
 /// it is loaded; a guest in which it does not come boots all the same.
-pub(super) fn tell(line: &str) {
+pub(super) fn tell(message: &Message) {
     if let Some(mut port) = control() {
-        let _ = writeln!(port, "{line}");
+        let _ = writeln!(port, "{message}");
     }
 }
 

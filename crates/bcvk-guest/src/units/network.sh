@@ -11,12 +11,12 @@ while :; do
 done
 name=${device##*/}
 ip link set "$name" up
-ip address add 10.0.2.15/24 dev "$name"
-ip route add default via 10.0.2.2
+ip address add @GUEST@ dev "$name"
+ip route add default via @GATEWAY@
 # Where nothing configures the network, nothing has said where names are resolved either. What is
 # empty may be a link to a file of systemd-resolved's, which makes it when it starts and has its name
 # server from bcvk's resolved.conf.d.
 if [ ! -s /etc/resolv.conf ] && ! systemctl --quiet is-enabled systemd-resolved.service; then
     rm -f /etc/resolv.conf
-    echo 'nameserver 10.0.2.3' >/etc/resolv.conf
+    echo 'nameserver @DNS@' >/etc/resolv.conf
 fi

@@ -11,8 +11,8 @@ use super::{
     REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Stage, Trouble, Why,
 };
 use crate::console::Sign;
-use crate::control::Message;
 use crate::problem::Problem;
+use bcvk_contract::control::Message;
 
 /// A VM whose QEMU runs.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use bcvk_contract::status::Phase;
 
 use crate::children::Role;
 use crate::console::Sign;
-use crate::control::Message;
 use crate::problem::Problem;
+use bcvk_contract::control::Message;
 
 /// Something that happened to a VM.
 #[derive(Debug)]

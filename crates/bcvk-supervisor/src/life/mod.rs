@@ -18,8 +18,8 @@ use alive::{Alive, Step};
 pub(super) use event::{Action, GuestEnd, LifeEvent, QemuEnd, Start, Trouble};
 
 use crate::console::Sign;
-use crate::control::Message;
 use crate::problem::Problem;
+use bcvk_contract::control::Message;
 use bcvk_contract::exit;
 use bcvk_contract::spec::{Purpose, Snapshot};
 use bcvk_contract::status::{FailureKind, Phase};

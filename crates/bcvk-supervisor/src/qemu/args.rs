@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use bcvk_contract::guest_port;
 use bcvk_contract::spec::{Accelerator, Arch, DiskFormat, Fidelity, GuestPort, SWAP_NAME, VmSpec};
 
-use crate::control;
 use crate::ports::ports;
 use crate::sshd::Ports;
 
@@ -169,9 +168,9 @@ fn add_serial_bus(args: &mut Args, machine: &Machine<'_>) {
         &format!("socket,id=control,fd={}", machine.control_fd),
     );
     args.device(&format!(
-        "virtserialport,bus=serial.0,nr={},chardev=control,name={}",
+        "virtserialport,bus=serial.0,nr={},chardev=control,name={}control",
         guest_port::CONTROL,
-        control::PORT
+        guest_port::NAME_PREFIX
     ));
     add_ports(args, machine);
 }
@@ -220,8 +219,9 @@ fn add_warm(args: &mut Args, warm: WarmFds) {
     args.device("vmgenid,guid=auto");
     args.opt("-chardev", &format!("socket,id=agent,fd={}", warm.agent));
     args.device(&format!(
-        "virtserialport,bus=serial.0,nr={},chardev=agent,name=org.bcvk.agent",
-        guest_port::AGENT
+        "virtserialport,bus=serial.0,nr={},chardev=agent,name={}agent",
+        guest_port::AGENT,
+        guest_port::NAME_PREFIX
     ));
     args.device(&format!(
         "pci-bridge,id={SPARE_BUS},chassis_nr=1,shpc=off,mem-reserve=1M,pref64-reserve=1M,{}",

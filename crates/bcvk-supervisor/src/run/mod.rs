@@ -33,7 +33,6 @@ use crate::Event;
 use crate::children::{Children, Role};
 use crate::console;
 use crate::container::Container;
-use crate::control::Message;
 use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
 use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
@@ -41,6 +40,7 @@ use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
 use crate::threads;
 use crate::warm::{Making, Saved, base};
+use bcvk_contract::control::Message;
 
 /// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
 /// code. QEMU comes from a `runner`'s image, or from below `root` too.
