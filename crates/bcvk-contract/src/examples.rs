@@ -7,6 +7,7 @@ use crate::spec::{
     Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Protocol, SPEC_VERSION, SavedFile,
     SavedFiles, SerialPort, Sha256Digest, Share, SshAccess, Stream, UnitContent, UnitFile, VmSpec,
 };
+use crate::status::{Event, Phase, Status, Timestamp};
 
 /// The files of some snapshot.
 #[must_use]
@@ -85,5 +86,29 @@ pub fn example() -> VmSpec {
             name: "results".into(),
             host: "/home/user/results.txt".into(),
         }],
+    }
+}
+
+/// A status whose phases began at these seconds of the Unix epoch.
+#[must_use]
+pub fn status(history: &[(Phase, u64)]) -> Status {
+    let history: Vec<Event> = history
+        .iter()
+        .map(|&(phase, seconds)| Event {
+            phase,
+            at: Timestamp(seconds * 1_000_000),
+        })
+        .collect();
+    let last = *history.last().expect("a phase");
+    Status {
+        phase: last.phase,
+        since: last.at,
+        history,
+        failure: None,
+        executed: None,
+        exit_code: None,
+        resumed: false,
+        cold: None,
+        warnings: Vec::new(),
     }
 }

@@ -179,7 +179,7 @@ mod tests {
         insta::assert_snapshot!(text);
     }
 
-    /// What is left of shell spells the messages and the control port as the supervisor does.
+    /// Scripts spell the messages and the control port as the supervisor does.
     #[test]
     fn scripts_speak_the_language_of_the_control_port() {
         let scripts = [

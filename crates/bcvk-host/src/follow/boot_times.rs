@@ -236,30 +236,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use bcvk_contract::examples::saved_files;
-    use bcvk_contract::status::{Event, Timestamp};
-
-    fn ready(seconds: &[(Phase, u64)]) -> Status {
-        let history: Vec<Event> = seconds
-            .iter()
-            .map(|(phase, at)| Event {
-                phase: *phase,
-                at: Timestamp(1_000_000_000 + at * 1_000_000),
-            })
-            .collect();
-        let last = *history.last().expect("a phase");
-        Status {
-            phase: last.phase,
-            since: last.at,
-            history,
-            failure: None,
-            executed: None,
-            exit_code: None,
-            resumed: false,
-            cold: None,
-            warnings: Vec::new(),
-        }
-    }
+    use bcvk_contract::examples::{saved_files, status as ready};
 
     fn cold() -> Status {
         ready(&[

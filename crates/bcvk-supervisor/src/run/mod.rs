@@ -301,7 +301,7 @@ impl Supervisor {
     }
 
     fn start_all(&mut self, start: Start) -> LifeEvent {
-        // Those of a guest that could not be resumed.
+        // These units failed in a guest that could not be resumed.
         self.failed_units.clear();
         match (start, self.files.take()) {
             (Start::Boot, Some(Files::Boot { spec, prepared })) => self

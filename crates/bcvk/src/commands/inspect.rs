@@ -102,30 +102,9 @@ fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
 
 #[cfg(test)]
 mod tests {
-    use bcvk_contract::status::Event;
+    use bcvk_contract::examples::status;
 
     use super::*;
-
-    fn status(history: &[(Phase, u64)]) -> Status {
-        let history: Vec<Event> = history
-            .iter()
-            .map(|(phase, seconds)| Event {
-                phase: *phase,
-                at: Timestamp(seconds * 1_000_000),
-            })
-            .collect();
-        Status {
-            phase: history[history.len() - 1].phase,
-            since: history[history.len() - 1].at,
-            history,
-            failure: None,
-            executed: None,
-            exit_code: None,
-            resumed: false,
-            cold: None,
-            warnings: vec![],
-        }
-    }
 
     #[test]
     fn phases_add_up() {

@@ -113,7 +113,7 @@ pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
         {
             return Err(reason(&e));
         }
-        // Whether an option needs or excludes another is checked with the whole command line.
+        // The check that an option needs or excludes another is made with the whole command line.
         _ => {}
     }
     match name {
