@@ -131,17 +131,18 @@ fn the_time_out_is_kept_and_says_where_the_boot_stood() {
     let sandbox = Sandbox::new();
     let mut checks = Checks::new();
     checks.check("run-ssh", || {
-        let _ = run_ssh(&sandbox, &["--timeout=2s"])
+        // By then the kernel has said something, also on a busy machine.
+        let _ = run_ssh(&sandbox, &["--timeout=4s"])
             .expect_error(
                 124,
                 &[
-                    "not ready after 2 s",
+                    "not ready after 4 s",
                     "the console's last lines",
                     "hint: ",
                     "--timeout",
                 ],
             )
-            .expect_within(Duration::from_secs(8));
+            .expect_within(Duration::from_secs(16));
         sandbox.expect_nothing_left();
     });
     checks.check("attached run", || {
