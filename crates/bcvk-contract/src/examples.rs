@@ -102,13 +102,7 @@ pub fn status(history: &[(Phase, u64)]) -> Status {
     let last = *history.last().expect("a phase");
     Status {
         phase: last.phase,
-        since: last.at,
         history,
-        failure: None,
-        executed: None,
-        exit_code: None,
-        resumed: false,
-        cold: None,
-        warnings: Vec::new(),
+        ..Status::new(last.at)
     }
 }

@@ -81,10 +81,7 @@ pub(super) fn ports(spec: &VmSpec) -> Vec<Port> {
 
 /// Returns true if the commands' output is the container's, because nobody waits for it elsewhere.
 fn commands_own_the_streams(spec: &VmSpec) -> bool {
-    match spec.purpose() {
-        Purpose::Execute => spec.lifetime == Lifetime::Detached,
-        Purpose::Login | Purpose::Boot => false,
-    }
+    spec.purpose().executes() && spec.lifetime == Lifetime::Detached
 }
 
 /// Returns the destinations of the console's bytes.

@@ -25,6 +25,15 @@ impl Purpose {
             (true, false) => Self::Boot,
         }
     }
+
+    /// Returns true if the VM is there for its commands.
+    #[must_use]
+    pub const fn executes(self) -> bool {
+        match self {
+            Self::Execute => true,
+            Self::Login | Self::Boot => false,
+        }
+    }
 }
 
 impl VmSpec {

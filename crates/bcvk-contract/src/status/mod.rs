@@ -86,6 +86,21 @@ pub struct Status {
 }
 
 impl Status {
+    /// The state of a VM of which nothing is known but the time.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            phase: Phase::Preparing,
+            since: now,
+            history: Vec::new(),
+            failure: None,
+            executed: None,
+            exit_code: None,
+            resumed: false,
+            cold: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// Returns true if the VM was ready at some time.
     #[must_use]
     pub fn was_ready(&self) -> bool {

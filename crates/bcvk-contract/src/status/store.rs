@@ -64,21 +64,10 @@ impl StatusWriter {
             .write(true)
             .truncate(true)
             .open(dir.join(EVENTS))?;
-        let now = Timestamp::now();
         let mut writer = Self {
             dir: dir.to_owned(),
             events,
-            status: Status {
-                phase: Phase::Preparing,
-                since: now,
-                history: Vec::new(),
-                failure: None,
-                executed: None,
-                exit_code: None,
-                resumed: false,
-                cold: None,
-                warnings: Vec::new(),
-            },
+            status: Status::new(Timestamp::now()),
         };
         writer.enter(Phase::Preparing)?;
         Ok(writer)

@@ -126,6 +126,15 @@ impl Watcher {
         Ok(watcher)
     }
 
+    /// Watches the VM in `dir`, and takes over the signals that end this process by default.
+    ///
+    /// # Errors
+    /// If the signals or the VM's files cannot be watched.
+    pub fn open(dir: &VmDir) -> Result<Self, HostError> {
+        let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+        Self::new(dir, signals).map_err(HostError::io("watch the VM"))
+    }
+
     /// Reports the end of the container too, for the time before its supervisor holds its lock. The
     /// caller must make sure that podman has started the container.
     pub fn watch_container(&self) -> io::Result<()> {

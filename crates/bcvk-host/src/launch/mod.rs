@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 
 use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Purpose, Snapshot, VmSpec};
+use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, VmSpec};
 use bcvk_contract::status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
@@ -249,11 +249,7 @@ impl Launch {
         if let Some(config) = &self.ignition {
             dir.write_private("ignition.json", config)?;
         }
-        let executes = match self.spec.purpose() {
-            Purpose::Execute => true,
-            Purpose::Login | Purpose::Boot => false,
-        };
-        if self.spec.lifetime == Lifetime::Cli && executes {
+        if self.spec.lifetime == Lifetime::Cli && self.spec.purpose().executes() {
             for fifo in paths.command_streams() {
                 mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
             }

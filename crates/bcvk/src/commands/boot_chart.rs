@@ -12,7 +12,7 @@ use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
 };
-use bcvk_host::{HostError, LAST_WORD, SessionEnd, SignalSource, VmDir, Watcher, output_file};
+use bcvk_host::{HostError, LAST_WORD, SessionEnd, VmDir, Watcher, output_file};
 use serde::Serialize;
 
 use super::find;
@@ -50,8 +50,7 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostErro
         let name = name.to_owned();
         return Err(HostError::NotReady { name, phase });
     };
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut watcher = Watcher::open(&vm.dir)?;
     let boot = Boot {
         dir: &vm.dir,
         spec: &vm.spec,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
-use bcvk_host::{GuestLog, HostError, SessionEnd, SignalSource, VmEvent, Watcher};
+use bcvk_host::{GuestLog, HostError, SessionEnd, VmEvent, Watcher};
 
 use super::find::{self, Found};
 use super::guest::GuestCommand;
@@ -48,8 +48,7 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
 }
 
 fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCode, HostError> {
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut watcher = Watcher::open(&vm.dir)?;
     let code = watcher.follow(Some(Instant::now()), |event, look| {
         let ended = match event {
             // The console's last output is in the log by now.
@@ -76,8 +75,7 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         });
     }
     join_boot(&vm.dir, &args.name, ui)?;
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    let mut watcher = Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut watcher = Watcher::open(&vm.dir)?;
     let mut words = vec!["journalctl", "-b", "-o", "short-monotonic", "--no-pager"];
     if args.follow {
         // Without `--no-tail`, following shows the last ten lines alone.

@@ -14,7 +14,7 @@ pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, HostError> {
     let vms = find_all(&context, &args.names)?;
     for (name, vm) in &vms {
         // The directory may go with the VM.
-        let dir = vm.vm_id().and_then(|id| context.dirs.by_id(id));
+        let dir = vm.vm_dir(&context.dirs);
         let warnings = || {
             let status = dir.as_ref()?.shared().status().ok().flatten();
             Some(status?.warnings)
@@ -86,7 +86,7 @@ fn find_all<'a>(
 
 fn remove(context: &Context, vm: &Container) -> Result<(), HostError> {
     context.podman.remove(&vm.id)?;
-    if let Some(dir) = vm.vm_id().and_then(|id| context.dirs.by_id(id)) {
+    if let Some(dir) = vm.vm_dir(&context.dirs) {
         dir.remove_if_unused()
             .map_err(HostError::io("remove the VM directory"))?;
     }

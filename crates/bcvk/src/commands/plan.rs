@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::spec::{
-    Arch, Console, EnvVar, GuestPort, KeptLogs, Lifetime, PortForward, Purpose, STORAGE_GUEST_PATH,
+    Arch, Console, EnvVar, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH,
     STORAGE_TAG, SerialPort, Share, ShareRequest, SpecError, Stream, UnitFile, VmSpec, check_disks,
     check_ignition, check_serial_ports, check_shares,
 };
@@ -209,10 +209,7 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
 }
 
 fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), SpecError> {
-    let commands_alone = match options.guest.purpose() {
-        Purpose::Execute => mode.lifetime == Lifetime::Detached,
-        Purpose::Login | Purpose::Boot => false,
-    };
+    let commands_alone = options.guest.purpose().executes() && mode.lifetime == Lifetime::Detached;
     if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
         return Err(SpecError::JournalOverCommand);
     }

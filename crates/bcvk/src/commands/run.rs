@@ -164,10 +164,7 @@ fn attached(
     if at_console {
         watcher.watch_session(started.attach()?)?;
     }
-    let executes = match args.vm.guest.purpose() {
-        Purpose::Execute => true,
-        Purpose::Login | Purpose::Boot => false,
-    };
+    let executes = args.vm.guest.purpose().executes();
     let shown = args.vm.shown().filter(|_| !at_console);
     let _log = shown.map(|stream| {
         let log = started.log(stream);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use bcvk_contract::spec::Timeout;
 use bcvk_contract::status::Phase;
 use bcvk_host::ssh;
-use bcvk_host::{HostError, SignalSource, Tool, VmDir, Watcher, find_tool};
+use bcvk_host::{HostError, Tool, VmDir, Watcher, find_tool};
 
 use super::find::{self, Found};
 use super::ready::{await_ready, not_ready};
@@ -63,8 +63,7 @@ pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), HostErro
     if now.is_some_and(|status| status.phase == Phase::Ready) {
         return Ok(());
     }
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    let mut watcher = Watcher::new(dir, signals).map_err(HostError::io("watch the VM"))?;
+    let mut watcher = Watcher::open(dir)?;
     match await_ready(
         dir,
         &mut watcher,

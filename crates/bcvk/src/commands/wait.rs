@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use bcvk_contract::status::Phase;
 use bcvk_host::podman::Podman;
 use bcvk_host::{
-    HostError, LAST_WORD, SessionEnd, SignalSource, Target, Tool, VmDir, VmEvent, Watcher,
-    find_tool,
+    HostError, LAST_WORD, SessionEnd, Target, Tool, VmDir, VmEvent, Watcher, find_tool,
 };
 
 use super::find::{self, Found};
@@ -101,7 +100,7 @@ impl Waiting<'_> {
         if !vm.running {
             return Err(self.ended_before(vm, "it was ready"));
         }
-        let mut watcher = watch(vm)?;
+        let mut watcher = Watcher::open(&vm.dir)?;
         // A VM that is ready already has no progress to show.
         let progress = ui.progress(!is_ready(&vm.dir));
         let ready = await_ready(&vm.dir, &mut watcher, self.left(), progress, ui);
@@ -122,7 +121,7 @@ impl Waiting<'_> {
     /// Waits until the VM and its container have ended, however they do.
     fn stopped(&self, vm: &Found) -> Result<(), HostError> {
         let id = vm.dir.container_id();
-        let mut watcher = watch(vm)?;
+        let mut watcher = Watcher::open(&vm.dir)?;
         let ended = watcher.wait(Target::End, Some(self.left()), &mut |_| {});
         match ended {
             Err(HostError::Interrupted { signal }) => {
@@ -212,9 +211,4 @@ impl Waiting<'_> {
 fn is_ready(dir: &VmDir) -> bool {
     let status = dir.shared().status().ok().flatten();
     status.is_some_and(|status| status.phase == Phase::Ready)
-}
-
-fn watch(vm: &Found) -> Result<Watcher, HostError> {
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
-    Watcher::new(&vm.dir, signals).map_err(HostError::io("watch the VM"))
 }
