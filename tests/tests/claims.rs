@@ -1,0 +1,167 @@
+//! Every claim that a document makes in a table names a test, and the test exists.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bcvk_tests::page::root;
+
+/// Documents with tables of claims: their last column is called "test".
+const DOCUMENTS: [&str; 2] = ["docs/threat-model.md", "docs/reliability.md"];
+
+/// Names of crates in documents, and their directories.
+const CRATES: [(&str, &str); 5] = [
+    ("host", "crates/bcvk-host/src"),
+    ("supervisor", "crates/bcvk-supervisor/src"),
+    ("guest", "crates/bcvk-guest/src"),
+    ("contract", "crates/bcvk-contract/src"),
+    ("bcvk", "crates/bcvk/src"),
+];
+
+#[test]
+fn every_claim_names_a_test_that_exists() {
+    let mut complaints = Vec::new();
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root().join(document)).expect("read a document");
+        let claims = claims(&text);
+        assert!(claims.len() > 5, "{document} has few claims: {claims:?}");
+        for (claim, tests) in claims {
+            let named = names(&tests);
+            if named.is_empty() && !tests.contains("the same") {
+                complaints.push(format!("{document}: no test is named for {claim:?}"));
+            }
+            let is_missing = |name: &&String| !exists(name);
+            complaints.extend(
+                named
+                    .iter()
+                    .filter(is_missing)
+                    .map(|name| format!("{document}: {claim:?} names `{name}`, which is no test")),
+            );
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn a_test_that_does_not_exist_is_noticed() {
+    let table = "| claim | test |\n|---|---|\n| a | `warm::none` |\n\n| other | how |\n|---|---|\n| b | `c` |\n";
+    let claims = claims(table);
+    assert_eq!(claims, [("a".to_owned(), "`warm::none`".to_owned())]);
+    for missing in [
+        "warm::none",
+        "none::a",
+        "host::saved::none",
+        "host::error",
+        "nothing_…",
+    ] {
+        assert!(!exists(missing), "{missing}");
+    }
+    for there in [
+        "host::saved",
+        "guest::rooted",
+        "a_busy_host_…",
+        "status::store",
+    ] {
+        assert!(exists(there), "{there}");
+    }
+}
+
+/// Returns first and last cell of the rows of all tables whose last column is called "test".
+fn claims(text: &str) -> Vec<(String, String)> {
+    let mut claims = Vec::new();
+    let mut of_claims = false;
+    for line in text.lines() {
+        let Some(row) = line.strip_prefix('|').and_then(|row| row.strip_suffix('|')) else {
+            of_claims = false;
+            continue;
+        };
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (Some(first), Some(last)) = (cells.first(), cells.last()) else {
+            continue;
+        };
+        if *last == "test" {
+            of_claims = true;
+        } else if of_claims && !first.starts_with("---") {
+            claims.push(((*first).to_owned(), (*last).to_owned()));
+        }
+    }
+    claims
+}
+
+/// Returns the names in a cell. What begins with `make` is a command.
+fn names(cell: &str) -> Vec<String> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted
+        .filter(|name| !name.starts_with("make "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Returns true if `name` is a black-box test (`file::test`, or the beginning of its name and `…`), a
+/// unit test, or a module with unit tests.
+fn exists(name: &str) -> bool {
+    if let Some(beginning) = name.strip_suffix('…') {
+        return has_test(&root().join("tests/tests/scarce.rs"), beginning);
+    }
+    let path: Vec<&str> = name.split("::").collect();
+    let (last, before) = path.split_last().expect("a name");
+    let black_box = root().join(format!("tests/tests/{}.rs", before.join("/")));
+    if has_test(&black_box, &format!("{last}(")) {
+        return true;
+    }
+    let function = format!("{last}(");
+    modules(&path).iter().any(|module| has_tests(module))
+        || modules(before).iter().any(|module| {
+            has_tests(module) && files_below(module).iter().any(|f| has_test(f, &function))
+        })
+}
+
+/// Returns the files and directories of a module, whose path begins with a crate or anywhere in one.
+fn modules(path: &[&str]) -> Vec<PathBuf> {
+    let Some((first, rest)) = path.split_first() else {
+        return Vec::new();
+    };
+    let of_crate = CRATES.iter().find(|(name, _)| name == first);
+    let candidates: Vec<PathBuf> = match of_crate {
+        Some((_, dir)) => vec![root().join(dir).join(rest.join("/"))],
+        None => CRATES
+            .iter()
+            .map(|(_, dir)| root().join(dir).join(path.join("/")))
+            .collect(),
+    };
+    let forms = candidates
+        .into_iter()
+        .flat_map(|module| [module.with_extension("rs"), module]);
+    forms.filter(|form| form.exists()).collect()
+}
+
+fn has_tests(module: &Path) -> bool {
+    let is_test = |file: &PathBuf| {
+        fs::read_to_string(file)
+            .is_ok_and(|text| text.contains("#[test]") || text.contains("test_seeds!"))
+    };
+    files_below(module).iter().any(is_test)
+}
+
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return vec![path.to_owned()];
+    };
+    let entries = entries.map(|entry| entry.expect("read a directory").path());
+    entries.flat_map(|entry| files_below(&entry)).collect()
+}
+
+/// Returns true if the file has a test whose name and parenthesis begin so.
+fn has_test(file: &Path, beginning: &str) -> bool {
+    let signature = format!("fn {beginning}");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines().map(str::trim_start);
+    while lines.any(|line| line == "#[test]") {
+        if lines
+            .find(|line| !line.starts_with("#["))
+            .is_some_and(|line| line.starts_with(&signature))
+        {
+            return true;
+        }
+    }
+    false
+}
