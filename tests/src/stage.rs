@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bcvk_testkit::{Cmd, Output, Sandbox, free_port, images, limit};
+use bcvk_testkit::{Cmd, Output, ReservedPort, Sandbox, images, limit};
 
 use crate::page::{Block, Mark, Page, root};
 
@@ -29,7 +29,7 @@ pub struct Translation {
     prefix: String,
     own_image: String,
     home: String,
-    port: String,
+    port: ReservedPort,
 }
 
 impl Translation {
@@ -41,7 +41,7 @@ impl Translation {
             prefix: sandbox.name(""),
             own_image: format!("localhost/{}", sandbox.name("mybootc")),
             home: home.to_owned(),
-            port: free_port().to_string(),
+            port: ReservedPort::new(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Translation {
             if is_vm || word == NETWORK {
                 Some(format!("{}{word}", self.prefix))
             } else {
-                (word == PORT).then(|| self.port.clone())
+                (word == PORT).then(|| self.port.to_string())
             }
         })
         .replace(IMAGE, images::trixie())
@@ -76,7 +76,9 @@ impl Translation {
             .replace(&self.home, HOME)
             .replace(images::trixie(), IMAGE)
             .replace(&self.prefix, "");
-        each_word(&text, |word| (word == self.port).then(|| PORT.to_owned()))
+        each_word(&text, |word| {
+            (word == self.port.to_string()).then(|| PORT.to_owned())
+        })
     }
 }
 
@@ -222,6 +224,8 @@ impl Stage {
             // The cache is beside the home: the home is what a page builds images from, which must
             // have no snapshots in them.
             .env("XDG_CACHE_HOME", self.home.with_file_name("cache"))
+            // What a page does with its VMs does not depend on how they have come up.
+            .env("BCVK_WARM", "auto")
             .limit(BLOCK)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bcvk_testkit::{Sandbox, expect_sshd, free_port, images, limit};
+use bcvk_testkit::{ReservedPort, Sandbox, expect_sshd, images, limit};
 
 /// Options that one VM is started with.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +113,7 @@ fn combine(number: usize) {
     fs::write(bind.join("in"), "bind\n").expect("write");
     let disk = sandbox.path().join("disk.img");
     let logs = sandbox.path().join("logs");
-    let port = free_port();
+    let port = ReservedPort::new();
     let mut options: Vec<String> = vec!["--name".into(), sandbox.name("vm")];
     for (wanted, option) in [
         (row.bind, format!("--bind={}:data", bind.display())),
@@ -142,7 +142,7 @@ fn combine(number: usize) {
     let mut run = command.limit(limit::BOOT).spawn();
     run.await_stdout("here", limit::BOOT);
     if row.publish {
-        expect_sshd(("127.0.0.1", port));
+        expect_sshd(("127.0.0.1", port.number()));
     }
     let output = run.wait(limit::SHUTDOWN).expect_code(9);
     let expected: Vec<&str> = std::iter::once("here")

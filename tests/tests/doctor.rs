@@ -178,11 +178,9 @@ fn what_keeps_podman_from_starting_containers_is_told() {
 fn users_without_subordinate_ids_are_told_how_to_get_some() {
     const NOBODY: u32 = 65_534;
 
-    let sandbox = Sandbox::new();
-    if !sandbox.is_root() {
-        sandbox.finish();
+    let Some(sandbox) = Sandbox::root() else {
         return;
-    }
+    };
     let machine = FakeTools::new(&sandbox);
     let bcvk = sandbox.bin().join("bcvk");
     fs::copy(sandbox.bcvk_path(), &bcvk).expect("copy bcvk to where everybody can read it");

@@ -67,7 +67,7 @@ fn in_the_background_the_container_stands_for_the_command() {
 
 #[test]
 fn a_guest_that_ends_before_its_command_is_a_failure() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     for (does, did) in [("poweroff", "powered off"), ("reboot", "rebooted")] {
         let _ = sandbox
             .bcvk(["run", "--rm", "--name", &sandbox.name("vm")])
@@ -87,7 +87,7 @@ fn a_guest_that_ends_before_its_command_is_a_failure() {
 
 #[test]
 fn without_its_user_a_command_is_not_run_to_its_end() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     for (part, signal, code) in [("term", Signal::TERM, 143), ("kill", Signal::KILL, 137)] {
         let mut run = sandbox
             .bcvk(["run", "--rm", "--name", &sandbox.name(part)])

@@ -3,14 +3,13 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Sandbox, Vm, expect_sshd, free_port, images, limit, until_some};
+use bcvk_testkit::{Checks, ReservedPort, Sandbox, Vm, expect_sshd, images, limit, until_some};
 
 /// One VM has everything that one `run` can be asked for.
 #[test]
 fn a_trixie_guest_is_as_it_was_asked_for() {
     let sandbox = Sandbox::new();
-    let port = free_port();
-    let udp_port = free_udp_port();
+    let (port, udp_port) = (ReservedPort::new(), ReservedPort::new());
     let vm = sandbox.boot(
         "vm",
         &[
@@ -34,9 +33,9 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
 
     vm.sh("true");
     checks.check("a published port answers", || {
-        expect_sshd(("127.0.0.1", port));
+        expect_sshd(("127.0.0.1", port.number()));
     });
-    check_udp(&mut checks, &vm, udp_port);
+    check_udp(&mut checks, &vm, udp_port.number());
     checks.check("processors", || {
         assert_eq!(vm.sh("nproc"), "2");
     });
@@ -318,11 +317,6 @@ fn assert_memory(vm: &Vm<'_>, mib: u64) {
         (mib * 9 / 10..=mib).contains(&total),
         "{total} MiB, asked for {mib} MiB"
     );
-}
-
-fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a free port");
-    socket.local_addr().expect("its address").port()
 }
 
 fn check_udp(checks: &mut Checks, vm: &Vm<'_>, port: u16) {

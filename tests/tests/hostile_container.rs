@@ -219,7 +219,7 @@ const FILES: [Files; 3] = [
 
 #[test]
 fn what_is_in_the_container_steers_nothing_outside() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let scene = Scene::set(&sandbox);
     let mut checks = Checks::new();
     check_attempts(&mut checks, &scene);

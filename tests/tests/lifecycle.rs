@@ -35,6 +35,15 @@ fn a_background_vm_lives_as_a_container_does() {
         assert_eq!(vm.inspect("{{.Id}}"), vm.id());
     });
     check_listing_while_booting(&mut checks, &sandbox, &vm);
+    checks.check("ssh waits for the VM, and says so", || {
+        let output = sandbox
+            .bcvk(["ssh", vm.name(), "true"])
+            .limit(limit::BOOT)
+            .run()
+            .expect_success()
+            .expect_empty_stdout();
+        let _ = output.expect_stderr("ready");
+    });
     checks.check("any number of reconnects", || {
         for n in 0..3 {
             assert_eq!(
@@ -299,7 +308,7 @@ fn an_attached_vm_shows_its_console_and_ends_with_ctrl_c() {
 
 #[test]
 fn a_guest_that_powers_off_ends_its_attached_run() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let name = sandbox.name("vm");
     let mut run = sandbox
         .bcvk(["run", "--rm", "--name", &name, images::trixie()])

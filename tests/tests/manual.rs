@@ -71,7 +71,7 @@ fn build_and_test_workflow_and_quick_session() {
 
 #[test]
 fn background_vm_with_ssh_access() {
-    let sandbox = sandbox();
+    let sandbox = sandbox().resuming();
     let run = |line: &str| example(&sandbox, line).run().expect_success();
     let id = run("bcvk ephemeral run -d --rm -K --name testvm quay.io/fedora/fedora-bootc:42");
     assert_eq!(id.text().len(), 64, "{id}");
@@ -87,7 +87,7 @@ fn background_vm_with_ssh_access() {
 
 #[test]
 fn development_vm_with_host_directory_access() {
-    let sandbox = sandbox();
+    let sandbox = sandbox().resuming();
     let project = sandbox.make_dir("project");
     std::fs::write(project.join("main.rs"), "fn main() {}\n").expect("write");
     let line = "bcvk ephemeral run -d --rm -K \\\n        --bind /home/user/project:project \\\n        --name devvm localhost/mybootc"

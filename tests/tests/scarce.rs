@@ -15,18 +15,6 @@ use serde_json::Value;
 /// Limit far above what it takes to refuse something.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-/// A sandbox in which something can be mounted.
-#[allow(clippy::print_stderr, reason = "says why a test did nothing")]
-fn root() -> Option<Sandbox> {
-    let sandbox = Sandbox::new();
-    if sandbox.is_root() {
-        return Some(sandbox);
-    }
-    eprintln!("skipped: only root can mount");
-    sandbox.finish();
-    None
-}
-
 #[test]
 fn a_full_vm_directory_is_refused_and_one_that_fills_up_is_survived() {
     let Some(sandbox) = Sandbox::apart() else {
@@ -97,7 +85,9 @@ fn make_like(dir: &Path, sandbox: &Sandbox) {
 /// the host has no room for is an error in the guest, which lives on.
 #[test]
 fn a_full_share_is_the_guests_affair_and_a_read_only_home_nobodys() {
-    let Some(sandbox) = root() else { return };
+    let Some(sandbox) = Sandbox::root() else {
+        return;
+    };
     let share = sandbox.make_dir("share");
     let full = Tmpfs::mount(&share, "size=1m");
     let home = sandbox.make_dir("read-only");
@@ -129,7 +119,9 @@ fn a_full_share_is_the_guests_affair_and_a_read_only_home_nobodys() {
 
 #[test]
 fn full_container_storage_is_named() {
-    let Some(sandbox) = root() else { return };
+    let Some(sandbox) = Sandbox::root() else {
+        return;
+    };
     let own = sandbox.make_dir("storage");
     let graph = own.join("graph");
     fs::create_dir(&graph).expect("make a directory");
@@ -268,7 +260,7 @@ struct OtherHost {
 
 impl OtherHost {
     fn new() -> Option<Self> {
-        let sandbox = root()?;
+        let sandbox = Sandbox::root()?;
         let tools = FakeTools::new(&sandbox);
         tools.podman("exit 1");
         tools.link("ssh");

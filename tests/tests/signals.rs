@@ -106,7 +106,7 @@ fn sigkill_in_the_session() {
 }
 
 fn signal_in_the_session(signal: Signal, code: i32) {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let mut run = run_ssh(&sandbox, &sandbox.name("vm"));
     run.await_stdout("in the session", limit::BOOT);
     run.signal(signal);
@@ -117,7 +117,7 @@ fn signal_in_the_session(signal: Signal, code: i32) {
 
 #[test]
 fn the_death_of_qemu_ends_a_session() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let vm = sandbox.name("vm");
     let mut run = run_ssh(&sandbox, &vm);
     run.await_stdout("in the session", limit::BOOT);

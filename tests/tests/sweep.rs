@@ -1,6 +1,7 @@
 //! Selection of the VM directories that a command removes as left over.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bcvk_testkit::{Cmd, Sandbox, images, limit, until};
 
@@ -60,5 +61,34 @@ fn a_restart_of_a_vm_that_is_to_be_removed_leaves_nothing() {
             .expect_code(125);
         sandbox.expect_nothing_left();
     }
+    sandbox.finish();
+}
+
+/// Tests rely on it: whatever else runs, a mount that a VM leaves is found.
+#[test]
+fn a_mount_that_is_left_is_found_beside_a_running_vm() {
+    let Some(sandbox) = Sandbox::apart() else {
+        return;
+    };
+    sandbox.load_image(images::trixie());
+    let vm = sandbox.boot("vm", &[], images::trixie());
+    let point = sandbox
+        .home()
+        .join(".local/share/containers/storage/overlay/left/merged");
+    let in_podmans_namespace = |script: &str| {
+        let unshare = sandbox.podman(["unshare", "sh", "-ec", script, "sh"]);
+        let _ = unshare.arg(&point).run().expect_success();
+    };
+    in_podmans_namespace("mkdir -p \"$1\"; mount -t tmpfs left \"$1\"");
+    let found = catch_unwind(AssertUnwindSafe(|| sandbox.expect_nothing_left()));
+    in_podmans_namespace("umount \"$1\"; rmdir \"$1\" \"${1%/*}\"");
+    let found = found.expect_err("the VM and the mount are there");
+    let found = found.downcast_ref::<String>().expect("a message");
+    let mounts: Vec<&str> = found
+        .lines()
+        .filter(|line| line.contains("mount "))
+        .collect();
+    assert_eq!(mounts, [format!("  mount {}", point.display())], "{found}");
+    vm.discard();
     sandbox.finish();
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bcvk_testkit::{
-    Checks, Output, Process, Sandbox, Signal, Vm, expect_sshd, free_port, images, limit, schema,
+    Checks, Output, Process, ReservedPort, Sandbox, Signal, Vm, expect_sshd, images, limit, schema,
     until, until_some,
 };
 
@@ -53,7 +53,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         &[&options[..], &given[..]].concat(),
         images::trixie(),
     );
-    let port = free_port();
+    let port = ReservedPort::new();
     let publish = format!("--publish=127.0.0.1:{port}:22");
     let two = sandbox.boot(
         "two",
@@ -75,7 +75,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         two.sh("test ! -e /etc/one");
     });
     checks.check("a published port answers", || {
-        expect_sshd(("127.0.0.1", port));
+        expect_sshd(("127.0.0.1", port.number()));
     });
     for vm in [&one, &two] {
         check_health(&mut checks, vm);
@@ -162,7 +162,7 @@ fn check_requests(checks: &mut Checks, sandbox: &Sandbox) {
 #[test]
 fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
     let sandbox = Sandbox::new();
-    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    take_snapshot(&sandbox);
     let dir = entry(&sandbox);
     let whole = sandbox.make_dir("whole");
     copy(&dir.join("."), &whole);
@@ -234,7 +234,7 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
 #[test]
 fn a_vm_starts_again_when_its_snapshot_is_gone() {
     let sandbox = Sandbox::new();
-    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    take_snapshot(&sandbox);
     let vm = sandbox.boot("again", &["--warm=auto"], images::trixie());
     vm.stop();
     let pruned = sandbox.bcvk(["snapshots", "prune", "--keep=0"]).run();
@@ -273,7 +273,7 @@ fn an_end_is_heard_while_a_vm_is_saved_or_resumed() {
         sandbox.expect_nothing_left();
         assert!(!usable(&sandbox).contains(&true));
     });
-    let _ = run_ssh(&sandbox, "first", &["--warm=auto"], "true").expect_success();
+    take_snapshot(&sandbox);
     assert_eq!(usable(&sandbox), [true]);
     checks.check("resumed, and stopped", || {
         let name = sandbox.name("stopped");
@@ -318,13 +318,12 @@ fn stop(sandbox: &Sandbox, name: &str) {
 
 #[test]
 fn a_cache_of_another_user_is_not_used() {
-    let sandbox = Sandbox::new();
+    let Some(sandbox) = Sandbox::root() else {
+        return;
+    };
     let cache = sandbox.home().join(".cache/bcvk/snapshots");
     fs::create_dir_all(&cache).expect("made");
-    if chown(&cache, Some(65_534), None).is_err() {
-        // Only root can give a directory away.
-        return;
-    }
+    chown(&cache, Some(65_534), None).expect("given away");
     let why = "snapshots belongs to another user";
     let _ = run_ssh(&sandbox, "require", &["--warm=require"], "true").expect_error(125, &[why]);
     let _ = run_ssh(&sandbox, "auto", &["--warm=auto", "--verbose"], "true")
@@ -532,6 +531,24 @@ fn entry(sandbox: &Sandbox) -> PathBuf {
     };
     // The snapshot is in the directory of this host.
     only(only(dir))
+}
+
+/// Gives the sandbox a snapshot of the image: the first test that asks for one makes it.
+fn take_snapshot(sandbox: &Sandbox) {
+    let cache = sandbox.snapshot_cache().join("warm");
+    fs::create_dir_all(&cache).expect("made");
+    let lock = fs::File::create(cache.join("lock")).expect("a file");
+    lock.lock().expect("a lock");
+    let _ = sandbox
+        .bcvk(["run-ssh", "--warm=auto", "--name", &sandbox.name("first")])
+        .args([images::trixie(), "true"])
+        .env("XDG_CACHE_HOME", &cache)
+        .limit(limit::BOOT)
+        .run()
+        .expect_success();
+    let own = sandbox.home().join(".cache");
+    fs::create_dir_all(&own).expect("made");
+    copy(&cache.join("bcvk"), &own);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub(crate) fn bcvk() -> PathBuf {
     let path = match env::var_os("BCVK_BIN") {
         Some(path) => PathBuf::from(path),
-        None => beside_this_test(),
+        None => profile().join("bcvk"),
     };
     assert!(
         path.is_file(),
@@ -18,12 +18,13 @@ pub(crate) fn bcvk() -> PathBuf {
     path.canonicalize().expect("the path of the bcvk binary")
 }
 
-/// Tests are at `TARGET/PROFILE/deps/NAME-HASH`, chores at `TARGET/PROFILE/NAME`.
-fn beside_this_test() -> PathBuf {
+/// Returns cargo's directory of the profile: tests are at `TARGET/PROFILE/deps/NAME-HASH`, chores at
+/// `TARGET/PROFILE/NAME`.
+pub(crate) fn profile() -> PathBuf {
     let test = env::current_exe().expect("this test's own path");
     let mut profile = test.parent().expect("a directory of cargo's");
     if profile.ends_with("deps") {
         profile = profile.parent().expect("a directory of cargo's");
     }
-    profile.join("bcvk")
+    profile.to_owned()
 }

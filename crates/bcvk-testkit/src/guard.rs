@@ -17,8 +17,10 @@ use crate::limit;
 use crate::process::Process;
 use crate::rootless::RootlessUser;
 use crate::sandbox::Sandbox;
+use crate::skip;
+use crate::storage::{containers, images, leftover_mounts, mounts, pods};
 use crate::tmpfs;
-use crate::wait::{until_some, within};
+use crate::wait::within;
 
 /// A sandbox's beginning and end: nothing of a test that died is there, and nothing of this one stays.
 impl Sandbox {
@@ -31,23 +33,24 @@ impl Sandbox {
     /// A sandbox of the user for rootless tests, with podman storage of its own; `None` if the
     /// tests do not run as root, who alone can become that user (they are then rootless anyway).
     #[must_use]
-    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
+    #[track_caller]
     pub fn rootless() -> Option<Self> {
-        if rustix::process::geteuid().is_root() {
-            Some(Self::guarded(|_| Some(RootlessUser::prepare())))
-        } else {
-            eprintln!("skipped: only root can become the user of the rootless tests");
-            None
-        }
+        skip::is_root().then(|| Self::guarded(|_| Some(RootlessUser::prepare())))
+    }
+
+    /// A sandbox of root, for tests that mount or give files away; `None` for other users.
+    #[must_use]
+    #[track_caller]
+    pub fn root() -> Option<Self> {
+        skip::is_root().then(Self::new)
     }
 
     /// The same, with a home, a runtime directory and podman storage that no other test sees, for
     /// what would disturb them. There are no images in it before [`Sandbox::load_image`].
     #[must_use]
-    #[allow(clippy::print_stderr, reason = "says why a test did nothing")]
+    #[track_caller]
     pub fn apart() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can become the user of the rootless tests");
+        if !skip::is_root() {
             return None;
         }
         let mut sandbox = Self::guarded(|dir| {
@@ -158,7 +161,7 @@ fn leftovers(sandbox: &Sandbox) -> Vec<String> {
             .iter()
             .map(|pod| format!("Pod {pod}")),
     );
-    left.extend(leftover_mounts(sandbox, containers.is_empty()));
+    left.extend(leftover_mounts(sandbox));
     left
 }
 
@@ -229,23 +232,6 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
     }
 }
 
-/// Lists the images that a test has built.
-fn images(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
-    let listed = sandbox
-        .podman(["images", "--format={{.Repository}}:{{.Tag}}"])
-        .run();
-    let mut names: Vec<String> = listed.stdout().lines().map(str::to_owned).collect();
-    names.retain(|name| name.starts_with(&format!("localhost/{prefix}")));
-    names
-}
-
-fn pods(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
-    let listed = sandbox.podman(["pod", "ls", "--format={{.Name}}"]).run();
-    let mut names: Vec<String> = listed.stdout().lines().map(str::to_owned).collect();
-    names.retain(|name| name.starts_with(prefix));
-    names
-}
-
 fn processes(prefix: &str) -> Vec<Process> {
     let marker = format!("/tmp/{prefix}");
     let guest = format!("guest={prefix}");
@@ -294,75 +280,5 @@ fn temporary_files(sandbox: &Sandbox) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect()
-}
-
-struct Container {
-    id: String,
-    name: String,
-    state: String,
-}
-
-/// Lists the containers of every test.
-fn containers(sandbox: &Sandbox) -> Vec<Container> {
-    let args = [
-        "ps",
-        "--all",
-        // Containers in which images are built have mounts too.
-        "--external",
-        "--no-trunc",
-        "--format",
-        "{{.ID}} {{.Names}} {{.State}}",
-    ];
-    // podman fails if a container goes away while it makes the list.
-    let output = until_some("podman lists its containers", limit::QUICK, || {
-        let output = sandbox.podman(args).run();
-        (output.code() == Some(0)).then_some(output)
-    });
-    let container = |line: &str| {
-        let mut words = line.split_whitespace().map(str::to_owned);
-        Some(Container {
-            id: words.next()?,
-            name: words.next()?,
-            state: words.next()?,
-        })
-    };
-    output.stdout().lines().filter_map(container).collect()
-}
-
-/// Lists leftover mounts. Mounts do not say whose they are. If no container of any test is left,
-/// before and after the look, the only mounts may be those that were there before the test.
-fn leftover_mounts(sandbox: &Sandbox, no_containers: bool) -> Vec<String> {
-    if !no_containers {
-        return Vec::new();
-    }
-    let left: Vec<String> = mounts(sandbox)
-        .difference(&sandbox.mounts_before)
-        .map(|point| format!("mount {point}"))
-        .collect();
-    if left.is_empty() || containers(sandbox).is_empty() {
-        left
-    } else {
-        Vec::new()
-    }
-}
-
-/// Returns the places where podman has mounted images and containers.
-fn mounts(sandbox: &Sandbox) -> BTreeSet<String> {
-    let table = if sandbox.is_root() {
-        fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
-    } else {
-        // Rootless mounts are in a namespace of podman's own.
-        let cat = sandbox.podman(["unshare", "cat", "/proc/self/mountinfo"]);
-        cat.run().expect_success().stdout()
-    };
-    table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| {
-            point.contains("/overlay-containers/")
-                || (point.contains("/overlay/") && point.ends_with("/merged"))
-        })
-        .map(str::to_owned)
         .collect()
 }

@@ -25,6 +25,8 @@ pub struct Sandbox {
     prefix: String,
     bcvk: PathBuf,
     rootless: Option<RootlessUser>,
+    /// True if VMs resume from the snapshots of this run where they can.
+    resumes: bool,
     /// True if podman has storage of the sandbox's own.
     pub(crate) apart: bool,
     pub(crate) mounts_before: BTreeSet<String>,
@@ -49,6 +51,7 @@ impl Sandbox {
             dir,
             prefix,
             bcvk: binary::bcvk(),
+            resumes: false,
             apart: false,
             mounts_before: BTreeSet::new(),
             finished: false,
@@ -64,6 +67,14 @@ impl Sandbox {
             sandbox.bcvk = copy;
         }
         sandbox
+    }
+
+    /// Lets VMs resume from a snapshot that another test of this run has made, where their options
+    /// allow it. For tests that need a clean VM and do not ask how it has come up.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        self.resumes = true;
+        self
     }
 
     /// Makes a name that begins with the test's own prefix.
@@ -128,6 +139,11 @@ impl Sandbox {
             if let Some(value) = env::var_os(name) {
                 cmd = cmd.env(name, value);
             }
+        }
+        if self.resumes {
+            cmd = cmd
+                .env("BCVK_WARM", "auto")
+                .env("XDG_CACHE_HOME", self.snapshot_cache());
         }
         if let Some(dir) = self.runtime_dir() {
             cmd = cmd.env("XDG_RUNTIME_DIR", dir);
@@ -291,6 +307,15 @@ impl Sandbox {
 
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Returns the cache directory whose snapshots all tests of one user and run share.
+    #[must_use]
+    pub fn snapshot_cache(&self) -> PathBuf {
+        match &self.rootless {
+            Some(user) => user.home.join(".cache/bcvk-test"),
+            None => binary::profile().join("test-cache"),
+        }
     }
 
     /// Returns the home. Root's podman storage does not depend on `HOME`; other users' does, with
