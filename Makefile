@@ -15,7 +15,7 @@ build := setup/release.sh
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images shell demo guide test torture torture-short crowd cycles bench bench-scale fuzz man schemas lint supply-chain runner chores install uninstall packages test-packages clean
+.PHONY: help setup build images shell demo guide quick test test-all torture torture-short crowd cycles bench bench-scale fuzz man schemas lint supply-chain runner chores install uninstall packages test-packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,13 @@ test: ## set up, then lint, unit tests and tests on real VMs
 	@$(images)/build.sh all
 	$(MAKE) lint
 	cargo nextest run --workspace $(if $(filter true,$(CI)),--profile "$$(tests/pace.sh)")
+
+quick: ## what a change is tried with at once: unit tests, tests without a VM, and one VM
+	cargo nextest run --workspace --profile quick
+
+test-all: ## what runs each night: test, and all that takes longer
+	$(MAKE) test CI=
+	$(MAKE) test-packages torture supply-chain
 
 torture: ## kill, stop, repeat, crowd and fuzz: docs/reliability.md (hours)
 	@setup/host.sh
