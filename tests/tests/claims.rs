@@ -104,8 +104,12 @@ fn exists(name: &str) -> bool {
     }
     let path: Vec<&str> = name.split("::").collect();
     let (last, before) = path.split_last().expect("a name");
-    let black_box = root().join(format!("tests/tests/{}.rs", before.join("/")));
-    if has_test(&black_box, &format!("{last}(")) {
+    let black_box = root().join("tests/tests").join(before.join("/"));
+    if forms(&black_box)
+        .iter()
+        .flat_map(|form| files_below(form))
+        .any(|file| has_test(&file, &format!("{last}(")))
+    {
         return true;
     }
     let function = format!("{last}(");
@@ -128,10 +132,13 @@ fn modules(path: &[&str]) -> Vec<PathBuf> {
             .map(|(_, dir)| root().join(dir).join(path.join("/")))
             .collect(),
     };
-    let forms = candidates
-        .into_iter()
-        .flat_map(|module| [module.with_extension("rs"), module]);
-    forms.filter(|form| form.exists()).collect()
+    candidates.iter().flat_map(|module| forms(module)).collect()
+}
+
+/// Returns the file and the directory that a module can be, as far as they exist.
+fn forms(module: &Path) -> Vec<PathBuf> {
+    let forms = [module.with_extension("rs"), module.to_owned()];
+    forms.into_iter().filter(|form| form.exists()).collect()
 }
 
 fn has_tests(module: &Path) -> bool {

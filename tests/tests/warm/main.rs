@@ -1,21 +1,26 @@
 //! Snapshots: a VM that is resumed is as good as one that was booted.
 
+mod resumed;
+mod snapshot;
+
 use std::fs;
-use std::os::unix::fs::{FileExt, chown, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::os::unix::fs::{FileExt, chown};
+use std::path::Path;
+use std::time::Duration;
 
 use bcvk_testkit::{
-    Checks, Output, Process, ReservedPort, Sandbox, Signal, Vm, expect_sshd, images, limit, schema,
-    until, until_some,
+    Checks, Output, Process, ReservedPort, Sandbox, Signal, Vm, expect_sshd, images, limit, until,
+    until_some,
 };
+
+use resumed::{
+    MARK, check_health, expect_given, expect_machine_id, expect_no_secret,
+    expect_nothing_in_common, expect_only_staging, make_units,
+};
+use snapshot::{copy, cut, entry, list, take_snapshot, usable};
 
 /// Damage to the directory of a snapshot.
 type Damage = fn(&Path);
-
-/// Greatest difference between a guest's clock and the host's.
-const CLOCK: Duration = Duration::from_millis(100);
 
 #[test]
 fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
@@ -92,21 +97,6 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     assert_eq!(removed.expect_success().text(), id);
     assert!(list(&sandbox).is_empty());
     sandbox.finish();
-}
-
-/// Checks that a resumed VM is as good as one that was booted.
-fn check_health(checks: &mut Checks, vm: &Vm) {
-    checks.check("the clock is right", || expect_clock(vm));
-    checks.check("what made it this VM has nothing more to do", || {
-        let agent = "systemctl is-active bcvk-agent.service; true";
-        assert_eq!(vm.sh(agent), "inactive");
-    });
-    checks.check("all is well", || {
-        assert_eq!(
-            vm.sh("systemctl is-system-running --wait; systemctl --failed --no-legend"),
-            "running"
-        );
-    });
 }
 
 /// Checks what bcvk says of the resumed VM `vm`.
@@ -358,114 +348,6 @@ fn an_ordinary_user_resumes_too() {
     sandbox.finish();
 }
 
-/// Word that must be nowhere in a snapshot.
-const MARK: &str = "secret-4f9d0c27";
-
-/// Makes units with the mark in one of them; returns the option.
-fn make_units(sandbox: &Sandbox) -> String {
-    let dir = sandbox.make_dir("units");
-    let wants = dir.join("multi-user.target.wants");
-    fs::create_dir(&wants).expect("made");
-    let text = format!(
-        "[Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=UNIT={MARK}\n\
-         ExecStart=/bin/sh -c 'echo $UNIT $SECRET >/run/of-user'\n"
-    );
-    fs::write(dir.join("of-user.service"), text).expect("written");
-    symlink("../of-user.service", wants.join("of-user.service")).expect("linked");
-    format!("--systemd-units={}", dir.display())
-}
-
-fn expect_given(vm: &Vm<'_>) {
-    assert_eq!(vm.sh("echo $SECRET"), MARK);
-    assert_eq!(
-        vm.sh("systemctl start of-user.service && cat /run/of-user"),
-        format!("{MARK} {MARK}")
-    );
-    // The unit was started even without that command.
-    assert_eq!(vm.sh("systemctl is-active of-user.service"), "active");
-}
-
-fn expect_no_secret(sandbox: &Sandbox, vm: &Vm<'_>) {
-    let sealed = entry(sandbox).join("sealed");
-    // The lines before it are the same in many keys.
-    let host_key = vm.sh("sed -n 4p /etc/ssh/ssh_host_ed25519_key");
-    let user_key = vm.sh("cut -d' ' -f2 /root/.ssh/authorized_keys");
-    for word in [MARK, &host_key, &user_key[30..]] {
-        for file in ["memory", "state", "kernel"] {
-            let found = Command::new("grep")
-                .args(["-q", "-a", "-F", "-e", word])
-                .arg(sealed.join(file))
-                .status();
-            assert_eq!(
-                found.expect("run grep").code(),
-                Some(1),
-                "{word} is in {file}"
-            );
-        }
-    }
-}
-
-/// Writes over everything that the container of a VM that was saved has of its snapshot.
-fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
-    let dir = entry(sandbox);
-    let digest = || {
-        let files = [
-            "meta.json",
-            "sealed/state",
-            "sealed/kernel",
-            "sealed/memory",
-        ];
-        let sums = Command::new("sha256sum")
-            .args(files)
-            .current_dir(&dir)
-            .output();
-        String::from_utf8(sums.expect("run sha256sum").stdout).expect("text")
-    };
-    let before = digest();
-    assert_eq!(before.lines().count(), 4, "{before}");
-    let script = "PATH=/usr/bin:/bin; find / -xdev -name bcvk-snapshot 2>/dev/null | while read -r dir; do \
-                  for file in memory state kernel saved; do echo evil >$dir/$file; done; \
-                  touch $dir/../x; ls $dir; done";
-    let wrote = sandbox
-        .podman(["exec", vm.name(), "/bin/sh", "-c", script])
-        .run();
-    assert_eq!(
-        wrote.expect_success().text(),
-        "kernel\nmemory\nsaved\nstate"
-    );
-    assert_eq!(digest(), before);
-}
-
-fn expect_nothing_in_common(one: &Vm<'_>, two: &Vm<'_>) {
-    for script in [
-        "hostname",
-        "cat /root/.ssh/authorized_keys",
-        "cat /run/tmpfiles.d/00-bcvk-key.conf",
-        "cat /run/tmpfiles.d/00-bcvk-host-key.conf",
-        "cat /etc/ssh/ssh_host_ed25519_key",
-        "ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null",
-        "head -c 16 /dev/urandom | od -An -tx1",
-        "cat /proc/sys/kernel/random/uuid",
-    ] {
-        assert_ne!(one.sh(script), two.sh(script), "{script}");
-    }
-    assert_eq!(one.sh("hostname"), one.name());
-    assert_eq!(one.sh("grep -c . /root/.ssh/authorized_keys"), "1");
-    assert!(
-        one.sh("dmesg")
-            .contains("crng reseeded due to virtual machine fork")
-    );
-}
-
-fn expect_machine_id(vm: &Vm<'_>, other: &Vm<'_>) {
-    let id = "cat /etc/machine-id";
-    assert_ne!(other.sh(id), vm.sh(id));
-    let journal = vm.sh("journalctl --boot --unit=ssh.service --output=cat");
-    assert!(journal.contains("listening on"), "{journal}");
-    vm.sh("logger -t mine of this machine && journalctl --sync");
-    assert_eq!(vm.sh("journalctl -t mine --output=cat"), "of this machine");
-}
-
 fn expect_plugged(sandbox: &Sandbox) {
     let dir = sandbox.make_dir("share");
     fs::write(dir.join("from-host"), "host\n").expect("written");
@@ -491,76 +373,4 @@ fn run_ssh(sandbox: &Sandbox, part: &str, options: &[&str], script: &str) -> Out
         .args([images::trixie(), "--", "sh", "-c", script])
         .limit(limit::BOOT)
         .run()
-}
-
-#[allow(clippy::disallowed_methods, reason = "it is the clock that counts")]
-fn expect_clock(vm: &Vm<'_>) {
-    let now = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("a time")
-    };
-    let before = now();
-    let guest: u64 = vm.sh("date +%s%N").parse().expect("nanoseconds");
-    let after = now();
-    let guest = Duration::from_nanos(guest);
-    assert!(
-        (before.saturating_sub(CLOCK)..after + CLOCK).contains(&guest),
-        "{guest:?} is not between {before:?} and {after:?}"
-    );
-}
-
-fn list(sandbox: &Sandbox) -> Vec<serde_json::Value> {
-    let output = sandbox.bcvk(["snapshots", "ls", "--json"]).run();
-    let list: serde_json::Value =
-        serde_json::from_str(&output.expect_success().stdout()).expect("JSON");
-    schema::expect_valid("ephemeral-snapshots-ls", std::slice::from_ref(&list));
-    list.as_array().expect("a list").clone()
-}
-
-fn usable(sandbox: &Sandbox) -> Vec<bool> {
-    let usable = |row: &serde_json::Value| row["Usable"].as_bool();
-    list(sandbox).iter().filter_map(usable).collect()
-}
-
-fn entry(sandbox: &Sandbox) -> PathBuf {
-    let dir = sandbox.home().join(".cache/bcvk/snapshots");
-    let only = |dir: PathBuf| {
-        let mut entries = fs::read_dir(dir).expect("a directory");
-        entries.next().expect("one").expect("one").path()
-    };
-    // The snapshot is in the directory of this host.
-    only(only(dir))
-}
-
-/// Gives the sandbox a snapshot of the image: the first test that asks for one makes it.
-fn take_snapshot(sandbox: &Sandbox) {
-    let cache = sandbox.snapshot_cache().join("warm");
-    fs::create_dir_all(&cache).expect("made");
-    let lock = fs::File::create(cache.join("lock")).expect("a file");
-    lock.lock().expect("a lock");
-    let _ = sandbox
-        .bcvk(["run-ssh", "--warm=auto", "--name", &sandbox.name("first")])
-        .args([images::trixie(), "true"])
-        .env("XDG_CACHE_HOME", &cache)
-        .limit(limit::BOOT)
-        .run()
-        .expect_success();
-    let own = sandbox.home().join(".cache");
-    fs::create_dir_all(&own).expect("made");
-    copy(&cache.join("bcvk"), &own);
-}
-
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp")
-        .args(["-a", "--sparse=always"])
-        .args([from, to])
-        .status();
-    assert!(status.expect("run cp").success());
-}
-
-fn cut(path: &Path) {
-    let file = fs::File::options().write(true).open(path).expect("opened");
-    let length = file.metadata().expect("there").len();
-    file.set_len(length / 2).expect("cut");
 }
