@@ -1,13 +1,13 @@
 //! Options that describe a VM, wherever it runs.
 
 use bcvk_contract::spec::{
-    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, Purpose,
-    SwapSize, VmName,
+    Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize,
+    PortForward, Purpose, SwapSize, VmName,
 };
 use bcvk_host::AccelRequest;
 use clap::Args;
 
-use super::{Output, heading};
+use super::{Output, heading, words};
 
 /// Options that need nothing of the host's.
 #[derive(Debug, Args)]
@@ -15,11 +15,13 @@ use super::{Output, heading};
 pub(crate) struct GuestOptions {
     /// KubeVirt instance type, for --memory and --vcpus
     ///
-    /// It overrides both. The types are u1.nano (1 vCPU, 512 MiB), u1.micro
-    /// (1, 1 GiB), u1.small (1, 2 GiB), u1.medium (1, 4 GiB), u1.2xmedium (2, 4 GiB), u1.large (2,
-    /// 8 GiB), u1.xlarge (4, 16 GiB), u1.2xlarge (8, 32 GiB), u1.4xlarge (16, 64 GiB) and
-    /// u1.8xlarge (32, 128 GiB).
-    #[arg(long, value_name = "TYPE", help_heading = heading::MACHINE)]
+    /// It overrides both.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_parser = words::parser::<InstanceType>(),
+        help_heading = heading::MACHINE
+    )]
     pub(crate) itype: Option<InstanceType>,
 
     /// Memory, such as 4G or 2048M
@@ -54,15 +56,16 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "SIZE", help_heading = heading::MACHINE)]
     pub(crate) add_swap: Option<SwapSize>,
 
-    /// How to run the guest: auto, kvm or tcg
+    /// How to run the guest
     ///
     /// `auto` takes KVM where the image is for the host's architecture, the processor has hardware
     /// virtualisation and `/dev/kvm` can be opened for reading and writing; otherwise tcg, which is
     /// emulation. `kvm` is an error where KVM cannot be used.
     #[arg(
         long,
-        default_value = "auto",
+        default_value_t,
         value_name = "WHICH",
+        value_parser = words::parser::<AccelRequest>(),
         help_heading = heading::MACHINE
     )]
     pub(crate) accel: AccelRequest,
@@ -88,7 +91,7 @@ pub(crate) struct GuestOptions {
     /// only up to a `#`. They get it from `/etc/environment`, services from systemd. With **--warm**,
     /// the image's services that start with the system do not get it.
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = heading::BOOT)]
-    pub(crate) env: Vec<String>,
+    pub(crate) env: Vec<EnvRequest>,
 
     /// Add a kernel argument
     ///
@@ -103,20 +106,21 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "ID", help_heading = heading::BOOT)]
     pub(crate) machine_id: Option<MachineIdRequest>,
 
-    /// How much to boot: fast or full
+    /// How much to boot
     ///
     /// `fast` leaves out of the image's boot what only a host that lasts has any use for, such as
     /// saving randomness for the next boot, and out of an emulated processor what only slows it down;
     /// the guide on fidelity has the lists. `full` boots all of it.
     #[arg(
         long,
-        default_value = "fast",
+        default_value_t,
         value_name = "HOW",
+        value_parser = words::parser::<Fidelity>(),
         help_heading = heading::BOOT
     )]
     pub(crate) fidelity: Fidelity,
 
-    /// Which initramfs: image or direct
+    /// Which initramfs
     ///
     /// `image` boots through the image's own initramfs, as an installed host does. `direct` boots
     /// through one that loads the kernel's modules for a VM, makes the image the root and starts its
@@ -124,8 +128,9 @@ pub(crate) struct GuestOptions {
     /// not done. `direct` is not possible with **--ignition**.
     #[arg(
         long,
-        default_value = "image",
+        default_value_t,
         value_name = "WHICH",
+        value_parser = words::parser::<Initramfs>(),
         help_heading = heading::BOOT
     )]
     pub(crate) initramfs: Initramfs,
@@ -165,7 +170,13 @@ pub(crate) struct GuestOptions {
     /// each thing that happens to the VM as a line of JSON, and nothing else, on standard output; see
     /// **JSON** in **bcvk-ephemeral-run**(8). That is not possible with **-i**, **-t**, **--console**,
     /// **--debug** or **--dry-run**.
-    #[arg(long, value_name = "WHAT", help_heading = heading::OUTPUT)]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_parser = words::parser::<Output>(),
+        hide_possible_values = true,
+        help_heading = heading::OUTPUT
+    )]
     pub(crate) output: Option<Output>,
 }
 
@@ -223,7 +234,7 @@ impl GuestOptions {
             option("karg", karg.as_str());
         }
         for var in env {
-            option("env", var);
+            option("env", &var.to_string());
         }
         for forward in publish {
             option("publish", &forward.to_string());
