@@ -3,7 +3,7 @@
 use clap::Command;
 
 use super::Page;
-use super::options::{ROOT, Reference, keys, options, subcommands, visible};
+use super::options::{ROOT, keys, options, subcommands, visible};
 
 /// A page that does not fit the program.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(super) fn written_anew(pages: &[Page]) -> Result<Vec<String>, Unfit> {
     let mut commands = Vec::new();
     with_pages(&root, ROOT, &mut commands);
     let vm = commands.iter().find(|(name, _)| name == VM);
-    let vm = vm.map(|(page, command)| Reference { page, command });
+    let vm = vm.map(|(_, command)| *command);
     if let Some((missing, _)) = commands
         .iter()
         .find(|(name, _)| !pages.iter().any(|page| page.name == *name))
@@ -81,7 +81,7 @@ fn below_have_pages(name: &str) -> bool {
     matches!(name, "bcvk" | "bcvk-ephemeral")
 }
 
-fn options_of(name: &str, command: &Command, vm: Option<Reference<'_>>) -> String {
+fn options_of(name: &str, command: &Command, vm: Option<&Command>) -> String {
     if below_have_pages(name) {
         let alone = command.clone().mut_subcommands(|below| below.hide(true));
         options(&alone, None)

@@ -12,27 +12,10 @@ const WIDTH: usize = 80;
 /// Indentation of the further lines of a definition.
 const INDENT: &str = "    ";
 
-/// The page that describes the options of a VM in full, and its command.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reference<'a> {
-    pub(super) page: &'a str,
-    pub(super) command: &'a Command,
-}
-
-impl Reference<'_> {
-    /// Returns true if the page says all that there is to say of another command's option.
-    fn describes(self, arg: &Arg) -> bool {
-        let same = |other: &Arg| {
-            term(other) == term(arg) && description(other, true) == description(arg, true)
-        };
-        !arg.is_positional() && shown(self.command).any(same)
-    }
-}
-
 /// Lists the options of a command, and under headings those of the commands below it, which have no
 /// pages of their own. An option that the page of `reference` describes gets one line.
-pub(super) fn options(command: &Command, reference: Option<Reference<'_>>) -> String {
-    let own = |arg: &Arg| !reference.is_some_and(|page| page.describes(arg));
+pub(super) fn options(command: &Command, reference: Option<&Command>) -> String {
+    let own = |arg: &Arg| !reference.is_some_and(|other| describes(other, arg));
     let all = |arg: &Arg| description(arg, true);
     let mut sections = vec![(None, list(command, None, own, all))];
     for heading in headings(command) {
@@ -43,7 +26,7 @@ pub(super) fn options(command: &Command, reference: Option<Reference<'_>>) -> St
     }
     // If there is one list only, these options end it.
     let everywhere = (sections.len() > 1).then_some("Everywhere");
-    let elsewhere = reference.map(|page| elsewhere(command, page));
+    let elsewhere = reference.map(|other| elsewhere(command, other));
     sections.push((None, elsewhere.unwrap_or_default()));
     sections.push((everywhere, everywhere_options(command)));
     join(sections.into_iter().map(|(heading, text)| match heading {
@@ -52,13 +35,20 @@ pub(super) fn options(command: &Command, reference: Option<Reference<'_>>) -> St
     }))
 }
 
+/// Returns true if the page of `other` says all that there is to say of another command's option.
+fn describes(other: &Command, arg: &Arg) -> bool {
+    let same =
+        |own: &Arg| term(own) == term(arg) && description(own, true) == description(arg, true);
+    !arg.is_positional() && shown(other).any(same)
+}
+
 /// Lists the options that another page describes, each with one line.
-fn elsewhere(command: &Command, reference: Reference<'_>) -> String {
-    let described = |arg: &Arg| reference.describes(arg);
+fn elsewhere(command: &Command, reference: &Command) -> String {
+    let described = |arg: &Arg| describes(reference, arg);
     let line = |arg: &Arg| description(arg, false);
     let headings = std::iter::once(None).chain(headings(command).into_iter().map(Some));
     let lists = join(headings.map(|heading| list(command, heading, described, line)));
-    let page = reference.page;
+    let page = reference.get_display_name().unwrap_or_default();
     match lists.as_str() {
         "" => lists,
         _ => {
@@ -363,10 +353,8 @@ mod tests {
             *command = std::mem::take(command).disable_help_flag(true);
             command.build();
         }
-        let reference = Some(Reference {
-            page: "vm-run",
-            command: &run,
-        });
+        let run = run.display_name("vm-run");
+        let reference = Some(&run);
         let expected = "\
 *IMAGE*
 

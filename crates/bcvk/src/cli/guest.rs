@@ -1,5 +1,7 @@
 //! Options that describe a VM, wherever it runs.
 
+use std::fmt::Display;
+
 use bcvk_contract::spec::{
     Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize,
     PortForward, Purpose, SwapSize, VmName,
@@ -207,51 +209,36 @@ impl GuestOptions {
             accel,
         } = self;
         let mut words = Vec::new();
-        let mut option = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-        if let Some(name) = name {
-            option("name", name.as_str());
-        }
-        if let Some(itype) = itype {
-            option("itype", itype.name());
-        }
-        option("memory", &format!("{}M", memory.mib()));
-        if let Some(vcpus) = vcpus {
-            option("vcpus", &vcpus.to_string());
-        }
-        option("accel", accel.name());
-        option("fidelity", fidelity.name());
-        option("initramfs", initramfs.name());
-        if let Some(swap) = add_swap {
-            option("add-swap", &format!("{}M", swap.mib()));
-        }
-        if let Some(output) = output {
-            option("output", output.name());
-        }
-        if let Some(id) = machine_id {
-            option("machine-id", id.name());
-        }
-        for karg in karg {
-            option("karg", karg.as_str());
-        }
-        for var in env {
-            option("env", &var.to_string());
-        }
-        for forward in publish {
-            option("publish", &forward.to_string());
-        }
-        for command in execute {
-            option("execute", command);
-        }
-        for (given, switch) in [
+        add(&mut words, "name", name);
+        add(&mut words, "itype", itype.map(InstanceType::name));
+        add(&mut words, "memory", [format!("{}M", memory.mib())]);
+        add(&mut words, "vcpus", vcpus);
+        add(&mut words, "accel", [accel]);
+        add(&mut words, "fidelity", [fidelity]);
+        add(&mut words, "initramfs", [initramfs]);
+        let swap = add_swap.map(|swap| format!("{}M", swap.mib()));
+        add(&mut words, "add-swap", swap);
+        add(&mut words, "output", output.map(Output::name));
+        let machine_id = machine_id.as_ref().map(MachineIdRequest::name);
+        add(&mut words, "machine-id", machine_id);
+        add(&mut words, "karg", karg.iter().map(Karg::as_str));
+        add(&mut words, "env", env);
+        add(&mut words, "publish", publish);
+        add(&mut words, "execute", execute);
+        let switches = [
             (ssh_keygen, "--ssh-keygen"),
             (no_ssh_keygen, "--no-ssh-keygen"),
-        ] {
-            if *given {
-                words.push(switch.to_owned());
-            }
-        }
+        ];
+        let given = switches.iter().filter(|(given, _)| **given);
+        words.extend(given.map(|(_, switch)| (*switch).to_owned()));
         words
     }
+}
+
+/// Adds an option for each of its values.
+fn add(words: &mut Vec<String>, option: &str, values: impl IntoIterator<Item: Display>) {
+    let values = values.into_iter();
+    words.extend(values.map(|value| format!("--{option}={value}")));
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const NOT_SETTINGS: [&str; 1] = ["name"];
 #[must_use]
 pub fn settings() -> Vec<(String, Arg)> {
     let named = |option: Arg| Some((variable(option.get_long()?), option));
-    settable().filter_map(named).collect()
+    settable().into_iter().filter_map(named).collect()
 }
 
 /// Names the variable of an option: that of `--ro-bind` is `BCVK_RO_BIND`.
@@ -23,17 +23,16 @@ pub(super) fn variable(name: &str) -> String {
 }
 
 /// The options that can be settings. Switches cannot: the command line could not take one back.
-pub(super) fn settable() -> impl Iterator<Item = Arg> {
-    options()
+pub(super) fn settable() -> Vec<Arg> {
+    let named = |arg: &&Arg| {
+        let name = arg.get_long();
+        name.is_some_and(|name| !NOT_SETTINGS.contains(&name))
+    };
+    let all = options();
+    let with_value = all
         .get_arguments()
-        .filter(|arg| arg.get_action().takes_values())
-        .filter(|arg| {
-            arg.get_long()
-                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
-        })
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
+        .filter(|arg| arg.get_action().takes_values());
+    with_value.filter(named).cloned().collect()
 }
 
 /// Returns the options of a VM, as a command line with nothing else.
@@ -49,11 +48,11 @@ pub(super) fn takes_many(option: &Arg) -> bool {
 /// Returns the option that a setting is named after, or what is wrong with the name.
 pub(super) fn find(name: &str) -> Result<Arg, String> {
     settable()
+        .into_iter()
         .find(|option| option.get_long() == Some(name))
         .ok_or_else(|| {
-            let known: Vec<String> = settable()
-                .filter_map(|option| option.get_long().map(str::to_owned))
-                .collect();
+            let known = settable();
+            let known: Vec<&str> = known.iter().filter_map(Arg::get_long).collect();
             let known = known.join(", ");
             if options()
                 .get_arguments()
