@@ -14,14 +14,18 @@ use crate::status::{self, PrintableStream, Status};
 /// `--bind`.
 pub fn share(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let Ok(request) = ShareRequest::parse_in(&text, Path::new("/cwd")) else {
+    let Ok(request) = text.parse::<ShareRequest>() else {
         return;
     };
-    assert!(request.host.is_absolute());
-    let place = request.guest_path();
+    let host = request.host.to_str().expect("text");
+    assert!(!host.is_empty() && text.starts_with(host));
+    let Ok(target) = request.target_in(Path::new("/cwd")) else {
+        return;
+    };
+    let place = target.guest_path();
     assert!(place.is_absolute() && place != Path::new("/"));
     assert!(!place.components().any(|part| part.as_os_str() == ".."));
-    let tag = request.tag(7);
+    let tag = target.tag(7);
     assert!(tag.len() <= 36 && tag.bytes().all(|b| b.is_ascii_graphic() && b != b','));
 }
 

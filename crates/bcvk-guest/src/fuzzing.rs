@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use bcvk_contract::spec::{EnvVar, STORAGE_GUEST_PATH, Share, ShareRequest};
+use bcvk_contract::spec::{EnvRequest, STORAGE_GUEST_PATH, Share, ShareRequest};
 
 use crate::archive::env::manager_env;
 use crate::archive::mounts::{share_mount, unit_name};
@@ -33,13 +33,16 @@ pub fn storage_conf(data: &[u8]) {
 /// Makes the mount unit of a share: it has one line for each setting, whatever the paths are.
 pub fn mount_unit(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let Ok(request) = ShareRequest::parse_in(&text, Path::new("/cwd")) else {
+    let Ok(request) = text.parse::<ShareRequest>() else {
+        return;
+    };
+    let Ok(target) = request.target_in(Path::new("/cwd")) else {
         return;
     };
     let share = Share {
-        tag: request.tag(0),
+        tag: target.tag(0),
         host: request.host.clone(),
-        guest_path: request.guest_path(),
+        guest_path: target.guest_path(),
         read_only: true,
     };
     let unit = share_mount(&share);
@@ -60,7 +63,10 @@ pub fn mount_unit(data: &[u8]) {
 /// Writes environment variables, as `DefaultEnvironment=` has them.
 pub fn environment(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let Ok(Some(var)) = EnvVar::parse(&text, |_| None) else {
+    let Ok(request) = text.parse::<EnvRequest>() else {
+        return;
+    };
+    let Ok(Some(var)) = request.resolve(|_| None) else {
         return;
     };
     assert_eq!(var.to_string(), text);

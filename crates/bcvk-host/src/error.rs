@@ -214,11 +214,6 @@ pub enum HostError {
     Detached,
     #[error("interrupted")]
     Interrupted { signal: i32 },
-    #[error("{option}: {source}")]
-    Option {
-        option: &'static str,
-        source: SpecError,
-    },
     #[error(transparent)]
     Spec(#[from] SpecError),
 }

@@ -43,6 +43,7 @@ pub use resources::ignition::read_ignition;
 pub use resources::limits::container_limits;
 pub use resources::memory::{available_memory, check_memory};
 pub use resources::output::{output_directory, output_file};
+pub use resources::share::resolve_share;
 pub use resources::space::free_space;
 pub use resources::units::read_units;
 pub use saved::{

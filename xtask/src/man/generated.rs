@@ -3,7 +3,7 @@
 use clap::Command;
 
 use super::Page;
-use super::options::{keys, options, subcommands, visible};
+use super::options::{ROOT, keys, options, subcommands, visible};
 
 /// A page that does not fit the program.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,12 +27,17 @@ pub(super) enum Unfit {
 /// The page of the configuration file, which no command is about.
 const CONFIG: &str = "bcvk-config";
 
+/// The page that describes the options of a VM in full.
+const VM: &str = "bcvk-ephemeral-run";
+
 /// Returns every page as it has to be, in the order of `pages`.
 pub(super) fn written_anew(pages: &[Page]) -> Result<Vec<String>, Unfit> {
     let mut root = bcvk::described();
     root.build();
     let mut commands = Vec::new();
-    with_pages(&root, "bcvk", &mut commands);
+    with_pages(&root, ROOT, &mut commands);
+    let vm = commands.iter().find(|(name, _)| name == VM);
+    let vm = vm.map(|(_, command)| *command);
     if let Some((missing, _)) = commands
         .iter()
         .find(|(name, _)| !pages.iter().any(|page| page.name == *name))
@@ -48,7 +53,7 @@ pub(super) fn written_anew(pages: &[Page]) -> Result<Vec<String>, Unfit> {
             return Err(Unfit::Nothing(page.file()));
         };
         check_name(page, command)?;
-        let text = replace(page, &page.text, "OPTIONS", &options_of(name, command))?;
+        let text = replace(page, &page.text, "OPTIONS", &options_of(name, command, vm))?;
         if below_have_pages(name) {
             replace(page, &text, "SUBCOMMANDS", &subcommands(command, name))
         } else {
@@ -59,7 +64,11 @@ pub(super) fn written_anew(pages: &[Page]) -> Result<Vec<String>, Unfit> {
 }
 
 /// Finds the commands and verbs that have pages. The subcommands of a verb are on the verb's page.
-fn with_pages<'a>(command: &'a Command, name: &str, found: &mut Vec<(String, &'a Command)>) {
+pub(super) fn with_pages<'a>(
+    command: &'a Command,
+    name: &str,
+    found: &mut Vec<(String, &'a Command)>,
+) {
     found.push((name.to_owned(), command));
     if below_have_pages(name) {
         for below in visible(command) {
@@ -72,12 +81,12 @@ fn below_have_pages(name: &str) -> bool {
     matches!(name, "bcvk" | "bcvk-ephemeral")
 }
 
-fn options_of(name: &str, command: &Command) -> String {
+fn options_of(name: &str, command: &Command, vm: Option<&Command>) -> String {
     if below_have_pages(name) {
         let alone = command.clone().mut_subcommands(|below| below.hide(true));
-        options(&alone)
+        options(&alone, None)
     } else {
-        options(command)
+        options(command, vm.filter(|_| name != VM))
     }
 }
 

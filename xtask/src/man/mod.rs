@@ -162,6 +162,34 @@ mod tests {
         assert!(names.is_empty(), "run cargo xtask man: {names:?}");
     }
 
+    /// A page may refer to another one, but it names each option.
+    #[test]
+    fn every_option_is_on_the_page_of_its_command() {
+        let mut root = bcvk::described();
+        root.build();
+        let mut commands = Vec::new();
+        generated::with_pages(&root, "bcvk", &mut commands);
+        let pages = sources().expect("sources");
+        let mut seen = 0;
+        for (name, command) in commands
+            .iter()
+            .filter(|(_, c)| !c.is_disable_help_flag_set())
+        {
+            let page = pages.iter().find(|page| page.name == *name).expect(name);
+            let (_, text) = page.text.split_once("# OPTIONS\n").expect(name);
+            for option in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let Some(long) = option.get_long() else {
+                    continue;
+                };
+                let is_term =
+                    |line: &str| line.starts_with("**-") && line.contains(&format!("**--{long}**"));
+                assert!(text.lines().any(is_term), "--{long} of {name}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 150, "only {seen} options");
+    }
+
     /// groff warns of nothing: a reader may not see what it warns of as it was meant.
     #[test]
     fn every_page_is_one_for_man() {

@@ -3,6 +3,9 @@
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command};
 
+/// Name of the command that all others are below.
+pub(super) const ROOT: &str = "bcvk";
+
 /// Length of the longest line.
 const WIDTH: usize = 80;
 
@@ -10,22 +13,48 @@ const WIDTH: usize = 80;
 const INDENT: &str = "    ";
 
 /// Lists the options of a command, and under headings those of the commands below it, which have no
-/// pages of their own.
-pub(super) fn options(command: &Command) -> String {
-    let mut sections = vec![(None, own_options(command, None))];
+/// pages of their own. An option that the page of `reference` describes gets one line.
+pub(super) fn options(command: &Command, reference: Option<&Command>) -> String {
+    let own = |arg: &Arg| !reference.is_some_and(|other| describes(other, arg));
+    let all = |arg: &Arg| description(arg, true);
+    let mut sections = vec![(None, list(command, None, own, all))];
     for heading in headings(command) {
-        sections.push((Some(heading), own_options(command, Some(heading))));
+        sections.push((Some(heading), list(command, Some(heading), own, all)));
     }
     for below in visible(command) {
-        sections.push((Some(below.get_name()), own_options(below, None)));
+        sections.push((Some(below.get_name()), list(below, None, own, all)));
     }
     // If there is one list only, these options end it.
     let everywhere = (sections.len() > 1).then_some("Everywhere");
+    let elsewhere = reference.map(|other| elsewhere(command, other));
+    sections.push((None, elsewhere.unwrap_or_default()));
     sections.push((everywhere, everywhere_options(command)));
     join(sections.into_iter().map(|(heading, text)| match heading {
         Some(heading) if !text.is_empty() => format!("## {heading}\n\n{text}"),
         _ => text,
     }))
+}
+
+/// Returns true if the page of `other` says all that there is to say of another command's option.
+fn describes(other: &Command, arg: &Arg) -> bool {
+    let same =
+        |own: &Arg| term(own) == term(arg) && description(own, true) == description(arg, true);
+    !arg.is_positional() && shown(other).any(same)
+}
+
+/// Lists the options that another page describes, each with one line.
+fn elsewhere(command: &Command, reference: &Command) -> String {
+    let described = |arg: &Arg| describes(reference, arg);
+    let line = |arg: &Arg| description(arg, false);
+    let headings = std::iter::once(None).chain(headings(command).into_iter().map(Some));
+    let lists = join(headings.map(|heading| list(command, heading, described, line)));
+    let page = reference.get_display_name().unwrap_or_default();
+    match lists.as_str() {
+        "" => lists,
+        _ => {
+            format!("## Options of {page}(8)\n\n**{page}**(8) describes these in full:\n\n{lists}")
+        }
+    }
 }
 
 /// Lists the commands below one, with their pages.
@@ -69,17 +98,30 @@ fn headings(command: &Command) -> Vec<&str> {
     headings
 }
 
-fn own_options(command: &Command, heading: Option<&str>) -> String {
-    let own = shown(command).filter(|arg| !is_everywhere(arg));
+/// Lists those options under a heading that `wanted` is true for.
+fn list(
+    command: &Command,
+    heading: Option<&str>,
+    wanted: impl Fn(&Arg) -> bool,
+    text: impl Fn(&Arg) -> String,
+) -> String {
+    let own = shown(command).filter(|arg| !is_everywhere(arg) && wanted(arg));
     let under = own.filter(|arg| arg.get_help_heading() == heading);
-    join(under.map(|arg| definition(&term(arg), &description(arg, true))))
+    join(under.map(|arg| definition(&term(arg), &text(arg))))
 }
 
-/// Lists the options that every command has. A command that hands its options on, such as ssh, has
-/// none.
+/// Lists the options that every command has; the page of bcvk describes them. A command that hands
+/// its options on, such as ssh, has none.
 fn everywhere_options(command: &Command) -> String {
     let any = !command.is_disable_help_flag_set();
     let shown = shown(command).filter(|arg| any && is_everywhere(arg));
+    if command.get_name() != ROOT {
+        let terms: Vec<String> = shown.map(term).collect();
+        return match terms.as_slice() {
+            [] => String::new(),
+            terms => definition(&terms.join(", "), &format!("See **{ROOT}**(8)")),
+        };
+    }
     join(shown.map(|arg| match arg.get_id().as_str() {
         // clap's text is about the help itself here.
         "help" => definition(&term(arg), "Print help"),
@@ -149,7 +191,7 @@ fn description(arg: &Arg, whole: bool) -> String {
     let mut sentences = vec![short.to_owned()];
     let (first, further) = more.split_once("\n\n").unwrap_or((more, ""));
     sentences.push(first.to_owned());
-    sentences.extend(one_of(arg));
+    sentences.extend(one_of(arg).filter(|_| whole));
     let many = !arg.is_positional() && takes_many(arg);
     if whole && many && !more.contains("several times") {
         sentences.push("May be given several times".to_owned());
@@ -165,12 +207,14 @@ fn description(arg: &Arg, whole: bool) -> String {
     paragraphs.join("\n\n")
 }
 
-/// Lists the words that an argument has to be one of, if its help does not list them itself.
+/// Lists the words that an argument has to be one of, if they have descriptions. Others are in its
+/// help.
 fn one_of(arg: &Arg) -> Option<String> {
-    let listed = arg.get_action().takes_values() && !arg.is_hide_possible_values_set();
     let values = arg.get_possible_values();
-    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
-    let (last, others) = names.split_last().filter(|_| listed)?;
+    let described =
+        |value: &PossibleValue| Some(format!("{} ({})", value.get_name(), value.get_help()?));
+    let values: Vec<String> = values.iter().filter_map(described).collect();
+    let (last, others) = values.split_last()?;
     Some(format!("One of {} or {last}", others.join(", ")))
 }
 
@@ -285,7 +329,50 @@ mod tests {
             .arg(Arg::new("cpus").long("cpus").help("How many [default: all]"))
             .arg(Arg::new("secret").long("secret").hide(true));
         command.build();
+        assert_eq!(options(&command, None), WHOLE);
+    }
+
+    #[test]
+    fn another_page_describes_what_it_says_too() {
+        let size = |help: &'static str| {
+            let long = format!("{help}\n\nA plain number is MiB.");
+            Arg::new("size")
+                .long("size")
+                .default_value("4G")
+                .help(help)
+                .long_help(long)
+        };
+        let mut run = Command::new("run")
+            .arg(Arg::new("image").help("Image"))
+            .arg(size("Size"));
+        let mut same = Command::new("ssh")
+            .arg(Arg::new("image").help("Image"))
+            .arg(size("Size"));
+        let mut other = Command::new("pod").arg(size("Size of a Pod"));
+        for command in [&mut run, &mut same, &mut other] {
+            *command = std::mem::take(command).disable_help_flag(true);
+            command.build();
+        }
+        let run = run.display_name("vm-run");
+        let reference = Some(&run);
         let expected = "\
+*IMAGE*
+
+:   Image
+
+## Options of vm-run(8)
+
+**vm-run**(8) describes these in full:
+
+**--size** *SIZE*
+
+:   Size. Default: 4G";
+        assert_eq!(options(&same, reference), expected);
+        let expected = "**--size** *SIZE*\n\n:   Size of a Pod. A plain number is MiB. Default: 4G";
+        assert_eq!(options(&other, reference), expected);
+    }
+
+    const WHOLE: &str = "\
 *IMAGE*
 
 :   Image to boot
@@ -311,7 +398,5 @@ mod tests {
 
 **-h**, **--help**
 
-:   Print help";
-        assert_eq!(options(&command), expected);
-    }
+:   See **bcvk**(8)";
 }

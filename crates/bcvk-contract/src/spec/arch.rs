@@ -67,13 +67,12 @@ impl FromStr for Arch {
     type Err = SpecError;
 
     fn from_str(value: &str) -> Result<Self, SpecError> {
-        match value {
-            "x86_64" | "amd64" => Ok(Self::X86_64),
-            "aarch64" | "arm64" => Ok(Self::Aarch64),
-            _ => Err(SpecError::UnknownArch {
+        [Self::X86_64, Self::Aarch64]
+            .into_iter()
+            .find(|arch| [arch.name(), arch.oci_name()].contains(&value))
+            .ok_or_else(|| SpecError::UnknownArch {
                 value: value.to_owned(),
-            }),
-        }
+            })
     }
 }
 

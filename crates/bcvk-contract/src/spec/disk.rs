@@ -1,6 +1,5 @@
 //! Disk images of the host that the guest sees as block devices.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::is_name_byte;
 use super::{CONTAINER_DISKS, SpecError};
+use crate::choice;
 
 /// Longest serial number of a virtio block device (virtio 1.2, 5.2.6.1: `VIRTIO_BLK_T_GET_ID`
 /// returns 20 bytes).
@@ -34,28 +34,7 @@ pub enum DiskFormat {
     Qcow2,
 }
 
-impl DiskFormat {
-    /// QEMU's name for it, which is also the user's.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Raw, Self::Qcow2]
-            .into_iter()
-            .find(|format| format.name() == text)
-    }
-}
-
-impl fmt::Display for DiskFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+choice!(DiskFormat, "a disk format", { Raw: "raw", Qcow2: "qcow2" });
 
 /// A disk as the user asks for it: `FILE`, `FILE:NAME` or `FILE:NAME:FORMAT`.
 ///
@@ -121,9 +100,9 @@ fn split(value: &str) -> Result<(&str, &str, Option<DiskFormat>), SpecError> {
         return Ok((value, DEFAULT_NAME, None));
     };
     match rest.rsplit_once(':') {
-        Some((file, name)) if is_name(name) => match DiskFormat::parse(last) {
-            Some(format) => Ok((file, name, Some(format))),
-            None => Err(SpecError::DiskFormat {
+        Some((file, name)) if is_name(name) => match last.parse() {
+            Ok(format) => Ok((file, name, Some(format))),
+            Err(_) => Err(SpecError::DiskFormat {
                 value: value.to_owned(),
                 format: last.to_owned(),
             }),

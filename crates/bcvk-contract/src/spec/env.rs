@@ -1,6 +1,7 @@
 //! Environment variables.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,18 +17,48 @@ pub struct EnvVar {
     pub value: String,
 }
 
-impl EnvVar {
-    /// Reads `NAME=VALUE`, or `NAME` alone, whose value `lookup` has: `None` if it has none, as
+impl fmt::Display for EnvVar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+/// A variable as the user asks for it: `NAME=VALUE`, or `NAME` alone for the user's own value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvRequest {
+    name: String,
+    value: Option<String>,
+}
+
+impl EnvRequest {
+    /// Returns the variable. One without a value has that of `lookup`: `None` if there is none, as
     /// `podman run --env NAME` leaves a variable out that is not set
     /// (<https://docs.podman.io/en/latest/markdown/podman-run.1.html>).
     ///
     /// # Errors
-    /// [`SpecError::EnvSyntax`] without a proper name, [`SpecError::EnvPattern`] for podman's
-    /// `PREFIX*`, [`SpecError::EnvLines`] for a value of several lines.
-    pub fn parse(
-        text: &str,
+    /// [`SpecError::EnvLines`] for a value of several lines.
+    pub fn resolve(
+        &self,
         lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, SpecError> {
+    ) -> Result<Option<EnvVar>, SpecError> {
+        let name = &self.name;
+        match self.value.clone().or_else(|| lookup(name)) {
+            Some(value) if value.contains(['\n', '\r']) => {
+                Err(SpecError::EnvLines { name: name.clone() })
+            }
+            value => Ok(value.map(|value| EnvVar {
+                name: name.clone(),
+                value,
+            })),
+        }
+    }
+}
+
+impl FromStr for EnvRequest {
+    type Err = SpecError;
+
+    /// Refuses a name that no variable has, podman's pattern `PREFIX*`, and a value of several lines.
+    fn from_str(text: &str) -> Result<Self, SpecError> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
@@ -43,24 +74,30 @@ impl EnvVar {
                 value: text.to_owned(),
             });
         }
-        let Some(value) = value.map(str::to_owned).or_else(|| lookup(name)) else {
-            return Ok(None);
-        };
-        if value.contains(['\n', '\r']) {
-            return Err(SpecError::EnvLines {
-                name: name.to_owned(),
-            });
-        }
-        Ok(Some(Self {
+        let request = Self {
             name: name.to_owned(),
-            value,
-        }))
+            value: value.map(str::to_owned),
+        };
+        request.resolve(|_| None).map(|_| request)
     }
 }
 
-impl fmt::Display for EnvVar {
+impl From<EnvVar> for EnvRequest {
+    fn from(var: EnvVar) -> Self {
+        Self {
+            name: var.name,
+            value: Some(var.value),
+        }
+    }
+}
+
+impl fmt::Display for EnvRequest {
+    /// Writes the form that [`FromStr`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
+        match &self.value {
+            Some(value) => write!(f, "{}={value}", self.name),
+            None => f.write_str(&self.name),
+        }
     }
 }
 
@@ -70,7 +107,10 @@ mod tests {
 
     fn parse(text: &str) -> Result<Option<String>, SpecError> {
         let caller = |name: &str| (name == "HOME").then(|| "/home/u".to_owned());
-        EnvVar::parse(text, caller).map(|v| v.map(|v| v.to_string()))
+        let request: EnvRequest = text.parse()?;
+        assert_eq!(request.to_string(), text);
+        let var = request.resolve(caller)?;
+        Ok(var.map(|var| var.to_string()))
     }
 
     #[test]
@@ -100,6 +140,9 @@ mod tests {
         for text in ["A=b\nC=d", "A=b\r"] {
             assert_eq!(parse(text), Err(SpecError::EnvLines { name: "A".into() }));
         }
+        let own: EnvRequest = "CERT".parse().expect("a variable");
+        let own = own.resolve(|_| Some("a\nb".to_owned()));
+        assert!(matches!(own, Err(SpecError::EnvLines { .. })));
         assert_eq!(
             parse("LC_*"),
             Err(SpecError::EnvPattern {

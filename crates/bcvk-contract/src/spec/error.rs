@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::choice::known;
 use super::memory::MemorySize;
+use super::{DiskFormat, Protocol};
 
 /// A value that cannot be part of a VM's description.
 ///
@@ -45,6 +47,16 @@ pub enum SpecError {
     MemoryTooLarge {
         /// As given.
         value: String,
+    },
+    /// Not a word of a [`Choice`](super::Choice).
+    #[error("'{value}' is not {noun}: known are {known}")]
+    Choice {
+        /// As given.
+        value: String,
+        /// Noun for the value, with its article.
+        noun: &'static str,
+        /// All words, as a list.
+        known: String,
     },
     /// Not one of the instance types that exist.
     #[error("'{value}' is not an instance type: did you mean {nearest}? Known are {known}")]
@@ -143,7 +155,7 @@ pub enum SpecError {
         name: String,
     },
     /// Not a format that a disk can have.
-    #[error("'{format}' in '{value}' is not a disk format: known are raw and qcow2")]
+    #[error("'{format}' in '{value}' is not a disk format: known are {}", known::<DiskFormat>())]
     DiskFormat {
         /// As given.
         value: String,
@@ -176,18 +188,6 @@ pub enum SpecError {
         /// As given.
         value: String,
     },
-    /// Neither the console nor the journal.
-    #[error("'{0}' is not a stream of a VM's: known are console and journal")]
-    Stream(String),
-    /// No way for a VM to boot.
-    #[error("'{0}' is not a fidelity: known are fast and full")]
-    Fidelity(String),
-    /// Not a [`Warm`](super::Warm).
-    #[error("'{0}' is not a rule for warm starts: known are auto, off and require")]
-    Warm(String),
-    /// Not an [`Initramfs`](super::Initramfs).
-    #[error("'{0}' is not an initramfs: known are image and direct")]
-    Initramfs(String),
     /// Not a [`MachineIdRequest`](super::MachineIdRequest).
     #[error(
         "'{0}' is not a machine ID: known are new and 32 hexadecimal digits, not all of them 0"
@@ -285,7 +285,7 @@ pub enum SpecError {
         ip: String,
     },
     /// A protocol that QEMU's user network does not forward.
-    #[error("'{protocol}' in '{value}' cannot be published: protocols are tcp and udp")]
+    #[error("'{protocol}' in '{value}' cannot be published: protocols are {}", known::<Protocol>())]
     PublishProtocol {
         /// As given.
         value: String,
@@ -379,12 +379,6 @@ pub enum SpecError {
         /// Key of the label.
         key: String,
     },
-    /// Not a way to execute guest instructions.
-    #[error("'{0}' is not an accelerator: known are auto, kvm and tcg")]
-    Accelerator(String),
-    /// Not a rule for pulling images.
-    #[error("'{0}' is not a pull policy: known are never, missing and always")]
-    PullPolicy(String),
     /// A VM described by another version of bcvk.
     #[error(
         "this VM is described in version {found} of the layout, and this bcvk reads version {known}: use the bcvk that started it"

@@ -1,10 +1,9 @@
 //! Initramfs that a VM boots through on the way to its image.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
+use crate::choice;
 
 /// The initramfs that a VM boots with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,28 +17,7 @@ pub enum Initramfs {
     Direct,
 }
 
-impl Initramfs {
-    /// The word for it on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Direct => "direct",
-        }
-    }
-}
-
-impl FromStr for Initramfs {
-    type Err = SpecError;
-
-    fn from_str(value: &str) -> Result<Self, SpecError> {
-        match value {
-            "image" => Ok(Self::Image),
-            "direct" => Ok(Self::Direct),
-            other => Err(SpecError::Initramfs(other.to_owned())),
-        }
-    }
-}
+choice!(Initramfs, "an initramfs", { Image: "image", Direct: "direct" });
 
 /// Refuses a configuration for Ignition if nothing would read it.
 ///

@@ -5,6 +5,7 @@
 //! rediscovers nothing, so what is not in here cannot change how a VM boots.
 
 mod arch;
+mod choice;
 mod disk;
 mod env;
 mod error;
@@ -31,9 +32,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice;
+
 pub use arch::Arch;
+pub use choice::{Choice, choose, list};
 pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
-pub use env::EnvVar;
+pub use env::{EnvRequest, EnvVar};
 pub use error::SpecError;
 pub use fidelity::Fidelity;
 pub use initramfs::{Initramfs, check_ignition};
@@ -196,14 +200,7 @@ pub enum Accelerator {
     Tcg,
 }
 
-impl std::fmt::Display for Accelerator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        })
-    }
-}
+choice!(Accelerator, "an accelerator", { Kvm: "kvm", Tcg: "tcg" });
 
 /// One directory shared into the guest over virtiofs, besides the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

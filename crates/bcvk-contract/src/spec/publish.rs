@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
+use crate::choice;
 
 /// A port published from the guest, as podman's `--publish` has it.
 ///
@@ -37,22 +38,7 @@ pub enum Protocol {
     Udp,
 }
 
-impl Protocol {
-    /// The name that podman and QEMU have for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+choice!(Protocol, "a protocol", { Tcp: "tcp", Udp: "udp" });
 
 impl FromStr for PortForward {
     type Err = SpecError;
@@ -63,10 +49,9 @@ impl FromStr for PortForward {
         };
         let (ports, protocol) = match value.split_once('/') {
             None => (value, Protocol::default()),
-            Some((ports, name)) => match name.to_ascii_lowercase().as_str() {
-                "tcp" => (ports, Protocol::Tcp),
-                "udp" => (ports, Protocol::Udp),
-                _ => {
+            Some((ports, name)) => match name.to_ascii_lowercase().parse() {
+                Ok(protocol) => (ports, protocol),
+                Err(_) => {
                     return Err(SpecError::PublishProtocol {
                         value: value.to_owned(),
                         protocol: name.to_owned(),

@@ -4,8 +4,6 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::SpecError;
 use super::name::is_name_byte;
 
@@ -16,24 +14,21 @@ const MAX_TAG_BYTES: usize = 36;
 /// Endings that `podman run --volume` takes after a container path and a colon.
 const VOLUME_OPTIONS: [&str; 8] = ["ro", "rw", "z", "Z", "U", "O", "rslave", "rshared"];
 
-/// A host directory to share with the guest, and its place there.
+/// A directory to share as the user asks for it: `HOST`, `HOST:NAME` or `HOST:/absolute/guest/path`.
 ///
-/// Written `HOST`, `HOST:NAME` or `HOST:/absolute/guest/path`. HOST may contain anything, colons
-/// included: only the last colon can separate, and only if what follows it looks like a NAME
-/// (`[A-Za-z0-9_.-]+`) or an absolute path. A HOST that ends so itself is given its name by hand:
-/// `/srv/a:b:b`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// HOST may contain anything, colons included: only the last colon can separate, and only if what
+/// follows it looks like a NAME (`[A-Za-z0-9_.-]+`) or an absolute path. A HOST that ends so itself
+/// is given its name by hand: `/srv/a:b:b`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareRequest {
-    /// The directory on the host. Relative if it was given so to [`FromStr`], absolute from
-    /// [`ShareRequest::parse_in`].
+    /// The directory on the host, as given.
     pub host: PathBuf,
-    /// Place of the share in the guest.
-    pub target: ShareTarget,
+    /// Place of the share in the guest, if the user named one.
+    target: Option<ShareTarget>,
 }
 
 /// Place where the guest sees a share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShareTarget {
     /// At `/run/virtiofs-mnt-NAME`. NAME matches `[A-Za-z0-9_.-]+`.
     Named(String),
@@ -42,50 +37,40 @@ pub enum ShareTarget {
 }
 
 impl ShareRequest {
-    /// Reads a share whose relative HOST is meant from the directory `cwd` (absolute), so that
-    /// `.` and `..` have names too.
+    /// Returns the place of the share in the guest. A share that was given none is named after its
+    /// directory, whose path starts from `cwd` (absolute), so that `.` and `..` have names too.
     ///
     /// # Errors
-    /// Any `Share…` variant of [`SpecError`].
-    pub fn parse_in(value: &str, cwd: &Path) -> Result<Self, SpecError> {
-        let (host, target) = split(value)?;
-        let host = if host.is_absolute() {
-            host.to_owned()
-        } else {
-            cwd.join(host)
-        };
-        Self::new(value, host, target)
+    /// [`SpecError::ShareUnnamed`].
+    pub fn target_in(&self, cwd: &Path) -> Result<ShareTarget, SpecError> {
+        let named = || name_of(&cwd.join(&self.host)).map(ShareTarget::Named);
+        self.target.clone().or_else(named).ok_or_else(|| {
+            let value = self.host.display().to_string();
+            SpecError::ShareUnnamed { value }
+        })
     }
+}
 
-    fn new(value: &str, host: PathBuf, target: Option<ShareTarget>) -> Result<Self, SpecError> {
-        let target = match target {
-            Some(target) => target,
-            None => ShareTarget::Named(name_of(&host).ok_or_else(|| SpecError::ShareUnnamed {
-                value: value.to_owned(),
-            })?),
-        };
-        Ok(Self { host, target })
-    }
-
+impl ShareTarget {
     /// Returns where the guest mounts the share.
     #[must_use]
     pub fn guest_path(&self) -> PathBuf {
-        match &self.target {
-            ShareTarget::Named(name) => PathBuf::from(format!("/run/virtiofs-mnt-{name}")),
-            ShareTarget::Path(path) => path.clone(),
+        match self {
+            Self::Named(name) => PathBuf::from(format!("/run/virtiofs-mnt-{name}")),
+            Self::Path(path) => path.clone(),
         }
     }
 
-    /// The virtiofs tag, by which the guest mounts it; `index` is its place among the VM's shares
-    /// and keeps the tags of different shares apart where the name cannot.
+    /// The virtiofs tag, by which the guest mounts the share; `index` is its place among the VM's
+    /// shares and keeps the tags of different shares apart where the name cannot.
     ///
     /// Named shares have the tag `mount_NAME` as bcvk always had it. Names too long for a tag
     /// (over 30 bytes) are cut and end in `~INDEX`; shares at a path have `path~INDEX`. At most
     /// 36 bytes, without commas or spaces.
     #[must_use]
     pub fn tag(&self, index: usize) -> String {
-        match &self.target {
-            ShareTarget::Named(name) => {
+        match self {
+            Self::Named(name) => {
                 let tag = format!("mount_{name}");
                 if tag.len() <= MAX_TAG_BYTES {
                     return tag;
@@ -94,7 +79,7 @@ impl ShareRequest {
                 // Names are ASCII: every byte is a character boundary.
                 format!("{}{suffix}", &tag[..MAX_TAG_BYTES - suffix.len()])
             }
-            ShareTarget::Path(_) => format!("path~{index}"),
+            Self::Path(_) => format!("path~{index}"),
         }
     }
 }
@@ -104,7 +89,15 @@ impl FromStr for ShareRequest {
 
     fn from_str(value: &str) -> Result<Self, SpecError> {
         let (host, target) = split(value)?;
-        Self::new(value, host.to_owned(), target)
+        let request = Self {
+            host: host.to_owned(),
+            target,
+        };
+        // An absolute path has the same name wherever it is read.
+        if host.is_absolute() {
+            let _named = request.target_in(host)?;
+        }
+        Ok(request)
     }
 }
 
@@ -228,7 +221,9 @@ mod tests {
             ("/home/u/été", "/home/u/été", "/run/virtiofs-mnt-_t_"),
             ("src", "src", "/run/virtiofs-mnt-src"),
             ("./src", "./src", "/run/virtiofs-mnt-src"),
-            (".", ".", ""),
+            (".", ".", "/run/virtiofs-mnt-cwd"),
+            ("..", "..", "/run/virtiofs-mnt-home"),
+            ("../src:code", "../src", "/run/virtiofs-mnt-code"),
             ("/srv:/mnt/data", "/srv", "/mnt/data"),
             ("/srv:/mnt//data/./", "/srv", "/mnt/data"),
             ("/:root", "/", "/run/virtiofs-mnt-root"),
@@ -238,22 +233,10 @@ mod tests {
             ("/srv/10:30:/mnt", "/srv/10:30", "/mnt"),
             ("/srv:ro", "/srv", "/run/virtiofs-mnt-ro"),
         ] {
-            match value.parse::<ShareRequest>() {
-                Ok(share) => {
-                    assert_eq!(share.host, Path::new(host), "{value}");
-                    assert_eq!(share.guest_path(), Path::new(guest), "{value}");
-                }
-                Err(e) => assert_eq!(
-                    (guest, e),
-                    (
-                        "",
-                        SpecError::ShareUnnamed {
-                            value: value.into()
-                        }
-                    ),
-                    "{value}"
-                ),
-            }
+            let request: ShareRequest = value.parse().expect(value);
+            let target = request.target_in(Path::new("/home/cwd")).expect(value);
+            assert_eq!(request.host, Path::new(host), "{value}");
+            assert_eq!(target.guest_path(), Path::new(guest), "{value}");
         }
     }
 
@@ -273,7 +256,6 @@ mod tests {
                 },
             ),
             ("/", unnamed("/")),
-            ("..", unnamed("..")),
             ("/srv/..", unnamed("/srv/..")),
             ("/srv:/", guest("/")),
             ("/srv:/..", guest("/..")),
@@ -292,25 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn relative_to_a_directory() {
-        for (value, host, guest) in [
-            (".", "/home/u/project/.", "/run/virtiofs-mnt-project"),
-            ("..", "/home/u/project/..", "/run/virtiofs-mnt-u"),
-            ("src:code", "/home/u/project/src", "/run/virtiofs-mnt-code"),
-            ("/srv", "/srv", "/run/virtiofs-mnt-srv"),
-        ] {
-            let share = ShareRequest::parse_in(value, Path::new("/home/u/project"));
-            let share = share.expect("a share");
-            assert_eq!(
-                (share.host.as_path(), share.guest_path()),
-                (Path::new(host), guest.into())
-            );
-        }
+    fn a_relative_path_may_lead_to_the_root() {
+        let request: ShareRequest = "../..".parse().expect("a share");
+        let unnamed = SpecError::ShareUnnamed {
+            value: "../..".into(),
+        };
+        assert_eq!(request.target_in(Path::new("/home/cwd")), Err(unnamed));
     }
 
     #[test]
     fn tags_fit_their_field() {
-        let tag = |v: &str, i| v.parse::<ShareRequest>().map(|s| s.tag(i));
+        let tag = |v: &str, i| {
+            let request: ShareRequest = v.parse()?;
+            request
+                .target_in(Path::new("/"))
+                .map(|target| target.tag(i))
+        };
         assert_eq!(tag("/srv:project", 3), Ok("mount_project".into()));
         assert_eq!(tag("/srv:/mnt", 3), Ok("path~3".into()));
         assert_eq!(
@@ -320,16 +299,5 @@ mod tests {
         let long = format!("/srv:{}", "n".repeat(200));
         assert_eq!(tag(&long, 12), Ok(format!("mount_{}~12", "n".repeat(27))));
         assert_ne!(tag(&long, 1), tag(&long, 2));
-    }
-
-    #[test]
-    fn serialised_plainly() {
-        let share: ShareRequest = "/srv:project".parse().expect("a share");
-        let json = r#"{"host":"/srv","target":{"named":"project"}}"#;
-        assert_eq!(serde_json::to_string(&share).expect("serialises"), json);
-        assert_eq!(
-            serde_json::from_str::<ShareRequest>(json).expect("deserialises"),
-            share
-        );
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::is_name_byte;
 use super::{CONTAINER_SERIAL, SpecError};
+use crate::choice;
 use crate::guest_port::NAME_PREFIX;
 
 /// Greatest number of virtio-serial ports that a user can have: a device has 31 (QEMU,
@@ -25,28 +26,7 @@ pub enum Stream {
     Journal,
 }
 
-impl Stream {
-    /// The word for it on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Console => "console",
-            Self::Journal => "journal",
-        }
-    }
-}
-
-impl FromStr for Stream {
-    type Err = SpecError;
-
-    fn from_str(value: &str) -> Result<Self, SpecError> {
-        match value {
-            "console" => Ok(Self::Console),
-            "journal" => Ok(Self::Journal),
-            other => Err(SpecError::Stream(other.to_owned())),
-        }
-    }
-}
+choice!(Stream, "a stream of a VM's", { Console: "console", Journal: "journal" });
 
 /// Streams to keep and the directory to keep them in: `STREAMS=DIR`, where STREAMS is a list with
 /// commas.

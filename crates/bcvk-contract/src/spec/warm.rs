@@ -1,12 +1,12 @@
 //! Start of a VM from one that has booted before.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::unit::start_after_boot;
-use super::{Arch, Console, SpecError, SshAccess, VmSpec};
+use super::{Arch, Console, SshAccess, VmSpec};
+use crate::choice;
 
 /// Greatest number of shares and disks that a resumed VM can be given: one slot each of the bridge
 /// that they are plugged into.
@@ -24,18 +24,7 @@ pub enum Warm {
     Require,
 }
 
-impl FromStr for Warm {
-    type Err = SpecError;
-
-    fn from_str(value: &str) -> Result<Self, SpecError> {
-        match value {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            "require" => Ok(Self::Require),
-            other => Err(SpecError::Warm(other.to_owned())),
-        }
-    }
-}
+choice!(Warm, "a rule for warm starts", { Auto: "auto", Off: "off", Require: "require" });
 
 /// Use that a supervisor makes of the snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

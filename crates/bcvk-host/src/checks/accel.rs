@@ -8,9 +8,9 @@
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::str::FromStr;
 
-use bcvk_contract::spec::{Accelerator, Arch, SpecError};
+use bcvk_contract::choice;
+use bcvk_contract::spec::{Accelerator, Arch};
 
 use crate::HostError;
 
@@ -31,30 +31,7 @@ pub enum AccelRequest {
     Tcg,
 }
 
-impl AccelRequest {
-    /// Returns the value as it is given on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        }
-    }
-}
-
-impl FromStr for AccelRequest {
-    type Err = SpecError;
-
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        match s {
-            "auto" => Ok(Self::Auto),
-            "kvm" => Ok(Self::Kvm),
-            "tcg" => Ok(Self::Tcg),
-            other => Err(SpecError::Accelerator(other.to_owned())),
-        }
-    }
-}
+choice!(AccelRequest, "an accelerator", { Auto: "auto", Kvm: "kvm", Tcg: "tcg" });
 
 /// The accelerator that was chosen, and why KVM was passed over if it was.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Properties of an image that podman knows before anything is started.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use bcvk_contract::spec::{Arch, ImageIdentity, LABEL_RUNNER, SpecError};
+use bcvk_contract::choice;
+use bcvk_contract::spec::{Arch, ImageIdentity, LABEL_RUNNER};
 use serde::Deserialize;
 
 use crate::podman::{ImageClaims, Podman, stderr_of};
@@ -21,18 +21,7 @@ pub enum PullPolicy {
     Always,
 }
 
-impl FromStr for PullPolicy {
-    type Err = SpecError;
-
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        match s {
-            "never" => Ok(Self::Never),
-            "missing" => Ok(Self::Missing),
-            "always" => Ok(Self::Always),
-            other => Err(SpecError::PullPolicy(other.to_owned())),
-        }
-    }
-}
+choice!(PullPolicy, "a pull policy", { Never: "never", Missing: "missing", Always: "always" });
 
 /// An image that is in podman's storage here.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::common::Form;
+
 /// Check what a VM needs on this machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -9,7 +11,6 @@ Examples:
   bcvk doctor
   bcvk doctor --json | jq -r '.[] | select(.Status == \"error\").Hint'")]
 pub(crate) struct Doctor {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) form: Form,
 }

@@ -1,13 +1,15 @@
 //! Options that describe a VM, wherever it runs.
 
+use std::fmt::Display;
+
 use bcvk_contract::spec::{
-    Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize, PortForward, Purpose,
-    SwapSize, VmName,
+    Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize,
+    PortForward, Purpose, SwapSize, VmName,
 };
 use bcvk_host::AccelRequest;
 use clap::Args;
 
-use super::{Output, heading};
+use super::{Output, heading, words};
 
 /// Options that need nothing of the host's.
 #[derive(Debug, Args)]
@@ -15,11 +17,13 @@ use super::{Output, heading};
 pub(crate) struct GuestOptions {
     /// KubeVirt instance type, for --memory and --vcpus
     ///
-    /// It overrides both. The types are u1.nano (1 vCPU, 512 MiB), u1.micro
-    /// (1, 1 GiB), u1.small (1, 2 GiB), u1.medium (1, 4 GiB), u1.2xmedium (2, 4 GiB), u1.large (2,
-    /// 8 GiB), u1.xlarge (4, 16 GiB), u1.2xlarge (8, 32 GiB), u1.4xlarge (16, 64 GiB) and
-    /// u1.8xlarge (32, 128 GiB).
-    #[arg(long, value_name = "TYPE", help_heading = heading::MACHINE)]
+    /// It overrides both.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_parser = words::parser::<InstanceType>(),
+        help_heading = heading::MACHINE
+    )]
     pub(crate) itype: Option<InstanceType>,
 
     /// Memory, such as 4G or 2048M
@@ -54,15 +58,16 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "SIZE", help_heading = heading::MACHINE)]
     pub(crate) add_swap: Option<SwapSize>,
 
-    /// How to run the guest: auto, kvm or tcg
+    /// How to run the guest
     ///
     /// `auto` takes KVM where the image is for the host's architecture, the processor has hardware
     /// virtualisation and `/dev/kvm` can be opened for reading and writing; otherwise tcg, which is
     /// emulation. `kvm` is an error where KVM cannot be used.
     #[arg(
         long,
-        default_value = "auto",
+        default_value_t,
         value_name = "WHICH",
+        value_parser = words::parser::<AccelRequest>(),
         help_heading = heading::MACHINE
     )]
     pub(crate) accel: AccelRequest,
@@ -88,7 +93,7 @@ pub(crate) struct GuestOptions {
     /// only up to a `#`. They get it from `/etc/environment`, services from systemd. With **--warm**,
     /// the image's services that start with the system do not get it.
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = heading::BOOT)]
-    pub(crate) env: Vec<String>,
+    pub(crate) env: Vec<EnvRequest>,
 
     /// Add a kernel argument
     ///
@@ -103,20 +108,21 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "ID", help_heading = heading::BOOT)]
     pub(crate) machine_id: Option<MachineIdRequest>,
 
-    /// How much to boot: fast or full
+    /// How much to boot
     ///
     /// `fast` leaves out of the image's boot what only a host that lasts has any use for, such as
     /// saving randomness for the next boot, and out of an emulated processor what only slows it down;
     /// the guide on fidelity has the lists. `full` boots all of it.
     #[arg(
         long,
-        default_value = "fast",
+        default_value_t,
         value_name = "HOW",
+        value_parser = words::parser::<Fidelity>(),
         help_heading = heading::BOOT
     )]
     pub(crate) fidelity: Fidelity,
 
-    /// Which initramfs: image or direct
+    /// Which initramfs
     ///
     /// `image` boots through the image's own initramfs, as an installed host does. `direct` boots
     /// through one that loads the kernel's modules for a VM, makes the image the root and starts its
@@ -124,8 +130,9 @@ pub(crate) struct GuestOptions {
     /// not done. `direct` is not possible with **--ignition**.
     #[arg(
         long,
-        default_value = "image",
+        default_value_t,
         value_name = "WHICH",
+        value_parser = words::parser::<Initramfs>(),
         help_heading = heading::BOOT
     )]
     pub(crate) initramfs: Initramfs,
@@ -165,7 +172,13 @@ pub(crate) struct GuestOptions {
     /// each thing that happens to the VM as a line of JSON, and nothing else, on standard output; see
     /// **JSON** in **bcvk-ephemeral-run**(8). That is not possible with **-i**, **-t**, **--console**,
     /// **--debug** or **--dry-run**.
-    #[arg(long, value_name = "WHAT", help_heading = heading::OUTPUT)]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_parser = words::parser::<Output>(),
+        hide_possible_values = true,
+        help_heading = heading::OUTPUT
+    )]
     pub(crate) output: Option<Output>,
 }
 
@@ -196,51 +209,36 @@ impl GuestOptions {
             accel,
         } = self;
         let mut words = Vec::new();
-        let mut option = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-        if let Some(name) = name {
-            option("name", name.as_str());
-        }
-        if let Some(itype) = itype {
-            option("itype", itype.name());
-        }
-        option("memory", &format!("{}M", memory.mib()));
-        if let Some(vcpus) = vcpus {
-            option("vcpus", &vcpus.to_string());
-        }
-        option("accel", accel.name());
-        option("fidelity", fidelity.name());
-        option("initramfs", initramfs.name());
-        if let Some(swap) = add_swap {
-            option("add-swap", &format!("{}M", swap.mib()));
-        }
-        if let Some(output) = output {
-            option("output", output.name());
-        }
-        if let Some(id) = machine_id {
-            option("machine-id", id.name());
-        }
-        for karg in karg {
-            option("karg", karg.as_str());
-        }
-        for var in env {
-            option("env", var);
-        }
-        for forward in publish {
-            option("publish", &forward.to_string());
-        }
-        for command in execute {
-            option("execute", command);
-        }
-        for (given, switch) in [
+        add(&mut words, "name", name);
+        add(&mut words, "itype", itype.map(InstanceType::name));
+        add(&mut words, "memory", [format!("{}M", memory.mib())]);
+        add(&mut words, "vcpus", vcpus);
+        add(&mut words, "accel", [accel]);
+        add(&mut words, "fidelity", [fidelity]);
+        add(&mut words, "initramfs", [initramfs]);
+        let swap = add_swap.map(|swap| format!("{}M", swap.mib()));
+        add(&mut words, "add-swap", swap);
+        add(&mut words, "output", output.map(Output::name));
+        let machine_id = machine_id.as_ref().map(MachineIdRequest::name);
+        add(&mut words, "machine-id", machine_id);
+        add(&mut words, "karg", karg.iter().map(Karg::as_str));
+        add(&mut words, "env", env);
+        add(&mut words, "publish", publish);
+        add(&mut words, "execute", execute);
+        let switches = [
             (ssh_keygen, "--ssh-keygen"),
             (no_ssh_keygen, "--no-ssh-keygen"),
-        ] {
-            if *given {
-                words.push(switch.to_owned());
-            }
-        }
+        ];
+        let given = switches.iter().filter(|(given, _)| **given);
+        words.extend(given.map(|(_, switch)| (*switch).to_owned()));
         words
     }
+}
+
+/// Adds an option for each of its values.
+fn add(words: &mut Vec<String>, option: &str, values: impl IntoIterator<Item: Display>) {
+    let values = values.into_iter();
+    words.extend(values.map(|value| format!("--{option}={value}")));
 }
 
 #[cfg(test)]

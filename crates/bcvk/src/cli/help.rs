@@ -5,7 +5,7 @@
 
 use clap::{Command, CommandFactory};
 
-use super::Cli;
+use super::{Cli, words};
 
 /// Headings under which a VM's many options are listed, in the order of their first options.
 pub(crate) mod heading {
@@ -23,7 +23,7 @@ pub(super) const LAST: usize = 900;
 /// The command line with everything that the manual says of it.
 #[must_use]
 pub fn described() -> Command {
-    Cli::command()
+    words::in_help(Cli::command())
 }
 
 /// The command line as it is parsed, whose `-h` and `--help` are the same.

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::common::Form;
+
 /// Show which images here can boot
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -26,7 +28,6 @@ Examples:
   bcvk images list
   bcvk images list --json | jq -r '.[].Names[]'")]
 pub(crate) struct ImagesList {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) form: Form,
 }

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::common::VmRef;
+
 /// Describe an ephemeral VM as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -10,8 +12,6 @@ Examples:
   bcvk ephemeral inspect testvm | jq .Timings.Boot
   bcvk ephemeral inspect testvm | jq -r .Status.failure.message")]
 pub(crate) struct Inspect {
-    /// Name or container ID
-    ///
-    /// At least the first four digits of an ID are enough.
-    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) vm: VmRef,
 }

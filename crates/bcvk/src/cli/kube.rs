@@ -22,19 +22,13 @@ use super::{GuestOptions, heading};
         "Memory of the VM, such as 4G or 2048M",
         "The container's limit is 512 MiB above it.",
     )),
-    mut_arg("accel", |arg| describe(
+    mut_arg("accel", |arg| explain(
         arg,
-        "How to run the guest: auto, kvm or tcg",
         "`tcg` emulates, and asks for no device. Everything else is KVM or an error.",
     )),
-    mut_arg("env", |arg| describe(
+    mut_arg("env", |arg| explain(arg, "Without a value, it gets the one that it has here.")),
+    mut_arg("execute", |arg| explain(
         arg,
-        "Set a variable for services and sessions",
-        "Without a value, it gets the one that it has here.",
-    )),
-    mut_arg("execute", |arg| describe(
-        arg,
-        "Run CMD when the system is up, then power off",
         "The Pod ends as CMD does. See **bcvk-ephemeral-run**(8).",
     )),
     mut_arg("publish", |arg| describe(
@@ -82,7 +76,13 @@ pub(crate) struct Kube {
 
 /// Gives an option that a Pod has too the words for a Pod.
 fn describe(arg: Arg, help: &'static str, more: &str) -> Arg {
-    arg.help(help).long_help(format!("{help}\n\n{more}"))
+    explain(arg.help(help), more)
+}
+
+/// Explains an option whose line of help is right for a Pod too.
+fn explain(arg: Arg, more: &str) -> Arg {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    arg.long_help(format!("{help}\n\n{more}"))
 }
 
 /// Image that `make runner` builds.

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::common::VmRef;
+
 /// Show the console or the journal of an ephemeral VM
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -10,10 +12,8 @@ Examples:
   bcvk ephemeral logs -f testvm
   bcvk ephemeral logs --journal testvm | grep sshd")]
 pub(crate) struct Logs {
-    /// Name or container ID
-    ///
-    /// At least the first four digits of an ID are enough.
-    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) vm: VmRef,
 
     /// Go on until the VM ends
     ///

@@ -1,6 +1,8 @@
 //! `ps`, `stop`, `rm`, `rm-all` and `ssh-config`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+
+use super::common::{Form, VmRef, VmRefs};
 
 /// List ephemeral VMs
 #[derive(Debug, Args)]
@@ -13,13 +15,19 @@ pub(crate) struct Ps {
     #[arg(short, long)]
     pub(crate) all: bool,
 
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) form: Form,
 
-    /// How to print: table or json
-    #[arg(long, value_name = "FORMAT", value_parser = ["table", "json"], conflicts_with = "json", hide_possible_values = true)]
-    pub(crate) format: Option<String>,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    pub(crate) format: Option<Format>,
+}
+
+/// Value of `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
 }
 
 /// Shut down ephemeral VMs
@@ -28,9 +36,8 @@ pub(crate) struct Ps {
 Examples:
   bcvk ephemeral stop testvm devvm")]
 pub(crate) struct Stop {
-    /// Names or container IDs
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) vms: VmRefs,
 }
 
 /// Remove ephemeral VMs
@@ -44,9 +51,8 @@ pub(crate) struct Rm {
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// Names or container IDs
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) vms: VmRefs,
 }
 
 /// Remove all ephemeral VMs, running ones included
@@ -69,8 +75,6 @@ Examples:
   scp -F testvm.conf notes.txt testvm:
   rsync -a -e 'ssh -F testvm.conf' src/ testvm:/var/tmp/src/")]
 pub(crate) struct SshConfig {
-    /// Name or container ID
-    ///
-    /// At least the first four digits of an ID are enough.
-    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) vm: VmRef,
 }

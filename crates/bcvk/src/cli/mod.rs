@@ -2,6 +2,7 @@
 //! nothing.
 
 mod boot_chart;
+mod common;
 mod completions;
 mod defaults;
 mod doctor;
@@ -18,6 +19,7 @@ mod run;
 mod snapshots;
 mod ssh;
 mod wait;
+mod words;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -34,7 +36,7 @@ pub(crate) use inspect::Inspect;
 pub(crate) use internal::{Internal, Pod};
 pub(crate) use kube::Kube;
 pub(crate) use logs::Logs;
-pub(crate) use manage::{Ps, Rm, RmAll, SshConfig, Stop};
+pub(crate) use manage::{Format, Ps, Rm, RmAll, SshConfig, Stop};
 pub(crate) use output::Output;
 pub(crate) use run::{Run, RunSsh, VmOptions};
 pub(crate) use snapshots::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};

@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use bcvk_contract::spec::Stream;
+use bcvk_contract::spec::{Choice, Stream};
+use clap::builder::PossibleValue;
+
+use super::words::Words;
 
 /// Output of a VM's that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +22,10 @@ const EVENTS: &str = "json";
 
 /// A value of `--output` that means nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' cannot be shown: known are console, journal and, for run, json")]
-pub(crate) struct OutputError(String);
+#[error("'{value}' cannot be shown: known are {} and, for run, {EVENTS}", streams().join(", "))]
+pub(crate) struct OutputError {
+    value: String,
+}
 
 impl Output {
     /// The word for it on the command line.
@@ -40,16 +45,26 @@ impl Output {
     }
 }
 
+impl Words for Output {
+    fn words() -> Vec<PossibleValue> {
+        let events = PossibleValue::new(EVENTS).hide(true);
+        Stream::words().into_iter().chain([events]).collect()
+    }
+}
+
+fn streams() -> Vec<&'static str> {
+    Stream::ALL.iter().map(|stream| stream.name()).collect()
+}
+
 impl FromStr for Output {
     type Err = OutputError;
 
     fn from_str(value: &str) -> Result<Self, OutputError> {
         match value {
             EVENTS => Ok(Self::Events),
-            stream => stream
-                .parse()
-                .map(Self::Stream)
-                .map_err(|_| OutputError(value.to_owned())),
+            stream => stream.parse().map(Self::Stream).map_err(|_| OutputError {
+                value: value.to_owned(),
+            }),
         }
     }
 }

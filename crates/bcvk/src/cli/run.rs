@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use bcvk_contract::spec::{DiskRequest, Label, LogDir, SerialPort, Stream, Timeout, Warm};
+use bcvk_contract::spec::{
+    DiskRequest, Label, LogDir, SerialPort, ShareRequest, Stream, Timeout, Warm,
+};
 use bcvk_host::PullPolicy;
 use clap::{Args, ValueHint};
 
-use super::{GuestOptions, Output, heading};
+use super::{GuestOptions, Output, heading, words};
 
 /// Options of `run` and `run-ssh`: what a VM is like, and what of the host's it gets.
 #[derive(Debug, Args)]
@@ -27,7 +29,7 @@ pub(crate) struct VmOptions {
         value_hint = ValueHint::DirPath,
         help_heading = heading::FILES
     )]
-    pub(crate) bind: Vec<String>,
+    pub(crate) bind: Vec<ShareRequest>,
 
     /// Share a host directory read-only
     ///
@@ -38,7 +40,7 @@ pub(crate) struct VmOptions {
         value_hint = ValueHint::DirPath,
         help_heading = heading::FILES
     )]
-    pub(crate) ro_bind: Vec<String>,
+    pub(crate) ro_bind: Vec<ShareRequest>,
 
     /// Share podman's images read-only
     ///
@@ -93,7 +95,7 @@ pub(crate) struct VmOptions {
     )]
     pub(crate) ignition: Option<PathBuf>,
 
-    /// Resume a VM: off, auto, require
+    /// Resume a VM
     ///
     /// `auto` resumes the VM from a snapshot of one like it, a second after the command; if there is
     /// none yet, the VM boots, and one is made of it before anybody is let in. `off` boots. `require`
@@ -101,8 +103,9 @@ pub(crate) struct VmOptions {
     /// always booted, and **--verbose** says why. See **bcvk-ephemeral-snapshots**(8).
     #[arg(
         long,
-        default_value = "off",
+        default_value_t,
         value_name = "HOW",
+        value_parser = words::parser::<Warm>(),
         help_heading = heading::BOOT
     )]
     pub(crate) warm: Warm,
@@ -153,10 +156,15 @@ pub(crate) struct VmOptions {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<Label>,
 
-    /// Pull when: never, missing, always
+    /// Pull
     ///
     /// podman shows its progress.
-    #[arg(long, default_value = "missing", value_name = "WHEN")]
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "WHEN",
+        value_parser = words::parser::<PullPolicy>()
+    )]
     pub(crate) pull: PullPolicy,
 
     /// How long it may take to be ready

@@ -3,6 +3,8 @@
 use bcvk_contract::spec::{MemorySize, SpecError};
 use clap::{Args, Subcommand};
 
+use super::common::Form;
+
 /// Manage the snapshots that --warm makes
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -29,9 +31,8 @@ Examples:
   bcvk ephemeral snapshots ls
   bcvk ephemeral snapshots ls --json | jq '.[] | select(.Usable | not).Id'")]
 pub(crate) struct SnapshotsLs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) form: Form,
 }
 
 /// Remove snapshots

@@ -4,6 +4,10 @@ use std::str::FromStr;
 
 use bcvk_contract::spec::Timeout;
 use clap::Args;
+use clap::builder::PossibleValue;
+
+use super::common::VmRef;
+use super::words::{self, Words};
 
 /// Wait until an ephemeral VM is ready, has stopped, or runs a unit
 #[derive(Debug, Args)]
@@ -13,12 +17,10 @@ Examples:
   bcvk ephemeral wait --for stopped --timeout 1h testvm
   bcvk ephemeral wait --for unit=nginx.service testvm")]
 pub(crate) struct Wait {
-    /// Name or container ID
-    ///
-    /// At least the first four digits of an ID are enough.
-    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) vm: VmRef,
 
-    /// What: ready, stopped or unit=UNIT
+    /// What
     ///
     /// With `ready`, sshd answers; without SSH, the system is up.
     ///
@@ -28,7 +30,12 @@ pub(crate) struct Wait {
     /// With `unit=UNIT`, the VM is ready, and the systemd unit UNIT in it is active. A unit that
     /// failed, is masked, or does not exist ends the wait with an error. A service of type `oneshot`
     /// without `RemainAfterExit=` is never active. This asks over SSH.
-    #[arg(long = "for", value_name = "WHAT", default_value = "ready")]
+    #[arg(
+        long = "for",
+        value_name = "WHAT",
+        default_value = READY,
+        value_parser = words::parser::<Until>()
+    )]
     pub(crate) until: Until,
 
     /// How long to wait at most
@@ -49,10 +56,20 @@ pub(crate) enum Until {
     Unit(String),
 }
 
+const READY: &str = "ready";
+const STOPPED: &str = "stopped";
+const UNIT: &str = "unit=";
+
+impl Words for Until {
+    fn words() -> Vec<PossibleValue> {
+        [READY, STOPPED, UNIT].map(PossibleValue::new).into()
+    }
+}
+
 /// A value of `--for` that means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UntilError {
-    #[error("'{0}' is nothing to wait for: give ready, stopped, or unit=UNIT")]
+    #[error("'{0}' is nothing to wait for: give {words}", words = words::listed(&Until::words()))]
     Unknown(String),
     #[error("'{0}' is not a unit: give one name such as nginx.service")]
     Unit(String),
@@ -63,9 +80,9 @@ impl FromStr for Until {
 
     fn from_str(value: &str) -> Result<Self, UntilError> {
         match value {
-            "ready" => Ok(Self::Ready),
-            "stopped" => Ok(Self::Stopped),
-            _ => match value.strip_prefix("unit=") {
+            READY => Ok(Self::Ready),
+            STOPPED => Ok(Self::Stopped),
+            _ => match value.strip_prefix(UNIT) {
                 Some(unit) if is_unit(unit) => Ok(Self::Unit(unit.to_owned())),
                 Some(unit) => Err(UntilError::Unit(unit.to_owned())),
                 None => Err(UntilError::Unknown(value.to_owned())),

@@ -32,7 +32,7 @@ const VM_DIR: u64 = 64 << 20;
 
 pub(super) fn doctor(args: &Doctor, ui: &Ui) -> Result<ExitCode, HostError> {
     let findings = examine();
-    if args.json {
+    if args.form.json {
         ui.json(&findings)?;
     } else {
         ui.findings(&findings);

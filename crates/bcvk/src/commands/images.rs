@@ -21,7 +21,7 @@ pub(super) fn images(images: &Images, ui: &Ui) -> Result<ExitCode, HostError> {
 fn list(args: &ImagesList, ui: &Ui) -> Result<ExitCode, HostError> {
     let podman = Podman::new(find_tool(Tool::Podman)?);
     let images = BootableImage::list(&podman)?;
-    if args.json {
+    if args.form.json {
         ui.json(&images)?;
     } else {
         let now = i64::try_from(Timestamp::now().0 / 1_000_000).unwrap_or(i64::MAX);

@@ -51,7 +51,7 @@ struct Timings {
 }
 
 pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
-    let Found { dir, spec, running } = find::any(&args.name)?;
+    let Found { dir, spec, running } = find::any(&args.vm.name)?;
     let status = dir.shared().status().map_err(HostError::io(format!(
         "read the status of VM {}",
         spec.name

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
 use bcvk_contract::spec::{
-    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, EnvVar, GuestPort, VmName, check_pod_name,
-    pod_ports, pod_volume,
+    CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, EnvRequest, EnvVar, GuestPort, VmName,
+    check_pod_name, pod_ports, pod_volume,
 };
 use bcvk_host::{AccelRequest, HostError};
 use serde_json::{Value, json};
@@ -112,10 +112,7 @@ fn fixed_options(guest: GuestOptions, name: &VmName, env: Vec<EnvVar>) -> GuestO
         memory: vm::memory(&guest),
         vcpus: Some(vm::vcpus(&guest).unwrap_or(VCPUS)),
         name: Some(name.clone()),
-        env: env
-            .into_iter()
-            .map(|var| format!("{}={}", var.name, var.value))
-            .collect(),
+        env: env.into_iter().map(EnvRequest::from).collect(),
         accel: if guest.accel == AccelRequest::Tcg {
             AccelRequest::Tcg
         } else {

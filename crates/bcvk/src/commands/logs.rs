@@ -26,7 +26,7 @@ pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
 }
 
 fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
-    let vm = find::any(&args.name)?;
+    let vm = find::any(&args.vm.name)?;
     let mut log = GuestLog::console(&vm.dir);
     let mut out = GuestOutput::to(io::stdout());
     let code = if args.follow && vm.running {
@@ -34,7 +34,7 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     } else {
         let length = log.length().map_err(HostError::io(format!(
             "read the console of VM {}",
-            args.name
+            args.vm.name
         )))?;
         // A reader that has gone away (`logs … | head`) is no error.
         let _ = io::copy(&mut log.take(length), &mut out);
@@ -68,13 +68,13 @@ fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCo
 }
 
 fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
-    let vm = find::running(&args.name)?;
+    let vm = find::running(&args.vm.name)?;
     if vm.spec.ssh.is_none() {
         return Err(HostError::NoSsh {
-            name: args.name.clone(),
+            name: args.vm.name.clone(),
         });
     }
-    join_boot(&vm.dir, &args.name, ui)?;
+    join_boot(&vm.dir, &args.vm.name, ui)?;
     let mut watcher = Watcher::open(&vm.dir)?;
     let mut words = vec!["journalctl", "-b", "-o", "short-monotonic", "--no-pager"];
     if args.follow {
@@ -92,14 +92,14 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
         SessionEnd::Exited(0) => Ok(ExitCode::SUCCESS),
         SessionEnd::VmEnded(_) if args.follow => Ok(ExitCode::SUCCESS),
         SessionEnd::VmEnded(_) => Err(HostError::EndedBefore {
-            name: args.name.clone(),
+            name: args.vm.name.clone(),
             awaited: "all of its journal was read".to_owned(),
             failure: watcher.failure().map(Box::new),
         }),
         SessionEnd::Signal(signal) => Ok(ExitCode::from(ui::interrupted(signal))),
         SessionEnd::Exited(_) | SessionEnd::Lost | SessionEnd::Deadline => {
             Err(HostError::InGuest {
-                name: args.name.clone(),
+                name: args.vm.name.clone(),
                 action: "read the journal",
                 stderr,
             })

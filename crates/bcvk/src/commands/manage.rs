@@ -11,7 +11,7 @@ use crate::ui::{Notice, Ui};
 
 pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
-    let vms = find_all(&context, &args.names)?;
+    let vms = find_all(&context, &args.vms.names)?;
     for (name, vm) in &vms {
         // The directory may go with the VM.
         let dir = vm.vm_dir(&context.dirs);
@@ -30,7 +30,7 @@ pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, HostError> {
 
 pub(super) fn rm(args: &Rm) -> Result<ExitCode, HostError> {
     let context = Context::open()?;
-    let vms = find_all(&context, &args.names)?;
+    let vms = find_all(&context, &args.vms.names)?;
     if !args.force
         && let Some((name, _)) = vms.iter().find(|(_, vm)| vm.is_running())
     {

@@ -1,24 +1,23 @@
 //! Way from options to a [`Launch`]: everything is checked here, before anything is started.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::spec::{
     Arch, Console, EnvVar, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH,
-    STORAGE_TAG, SerialPort, Share, ShareRequest, SpecError, Stream, UnitFile, VmSpec, check_disks,
+    STORAGE_TAG, SerialPort, Share, SpecError, Stream, UnitFile, VmSpec, check_disks,
     check_ignition, check_serial_ports, check_shares,
 };
 use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
     HostError, ImageClaims, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
     check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
-    read_units, resolve_disk,
+    read_units, resolve_disk, resolve_share,
 };
 
 use super::Context;
-use super::vm::{self, Resolved, in_option};
+use super::vm::{self, Resolved};
 use crate::cli::{Output, VmOptions};
 use crate::ui::{Notice, Ui};
 
@@ -217,18 +216,11 @@ fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), SpecError> {
 }
 
 fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, HostError> {
-    let requests = options
-        .bind
-        .iter()
-        .map(|request| (request, false))
-        .chain(options.ro_bind.iter().map(|request| (request, true)));
+    let writable = options.bind.iter().map(|request| (request, false));
+    let requests = writable.chain(options.ro_bind.iter().map(|request| (request, true)));
     let mut shares = requests
         .enumerate()
-        .map(|(index, (request, read_only))| {
-            let option = if read_only { "--ro-bind" } else { "--bind" };
-            let request = ShareRequest::parse_in(request, cwd).map_err(in_option(option))?;
-            share(index, &request, read_only)
-        })
+        .map(|(index, (request, read_only))| resolve_share(request, cwd, index, read_only))
         .collect::<Result<Vec<Share>, HostError>>()?;
     if options.bind_storage_ro {
         shares.push(Share {
@@ -277,23 +269,6 @@ fn logs(options: &VmOptions, cwd: &Path) -> Result<Option<KeptLogs>, HostError> 
         streams: logs.streams.clone(),
         host: output_directory(&logs.dir, cwd)?,
     }))
-}
-
-fn share(index: usize, request: &ShareRequest, read_only: bool) -> Result<Share, HostError> {
-    let missing = |source| HostError::ShareSource {
-        path: request.host.clone(),
-        source,
-    };
-    let host: PathBuf = fs::canonicalize(&request.host).map_err(missing)?;
-    if !fs::metadata(&host).map_err(missing)?.is_dir() {
-        return Err(HostError::ShareNotDirectory(request.host.clone()));
-    }
-    Ok(Share {
-        tag: request.tag(index),
-        host,
-        guest_path: request.guest_path(),
-        read_only,
-    })
 }
 
 fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> {

@@ -9,7 +9,7 @@ use bcvk_host::{HostError, VmDir};
 use serde::Serialize;
 
 use super::Context;
-use crate::cli::Ps;
+use crate::cli::{Format, Ps};
 use crate::ui::{self, Ui};
 
 /// One VM, with podman's keys and ours.
@@ -64,7 +64,7 @@ pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, HostError> {
             row(vm, dir.as_ref())
         })
         .collect();
-    if args.json || args.format.as_deref() == Some("json") {
+    if args.form.json || args.format == Some(Format::Json) {
         ui.json(&rows)?;
     } else {
         ui::print(&ui::table(

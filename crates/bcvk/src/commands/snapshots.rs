@@ -42,7 +42,7 @@ pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, HostError
 fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, HostError> {
     let all = open()?.list().map_err(HostError::io("list snapshots"))?;
     let rows: Vec<Row> = all.iter().map(row).collect();
-    if args.json {
+    if args.form.json {
         ui.json(&rows)?;
     } else {
         let now = Timestamp::now().0 / 1_000_000;

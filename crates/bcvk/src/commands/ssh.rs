@@ -43,10 +43,10 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
 }
 
 pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
-    let Found { dir, spec, .. } = find::running(&args.name)?;
+    let Found { dir, spec, .. } = find::running(&args.vm.name)?;
     if spec.ssh.is_none() {
         return Err(HostError::NoSsh {
-            name: args.name.clone(),
+            name: args.vm.name.clone(),
         });
     }
     let exe = std::env::current_exe().map_err(HostError::io("find bcvk's own file"))?;

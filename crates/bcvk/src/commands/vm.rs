@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::spec::{
-    Accelerator, Arch, Console, EnvVar, GuestPort, ImageIdentity, InstanceType, Lifetime,
-    MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SpecError, SshAccess, VmName, VmSpec,
+    Accelerator, Arch, Console, EnvRequest, EnvVar, GuestPort, ImageIdentity, InstanceType,
+    Lifetime, MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
 };
 use bcvk_host::{AccelRequest, HostError, choose_accelerator};
 
@@ -102,21 +102,16 @@ pub(super) fn accelerator(
     Ok(choice.accel)
 }
 
-/// Returns the variables that `words` give; a name alone passes on the user's own.
-pub(super) fn environment(words: &[String], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
+/// Returns the variables that were asked for; a name alone passes on the user's own.
+pub(super) fn environment(requests: &[EnvRequest], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
     let mut env = Vec::new();
-    for word in words {
-        let var = EnvVar::parse(word, |name| env::var(name).ok()).map_err(in_option("--env"))?;
-        env.extend(var);
+    for request in requests {
+        env.extend(request.resolve(|name| env::var(name).ok())?);
     }
     for var in env.iter().filter(|var| var.value.contains('#')) {
         ui.warning(&Notice::CutVariable { name: &var.name });
     }
     Ok(env)
-}
-
-pub(super) fn in_option(option: &'static str) -> impl FnOnce(SpecError) -> HostError {
-    move |source| HostError::Option { option, source }
 }
 
 fn new_key(comment: &str) -> Result<KeyPair, HostError> {

@@ -55,7 +55,7 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
         args,
         deadline: Instant::now() + args.timeout.duration(),
     };
-    let mut vm = find::any(&args.name)?;
+    let mut vm = find::any(&args.vm.name)?;
     if !vm.running {
         vm.running = begins(&vm.dir)?;
     }
@@ -67,7 +67,7 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
         Until::Unit(unit) => {
             if vm.spec.ssh.is_none() {
                 return Err(HostError::NoSsh {
-                    name: args.name.clone(),
+                    name: args.vm.name.clone(),
                 });
             }
             let mut watcher = waiting.ready(&vm, ui)?;
@@ -107,14 +107,14 @@ impl Waiting<'_> {
         match ready {
             Ok(_) => Ok(watcher),
             Err(HostError::Vm(failure)) => Err(HostError::EndedBefore {
-                name: self.args.name.clone(),
+                name: self.args.vm.name.clone(),
                 awaited: "it was ready".to_owned(),
                 failure: Some(failure),
             }),
             Err(HostError::SupervisorVanished { .. } | HostError::Stopped) => {
                 Err(self.ended_before(vm, "it was ready"))
             }
-            Err(other) => Err(not_ready(other, &self.args.name, self.args.timeout)),
+            Err(other) => Err(not_ready(other, &self.args.vm.name, self.args.timeout)),
         }
     }
 
@@ -164,7 +164,7 @@ impl Waiting<'_> {
         match end {
             SessionEnd::Exited(0) => Ok(()),
             SessionEnd::Exited(NOT_ACTIVE) => Err(HostError::UnitNotActive {
-                name: self.args.name.clone(),
+                name: self.args.vm.name.clone(),
                 unit: unit.to_owned(),
                 state: String::from_utf8_lossy(&stdout).trim().to_owned(),
             }),
@@ -176,7 +176,7 @@ impl Waiting<'_> {
             }
             SessionEnd::Signal(signal) => Err(HostError::Interrupted { signal }),
             SessionEnd::Exited(_) | SessionEnd::Lost => Err(HostError::InGuest {
-                name: self.args.name.clone(),
+                name: self.args.vm.name.clone(),
                 action: "ask for the unit",
                 stderr,
             }),
@@ -189,7 +189,7 @@ impl Waiting<'_> {
 
     fn timeout(&self, state: String) -> HostError {
         HostError::WaitTimeout {
-            name: self.args.name.clone(),
+            name: self.args.vm.name.clone(),
             state,
             timeout: self.args.timeout,
             phase: None,
@@ -201,7 +201,7 @@ impl Waiting<'_> {
     fn ended_before(&self, vm: &Found, awaited: &str) -> HostError {
         let status = vm.dir.shared().status().ok().flatten();
         HostError::EndedBefore {
-            name: self.args.name.clone(),
+            name: self.args.vm.name.clone(),
             awaited: awaited.to_owned(),
             failure: status.and_then(|status| status.failure).map(Box::new),
         }

@@ -1,14 +1,11 @@
 //! Options that can be settings, and the check of a setting's values by the option's own parser.
 
-use std::path::Path;
-
-use bcvk_contract::spec::{EnvVar, ShareRequest};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, Command};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::cli::VmOptions;
+use crate::cli::{VmOptions, words};
 
 /// Options that make no sense for more than one VM.
 const NOT_SETTINGS: [&str; 1] = ["name"];
@@ -17,7 +14,7 @@ const NOT_SETTINGS: [&str; 1] = ["name"];
 #[must_use]
 pub fn settings() -> Vec<(String, Arg)> {
     let named = |option: Arg| Some((variable(option.get_long()?), option));
-    settable().filter_map(named).collect()
+    settable().into_iter().filter_map(named).collect()
 }
 
 /// Names the variable of an option: that of `--ro-bind` is `BCVK_RO_BIND`.
@@ -26,22 +23,21 @@ pub(super) fn variable(name: &str) -> String {
 }
 
 /// The options that can be settings. Switches cannot: the command line could not take one back.
-pub(super) fn settable() -> impl Iterator<Item = Arg> {
-    options()
+pub(super) fn settable() -> Vec<Arg> {
+    let named = |arg: &&Arg| {
+        let name = arg.get_long();
+        name.is_some_and(|name| !NOT_SETTINGS.contains(&name))
+    };
+    let all = options();
+    let with_value = all
         .get_arguments()
-        .filter(|arg| arg.get_action().takes_values())
-        .filter(|arg| {
-            arg.get_long()
-                .is_some_and(|name| !NOT_SETTINGS.contains(&name))
-        })
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
+        .filter(|arg| arg.get_action().takes_values());
+    with_value.filter(named).cloned().collect()
 }
 
 /// Returns the options of a VM, as a command line with nothing else.
 pub(super) fn options() -> Command {
-    VmOptions::augment_args(Command::new("bcvk")).no_binary_name(true)
+    words::in_help(VmOptions::augment_args(Command::new("bcvk"))).no_binary_name(true)
 }
 
 /// Returns true if the option can be given more than once.
@@ -52,11 +48,11 @@ pub(super) fn takes_many(option: &Arg) -> bool {
 /// Returns the option that a setting is named after, or what is wrong with the name.
 pub(super) fn find(name: &str) -> Result<Arg, String> {
     settable()
+        .into_iter()
         .find(|option| option.get_long() == Some(name))
         .ok_or_else(|| {
-            let known: Vec<String> = settable()
-                .filter_map(|option| option.get_long().map(str::to_owned))
-                .collect();
+            let known = settable();
+            let known: Vec<&str> = known.iter().filter_map(Arg::get_long).collect();
             let known = known.join(", ");
             if options()
                 .get_arguments()
@@ -102,7 +98,7 @@ pub(super) fn check_all(name: &str, values: Vec<String>) -> Result<Vec<String>, 
     Ok(values)
 }
 
-/// Checks a value with the option's own parser, and for mistakes that would only be found later.
+/// Checks a value with the option's own parser.
 pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
     match options().try_get_matches_from([format!("--{name}={value}")]) {
         Err(e)
@@ -111,17 +107,11 @@ pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
                 ErrorKind::ValueValidation | ErrorKind::InvalidValue
             ) =>
         {
-            return Err(reason(&e));
+            Err(reason(&e))
         }
         // The check that an option needs or excludes another is made with the whole command line.
-        _ => {}
-    }
-    match name {
-        "bind" | "ro-bind" => ShareRequest::parse_in(value, Path::new("/")).map(drop),
-        "env" => EnvVar::parse(value, |_| None).map(drop),
         _ => Ok(()),
     }
-    .map_err(|e| e.to_string())
 }
 
 /// Extracts a parser's message from clap's text around it.
@@ -138,12 +128,32 @@ fn reason(error: &clap::Error) -> String {
 mod tests {
     use super::*;
 
+    /// Of `run`, so that an option which is added there alone is missed.
     #[test]
-    fn every_setting_can_be_one() {
-        for option in settable() {
-            let name = option.get_long().expect("a long name");
-            assert!(find(name).is_ok());
+    fn every_option_with_a_value_has_a_key_and_a_variable() {
+        let all = crate::cli::described();
+        let run = all.find_subcommand("ephemeral").expect("ephemeral");
+        let run = run.find_subcommand("run").expect("run");
+        let settings = settings();
+        let mut seen = 0;
+        for option in run.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            let Some(name) = option.get_long() else {
+                continue;
+            };
+            if option.get_action().takes_values() && name != "name" {
+                let key = find(name).expect(name);
+                assert_eq!(key.get_help(), option.get_help(), "{name}");
+                let variable = variable(name);
+                assert!(
+                    settings.iter().any(|(known, _)| *known == variable),
+                    "{variable}"
+                );
+                seen += 1;
+            } else {
+                assert!(find(name).is_err(), "{name}");
+            }
         }
+        assert_eq!(seen, settings.len());
         assert_eq!(variable("ro-bind"), "BCVK_RO_BIND");
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use bcvk_contract::spec::InstanceType;
+use bcvk_contract::spec::{Choice, Stream};
 use bcvk_host::podman::Podman;
 use bcvk_host::{BootableImage, Snapshots, Tool, VmDirs, find_tool};
 use clap::{Arg, Command};
@@ -21,18 +21,7 @@ use crate::ui;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Verbs that only make sense for a VM that runs.
-const FOR_RUNNING: [&str; 4] = ["ssh", "ssh-config", "stop", "wait"];
-
-/// Options that accept few words, by their names.
-const WORDS: [(&str, &[&str]); 7] = [
-    ("accel", &["auto", "kvm", "tcg"]),
-    ("fidelity", &["fast", "full"]),
-    ("for", &["ready", "stopped", "unit="]),
-    ("initramfs", &["image", "direct"]),
-    ("output", &["console", "journal"]),
-    ("pull", &["never", "missing", "always"]),
-    ("warm", &["auto", "off", "require"]),
-];
+const FOR_RUNNING: [&str; 5] = ["boot-chart", "ssh", "ssh-config", "stop", "wait"];
 
 /// Adds the values to the command line, of which `before` has been typed.
 pub(super) fn add(command: Command, before: &[OsString]) -> Command {
@@ -44,11 +33,11 @@ pub(super) fn add(command: Command, before: &[OsString]) -> Command {
             let id = arg.get_id().as_str().to_owned();
             match (arg.is_positional(), id.as_str()) {
                 (true, "words") if is_named => arg,
-                (true, "name" | "names" | "words") => {
+                (true, "name" | "names" | "vm" | "words") => {
                     let given = before.to_vec();
                     complete(arg, move |current| vms(current, running, &given))
                 }
-                (true, "image") | (false, "runner") => complete(arg, images),
+                (true, "image") | (false, "run" | "runner") => complete(arg, images),
                 (true, "ids") => complete(arg, snapshots),
                 (false, _) => option(arg),
                 _ => arg,
@@ -59,12 +48,7 @@ pub(super) fn add(command: Command, before: &[OsString]) -> Command {
 
 fn option(arg: Arg) -> Arg {
     let name = arg.get_long().unwrap_or_default().to_owned();
-    if let Some(&(_, words)) = WORDS.iter().find(|(known, _)| *known == name) {
-        let words = words.iter().map(CompletionCandidate::new);
-        return complete(arg, move |current| starting(current, words.clone()));
-    }
     match name.as_str() {
-        "itype" => complete(arg, itypes),
         "log-dir" => complete(arg, log_dirs),
         "virtio-serial-out" => complete(arg, |current| after(current, ':', &PathCompleter::file())),
         _ => arg,
@@ -150,17 +134,12 @@ fn snapshots(current: &OsStr) -> Vec<CompletionCandidate> {
     starting(current, found)
 }
 
-fn itypes(current: &OsStr) -> Vec<CompletionCandidate> {
-    let all = InstanceType::all().iter().map(|itype| {
-        let size = format!("{} vCPU, {} MiB", itype.vcpus(), itype.memory().mib());
-        CompletionCandidate::new(itype.name()).help(Some(size.into()))
-    });
-    starting(current, all)
-}
-
-/// Completes `journal,console=DIR`.
+/// Completes `console,journal=DIR`.
 fn log_dirs(current: &OsStr) -> Vec<CompletionCandidate> {
-    let streams = ["journal=", "console=", "journal,console="];
+    let mut streams: Vec<&str> = Stream::ALL.iter().map(|stream| stream.name()).collect();
+    let both = streams.join(",");
+    streams.push(&both);
+    let streams = streams.into_iter().map(|names| format!("{names}="));
     let mut found = starting(current, streams.map(CompletionCandidate::new));
     found.retain(|candidate| candidate.get_value() != current);
     found.extend(after(current, '=', &PathCompleter::dir()));
@@ -180,34 +159,53 @@ fn after(current: &OsStr, separator: char, paths: &PathCompleter) -> Vec<Complet
 
 #[cfg(test)]
 mod tests {
-    use clap::error::ErrorKind;
+    use std::collections::BTreeSet;
+
+    use clap::ValueHint;
 
     use super::*;
     use crate::cli;
 
-    /// Every verb that has an option accepts the values that are offered for it.
-    #[test]
-    fn offered_words_are_values_of_their_options() {
-        let mut seen = 0;
-        for (option, words) in WORDS {
-            for verb in ["run", "kube", "wait"] {
-                for word in words.iter().filter(|word| !word.ends_with('=')) {
-                    let line = [
-                        "bcvk",
-                        "ephemeral",
-                        verb,
-                        "x",
-                        &format!("--{option}={word}"),
-                    ];
-                    match cli::command().try_get_matches_from(line) {
-                        Ok(_) => seen += 1,
-                        Err(e) => assert_eq!(e.kind(), ErrorKind::UnknownArgument, "{e}"),
-                    }
-                }
-            }
+    /// Arguments whose values nobody but the user knows.
+    const FREE: [&str; 14] = [
+        "add_swap",
+        "command",
+        "env",
+        "execute",
+        "karg",
+        "keep",
+        "kvm_resource",
+        "label",
+        "machine_id",
+        "memory",
+        "network",
+        "publish",
+        "timeout",
+        "vcpus",
+    ];
+
+    fn check(command: &Command, seen: &mut BTreeSet<String>) {
+        let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        for arg in shown.filter(|arg| arg.get_action().takes_values()) {
+            let id = arg.get_id().to_string();
+            let completes = arg.get::<ArgValueCompleter>().is_some()
+                || !arg.get_possible_values().is_empty()
+                || arg.get_value_hint() != ValueHint::Unknown;
+            let is_free = FREE.contains(&id.as_str()) || (id == "name" && !arg.is_positional());
+            assert_ne!(completes, is_free, "{id} of {}", command.get_name());
+            let _ = seen.insert(id);
         }
-        let words: usize = WORDS.iter().map(|(_, words)| words.len()).sum();
-        assert!(seen >= words - 1, "{seen} of {words}");
+        for below in command.get_subcommands() {
+            check(below, seen);
+        }
+    }
+
+    #[test]
+    fn every_value_is_completed_or_the_users_own() {
+        let mut seen = BTreeSet::new();
+        check(&add(cli::visible(), &[]), &mut seen);
+        let gone: Vec<_> = FREE.iter().filter(|id| !seen.contains(**id)).collect();
+        assert!(gone.is_empty(), "{gone:?}");
     }
 
     #[test]

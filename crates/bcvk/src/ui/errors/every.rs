@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::io::Error;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use bcvk_contract::linkage::NotStatic;
-use bcvk_contract::spec::{Arch, MemorySize, SpecError, Timeout};
+use bcvk_contract::spec::{
+    Arch, Fidelity, Initramfs, MemorySize, SpecError, Stream, Timeout, Warm,
+};
 use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
-use bcvk_host::{HostError, Operation, Tool};
+use bcvk_host::{AccelRequest, HostError, Operation, PullPolicy, Tool};
 use bcvk_testkit::every;
 
 use super::Report;
@@ -290,13 +293,14 @@ fn of_the_host() {
         }],
         Detached: [HostError::Detached],
         Interrupted: [HostError::Interrupted { signal: 2 }],
-        Option: [HostError::Option {
-            option: "--bind",
-            source: SpecError::ShareHostEmpty { value: s(":x") },
-        }],
         Spec: [HostError::Spec(SpecError::KargEmpty)],
     });
     insta::assert_snapshot!(text(errors));
+}
+
+/// Returns the error of a word that is no `T`.
+fn unknown<T: FromStr<Err = SpecError>>() -> SpecError {
+    "x".parse::<T>().err().expect("not a value")
 }
 
 #[test]
@@ -308,6 +312,14 @@ fn of_values() {
         MemoryNotWholeMib: [SpecError::MemoryNotWholeMib { value: value() }],
         MemoryTooSmall: [SpecError::MemoryTooSmall { value: value() }],
         MemoryTooLarge: [SpecError::MemoryTooLarge { value: value() }],
+        Choice: [
+            unknown::<AccelRequest>(),
+            unknown::<Fidelity>(),
+            unknown::<Initramfs>(),
+            unknown::<PullPolicy>(),
+            unknown::<Stream>(),
+            unknown::<Warm>(),
+        ],
         UnknownInstanceType: [SpecError::UnknownInstanceType {
             value: s("u1.huge"),
             nearest: "u1.large",
@@ -336,10 +348,6 @@ fn of_values() {
         }],
         TooManyDisks: [SpecError::TooManyDisks { given: 99, most: 24 }],
         SwapSize: [SpecError::SwapSize { value: value() }],
-        Stream: [SpecError::Stream(value())],
-        Fidelity: [SpecError::Fidelity(value())],
-        Warm: [SpecError::Warm(value())],
-        Initramfs: [SpecError::Initramfs(value())],
         MachineId: [SpecError::MachineId(value())],
         IgnitionWithoutInitramfs: [SpecError::IgnitionWithoutInitramfs],
         JournalOverCommand: [SpecError::JournalOverCommand],
@@ -368,8 +376,6 @@ fn of_values() {
         KargQuote: [SpecError::KargQuote { value: s("a=\"b") }],
         LabelSyntax: [SpecError::LabelSyntax { value: s("=x") }],
         LabelTaken: [SpecError::LabelTaken { key: s("bcvk.vm") }],
-        Accelerator: [SpecError::Accelerator(value())],
-        PullPolicy: [SpecError::PullPolicy(value())],
         Version: [SpecError::Version { found: 2, known: 1 }],
     });
     let lines: String = errors

@@ -93,8 +93,6 @@ fn causes(error: &HostError) -> Vec<String> {
         } => std::iter::once(failure.sentence())
             .chain(failure.causes.clone())
             .collect(),
-        // The error's message has said it already.
-        HostError::Option { .. } => Vec::new(),
         HostError::Podman { stderr, .. } | HostError::InGuest { stderr, .. } => {
             stderr.lines().map(str::to_owned).collect()
         }
@@ -160,7 +158,6 @@ pub(super) fn is_usage(error: &HostError) -> bool {
 fn code(error: &HostError) -> u8 {
     match error {
         HostError::Spec(_)
-        | HostError::Option { .. }
         | HostError::ImageName { .. }
         | HostError::ShareSource { .. }
         | HostError::ShareNotDirectory(_)
