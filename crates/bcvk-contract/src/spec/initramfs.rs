@@ -40,14 +40,3 @@ impl FromStr for Initramfs {
         }
     }
 }
-
-/// Refuses a configuration for Ignition if nothing would read it.
-///
-/// # Errors
-/// [`SpecError::IgnitionWithoutInitramfs`].
-pub fn check_ignition(wanted: bool, initramfs: Initramfs) -> Result<(), SpecError> {
-    if wanted && initramfs == Initramfs::Direct {
-        return Err(SpecError::IgnitionWithoutInitramfs);
-    }
-    Ok(())
-}
