@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bcvk_contract::linkage::NotStatic;
 use bcvk_contract::spec::{Arch, MemorySize, SpecError, Timeout};
-use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
+use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, Remedy};
 use bcvk_host::{FileError, HostError, ImageError, Operation, Tool, WatchError};
 use bcvk_testkit::every;
 
@@ -63,6 +63,7 @@ fn failure(kind: FailureKind, phase: Phase, message: &str) -> Failure {
         message: s(message),
         causes: vec![],
         hint: None,
+        remedy: None,
         failed_units: vec![],
         console_tail: vec![],
     }
@@ -212,6 +213,23 @@ fn of_watched_vms() {
                 causes: vec![s("the image has no kernel: there is no /usr/lib/modules/*/vmlinuz")],
                 hint: Some(s("boot a bootc image")),
                 ..failure(FailureKind::Image, Phase::Preparing, "image x cannot boot")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                remedy: Some(Remedy::WithoutIgnition),
+                ..failure(FailureKind::Image, Phase::Preparing, "image x has no Ignition")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                hint: Some(s("install openssh-server in the image")),
+                remedy: Some(Remedy::WithoutSsh),
+                ..failure(FailureKind::Image, Phase::Preparing, "image x has no sshd")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                remedy: Some(Remedy::BootIfNeeded),
+                ..failure(FailureKind::Host, Phase::Qemu, "the VM cannot be resumed from its snapshot")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                remedy: Some(Remedy::Boot),
+                ..failure(FailureKind::Guest, Phase::Userspace, "the guest did not take what it was given")
             })),
             WatchError::Vm(Box::new(Failure {
                 failed_units: vec![s("sysroot.mount: mount exited with status 32")],

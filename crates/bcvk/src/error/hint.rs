@@ -4,8 +4,25 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use bcvk_contract::spec::{Arch, MemorySize};
+use bcvk_contract::status::{Failure, Remedy};
 use bcvk_host::Tool;
 use bcvk_host::shell::quote;
+
+/// Returns what to do about the failure of a VM, if its supervisor knows.
+pub(super) fn failure_hint(failure: &Failure) -> Option<String> {
+    let remedy = failure.remedy.map(|remedy| match remedy {
+        Remedy::WithoutIgnition => {
+            "leave --ignition out: nothing in the image would read the configuration"
+        }
+        Remedy::WithoutSsh => "boot it with `bcvk ephemeral run --no-ssh-keygen --console`",
+        Remedy::BootIfNeeded => "--warm auto boots a VM that cannot be resumed",
+        Remedy::Boot => "--warm off boots it instead",
+    });
+    match (failure.hint.as_deref(), remedy) {
+        (Some(hint), Some(remedy)) => Some(format!("{hint}, or {remedy}")),
+        (hint, remedy) => hint.or(remedy).map(str::to_owned),
+    }
+}
 
 /// Returns what to do about a complaint of podman's, or of the runtime's below it.
 pub(super) fn podman_hint(stderr: &str) -> Option<String> {

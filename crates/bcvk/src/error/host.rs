@@ -9,7 +9,8 @@ use bcvk_host::shell::quote;
 use bcvk_host::{FileError, HostError, ImageError, Operation, Tool, WatchError};
 
 use super::hint::{
-    build, file_hint, install, memory_that_fits, package, path_hint, podman_hint, registry, word,
+    build, failure_hint, file_hint, install, memory_that_fits, package, path_hint, podman_hint,
+    registry, word,
 };
 use super::{Explain, Kind, Words};
 
@@ -209,7 +210,7 @@ impl Explain for WatchError {
         let hint = match self {
             Self::Vm(failure) => {
                 let unready_guest = self.kind() == Kind::Guest { ready: false };
-                return failure.hint.clone().or_else(|| {
+                return failure_hint(failure).or_else(|| {
                     unready_guest.then(|| "--console shows the whole boot".to_owned())
                 });
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bcvk_contract::spec::{SpecError, Timeout};
 use bcvk_contract::status::{Failure, Phase};
 
-use super::hint::{file_hint, parent, path_hint, word};
+use super::hint::{failure_hint, file_hint, parent, path_hint, word};
 use super::{Explain, Kind, Words};
 
 /// Options, or what they name, that cannot be used.
@@ -193,7 +193,7 @@ impl Explain for RequestError {
             Self::NotReady { .. } => "boot another one".to_owned(),
             Self::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
             Self::EndedBefore { name, failure, .. } => {
-                let hint = failure.as_ref().and_then(|failure| failure.hint.clone());
+                let hint = failure.as_deref().and_then(failure_hint);
                 hint.unwrap_or_else(|| {
                     format!("`bcvk ephemeral logs {name}` shows its console, if it was kept")
                 })
