@@ -1,17 +1,15 @@
-//! Errors that keep the host from running a VM.
+//! Errors that keep the host from running a VM, in the user's words. The CLI adds hints and chooses
+//! exit codes.
 
 use std::io;
 use std::path::PathBuf;
 
-use bcvk_contract::linkage::NotStatic;
-use bcvk_contract::spec::{Arch, LABEL_RUNNER, MemorySize, SpecError, Timeout};
+use bcvk_contract::spec::{Arch, LABEL_RUNNER, MemorySize, SpecError};
 use bcvk_contract::status::{Failure, Phase};
 
 use crate::Tool;
 
-/// Everything that can go wrong on the host's side, in the user's words.
-///
-/// The CLI adds the hint and chooses the exit code by variant.
+/// Error of the host's machine, of podman, or of a file of bcvk's own.
 #[derive(Debug, thiserror::Error)]
 #[allow(
     missing_docs,
@@ -19,7 +17,9 @@ use crate::Tool;
 )]
 pub enum HostError {
     #[error(transparent)]
-    NotStatic(#[from] NotStatic),
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{} is not installed", .0.program())]
     ToolMissing(Tool),
     #[error("QEMU at {} cannot be used: only the host's /usr is visible to the VM's container", .0.display())]
@@ -28,33 +28,6 @@ pub enum HostError {
     UsrNotMerged(PathBuf),
     #[error("{user} has too few subordinate IDs in {file} for rootless containers")]
     FewSubIds { user: String, file: &'static str },
-    #[error("image {reference} does not exist here")]
-    ImageMissing { reference: String },
-    #[error("{reference:?} cannot name an image")]
-    ImageName { reference: String },
-    #[error("image {reference} could not be pulled")]
-    PullFailed { reference: String },
-    #[error(
-        "image {reference} has the annotation {annotation:?}, which would steer the container's runtime"
-    )]
-    ImageSteersRuntime {
-        reference: String,
-        annotation: String,
-    },
-    #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
-    ImageArch { reference: String, found: String },
-    #[error("image {reference} is no runner: it has no label {LABEL_RUNNER}")]
-    NotARunner { reference: String },
-    #[error("runner {reference} has bcvk {found}; this is {}", env!("CARGO_PKG_VERSION"))]
-    RunnerVersion { reference: String, found: String },
-    #[error("runner {reference} is for {found}, the image for {wanted}")]
-    RunnerArch {
-        reference: String,
-        found: Arch,
-        wanted: Arch,
-    },
-    #[error("the VM's supervisor could not start in a container of image {reference}")]
-    SupervisorNotStarted { reference: String },
     #[error("KVM was asked for, but cannot be used: {obstacle}")]
     NoKvm {
         obstacle: String,
@@ -69,8 +42,77 @@ pub enum HostError {
     },
     #[error("only {allowed} files may be open at once here; a VM and podman need {needed}")]
     FewOpenFiles { allowed: u64, needed: u64 },
+    #[error("a container named {name} already exists")]
+    NameTaken { name: String },
+    #[error("podman could not {action}")]
+    Podman { action: Operation, stderr: String },
+    #[error("cannot {action}")]
+    Io {
+        action: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot make the VM's files in {}", dir.display())]
+    VmDir {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl HostError {
+    /// Makes an I/O error that says what was being done.
+    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}
+
+/// Image that is not here, or is not what it was given for.
+#[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "each message says what the variant and its fields are"
+)]
+pub enum ImageError {
+    #[error("image {reference} does not exist here")]
+    Missing { reference: String },
+    #[error("{reference:?} cannot name an image")]
+    Name { reference: String },
+    #[error("image {reference} could not be pulled")]
+    PullFailed { reference: String },
+    #[error(
+        "image {reference} has the annotation {annotation:?}, which would steer the container's runtime"
+    )]
+    SteersRuntime {
+        reference: String,
+        annotation: String,
+    },
+    #[error("image {reference} is for {found}; a VM needs x86_64 or aarch64")]
+    Arch { reference: String, found: String },
+    #[error("image {reference} is no runner: it has no label {LABEL_RUNNER}")]
+    NotARunner { reference: String },
+    #[error("runner {reference} has bcvk {found}; this is {}", env!("CARGO_PKG_VERSION"))]
+    RunnerVersion { reference: String, found: String },
+    #[error("runner {reference} is for {found}, the image for {wanted}")]
+    RunnerArch {
+        reference: String,
+        found: Arch,
+        wanted: Arch,
+    },
+}
+
+/// File of the user's that cannot be what it was given for.
+#[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "each message says what the variant and its fields are"
+)]
+pub enum FileError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     #[error("cannot share {}", path.display())]
-    ShareSource {
+    Share {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -106,13 +148,7 @@ pub enum HostError {
         source: io::Error,
     },
     #[error("the VM's output cannot go to {}", path.display())]
-    OutputFile {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("the picture cannot go to {}", path.display())]
-    Picture {
+    Output {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -120,53 +156,20 @@ pub enum HostError {
     #[error(
         "{0:?} cannot be given to a container: podman takes paths of UTF-8 text without carriage returns"
     )]
-    PathNotText(PathBuf),
-    #[error("{verb} runs its command over SSH, not with --execute")]
-    ExecuteOverSsh { verb: &'static str },
-    #[error("--output json does not go with {0}: only one can have standard output")]
-    NoEvents(&'static str),
-    #[error("this VM cannot be resumed from a snapshot: {0}")]
-    NotResumable(&'static str),
-    #[error("there is no snapshot of this VM")]
-    NoSnapshot,
-    #[error("there is no snapshot {0}, or more than one whose name begins so")]
-    NoSuchSnapshot(String),
-    #[error("snapshot {0} is in use")]
-    SnapshotInUse(String),
-    #[error("a container named {name} already exists")]
-    NameTaken { name: String },
-    #[error("there is no VM named {name}")]
-    NoSuchVm { name: String },
-    #[error("{name} is not a bcvk VM but another container")]
-    NotAVm { name: String },
-    #[error("VM {name} is not running")]
-    NotRunning { name: String },
-    #[error("VM {name} is running; only one that has ended is removed")]
-    StillRunning { name: String },
-    #[error("nobody can log in to VM {name}: it was started with --no-ssh-keygen")]
-    NoSsh { name: String },
-    #[error("{verb} logs in over SSH, and --no-ssh-keygen leaves that out")]
-    SshNeeded { verb: &'static str },
-    #[error("VM {name} is not ready: its boot has come to \"{}\"", phase.describe())]
-    NotReady { name: String, phase: Phase },
-    #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
-    NeedsForce,
-    #[error("podman could not {action}")]
-    Podman { action: Operation, stderr: String },
-    #[error("cannot {action}")]
-    Io {
-        action: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot make the VM's files in {}", dir.display())]
-    VmDir {
-        dir: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    NotText(PathBuf),
+}
+
+/// Reason why waiting for a VM ended without what was awaited.
+#[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "each message says what the variant and its fields are"
+)]
+pub enum WatchError {
     #[error("{}", .0.sentence())]
     Vm(Box<Failure>),
+    #[error("the VM's supervisor could not start in a container of image {reference}")]
+    SupervisorNotStarted { reference: String },
     #[error("the VM's supervisor ended without saying why (phase: {})", phase.describe())]
     SupervisorVanished {
         phase: Phase,
@@ -174,61 +177,17 @@ pub enum HostError {
     },
     #[error("the VM was stopped before it was ready")]
     Stopped,
-    #[error("the VM was not ready after {seconds:.0} s; it was still at: {phase}")]
+    #[error("the VM was not ready after {seconds:.0} s; it was still at: {}", phase.describe())]
     ReadyTimeout {
         seconds: f64,
-        phase: String,
+        phase: Phase,
         starting: Vec<String>,
         console_tail: Vec<String>,
     },
-    #[error("VM {name} ended before {awaited}")]
-    EndedBefore {
-        name: String,
-        awaited: String,
-        failure: Option<Box<Failure>>,
-    },
-    #[error("VM {name} {state} after {timeout}{}", still_at(phase.as_deref()))]
-    WaitTimeout {
-        name: String,
-        state: String,
-        phase: Option<String>,
-        timeout: Timeout,
-        starting: Vec<String>,
-        console_tail: Vec<String>,
-    },
-    #[error("unit {unit} in VM {name} will not become active: it is {state}")]
-    UnitNotActive {
-        name: String,
-        unit: String,
-        state: String,
-    },
-    #[error("could not {action} in VM {name}")]
-    InGuest {
-        name: String,
-        action: &'static str,
-        stderr: String,
-    },
-    #[error("{place}: {problem}")]
-    Setting { place: String, problem: String },
     #[error("detached from the VM's console; the VM goes on running")]
     Detached,
     #[error("interrupted")]
     Interrupted { signal: i32 },
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-}
-
-/// Returns the phase as the end of a sentence.
-fn still_at(phase: Option<&str>) -> String {
-    phase.map_or_else(String::new, |phase| format!("; it was still at: {phase}"))
-}
-
-impl HostError {
-    /// Makes an I/O error that says what was being done.
-    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let action = action.into();
-        move |source| Self::Io { action, source }
-    }
 }
 
 /// Task that podman was given.

@@ -25,7 +25,7 @@ pub use checks::open_files::allow_open_files;
 pub use checks::subids::check_sub_ids;
 pub use checks::tools::{Tool, Version, find_tool};
 pub use checks::trial::try_container;
-pub use error::{HostError, Operation};
+pub use error::{FileError, HostError, ImageError, Operation, WatchError};
 pub use follow::activity::Activity;
 pub use follow::boot_times::{BootKind, BootTime, BootTimes};
 pub use follow::command_output::CommandOutput;

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io;
 
 use bcvk_contract::linkage::NotStatic;
-use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, causes};
+use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, Remedy, causes};
 
 use crate::children::Role;
 
@@ -128,22 +128,23 @@ impl Problem {
             Self::NoSystemd(_) => {
                 Some("bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc")
             }
-            Self::NoIgnition(_) => {
-                Some("leave --ignition out: nothing in the image would read the configuration")
-            }
-            Self::NoSshd(_) => Some(
-                "install openssh-server in the image, or boot it with `bcvk ephemeral run \
-                 --no-ssh-keygen --console`",
-            ),
+            Self::NoSshd(_) => Some("install openssh-server in the image"),
             Self::NoRootHome(_) => Some("make one in the image's build: RUN mkdir -m 0700 /root"),
-            Self::NoNetwork(_) => Some(
-                "install systemd-networkd, NetworkManager or iproute2 in the image, or boot it with \
-                 `bcvk ephemeral run --no-ssh-keygen --console`",
-            ),
+            Self::NoNetwork(_) => {
+                Some("install systemd-networkd, NetworkManager or iproute2 in the image")
+            }
             Self::NotStatic(_) => Some(NotStatic::HINT),
-            Self::Resume(_) => Some("--warm auto boots a VM that cannot be resumed"),
             Self::QemuEnded { killed: true } => Some(OUT_OF_MEMORY),
-            Self::NotTaken(_) => Some("--warm off boots it instead"),
+            _ => None,
+        }
+    }
+
+    const fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NoIgnition(_) => Some(Remedy::WithoutIgnition),
+            Self::NoSshd(_) | Self::NoNetwork(_) => Some(Remedy::WithoutSsh),
+            Self::Resume(_) => Some(Remedy::BootIfNeeded),
+            Self::NotTaken(_) => Some(Remedy::Boot),
             _ => None,
         }
     }
@@ -158,6 +159,7 @@ impl From<Problem> for Failure {
             message: problem.to_string(),
             causes: causes(&problem),
             hint: problem.hint().map(str::to_owned),
+            remedy: problem.remedy(),
             failed_units: Vec::new(),
             console_tail: Vec::new(),
         }
@@ -237,6 +239,7 @@ mod tests {
                 message,
                 causes,
                 hint,
+                remedy,
                 ..
             } = problem.into();
             let _ = writeln!(text, "-- {name}, {kind:?}\n{message}");
@@ -245,6 +248,9 @@ mod tests {
             }
             if let Some(hint) = hint {
                 let _ = writeln!(text, "  hint: {hint}");
+            }
+            if let Some(remedy) = remedy {
+                let _ = writeln!(text, "  remedy: {remedy:?}");
             }
         }
         insta::assert_snapshot!(text);

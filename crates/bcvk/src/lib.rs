@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod error;
 mod ui;
 
 use std::env;

@@ -116,7 +116,7 @@ pub enum SpecError {
     },
     /// A share in `podman --volume` form, with options after the guest path.
     #[error(
-        "'{value}' ends in the volume options '{options}', which a share does not have: leave ':{options}' out, and use --ro-bind for a read-only share"
+        "'{value}' ends in the volume options '{options}', which a share does not have: leave ':{options}' out"
     )]
     ShareOptions {
         /// As given.
@@ -149,7 +149,7 @@ pub enum SpecError {
         most: usize,
     },
     /// A name that would hide a device of bcvk's.
-    #[error("the disk name '{name}' is bcvk's own, for --add-swap: give it another one")]
+    #[error("the disk name '{name}' is bcvk's own, for the swap device: give it another one")]
     DiskNameTaken {
         /// The name.
         name: String,
@@ -173,7 +173,7 @@ pub enum SpecError {
         name: String,
     },
     /// More disks than a VM has places for.
-    #[error("{given} disks are too many: give at most {most}, or share directories with --bind")]
+    #[error("{given} disks are too many: give at most {most}, or share directories")]
     TooManyDisks {
         /// Number of disks that were given.
         given: usize,
@@ -193,16 +193,6 @@ pub enum SpecError {
         "'{0}' is not a machine ID: known are new and 32 hexadecimal digits, not all of them 0"
     )]
     MachineId(String),
-    /// A configuration that nothing would read.
-    #[error(
-        "--ignition has no place with --initramfs direct: Ignition runs in the image's own initramfs; leave one of the two out"
-    )]
-    IgnitionWithoutInitramfs,
-    /// Two streams where there is place for one.
-    #[error(
-        "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"
-    )]
-    JournalOverCommand,
     /// Logs without a list of streams or without a directory.
     #[error(
         "'{value}' is not STREAMS=DIR: give streams and a directory, such as journal,console=logs"
@@ -247,11 +237,6 @@ pub enum SpecError {
         /// As given.
         value: String,
     },
-    /// Ports of a VM whose container has none of its own.
-    #[error(
-        "--publish has no meaning with --network host: the VM has no address of its own there; leave one of them out"
-    )]
-    PublishOnHostNetwork,
     /// A name that no Pod can have.
     #[error(
         "'{value}' cannot name a Pod: give at most 63 lowercase letters, digits and dashes, with no dash at the ends"
@@ -308,7 +293,7 @@ pub enum SpecError {
     },
     /// A value that the files which the guest's environment is kept in cannot hold.
     #[error(
-        "the value of '{name}' has several lines, and the guest's environment is kept in files with a line for each variable: give it in one line, such as base64, or share a file with --ro-bind"
+        "the value of '{name}' has several lines, and the guest's environment is kept in files with a line for each variable: give it in one line, such as base64, or share a file"
     )]
     EnvLines {
         /// The variable.

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SpecError;
 use crate::choice;
 
 /// The initramfs that a VM boots with.
@@ -18,14 +17,3 @@ pub enum Initramfs {
 }
 
 choice!(Initramfs, "an initramfs", { Image: "image", Direct: "direct" });
-
-/// Refuses a configuration for Ignition if nothing would read it.
-///
-/// # Errors
-/// [`SpecError::IgnitionWithoutInitramfs`].
-pub fn check_ignition(wanted: bool, initramfs: Initramfs) -> Result<(), SpecError> {
-    if wanted && initramfs == Initramfs::Direct {
-        return Err(SpecError::IgnitionWithoutInitramfs);
-    }
-    Ok(())
-}

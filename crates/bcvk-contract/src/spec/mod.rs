@@ -40,7 +40,7 @@ pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
 pub use env::{EnvRequest, EnvVar};
 pub use error::SpecError;
 pub use fidelity::Fidelity;
-pub use initramfs::{Initramfs, check_ignition};
+pub use initramfs::Initramfs;
 pub use itype::InstanceType;
 pub use karg::Karg;
 pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};

@@ -126,17 +126,17 @@ impl VmSpec {
                 self.arch != Arch::X86_64,
                 "only x86-64 guests can be resumed",
             ),
-            (self.ssh.is_none(), "--no-ssh-keygen is given"),
-            (self.ignition, "--ignition is given"),
-            (self.swap.is_some(), "--add-swap is given"),
-            (self.host_storage, "--bind-storage-ro is given"),
-            (self.logs.is_some(), "--log-dir is given"),
-            (self.wants_journal(), "--output journal is given"),
+            (self.ssh.is_none(), "nobody can log in to it"),
+            (self.ignition, "it has a configuration for Ignition"),
+            (self.swap.is_some(), "it has a swap device"),
+            (self.host_storage, "it has the host's images"),
+            (self.logs.is_some(), "its logs are kept"),
+            (self.wants_journal(), "its output is the journal"),
+            (!self.serial_ports.is_empty(), "it has virtio-serial ports"),
             (
-                !self.serial_ports.is_empty(),
-                "--virtio-serial-out is given",
+                self.console == Console::Interactive,
+                "its console is interactive",
             ),
-            (self.console == Console::Interactive, "-i is given"),
             (
                 plugged > MAX_PLUGGED,
                 "it has more shares and disks than can be plugged in",
@@ -147,13 +147,13 @@ impl VmSpec {
             ),
             (
                 !start_after_boot(&self.units),
-                "a unit of --systemd-units takes part in the early boot or changes one of the image",
+                "one of its units takes part in the early boot or changes one of the image",
             ),
             (
                 self.env
                     .iter()
                     .any(|var| var.value.contains(char::is_control)),
-                "a variable of --env has a control character",
+                "one of its variables has a control character",
             ),
         ];
         let reason = reasons.into_iter().find(|(applies, _)| *applies);
@@ -201,7 +201,7 @@ mod tests {
         };
         assert_eq!(
             with_journal.snapshot_obstacle(),
-            Some("--output journal is given")
+            Some("its output is the journal")
         );
         let mut elsewhere = warm;
         elsewhere.shares[0].guest_path = "/srv/data".into();

@@ -174,6 +174,9 @@ pub struct Failure {
     /// Advice that mends it, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Other way to start the VM that mends it, or avoids it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
     /// Units that the guest reported as failed, with their last messages.
     #[serde(default)]
     pub failed_units: Vec<String>,
@@ -191,6 +194,21 @@ impl Failure {
             phase => format!("{} (phase: {})", self.message, phase.describe()),
         }
     }
+}
+
+/// Other way to start a VM. The command line knows by which options that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Remedy {
+    /// Without a configuration for Ignition.
+    WithoutIgnition,
+    /// Without SSH, and with its console shown.
+    WithoutSsh,
+    /// Booted if it cannot be resumed.
+    BootIfNeeded,
+    /// Booted instead of resumed.
+    Boot,
 }
 
 /// Returns the causes of an error, outermost first, for [`Failure::causes`].

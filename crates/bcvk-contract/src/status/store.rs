@@ -227,6 +227,7 @@ mod tests {
             message: message.into(),
             causes: vec![],
             hint: None,
+            remedy: None,
             failed_units: vec![],
             console_tail: vec![],
         }

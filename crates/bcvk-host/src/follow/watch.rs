@@ -16,11 +16,11 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::HostError;
 use crate::follow::activity::Activity;
 use crate::follow::session::Session;
 use crate::vm::dir::VmDir;
 use crate::vm::shared_dir::SharedDir;
+use crate::{HostError, WatchError};
 
 /// Limit for the time from the return of `podman run` to the supervisor's first status. It takes
 /// milliseconds; if it takes longer, the supervisor never ran.
@@ -171,13 +171,13 @@ impl Watcher {
     /// Returns true if the VM has ended in order or is about to.
     ///
     /// # Errors
-    /// The VM's own failure; [`HostError::SupervisorVanished`].
-    pub fn is_over(&self) -> Result<bool, HostError> {
+    /// The VM's own failure; [`WatchError::SupervisorVanished`].
+    pub fn is_over(&self) -> Result<bool, WatchError> {
         match self.last_word() {
             Some(Status {
                 failure: Some(failure),
                 ..
-            }) => Err(HostError::Vm(Box::new(failure))),
+            }) => Err(WatchError::Vm(Box::new(failure))),
             Some(status) if status.phase >= Phase::Stopping => Ok(true),
             _ if self.dir.shared().supervisor_lives() => Ok(false),
             status => Err(self.vanished(status.map_or(Phase::Preparing, |status| status.phase))),
@@ -220,13 +220,13 @@ impl Watcher {
     /// Waits for `target`, showing each state on the way to `progress`.
     ///
     /// # Errors
-    /// The VM's own failure; its end; [`HostError::ReadyTimeout`]; [`HostError::Interrupted`].
+    /// The VM's own failure; its end; [`WatchError::ReadyTimeout`]; [`WatchError::Interrupted`].
     pub fn wait(
         &mut self,
         target: Target,
         timeout: Option<Duration>,
         progress: &mut dyn FnMut(&Status),
-    ) -> Result<Status, HostError> {
+    ) -> Result<Status, WatchError> {
         use ControlFlow::{Break, Continue};
 
         let started = Instant::now();
@@ -250,13 +250,13 @@ impl Watcher {
         match event {
             VmEvent::Status(status) => reached(&status, target).map(|_| *status),
             VmEvent::SupervisorEnded => self.ended(target),
-            VmEvent::Signal(signal) => Err(HostError::Interrupted { signal }),
-            VmEvent::Session(_) => Err(HostError::Detached),
+            VmEvent::Signal(signal) => Err(WatchError::Interrupted { signal }),
+            VmEvent::Session(_) => Err(WatchError::Detached),
             VmEvent::Deadline => Err(match &self.last {
                 None => self.never_started(),
-                Some(last) => HostError::ReadyTimeout {
+                Some(last) => WatchError::ReadyTimeout {
                     seconds: started.elapsed().as_secs_f64(),
-                    phase: last.phase.describe().to_owned(),
+                    phase: last.phase,
                     starting: Activity::starting(&self.dir),
                     console_tail: super::log::tail(&self.dir, CONSOLE_LINES),
                 },
@@ -317,31 +317,31 @@ impl Watcher {
         })
     }
 
-    fn ended(&self, target: Target) -> Result<Status, HostError> {
+    fn ended(&self, target: Target) -> Result<Status, WatchError> {
         match self.last_word() {
             Some(Status {
                 failure: Some(failure),
                 ..
-            }) => Err(HostError::Vm(Box::new(failure))),
+            }) => Err(WatchError::Vm(Box::new(failure))),
             Some(status) if status.phase == Phase::Exited => match target {
                 Target::End => Ok(status),
-                Target::Phase(_) => Err(HostError::Stopped),
+                Target::Phase(_) => Err(WatchError::Stopped),
             },
             Some(status) => Err(self.vanished(status.phase)),
             None => Err(self.never_started()),
         }
     }
 
-    fn vanished(&self, phase: Phase) -> HostError {
-        HostError::SupervisorVanished {
+    fn vanished(&self, phase: Phase) -> WatchError {
+        WatchError::SupervisorVanished {
             phase,
             console_tail: super::log::tail(&self.dir, CONSOLE_LINES),
         }
     }
 
-    fn never_started(&self) -> HostError {
+    fn never_started(&self) -> WatchError {
         let spec = self.dir.read_spec();
-        HostError::SupervisorNotStarted {
+        WatchError::SupervisorNotStarted {
             reference: spec.map_or_else(|_| "?".to_owned(), |spec| spec.image.reference),
         }
     }
@@ -395,10 +395,10 @@ fn watch_supervisor(dir: SharedDir, sender: SyncSender<VmEvent>) {
     });
 }
 
-fn reached(status: &Status, target: Target) -> Result<bool, HostError> {
+fn reached(status: &Status, target: Target) -> Result<bool, WatchError> {
     match (target, &status.failure) {
         (Target::End, _) => Ok(false),
-        (Target::Phase(_), Some(failure)) => Err(HostError::Vm(Box::new(failure.clone()))),
+        (Target::Phase(_), Some(failure)) => Err(WatchError::Vm(Box::new(failure.clone()))),
         (Target::Phase(phase), None) => Ok((phase..Phase::Stopping).contains(&status.phase)),
     }
 }

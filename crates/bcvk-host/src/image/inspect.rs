@@ -7,7 +7,7 @@ use bcvk_contract::spec::{Arch, ImageIdentity, LABEL_RUNNER};
 use serde::Deserialize;
 
 use crate::podman::{ImageClaims, Podman, stderr_of};
-use crate::{HostError, Operation};
+use crate::{HostError, ImageError, Operation};
 
 /// Time at which an image is pulled, with podman's meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,9 +81,10 @@ impl ImageInfo {
         if status.success() {
             Ok(())
         } else {
-            Err(HostError::PullFailed {
+            Err(ImageError::PullFailed {
                 reference: reference.to_owned(),
-            })
+            }
+            .into())
         }
     }
 
@@ -100,9 +101,10 @@ impl ImageInfo {
             // podman has one exit code for every failure here, so its words have to tell them apart.
             let no_name = ["invalid reference format", "repository name must"];
             return if no_name.iter().any(|words| stderr.contains(words)) {
-                Err(HostError::ImageName {
+                Err(ImageError::Name {
                     reference: reference.to_owned(),
-                })
+                }
+                .into())
             } else if ["image not known", "no such image", "failed to find image"]
                 .iter()
                 .any(|words| stderr.contains(words))
@@ -122,13 +124,10 @@ impl ImageInfo {
                 action: Operation::InspectImage,
                 stderr: format!("unexpected answer: {e}"),
             })?;
-        let arch = found
-            .architecture
-            .parse()
-            .map_err(|_| HostError::ImageArch {
-                reference: reference.to_owned(),
-                found: found.architecture.clone(),
-            })?;
+        let arch = found.architecture.parse().map_err(|_| ImageError::Arch {
+            reference: reference.to_owned(),
+            found: found.architecture.clone(),
+        })?;
         let labels = found.labels.unwrap_or_default();
         Ok(Self {
             identity: ImageIdentity {
@@ -152,7 +151,8 @@ pub(crate) fn says_bootable(labels: &BTreeMap<String, String>) -> bool {
 }
 
 fn missing(reference: &str) -> HostError {
-    HostError::ImageMissing {
+    ImageError::Missing {
         reference: reference.to_owned(),
     }
+    .into()
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::spec::Arch;
 
-use crate::HostError;
 use crate::image::inspect::{ImageInfo, PullPolicy};
 use crate::podman::Podman;
+use crate::{HostError, ImageError};
 
 /// An image with QEMU in `/usr/bin`, and with bcvk at
 /// [`CONTAINER_EXE`](bcvk_contract::spec::CONTAINER_EXE) (`runner/Containerfile`). Its label
@@ -32,20 +32,20 @@ impl Runner {
         quiet: bool,
     ) -> Result<Self, HostError> {
         let info = ImageInfo::resolve(podman, reference, pull, quiet)?;
-        Self::of(&info, arch)
+        Ok(Self::of(&info, arch)?)
     }
 
-    fn of(image: &ImageInfo, arch: Arch) -> Result<Self, HostError> {
+    fn of(image: &ImageInfo, arch: Arch) -> Result<Self, ImageError> {
         let reference = || image.identity.reference.clone();
         match image.runner.as_deref() {
-            None => Err(HostError::NotARunner {
+            None => Err(ImageError::NotARunner {
                 reference: reference(),
             }),
-            Some(found) if found != env!("CARGO_PKG_VERSION") => Err(HostError::RunnerVersion {
+            Some(found) if found != env!("CARGO_PKG_VERSION") => Err(ImageError::RunnerVersion {
                 reference: reference(),
                 found: found.to_owned(),
             }),
-            Some(_) if image.arch != arch => Err(HostError::RunnerArch {
+            Some(_) if image.arch != arch => Err(ImageError::RunnerArch {
                 reference: reference(),
                 found: image.arch,
                 wanted: arch,

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use bcvk_contract::spec::{Disk, DiskFormat, DiskRequest};
 
-use crate::HostError;
 use crate::checks::tools::{Tool, find_tool};
 use crate::podman::stderr_of;
+use crate::{FileError, HostError};
 
 /// Smallest size of a disk that is made here: 4 GiB, as with the existing bcvk.
 const MIN_NEW_BYTES: u64 = 4 << 30;
@@ -56,7 +56,7 @@ pub fn resolve_disk(
 ) -> Result<ResolvedDisk, HostError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
-        move |source| HostError::Disk { path, source }
+        move |source| FileError::Disk { path, source }
     };
     let path = cwd.join(&request.file);
     let format = request.format();
@@ -77,7 +77,7 @@ pub fn resolve_disk(
         other => other.map_err(unusable(&request.file))?,
     };
     if !metadata.is_file() {
-        return Err(HostError::DiskNotRegular(request.file.clone()));
+        return Err(FileError::DiskNotRegular(request.file.clone()).into());
     }
     let host = fs::canonicalize(&path).map_err(unusable(&request.file))?;
     let file = OpenOptions::new()
@@ -124,23 +124,23 @@ fn new_disk(
 /// Checks that a file is not obviously something else than was said. A guest writes what it likes
 /// into a raw disk, so a file's content never decides how the file is read; but an obvious difference
 /// is a mistake.
-fn check_content(file: &File, request: &DiskRequest) -> Result<(), HostError> {
+fn check_content(file: &File, request: &DiskRequest) -> Result<(), FileError> {
     let mut header = Vec::new();
     file.take(QCOW2_HEADER as u64)
         .read_to_end(&mut header)
-        .map_err(|source| HostError::Disk {
+        .map_err(|source| FileError::Disk {
             path: request.file.clone(),
             source,
         })?;
     let is_qcow2 = header.starts_with(&QCOW2_MAGIC);
     match request.format() {
-        DiskFormat::Raw if is_qcow2 && request.format.is_none() => Err(HostError::DiskLooksQcow2 {
+        DiskFormat::Raw if is_qcow2 && request.format.is_none() => Err(FileError::DiskLooksQcow2 {
             file: request.file.clone(),
             name: request.name.clone(),
         }),
-        DiskFormat::Qcow2 if !is_qcow2 => Err(HostError::DiskNotQcow2(request.file.clone())),
+        DiskFormat::Qcow2 if !is_qcow2 => Err(FileError::DiskNotQcow2(request.file.clone())),
         DiskFormat::Qcow2 if refers_elsewhere(&header) => {
-            Err(HostError::DiskHasBacking(request.file.clone()))
+            Err(FileError::DiskHasBacking(request.file.clone()))
         }
         DiskFormat::Raw | DiskFormat::Qcow2 => Ok(()),
     }
@@ -159,7 +159,7 @@ fn refers_elsewhere(header: &[u8]) -> bool {
 
 /// Makes the file, readable and writable for its owner alone.
 pub(crate) fn make_disk(new: &NewDisk) -> Result<(), HostError> {
-    let failed = |source| HostError::Disk {
+    let failed = |source| FileError::Disk {
         path: new.path.clone(),
         source,
     };
@@ -170,7 +170,7 @@ pub(crate) fn make_disk(new: &NewDisk) -> Result<(), HostError> {
         .open(&new.path)
         .map_err(failed)?;
     match new.format {
-        DiskFormat::Raw => file.set_len(new.bytes).map_err(failed),
+        DiskFormat::Raw => file.set_len(new.bytes).map_err(failed)?,
         DiskFormat::Qcow2 => {
             let output = Command::new(find_tool(Tool::QemuImg)?)
                 .args(["create", "-q", "-f", "qcow2", "--"])
@@ -179,13 +179,12 @@ pub(crate) fn make_disk(new: &NewDisk) -> Result<(), HostError> {
                 .stdin(Stdio::null())
                 .output()
                 .map_err(failed)?;
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(failed(io::Error::other(stderr_of(&output))))
+            if !output.status.success() {
+                return Err(failed(io::Error::other(stderr_of(&output))).into());
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -212,14 +211,23 @@ mod tests {
         assert_eq!(check(b"", "disk").ok(), Some(DiskFormat::Raw));
         let plain = qcow2(3, 0, 0);
         let looks = check(&plain, "disk");
-        assert!(matches!(looks, Err(HostError::DiskLooksQcow2 { .. })));
+        assert!(matches!(
+            looks,
+            Err(HostError::File(FileError::DiskLooksQcow2 { .. }))
+        ));
         assert_eq!(check(&plain, "disk:a:raw").ok(), Some(DiskFormat::Raw));
         assert_eq!(check(&plain, "disk:a:qcow2").ok(), Some(DiskFormat::Qcow2));
         let short = check(b"QF", "disk:a:qcow2");
-        assert!(matches!(short, Err(HostError::DiskNotQcow2(_))));
+        assert!(matches!(
+            short,
+            Err(HostError::File(FileError::DiskNotQcow2(_)))
+        ));
         for other in [qcow2(2, 512, 0), qcow2(3, 0, QCOW2_EXTERNAL_DATA)] {
             let refused = check(&other, "disk:a:qcow2");
-            assert!(matches!(refused, Err(HostError::DiskHasBacking(_))));
+            assert!(matches!(
+                refused,
+                Err(HostError::File(FileError::DiskHasBacking(_)))
+            ));
         }
         // Version 2 has no features: it has other fields where version 3 has them.
         assert!(check(&qcow2(2, 0, u64::MAX), "disk:a:qcow2").is_ok());
@@ -233,12 +241,18 @@ mod tests {
         for special in [".", "/dev/null"] {
             assert!(matches!(
                 resolve(special),
-                Err(HostError::DiskNotRegular(_))
+                Err(HostError::File(FileError::DiskNotRegular(_)))
             ));
         }
         std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("symlink");
-        assert!(matches!(resolve("link"), Err(HostError::Disk { .. })));
-        assert!(matches!(resolve("no/disk"), Err(HostError::Disk { .. })));
+        assert!(matches!(
+            resolve("link"),
+            Err(HostError::File(FileError::Disk { .. }))
+        ));
+        assert!(matches!(
+            resolve("no/disk"),
+            Err(HostError::File(FileError::Disk { .. }))
+        ));
         let new = resolve("new.img").expect("a disk").new.expect("a new one");
         assert_eq!(new.bytes, 10 << 30);
         make_disk(&new).expect("make");

@@ -8,16 +8,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::HostError;
+use crate::FileError;
 
 /// Reads and checks a configuration: `ignition.version` is the one field that every version has
 /// (Ignition, docs/configuration-v3_x.md).
 ///
 /// # Errors
-/// [`HostError::Ignition`] if the file cannot be read or is something else, such as the YAML that
+/// [`FileError::Ignition`] if the file cannot be read or is something else, such as the YAML that
 /// butane makes a configuration of.
-pub fn read_ignition(path: &Path) -> Result<Vec<u8>, HostError> {
-    let failed = |source| HostError::Ignition {
+pub fn read_ignition(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Ignition {
         path: path.to_owned(),
         source,
     };
@@ -51,7 +51,7 @@ mod tests {
             r#"{"ignition": 3}"#,
         ] {
             assert!(
-                matches!(read(text), Err(HostError::Ignition { .. })),
+                matches!(read(text), Err(FileError::Ignition { .. })),
                 "{text}"
             );
         }

@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::HostError;
+use crate::FileError;
 
 /// Files and directories that did not exist before, in the order in which they were made.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl CreatedFiles {
     }
 
     /// Makes the file unless it exists.
-    pub(crate) fn make_file(&mut self, path: &Path) -> Result<(), HostError> {
+    pub(crate) fn make_file(&mut self, path: &Path) -> Result<(), FileError> {
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(_) => {
                 self.record_file(path);
@@ -34,7 +34,7 @@ impl CreatedFiles {
     }
 
     /// Makes the directory and its parents, unless they exist.
-    pub(crate) fn make_dir(&mut self, path: &Path) -> Result<(), HostError> {
+    pub(crate) fn make_dir(&mut self, path: &Path) -> Result<(), FileError> {
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
         for dir in missing.into_iter().rev() {
             fs::create_dir(dir).map_err(unusable(path))?;
@@ -59,8 +59,8 @@ impl CreatedFiles {
 /// directory that does.
 ///
 /// # Errors
-/// [`HostError::OutputFile`].
-pub fn output_file(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
+/// [`FileError::Output`].
+pub fn output_file(path: &Path, cwd: &Path) -> Result<PathBuf, FileError> {
     let absolute = cwd.join(path);
     let resolve = || match fs::canonicalize(&absolute) {
         Ok(found) if !fs::metadata(&found)?.is_file() => Err(io::Error::other(
@@ -80,8 +80,8 @@ pub fn output_file(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
 /// Returns the directory that logs are to go to, which need not exist yet.
 ///
 /// # Errors
-/// [`HostError::OutputFile`] if the path is something else.
-pub fn output_directory(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
+/// [`FileError::Output`] if the path is something else.
+pub fn output_directory(path: &Path, cwd: &Path) -> Result<PathBuf, FileError> {
     let absolute = cwd.join(path);
     match fs::metadata(&absolute) {
         Ok(found) if found.is_dir() => fs::canonicalize(&absolute),
@@ -92,9 +92,9 @@ pub fn output_directory(path: &Path, cwd: &Path) -> Result<PathBuf, HostError> {
     .map_err(unusable(path))
 }
 
-fn unusable(path: &Path) -> impl FnOnce(io::Error) -> HostError {
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
-    move |source| HostError::OutputFile { path, source }
+    move |source| FileError::Output { path, source }
 }
 
 #[cfg(test)]
@@ -127,13 +127,13 @@ mod tests {
         assert_eq!(file("new").expect("a file"), cwd.join("new"));
         for other in [".", "/dev/null", "no/file", "/"] {
             assert!(
-                matches!(file(other), Err(HostError::OutputFile { .. })),
+                matches!(file(other), Err(FileError::Output { .. })),
                 "{other}"
             );
         }
         fs::write(cwd.join("file"), "").expect("write");
         let dir = |name: &str| output_directory(Path::new(name), &cwd);
         assert_eq!(dir("a/b").expect("a directory"), cwd.join("a/b"));
-        assert!(matches!(dir("file"), Err(HostError::OutputFile { .. })));
+        assert!(matches!(dir("file"), Err(FileError::Output { .. })));
     }
 }

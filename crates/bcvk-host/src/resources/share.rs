@@ -5,28 +5,28 @@ use std::path::Path;
 
 use bcvk_contract::spec::{Share, ShareRequest};
 
-use crate::HostError;
+use crate::FileError;
 
 /// Checks whether `request` can be a share. `cwd` is the directory that a relative path starts from,
 /// `index` the share's place among those of the VM.
 ///
 /// # Errors
-/// [`HostError`] if the directory is none, cannot be reached, or has no name.
+/// [`FileError`] if the directory is none, cannot be reached, or has no name.
 pub fn resolve_share(
     request: &ShareRequest,
     cwd: &Path,
     index: usize,
     read_only: bool,
-) -> Result<Share, HostError> {
+) -> Result<Share, FileError> {
     let target = request.target_in(cwd)?;
     let path = cwd.join(&request.host);
-    let unusable = |source| HostError::ShareSource {
+    let unusable = |source| FileError::Share {
         path: path.clone(),
         source,
     };
     let host = fs::canonicalize(&path).map_err(unusable)?;
     if !fs::metadata(&host).map_err(unusable)?.is_dir() {
-        return Err(HostError::ShareNotDirectory(path));
+        return Err(FileError::ShareNotDirectory(path));
     }
     Ok(Share {
         tag: target.tag(index),
@@ -60,13 +60,11 @@ mod tests {
         }
         let file = resolve("file");
         assert!(
-            matches!(file, Err(HostError::ShareNotDirectory(path)) if path == cwd.join("file"))
+            matches!(file, Err(FileError::ShareNotDirectory(path)) if path == cwd.join("file"))
         );
         let missing = resolve("none");
-        assert!(
-            matches!(missing, Err(HostError::ShareSource { path, .. }) if path == cwd.join("none"))
-        );
+        assert!(matches!(missing, Err(FileError::Share { path, .. }) if path == cwd.join("none")));
         let unnamed = resolve("../".repeat(64).as_str());
-        assert!(matches!(unnamed, Err(HostError::Spec(_))));
+        assert!(matches!(unnamed, Err(FileError::Spec(_))));
     }
 }

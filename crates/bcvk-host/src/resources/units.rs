@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bcvk_contract::spec::{UnitContent, UnitFile};
 
-use crate::HostError;
+use crate::FileError;
 
 /// Most bytes that units may take up, all together: they travel in the guest's initramfs.
 const MAX_BYTES: usize = 1 << 20;
@@ -38,9 +38,9 @@ const DIRECTORIES: [&str; 4] = [".wants", ".requires", ".upholds", ".d"];
 /// units without such a link get one in `remote-fs.target.wants`.
 ///
 /// # Errors
-/// [`HostError`] if the directory or a file cannot be read, or a file is none of these.
-pub fn read_units(dir: &Path) -> Result<Vec<UnitFile>, HostError> {
-    let failed = |source| HostError::Units {
+/// [`FileError`] if the directory or a file cannot be read, or a file is none of these.
+pub fn read_units(dir: &Path) -> Result<Vec<UnitFile>, FileError> {
+    let failed = |source| FileError::Units {
         dir: dir.to_owned(),
         source,
     };
@@ -89,7 +89,7 @@ pub fn read_units(dir: &Path) -> Result<Vec<UnitFile>, HostError> {
     check(dir, units)
 }
 
-fn check(dir: &Path, units: Vec<UnitFile>) -> Result<Vec<UnitFile>, HostError> {
+fn check(dir: &Path, units: Vec<UnitFile>) -> Result<Vec<UnitFile>, FileError> {
     let bytes: usize = units
         .iter()
         .map(|unit| match &unit.content {
@@ -97,9 +97,9 @@ fn check(dir: &Path, units: Vec<UnitFile>) -> Result<Vec<UnitFile>, HostError> {
         })
         .sum();
     if units.is_empty() {
-        Err(HostError::NoUnits(dir.to_owned()))
+        Err(FileError::NoUnits(dir.to_owned()))
     } else if bytes > MAX_BYTES {
-        Err(HostError::Units {
+        Err(FileError::Units {
             dir: dir.to_owned(),
             source: io::Error::other("its units are more than 1 MiB"),
         })
@@ -200,11 +200,11 @@ mod tests {
     fn a_directory_without_units_is_a_mistake() {
         let tmp = tempfile::tempdir().expect("temporary directory");
         let read = read_units(tmp.path());
-        assert!(matches!(read, Err(HostError::NoUnits(_))));
+        assert!(matches!(read, Err(FileError::NoUnits(_))));
         let read = read_units(&tmp.path().join("none"));
-        assert!(matches!(read, Err(HostError::Units { .. })));
+        assert!(matches!(read, Err(FileError::Units { .. })));
         fs::write(tmp.path().join("a.service"), [0xff, 0xfe]).expect("file");
         let read = read_units(tmp.path());
-        assert!(matches!(read, Err(HostError::Units { .. })));
+        assert!(matches!(read, Err(FileError::Units { .. })));
     }
 }

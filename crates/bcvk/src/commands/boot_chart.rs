@@ -12,20 +12,21 @@ use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
 };
-use bcvk_host::{HostError, LAST_WORD, SessionEnd, VmDir, Watcher, output_file};
+use bcvk_host::{FileError, LAST_WORD, SessionEnd, VmDir, WatchError, Watcher, output_file};
 use serde::Serialize;
 
 use super::find;
 use super::guest::GuestCommand;
 use super::run_ssh::{TemporaryVm, with_temporary_vm};
 use crate::cli::BootChart;
+use crate::error::{CommandError, RequestError, UsageError};
 use crate::ui::{self, Chart, Ui};
 
 /// Limit for the guest to say when its units started: an emulated guest on a busy machine takes a
 /// minute for what others do in a tenth of a second.
 const QUESTION_LIMIT: Duration = Duration::from_secs(300);
 
-pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, CommandError> {
     let command_line = Timestamp::now();
     let to = Destination::of(args)?;
     if let Some(image) = &args.run {
@@ -36,19 +37,20 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, HostErro
     let name = args.vm.as_deref().unwrap_or_default();
     let vm = find::running(name)?;
     if vm.spec.ssh.is_none() {
-        return Err(HostError::NoSsh {
+        return Err(RequestError::NoSsh {
             name: name.to_owned(),
-        });
+        }
+        .into());
     }
     let status = vm
         .dir
         .shared()
         .status()
-        .map_err(HostError::io(format!("read the status of VM {name}")))?;
+        .map_err(CommandError::io(format!("read the status of VM {name}")))?;
     let phase = status.as_ref().map_or(Phase::Preparing, |s| s.phase);
     let Some(status) = status.filter(|_| phase == Phase::Ready) else {
         let name = name.to_owned();
-        return Err(HostError::NotReady { name, phase });
+        return Err(RequestError::NotReady { name, phase }.into());
     };
     let mut watcher = Watcher::open(&vm.dir)?;
     let boot = Boot {
@@ -67,11 +69,11 @@ fn of_new_vm(
     args: &BootChart,
     to: &Destination,
     ui: &Ui,
-) -> Result<ExitCode, HostError> {
+) -> Result<ExitCode, CommandError> {
     let dir = &vm.started.dir;
     let spec = dir
         .read_spec()
-        .map_err(HostError::io("read what the VM was started with"))?;
+        .map_err(CommandError::io("read what the VM was started with"))?;
     let mut host = host(dir, &spec, &vm.status);
     host.command_line = Some(command_line);
     let mut code = ExitCode::SUCCESS;
@@ -84,7 +86,7 @@ fn of_new_vm(
         code = vm.session(false, &args.command, stdout, ui)?;
         host.command = Some((args.command.join(" "), Timestamp::now()));
         if vm.watcher.is_over()? {
-            return Err(ended(spec.name.as_str(), vm.watcher));
+            return Err(ended(spec.name.as_str(), vm.watcher).into());
         }
     }
     let boot = Boot {
@@ -130,7 +132,7 @@ impl Boot<'_> {
         args: &BootChart,
         to: &Destination,
         ui: &Ui,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), CommandError> {
         let guest = if self.host.resumed {
             None
         } else {
@@ -159,7 +161,7 @@ impl Boot<'_> {
     }
 
     /// Asks the guest when its units started.
-    fn ask(&self, watcher: &mut Watcher) -> Result<(Answer, Asked), HostError> {
+    fn ask(&self, watcher: &mut Watcher) -> Result<(Answer, Asked), CommandError> {
         let name = self.spec.name.as_str();
         let sent = Timestamp::now();
         let words = ["sh", "-c", QUESTION];
@@ -167,10 +169,12 @@ impl Boot<'_> {
             GuestCommand::start((self.dir, name), &words, AnswerBuffer::default(), watcher)?;
         let deadline = Instant::now() + QUESTION_LIMIT;
         let (end, buffer, stderr) = command.wait(watcher, Some(deadline), LAST_WORD);
-        let failed = |stderr| HostError::InGuest {
-            name: name.to_owned(),
-            action: "ask when units started",
-            stderr,
+        let failed = |stderr| {
+            CommandError::from(RequestError::InGuest {
+                name: name.to_owned(),
+                action: "ask when units started",
+                stderr,
+            })
         };
         match end {
             SessionEnd::Exited(0) => {
@@ -181,8 +185,8 @@ impl Boot<'_> {
                 }
                 Ok((answer, Asked { sent, heard: at }))
             }
-            SessionEnd::Signal(signal) => Err(HostError::Interrupted { signal }),
-            SessionEnd::VmEnded(_) => Err(ended(name, watcher)),
+            SessionEnd::Signal(signal) => Err(WatchError::Interrupted { signal }.into()),
+            SessionEnd::VmEnded(_) => Err(ended(name, watcher).into()),
             SessionEnd::Deadline => Err(failed(format!(
                 "no answer after {} s",
                 QUESTION_LIMIT.as_secs()
@@ -194,8 +198,8 @@ impl Boot<'_> {
 }
 
 /// Error for a guest that cannot be asked any more.
-fn ended(name: &str, watcher: &Watcher) -> HostError {
-    HostError::EndedBefore {
+fn ended(name: &str, watcher: &Watcher) -> RequestError {
+    RequestError::EndedBefore {
         name: name.to_owned(),
         awaited: "it had said when its units started".to_owned(),
         failure: watcher.failure().map(Box::new),
@@ -242,16 +246,18 @@ enum Destination {
 impl Destination {
     /// Checks the destination before anything is booted for it: one that cannot be written to is an
     /// error.
-    fn of(args: &BootChart) -> Result<Self, HostError> {
+    fn of(args: &BootChart) -> Result<Self, CommandError> {
         match args.output_file.as_deref() {
             None => Ok(Self::Terminal),
             Some(path) if path == Path::new("-") => Ok(Self::Stdout),
             Some(path) => {
-                let cwd =
-                    std::env::current_dir().map_err(HostError::io("find the current directory"))?;
+                let cwd = std::env::current_dir()
+                    .map_err(CommandError::io("find the current directory"))?;
                 let file = output_file(path, &cwd).map_err(|error| match error {
-                    HostError::OutputFile { path, source } => HostError::Picture { path, source },
-                    other => other,
+                    FileError::Output { path, source } => {
+                        CommandError::from(UsageError::Picture { path, source })
+                    }
+                    other => other.into(),
                 })?;
                 // If no file can be made beside the old one, the old one cannot be replaced in one
                 // step.
@@ -280,9 +286,9 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn no_picture(path: &Path) -> impl FnOnce(io::Error) -> HostError {
+fn no_picture(path: &Path) -> impl FnOnce(io::Error) -> UsageError {
     let path = path.to_owned();
-    move |source| HostError::Picture { path, source }
+    move |source| UsageError::Picture { path, source }
 }
 
 /// Description of a boot for programs. The keys are documented in bcvk-ephemeral-boot-chart(8).

@@ -5,14 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use bcvk_contract::missing::if_exists;
-use bcvk_host::HostError;
 
 use super::base_directory;
 use crate::cli::{Cli, Defaults, SettingError};
+use crate::error::{CommandError, UsageError};
 
 /// Gives a command line that starts a VM the user's defaults. Others are left as they are: nobody
 /// shall need a right configuration to stop a VM.
-pub(crate) fn apply_defaults(mut cli: Cli) -> Result<Cli, HostError> {
+pub(crate) fn apply_defaults(mut cli: Cli) -> Result<Cli, CommandError> {
     if cli.guest_options().is_none() {
         return Ok(cli);
     }
@@ -26,11 +26,11 @@ pub(crate) fn apply_defaults(mut cli: Cli) -> Result<Cli, HostError> {
     Ok(defaults.parse(env::args_os()))
 }
 
-fn read(path: &PathBuf) -> Result<Defaults, HostError> {
+fn read(path: &PathBuf) -> Result<Defaults, CommandError> {
     let text = if_exists(fs::read_to_string(path))
-        .map_err(HostError::io(format!("read {}", path.display())))?;
+        .map_err(CommandError::io(format!("read {}", path.display())))?;
     match text {
-        Some(text) => Defaults::from_config(path, &text).map_err(wrong),
+        Some(text) => Ok(Defaults::from_config(path, &text).map_err(wrong)?),
         None => Ok(Defaults::default()),
     }
 }
@@ -39,8 +39,8 @@ fn config_file() -> Option<PathBuf> {
     Some(base_directory("XDG_CONFIG_HOME", ".config")?.join("bcvk/config.toml"))
 }
 
-fn wrong(error: SettingError) -> HostError {
-    HostError::Setting {
+fn wrong(error: SettingError) -> UsageError {
+    UsageError::Setting {
         place: error.place,
         problem: error.problem,
     }

@@ -12,6 +12,7 @@ use bcvk_supervisor::{LandlockSupport, landlock_support};
 
 use super::vm_dirs;
 use crate::cli::Doctor;
+use crate::error::CommandError;
 use crate::ui::{Finding, Severity, Ui};
 
 /// The oldest podman that bcvk has been tried with.
@@ -30,7 +31,7 @@ const STORAGE: u64 = 2 << 30;
 /// Room for one VM's console and status.
 const VM_DIR: u64 = 64 << 20;
 
-pub(super) fn doctor(args: &Doctor, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn doctor(args: &Doctor, ui: &Ui) -> Result<ExitCode, CommandError> {
     let findings = examine();
     if args.form.json {
         ui.json(&findings)?;
@@ -47,7 +48,7 @@ fn examine() -> Vec<Finding> {
     let podman = find_tool(Tool::Podman).ok().map(Podman::new);
     let mut containers_work = false;
     if let Some(podman) = &podman {
-        let trial = vm_dirs().and_then(|dirs| try_container(podman, &dirs));
+        let trial = vm_dirs().and_then(|dirs| Ok(try_container(podman, &dirs)?));
         containers_work = trial.is_ok();
         findings.push(Finding::of(
             "containers",
@@ -113,10 +114,13 @@ fn sub_ids(containers_work: bool) -> Finding {
 }
 
 fn storage(podman: &Podman) -> Finding {
-    let free = podman.storage().and_then(|path| {
-        let free = free_space(&path).map_err(HostError::io("look at podman's storage"))?;
-        Ok((path, free))
-    });
+    let free = podman
+        .storage()
+        .map_err(CommandError::from)
+        .and_then(|path| {
+            let free = free_space(&path).map_err(CommandError::io("look at podman's storage"))?;
+            Ok((path, free))
+        });
     match free {
         Ok((path, free)) if free < STORAGE => Finding::warning(
             "storage",
@@ -140,7 +144,7 @@ fn storage(podman: &Podman) -> Finding {
 fn machine() -> Vec<Finding> {
     let arch = match std::env::consts::ARCH.parse::<Arch>() {
         Ok(arch) => arch,
-        Err(error) => return vec![Finding::of("processor", Err(HostError::from(error)))],
+        Err(error) => return vec![Finding::of("processor", Err(error))],
     };
     let accel = match choose_accelerator(AccelRequest::Auto, arch) {
         Ok(choice) => choice,
@@ -162,7 +166,7 @@ fn machine() -> Vec<Finding> {
         _ => Finding::of("QEMU", tool(qemu)),
     };
     let kvm = match accel.notice {
-        None => Finding::of("KVM", Ok("works".to_owned())),
+        None => Finding::ok("KVM", "works".to_owned()),
         // The notice says what can be done, if anything can.
         Some(notice) => Finding::warning("KVM", notice, None),
     };
@@ -175,7 +179,7 @@ fn landlock() -> Finding {
 
     let newer = || Some("Linux 6.12 and newer know all of it".to_owned());
     match landlock_support() {
-        LandlockSupport::Whole => Finding::of(CHECK, Ok("confines QEMU and file servers".to_owned())),
+        LandlockSupport::Whole => Finding::ok(CHECK, "confines QEMU and file servers".to_owned()),
         LandlockSupport::Partial => Finding::warning(
             CHECK,
             "this kernel confines what QEMU and file servers open, but not whom they signal and connect to"
@@ -223,10 +227,10 @@ fn vm_directory() -> Finding {
                  files there"
             )),
         ),
-        Ok(free) => Finding::of(
+        Ok(free) => Finding::ok(CHECK, format!("{} free at {path}", crate::ui::size(free))),
+        Err(error) => Finding::of(
             CHECK,
-            Ok(format!("{} free at {path}", crate::ui::size(free))),
+            Err(CommandError::io(format!("look at {path}"))(error)),
         ),
-        Err(error) => Finding::of(CHECK, Err(HostError::io(format!("look at {path}"))(error))),
     }
 }

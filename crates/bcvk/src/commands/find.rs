@@ -2,9 +2,10 @@
 //! VM that has ended.
 
 use bcvk_contract::spec::VmSpec;
-use bcvk_host::{HostError, VmDir};
+use bcvk_host::VmDir;
 
 use super::{Context, vm_dirs};
+use crate::error::{CommandError, RequestError};
 
 /// A VM that has a directory.
 pub(super) struct Found {
@@ -22,33 +23,34 @@ impl Found {
 }
 
 /// Finds the running VM with this name or container ID.
-pub(super) fn running(name: &str) -> Result<Found, HostError> {
+pub(super) fn running(name: &str) -> Result<Found, CommandError> {
     let found = look(name)?.ok_or_else(|| none(name))?;
     if found.running {
         Ok(found)
     } else {
-        Err(HostError::NotRunning {
+        Err(RequestError::NotRunning {
             name: name.to_owned(),
-        })
+        }
+        .into())
     }
 }
 
 /// Finds the VM with this name or container ID, which may have ended and been kept.
-pub(super) fn any(name: &str) -> Result<Found, HostError> {
+pub(super) fn any(name: &str) -> Result<Found, CommandError> {
     let mut found = look(name)?;
     if found.as_ref().is_some_and(|vm| !vm.running) {
         // This also removes the directory of a VM whose container is gone.
         Context::open()?;
         found = look(name)?;
     }
-    found.ok_or_else(|| none(name))
+    Ok(found.ok_or_else(|| none(name))?)
 }
 
 /// Looks for a VM by its directory. Names are unique among containers, but a directory may outlive
 /// its container for a while.
-fn look(name: &str) -> Result<Option<Found>, HostError> {
+fn look(name: &str) -> Result<Option<Found>, CommandError> {
     let mut ended = None;
-    for dir in vm_dirs()?.list().map_err(HostError::io("list VMs"))? {
+    for dir in vm_dirs()?.list().map_err(CommandError::io("list VMs"))? {
         let Ok(spec) = dir.read_spec() else { continue };
         let is_id = name.len() >= 4 && dir.container_id().is_some_and(|id| id.starts_with(name));
         if spec.name.as_str() == name || is_id {
@@ -63,8 +65,8 @@ fn look(name: &str) -> Result<Option<Found>, HostError> {
     Ok(ended)
 }
 
-fn none(name: &str) -> HostError {
-    HostError::NoSuchVm {
+fn none(name: &str) -> RequestError {
+    RequestError::NoSuchVm {
         name: name.to_owned(),
     }
 }

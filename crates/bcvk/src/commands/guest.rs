@@ -7,7 +7,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bcvk_host::ssh;
-use bcvk_host::{HostError, Session, SessionEnd, Tool, VmDir, Watcher, find_tool};
+use bcvk_host::{Session, SessionEnd, Tool, VmDir, Watcher, find_tool};
+
+use crate::error::CommandError;
 
 /// Bytes of a command's stderr that are read, which is enough for an error.
 const MAX_STDERR_BYTES: u64 = 4096;
@@ -27,7 +29,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
         words: &[&str],
         mut out: W,
         watcher: &Watcher,
-    ) -> Result<Self, HostError> {
+    ) -> Result<Self, CommandError> {
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
         let options = ["-T".to_owned()];
         let mut child = ssh::command(&find_tool(Tool::Ssh)?, dir, name, &options, &words)
@@ -37,7 +39,7 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(HostError::io("run ssh"))?;
+            .map_err(CommandError::io("run ssh"))?;
         let pipes = (child.stdout.take(), child.stderr.take());
         let (Some(mut stdout), Some(stderr)) = pipes else {
             unreachable!("both are piped");

@@ -4,21 +4,22 @@ use std::process::ExitCode;
 
 use bcvk_contract::status::Timestamp;
 use bcvk_host::podman::Podman;
-use bcvk_host::{BootableImage, HostError, Tool, find_tool};
+use bcvk_host::{BootableImage, Tool, find_tool};
 
 use crate::cli::{Images, ImagesList, ImagesVerb};
+use crate::error::CommandError;
 use crate::ui::{self, Ui};
 
 /// Hexadecimal digits of an ID that podman shows.
 const SHORT_ID: usize = 12;
 
-pub(super) fn images(images: &Images, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn images(images: &Images, ui: &Ui) -> Result<ExitCode, CommandError> {
     match &images.verb {
         ImagesVerb::List(args) => list(args, ui),
     }
 }
 
-fn list(args: &ImagesList, ui: &Ui) -> Result<ExitCode, HostError> {
+fn list(args: &ImagesList, ui: &Ui) -> Result<ExitCode, CommandError> {
     let podman = Podman::new(find_tool(Tool::Podman)?);
     let images = BootableImage::list(&podman)?;
     if args.form.json {

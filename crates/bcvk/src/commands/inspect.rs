@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use bcvk_contract::status::{Phase, Status, Timestamp};
-use bcvk_host::HostError;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::find::{self, Found};
 use super::ps::{VmState, vm_state};
 use crate::cli::Inspect;
+use crate::error::CommandError;
 use crate::ui::{Image, Ui};
 
 /// All about one VM. The keys are documented in bcvk-ephemeral-inspect(8).
@@ -50,9 +50,9 @@ struct Timings {
     total: Option<f64>,
 }
 
-pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, CommandError> {
     let Found { dir, spec, running } = find::any(&args.vm.name)?;
-    let status = dir.shared().status().map_err(HostError::io(format!(
+    let status = dir.shared().status().map_err(CommandError::io(format!(
         "read the status of VM {}",
         spec.name
     )))?;
@@ -67,7 +67,7 @@ pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, HostError> {
         state: vm_state(running, status.as_ref()),
         spec: spec
             .public()
-            .map_err(|e| HostError::io("describe the VM")(e.into()))?,
+            .map_err(|e| CommandError::io("describe the VM")(e.into()))?,
         timings: status
             .as_ref()
             .map(|status| timings(status, now))

@@ -7,24 +7,24 @@ use std::process::ExitCode;
 use bcvk_guest::agent;
 use bcvk_guest::early::{self, EarlyError};
 use bcvk_host::podman::Podman;
-use bcvk_host::{self, HostError, Tool, VmDir, find_tool};
+use bcvk_host::{self, Tool, VmDir, find_tool};
 use bcvk_supervisor::virtiofs::{ServeOptions, serve};
 use bcvk_supervisor::{self, QemuConfinement, exec_confined};
 
 use super::pod;
 use crate::cli::Internal;
+use crate::error::CommandError;
 use crate::ui::Ui;
 
-pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError> {
     match internal {
         Internal::Supervise(container) => Ok(ExitCode::from(bcvk_supervisor::run(
             &container.root,
             container.runner,
         ))),
-        Internal::Debug(container) => Err(HostError::Io {
-            action: "start a shell".to_owned(),
-            source: bcvk_supervisor::shell(&container.root, container.runner),
-        }),
+        Internal::Debug(container) => Err(CommandError::io("start a shell")(
+            bcvk_supervisor::shell(&container.root, container.runner),
+        )),
         Internal::Pod(args) => pod::pod(&args, ui),
         Internal::Ready => Ok(pod::ready()),
         Internal::Virtiofs {
@@ -73,13 +73,13 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, HostError> {
         }
         Internal::KeepSnapshot { snapshot, dir } => {
             bcvk_host::keep_snapshot(snapshot, &VmDir::at(dir))
-                .map_err(HostError::io("make a snapshot"))?;
+                .map_err(CommandError::io("make a snapshot"))?;
             Ok(ExitCode::SUCCESS)
         }
         Internal::MountRoot => Ok(early(early::mount_root())),
         Internal::HandOver => Ok(early(early::hand_over())),
         Internal::Agent => {
-            agent::serve().map_err(HostError::io("listen to the host"))?;
+            agent::serve().map_err(CommandError::io("listen to the host"))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -97,14 +97,12 @@ fn virtiofs(options: &ServeOptions) -> ExitCode {
 }
 
 /// Becomes the program of `command`, confined; returns only if that fails.
-fn exec_qemu(confinement: &QemuConfinement, command: Vec<OsString>) -> HostError {
+fn exec_qemu(confinement: &QemuConfinement, command: Vec<OsString>) -> CommandError {
     let mut words = command.into_iter();
     let program = PathBuf::from(words.next().unwrap_or_default());
     let args: Vec<_> = words.collect();
-    HostError::Io {
-        action: format!("run {}", program.display()),
-        source: exec_confined(confinement, &program, &args),
-    }
+    let failed = CommandError::io(format!("run {}", program.display()));
+    failed(exec_confined(confinement, &program, &args))
 }
 
 /// Reports an error to the guest's journal; the host gets the end of the journal.

@@ -7,11 +7,12 @@ use bcvk_contract::spec::{
     CONTAINER_EXE, CONTAINER_IMAGE, CONTAINER_VM_DIR, EnvRequest, EnvVar, GuestPort, VmName,
     check_pod_name, pod_ports, pod_volume,
 };
-use bcvk_host::{AccelRequest, HostError};
+use bcvk_host::AccelRequest;
 use serde_json::{Value, json};
 
 use super::vm;
 use crate::cli::{GuestOptions, Kube, Output};
+use crate::error::{CommandError, UsageError};
 use crate::ui::{self, Ui};
 
 /// Processors of a VM if nobody sets a number: a node may have a hundred.
@@ -32,21 +33,19 @@ const CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "SETGID", "SETPCAP", "SYS_CHROO
 /// Seconds between two looks at whether the VM is ready.
 const PROBE_PERIOD: u32 = 2;
 
-pub(super) fn kube(args: Kube, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn kube(args: Kube, ui: &Ui) -> Result<ExitCode, CommandError> {
     if args.guest.output == Some(Output::Events) {
-        return Err(HostError::NoEvents("kube"));
+        return Err(UsageError::NoEvents("kube").into());
     }
     let manifest = manifest(args, ui)?;
-    let yaml = serde_norway::to_string(&manifest).map_err(|e| HostError::Io {
-        action: "write the Pod as YAML".to_owned(),
-        source: std::io::Error::other(e),
-    })?;
+    let yaml = serde_norway::to_string(&manifest)
+        .map_err(|e| CommandError::io("write the Pod as YAML")(std::io::Error::other(e)))?;
     ui::print(&yaml);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Returns the Pod.
-fn manifest(args: Kube, ui: &Ui) -> Result<Value, HostError> {
+fn manifest(args: Kube, ui: &Ui) -> Result<Value, CommandError> {
     let env = vm::environment(&args.guest.env, ui)?;
     let name = match &args.guest.name {
         Some(name) => name.clone(),
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command, Internal, Verb};
 
-    fn manifest_of(words: &[&str]) -> Result<Value, HostError> {
+    fn manifest_of(words: &[&str]) -> Result<Value, CommandError> {
         let words = ["bcvk", "ephemeral", "kube"].iter().chain(words);
         let Command::Ephemeral(ephemeral) = Cli::parse_from(words).command else {
             panic!("not ephemeral");

@@ -6,18 +6,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
-use bcvk_host::{GuestLog, HostError, SessionEnd, VmEvent, Watcher};
+use bcvk_host::{GuestLog, SessionEnd, VmEvent, Watcher};
 
 use super::find::{self, Found};
 use super::guest::GuestCommand;
 use super::ssh::join_boot;
 use crate::cli::Logs;
-use crate::ui::{self, GuestOutput, Ui};
+use crate::error::{CommandError, RequestError, interrupted};
+use crate::ui::{GuestOutput, Ui};
 
 /// Limit for a guest that has ended its sessions to power off: the same as `podman stop` allows.
 const POWER_OFF: Duration = Duration::from_secs(STOP_TIMEOUT_SECONDS as u64);
 
-pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, CommandError> {
     if args.journal {
         journal(args, ui)
     } else {
@@ -25,14 +26,14 @@ pub(super) fn logs(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     }
 }
 
-fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
+fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, CommandError> {
     let vm = find::any(&args.vm.name)?;
     let mut log = GuestLog::console(&vm.dir);
     let mut out = GuestOutput::to(io::stdout());
     let code = if args.follow && vm.running {
         follow(&vm, &mut log, &mut out)?
     } else {
-        let length = log.length().map_err(HostError::io(format!(
+        let length = log.length().map_err(CommandError::io(format!(
             "read the console of VM {}",
             args.vm.name
         )))?;
@@ -47,14 +48,14 @@ fn console(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(code)
 }
 
-fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCode, HostError> {
+fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCode, CommandError> {
     let mut watcher = Watcher::open(&vm.dir)?;
     let code = watcher.follow(Some(Instant::now()), |event, look| {
         let ended = match event {
             // The console's last output is in the log by now.
             VmEvent::SupervisorEnded => true,
             VmEvent::Signal(signal) => {
-                return ControlFlow::Break(ExitCode::from(ui::interrupted(signal)));
+                return ControlFlow::Break(ExitCode::from(interrupted(signal)));
             }
             VmEvent::Status(_) | VmEvent::Session(_) | VmEvent::Deadline => false,
         };
@@ -67,12 +68,13 @@ fn follow(vm: &Found, log: &mut GuestLog, out: &mut impl Write) -> Result<ExitCo
     Ok(code)
 }
 
-fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
+fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, CommandError> {
     let vm = find::running(&args.vm.name)?;
     if vm.spec.ssh.is_none() {
-        return Err(HostError::NoSsh {
+        return Err(RequestError::NoSsh {
             name: args.vm.name.clone(),
-        });
+        }
+        .into());
     }
     join_boot(&vm.dir, &args.vm.name, ui)?;
     let mut watcher = Watcher::open(&vm.dir)?;
@@ -91,18 +93,20 @@ fn journal(args: &Logs, ui: &Ui) -> Result<ExitCode, HostError> {
     match end {
         SessionEnd::Exited(0) => Ok(ExitCode::SUCCESS),
         SessionEnd::VmEnded(_) if args.follow => Ok(ExitCode::SUCCESS),
-        SessionEnd::VmEnded(_) => Err(HostError::EndedBefore {
+        SessionEnd::VmEnded(_) => Err(RequestError::EndedBefore {
             name: args.vm.name.clone(),
             awaited: "all of its journal was read".to_owned(),
             failure: watcher.failure().map(Box::new),
-        }),
-        SessionEnd::Signal(signal) => Ok(ExitCode::from(ui::interrupted(signal))),
+        }
+        .into()),
+        SessionEnd::Signal(signal) => Ok(ExitCode::from(interrupted(signal))),
         SessionEnd::Exited(_) | SessionEnd::Lost | SessionEnd::Deadline => {
-            Err(HostError::InGuest {
+            Err(RequestError::InGuest {
                 name: args.vm.name.clone(),
                 action: "read the journal",
                 stderr,
-            })
+            }
+            .into())
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use bcvk_host::HostError;
 use bcvk_host::podman::Container;
 
 use super::Context;
 use crate::cli::{Rm, RmAll, Stop};
+use crate::error::{CommandError, RequestError};
 use crate::ui::{Notice, Ui};
 
-pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, CommandError> {
     let context = Context::open()?;
     let vms = find_all(&context, &args.vms.names)?;
     for (name, vm) in &vms {
@@ -28,15 +28,16 @@ pub(super) fn stop(args: &Stop, ui: &Ui) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn rm(args: &Rm) -> Result<ExitCode, HostError> {
+pub(super) fn rm(args: &Rm) -> Result<ExitCode, CommandError> {
     let context = Context::open()?;
     let vms = find_all(&context, &args.vms.names)?;
     if !args.force
         && let Some((name, _)) = vms.iter().find(|(_, vm)| vm.is_running())
     {
-        return Err(HostError::StillRunning {
+        return Err(RequestError::StillRunning {
             name: (*name).clone(),
-        });
+        }
+        .into());
     }
     for (name, vm) in &vms {
         remove(&context, vm)?;
@@ -45,7 +46,7 @@ pub(super) fn rm(args: &Rm) -> Result<ExitCode, HostError> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, CommandError> {
     let context = Context::open()?;
     let vms = context.podman.vms(&context.dirs)?;
     if vms.is_empty() {
@@ -55,7 +56,7 @@ pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
     if !args.force {
         let names: Vec<&str> = vms.iter().map(Container::name).collect();
         match ui.confirm(&format!("Remove {}?", names.join(", "))) {
-            None => return Err(HostError::NeedsForce),
+            None => return Err(RequestError::NeedsForce.into()),
             Some(false) => return Ok(ExitCode::FAILURE),
             Some(true) => {}
         }
@@ -71,24 +72,24 @@ pub(super) fn rm_all(args: &RmAll, ui: &Ui) -> Result<ExitCode, HostError> {
 fn find_all<'a>(
     context: &Context,
     names: &'a [String],
-) -> Result<Vec<(&'a String, Container)>, HostError> {
+) -> Result<Vec<(&'a String, Container)>, CommandError> {
     names
         .iter()
         .map(|name| {
             let found = context.podman.find(name)?;
-            let vm = found.ok_or_else(|| HostError::NoSuchVm { name: name.clone() })?;
+            let vm = found.ok_or_else(|| RequestError::NoSuchVm { name: name.clone() })?;
             let vm = context.podman.only_vms(vec![vm], &context.dirs)?.pop();
-            let vm = vm.ok_or_else(|| HostError::NotAVm { name: name.clone() })?;
+            let vm = vm.ok_or_else(|| RequestError::NotAVm { name: name.clone() })?;
             Ok((name, vm))
         })
         .collect()
 }
 
-fn remove(context: &Context, vm: &Container) -> Result<(), HostError> {
+fn remove(context: &Context, vm: &Container) -> Result<(), CommandError> {
     context.podman.remove(&vm.id)?;
     if let Some(dir) = vm.vm_dir(&context.dirs) {
         dir.remove_if_unused()
-            .map_err(HostError::io("remove the VM directory"))?;
+            .map_err(CommandError::io("remove the VM directory"))?;
     }
     Ok(())
 }

@@ -33,16 +33,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bcvk_host::podman::Podman;
-use bcvk_host::{HostError, Tool, VmDirs, find_tool, sweep};
+use bcvk_host::{Tool, VmDirs, find_tool, sweep};
 
 pub(crate) use complete::answered;
 pub(crate) use config::apply_defaults;
 
 use crate::cli::{Command, Verb};
+use crate::error::CommandError;
 use crate::ui::Ui;
 
 /// Runs what the user asked for.
-pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, CommandError> {
     let verb = match command {
         Command::Internal(internal) => return internal::run(internal, ui),
         Command::Images(args) => return images::images(&args, ui),
@@ -76,7 +77,7 @@ struct Context {
 
 impl Context {
     /// Finds podman and the directories, and removes what VMs of the past have left.
-    fn open() -> Result<Self, HostError> {
+    fn open() -> Result<Self, CommandError> {
         let podman = Podman::new(find_tool(Tool::Podman)?);
         let dirs = vm_dirs()?;
         if let Err(error) = sweep(&podman, &dirs) {
@@ -86,10 +87,10 @@ impl Context {
     }
 }
 
-fn vm_dirs() -> Result<VmDirs, HostError> {
+fn vm_dirs() -> Result<VmDirs, CommandError> {
     let runtime_dir = env::var_os("XDG_RUNTIME_DIR");
     VmDirs::open(runtime_dir.as_deref().map(Path::new))
-        .map_err(HostError::io("open the directory of VMs"))
+        .map_err(CommandError::io("open the directory of VMs"))
 }
 
 /// Returns the user's directory that the environment variable `name` has, or `in_home` in their

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::spec::{
-    Arch, Console, EnvVar, GuestPort, KeptLogs, Lifetime, PortForward, STORAGE_GUEST_PATH,
-    STORAGE_TAG, SerialPort, Share, SpecError, Stream, UnitFile, VmSpec, check_disks,
-    check_ignition, check_serial_ports, check_shares,
+    Arch, Console, EnvVar, GuestPort, Initramfs, KeptLogs, Lifetime, PortForward,
+    STORAGE_GUEST_PATH, STORAGE_TAG, SerialPort, Share, Stream, UnitFile, VmSpec, check_disks,
+    check_serial_ports, check_shares,
 };
 use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
-    HostError, ImageClaims, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
+    ImageClaims, ImageError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
     check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
     read_units, resolve_disk, resolve_share,
 };
@@ -19,6 +19,7 @@ use bcvk_host::{
 use super::Context;
 use super::vm::{self, Resolved};
 use crate::cli::{Output, VmOptions};
+use crate::error::{CommandError, UsageError};
 use crate::ui::{Notice, Ui};
 
 /// First of the container's ports that lead to published ports of the guest. They are unprivileged,
@@ -53,7 +54,7 @@ impl Inputs {
         cwd: &Path,
         podman: &Podman,
         ui: &Ui,
-    ) -> Result<Self, HostError> {
+    ) -> Result<Self, CommandError> {
         let guest = &options.guest;
         let shares = shares(options, cwd, podman)?;
         check_shares(&shares)?;
@@ -62,7 +63,9 @@ impl Inputs {
         let logs = logs(options, cwd)?;
         let units = options.systemd_units.as_deref().map(read_units);
         let units = units.transpose()?.unwrap_or_default();
-        check_ignition(options.ignition.is_some(), guest.initramfs)?;
+        if options.ignition.is_some() && guest.initramfs == Initramfs::Direct {
+            return Err(UsageError::IgnitionWithoutInitramfs.into());
+        }
         let ignition = options.ignition.as_deref().map(read_ignition);
         let ignition = ignition.transpose()?;
         check_output(options, mode)?;
@@ -98,10 +101,10 @@ pub(super) fn plan(
     mode: RunMode,
     context: &Context,
     ui: &Ui,
-) -> Result<Launch, HostError> {
+) -> Result<Launch, CommandError> {
     check_static()?;
     allow_open_files()?;
-    let cwd = env::current_dir().map_err(HostError::io("find the current directory"))?;
+    let cwd = env::current_dir().map_err(CommandError::io("find the current directory"))?;
     let inputs = Inputs::read(options, mode, &cwd, &context.podman, ui)?;
     let info = resolve_image(image, options, &context.podman, ui)?;
     let disks = disks(options, &cwd, info.bytes)?;
@@ -130,7 +133,7 @@ pub(super) fn plan(
         serial_ports: inputs.serial_ports,
         ..spec
     };
-    let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    let exe = env::current_exe().map_err(CommandError::io("find bcvk's own file"))?;
     spec.host_paths()
         .chain([&*exe, context.dirs.path()])
         .try_for_each(check_path)?;
@@ -165,13 +168,14 @@ fn resolve_image(
     options: &VmOptions,
     podman: &Podman,
     ui: &Ui,
-) -> Result<ImageInfo, HostError> {
+) -> Result<ImageInfo, CommandError> {
     let info = ImageInfo::resolve(podman, image, options.pull, ui.quiet())?;
     if let Some(annotation) = info.claims.steering() {
-        return Err(HostError::ImageSteersRuntime {
+        return Err(ImageError::SteersRuntime {
             reference: image.to_owned(),
             annotation: annotation.to_owned(),
-        });
+        }
+        .into());
     }
     tell_of_the_image(image, &info, options, ui);
     if options.network.as_deref() == Some("host") && !options.guest.no_ssh_keygen {
@@ -186,7 +190,7 @@ fn resolve_qemu(
     arch: Arch,
     podman: &Podman,
     ui: &Ui,
-) -> Result<(Option<Runner>, PathBuf), HostError> {
+) -> Result<(Option<Runner>, PathBuf), CommandError> {
     match options.runner.as_deref() {
         Some(runner) => {
             let runner = Runner::resolve(podman, runner, arch, options.pull, ui.quiet())?;
@@ -207,21 +211,21 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
     }
 }
 
-fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), SpecError> {
+fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), UsageError> {
     let commands_alone = options.guest.purpose().executes() && mode.lifetime == Lifetime::Detached;
     if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
-        return Err(SpecError::JournalOverCommand);
+        return Err(UsageError::JournalOverCommand);
     }
     Ok(())
 }
 
-fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, HostError> {
+fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, CommandError> {
     let writable = options.bind.iter().map(|request| (request, false));
     let requests = writable.chain(options.ro_bind.iter().map(|request| (request, true)));
     let mut shares = requests
         .enumerate()
-        .map(|(index, (request, read_only))| resolve_share(request, cwd, index, read_only))
-        .collect::<Result<Vec<Share>, HostError>>()?;
+        .map(|(index, (request, read_only))| Ok(resolve_share(request, cwd, index, read_only)?))
+        .collect::<Result<Vec<Share>, CommandError>>()?;
     if options.bind_storage_ro {
         shares.push(Share {
             tag: STORAGE_TAG.to_owned(),
@@ -237,7 +241,7 @@ fn disks(
     options: &VmOptions,
     cwd: &Path,
     image_bytes: u64,
-) -> Result<Vec<ResolvedDisk>, HostError> {
+) -> Result<Vec<ResolvedDisk>, CommandError> {
     let disks = options
         .mount_disk_file
         .iter()
@@ -248,7 +252,7 @@ fn disks(
     Ok(disks)
 }
 
-fn serial_ports(options: &VmOptions, cwd: &Path) -> Result<Vec<SerialPort>, HostError> {
+fn serial_ports(options: &VmOptions, cwd: &Path) -> Result<Vec<SerialPort>, CommandError> {
     options
         .virtio_serial_out
         .iter()
@@ -261,7 +265,7 @@ fn serial_ports(options: &VmOptions, cwd: &Path) -> Result<Vec<SerialPort>, Host
         .collect()
 }
 
-fn logs(options: &VmOptions, cwd: &Path) -> Result<Option<KeptLogs>, HostError> {
+fn logs(options: &VmOptions, cwd: &Path) -> Result<Option<KeptLogs>, CommandError> {
     let Some(logs) = &options.log_dir else {
         return Ok(None);
     };
@@ -271,9 +275,9 @@ fn logs(options: &VmOptions, cwd: &Path) -> Result<Option<KeptLogs>, HostError> 
     }))
 }
 
-fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, SpecError> {
+fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, UsageError> {
     if !options.guest.publish.is_empty() && options.network.as_deref() == Some("host") {
-        return Err(SpecError::PublishOnHostNetwork);
+        return Err(UsageError::PublishOnHostNetwork);
     }
     Ok(options
         .guest

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use bcvk_contract::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
 use bcvk_contract::status::Phase;
 use bcvk_host::ssh::Side;
-use bcvk_host::{HostError, Runner, SharedDir, VmDir, write_ssh_access};
+use bcvk_host::{HostError, Runner, SharedDir, VmDir, WatchError, write_ssh_access};
 
 use super::vm::{self, Resolved};
 use crate::cli::Pod;
+use crate::error::CommandError;
 use crate::ui::Ui;
 
 /// Makes the VM's directory, and becomes its supervisor. What keeps the VM from running is said on
 /// stderr, where `kubectl logs` looks.
-pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, CommandError> {
     let guest = &args.guest;
     let arch = env::consts::ARCH.parse::<Arch>()?;
     let resolved = Resolved {
@@ -30,7 +31,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
     let env = vm::environment(&guest.env, ui)?;
     let (spec, key) = vm::spec(guest, resolved, env, pod_ports(&guest.publish)?)?;
     let dir = VmDir::at(CONTAINER_VM_DIR);
-    let exe = env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    let exe = env::current_exe().map_err(CommandError::io("find bcvk's own file"))?;
     if let Some(key) = &key {
         let written = write_ssh_access(&dir, &spec, key, &exe, Side::Container);
         written.map_err(|source| HostError::VmDir {
@@ -45,7 +46,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, HostError> {
         .flatten()
         .and_then(|status| status.failure);
     if let Some(failure) = failure {
-        ui.report(&HostError::Vm(Box::new(failure)));
+        ui.report(&WatchError::Vm(Box::new(failure)).into());
     }
     Ok(ExitCode::from(code))
 }

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use bcvk_contract::spec::VmSpec;
 use bcvk_contract::status::{Phase, Status, Timestamp};
+use bcvk_host::VmDir;
 use bcvk_host::podman::Container;
-use bcvk_host::{HostError, VmDir};
 use serde::Serialize;
 
 use super::Context;
 use crate::cli::{Format, Ps};
+use crate::error::CommandError;
 use crate::ui::{self, Ui};
 
 /// One VM, with podman's keys and ours.
@@ -52,7 +53,7 @@ pub(super) enum VmState {
     Exited,
 }
 
-pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, CommandError> {
     let context = Context::open()?;
     let rows: Vec<Row> = context
         .podman

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bcvk_contract::spec::Timeout;
 use bcvk_contract::status::{Phase, Status};
-use bcvk_host::{BootKind, BootTimes, HostError, Target, VmDir, Watcher};
+use bcvk_host::{BootKind, BootTimes, Target, VmDir, WatchError, Watcher};
 
 use super::base_directory;
+use crate::error::{CommandError, RequestError};
 use crate::ui::{Progress, Ui};
 
 /// Waits until the VM in `dir` is ready, and remembers how long that took. When this returns, the
@@ -17,7 +18,7 @@ pub(super) fn await_ready(
     timeout: Duration,
     mut progress: Progress,
     ui: &Ui,
-) -> Result<Status, HostError> {
+) -> Result<Status, WatchError> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
     let mut times = BootTimes::read(cache.as_deref());
     // If the spec cannot be read, there is no earlier boot to compare with, which does not matter
@@ -44,21 +45,22 @@ pub(super) fn await_ready(
 }
 
 /// Adds the VM's name to the error, for a user who has not started it with this command.
-pub(super) fn not_ready(error: HostError, name: &str, timeout: Timeout) -> HostError {
+pub(super) fn not_ready(error: WatchError, name: &str, timeout: Timeout) -> CommandError {
     match error {
-        HostError::ReadyTimeout {
+        WatchError::ReadyTimeout {
             phase,
             starting,
             console_tail,
             ..
-        } => HostError::WaitTimeout {
+        } => RequestError::Timeout {
             name: name.to_owned(),
             state: "was not ready".to_owned(),
             phase: Some(phase),
             timeout,
             starting,
             console_tail,
-        },
-        other => other,
+        }
+        .into(),
+        other => other.into(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bcvk_contract::limits::STOP_TIMEOUT_SECONDS;
 use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::{Phase, Status};
-use bcvk_host::{CommandOutput, HostError, LogFollower, Started, Target, VmEvent, Watcher};
+use bcvk_host::{CommandOutput, LogFollower, Started, Target, VmEvent, WatchError, Watcher};
 
 use super::plan::RunMode;
 use super::ps::ssh_command;
@@ -16,14 +16,13 @@ use super::ready::await_ready;
 use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, Run};
-use crate::ui::{
-    self, Event, GuestOutput, Image, Notice, OutputEvents, OutputStream, Progress, Ui,
-};
+use crate::error::{CommandError, UsageError, interrupted};
+use crate::ui::{Event, GuestOutput, Image, Notice, OutputEvents, OutputStream, Progress, Ui};
 
-pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, CommandError> {
     if args.vm.guest.output == Some(Output::Events) {
         if !args.has_room_for_events() {
-            return Err(HostError::NoEvents("-i, -t, --debug and --dry-run"));
+            return Err(UsageError::NoEvents("-i, -t, --debug and --dry-run").into());
         }
         ui.begin_events();
     }
@@ -57,32 +56,43 @@ pub(super) fn run(args: &Run, ui: &Ui) -> Result<ExitCode, HostError> {
         Ok(Outcome::ShutDown { signal }) => {
             started.finish()?;
             ui.notice(&Notice::ShutDown);
-            Ok(end(ui::interrupted(signal), false, ui))
+            Ok(end(interrupted(signal), false, ui))
         }
-        Err(error) => {
-            // A guest that failed is kept for its logs, as podman would keep a container that
-            // failed. If no VM came about, nothing is worth keeping.
-            let ran = match &error {
-                HostError::Vm(failure) => failure.phase > Phase::Preparing,
-                HostError::Stopped => true,
-                _ => false,
-            };
-            if ran && !args.detach {
+        Ok(Outcome::Failed(error)) => {
+            if has_run(&error) {
                 started.finish()?;
             } else {
                 started.discard()?;
             }
+            Err(error.into())
+        }
+        Err(error) => {
+            started.discard()?;
             Err(error)
         }
     }
 }
 
-fn tell_start(started: &Started, ui: &Ui) -> Result<(), HostError> {
+/// Returns true if the VM is worth keeping for its logs: a guest that failed is kept as podman would
+/// keep a container that failed.
+fn has_run(error: &WatchError) -> bool {
+    match error {
+        WatchError::Vm(failure) => failure.phase > Phase::Preparing,
+        WatchError::Stopped => true,
+        WatchError::SupervisorNotStarted { .. }
+        | WatchError::SupervisorVanished { .. }
+        | WatchError::ReadyTimeout { .. }
+        | WatchError::Detached
+        | WatchError::Interrupted { .. } => false,
+    }
+}
+
+fn tell_start(started: &Started, ui: &Ui) -> Result<(), CommandError> {
     let Some(events) = ui.events() else {
         return Ok(());
     };
     let spec = started.dir.read_spec();
-    let spec = spec.map_err(HostError::io("read what the VM was started with"))?;
+    let spec = spec.map_err(CommandError::io("read what the VM was started with"))?;
     events.tell(Event::Started {
         name: spec.name.to_string(),
         id: started.dir.container_id().unwrap_or_default(),
@@ -120,6 +130,8 @@ enum Outcome {
     Ended { code: u8 },
     /// The VM powered off because of a signal.
     ShutDown { signal: i32 },
+    /// The VM failed, or is ended because it was not ready in time.
+    Failed(WatchError),
 }
 
 fn accompany(
@@ -128,7 +140,7 @@ fn accompany(
     started: &Started,
     progress: Progress,
     ui: &Ui,
-) -> Result<Outcome, HostError> {
+) -> Result<Outcome, CommandError> {
     tell_start(started, ui)?;
     if !args.detach {
         return attached(args, watcher, started, progress, ui);
@@ -159,7 +171,7 @@ fn attached(
     started: &Started,
     progress: Progress,
     ui: &Ui,
-) -> Result<Outcome, HostError> {
+) -> Result<Outcome, CommandError> {
     let at_console = at_console(args);
     if at_console {
         watcher.watch_session(started.attach()?)?;
@@ -196,7 +208,7 @@ fn attached(
             }
             watcher.wait(Target::End, None, &mut |status| ui.follow(status))
         }
-        Err(HostError::ReadyTimeout { .. }) if at_console => {
+        Err(WatchError::ReadyTimeout { .. }) if at_console => {
             watcher.wait(Target::End, None, &mut |_| {})
         }
         Err(error) => Err(error),
@@ -210,19 +222,19 @@ fn attached(
             let code = status.exit_code.or(status.executed).unwrap_or_default();
             Ok(Outcome::Ended { code })
         }
-        Err(HostError::Interrupted { signal }) => {
+        Err(WatchError::Interrupted { signal }) => {
             shut_down(watcher, started, warned, ui)?;
             Ok(Outcome::ShutDown { signal })
         }
-        Err(HostError::Detached) => Ok(Outcome::Left),
+        Err(WatchError::Detached) => Ok(Outcome::Left),
         Err(error) => {
             started.end()?;
-            Err(error)
+            Ok(Outcome::Failed(error))
         }
     }
 }
 
-fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, HostError> {
+fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, CommandError> {
     let output = match ui.events() {
         Some(events) => CommandOutput::start(
             &started.dir,
@@ -231,7 +243,7 @@ fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, HostError
         ),
         None => CommandOutput::start(&started.dir, io::stdout(), io::stderr()),
     };
-    output.map_err(HostError::io("open the output of the commands"))
+    output.map_err(CommandError::io("open the output of the commands"))
 }
 
 /// Waits for the guest to power off; a second signal ends it at once.
@@ -240,14 +252,14 @@ fn shut_down(
     started: &Started,
     warned: usize,
     ui: &Ui,
-) -> Result<(), HostError> {
+) -> Result<(), CommandError> {
     started.ask_to_stop()?;
     let deadline = Instant::now() + Duration::from_secs(STOP_TIMEOUT_SECONDS.into());
     watcher.follow(Some(deadline), |event, _| {
         match event {
             VmEvent::Signal(_) => {
                 if let Err(error) = started.end() {
-                    return ControlFlow::Break(Err(error));
+                    return ControlFlow::Break(Err(error.into()));
                 }
             }
             VmEvent::SupervisorEnded => {
@@ -260,7 +272,7 @@ fn shut_down(
             VmEvent::Status(status) => ui.follow(&status),
             VmEvent::Session(_) => {}
             // The supervisor ends a guest before this deadline; so the supervisor itself hangs.
-            VmEvent::Deadline => return ControlFlow::Break(started.end()),
+            VmEvent::Deadline => return ControlFlow::Break(started.end().map_err(Into::into)),
         }
         ControlFlow::Continue(())
     })

@@ -6,7 +6,7 @@ use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::Status;
 use bcvk_host::ssh;
 use bcvk_host::{
-    HostError, LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, Watcher, find_tool,
+    LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, WatchError, Watcher, find_tool,
 };
 
 use super::plan::RunMode;
@@ -14,9 +14,10 @@ use super::ready::await_ready;
 use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
+use crate::error::{CommandError, UsageError};
 use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
-pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, CommandError> {
     with_temporary_vm("run-ssh", &args.image, &args.vm, ui, |vm| {
         vm.session(args.tty, &args.command, Stdio::inherit(), ui)
     })
@@ -35,17 +36,17 @@ pub(super) fn with_temporary_vm(
     image: &str,
     options: &VmOptions,
     ui: &Ui,
-    then: impl FnOnce(&mut TemporaryVm<'_>) -> Result<ExitCode, HostError>,
-) -> Result<ExitCode, HostError> {
+    then: impl FnOnce(&mut TemporaryVm<'_>) -> Result<ExitCode, CommandError>,
+) -> Result<ExitCode, CommandError> {
     if options.guest.no_ssh_keygen {
-        return Err(HostError::SshNeeded { verb });
+        return Err(UsageError::SshNeeded { verb }.into());
     }
     match options.guest.purpose() {
         Purpose::Login | Purpose::Boot => {}
-        Purpose::Execute => return Err(HostError::ExecuteOverSsh { verb }),
+        Purpose::Execute => return Err(UsageError::ExecuteOverSsh { verb }.into()),
     }
     if options.guest.output == Some(Output::Events) {
-        return Err(HostError::NoEvents(verb));
+        return Err(UsageError::NoEvents(verb).into());
     }
     find_tool(Tool::Ssh)?;
     let mode = RunMode {
@@ -78,7 +79,7 @@ fn booted(
     started: &Started,
     progress: Progress,
     ui: &Ui,
-) -> Result<Status, HostError> {
+) -> Result<Status, CommandError> {
     let shown = options.shown();
     let log = shown
         .map(|stream| LogFollower::start(started.log(stream), GuestOutput::to(std::io::stderr())));
@@ -104,7 +105,7 @@ impl TemporaryVm<'_> {
         command: &[String],
         stdout: Stdio,
         ui: &Ui,
-    ) -> Result<ExitCode, HostError> {
+    ) -> Result<ExitCode, CommandError> {
         let mut options = Vec::new();
         if tty {
             options.push("-t".to_owned());
@@ -118,7 +119,7 @@ impl TemporaryVm<'_> {
         )
         .stdout(stdout)
         .spawn()
-        .map_err(HostError::io("run ssh"))?;
+        .map_err(CommandError::io("run ssh"))?;
         let ssh = self.watcher.watch_session(ssh)?;
         let end = self.watcher.await_session(&ssh, None, LAST_WORD);
         exit_code(end, self.watcher, ui)
@@ -126,9 +127,9 @@ impl TemporaryVm<'_> {
 }
 
 /// Returns the session's exit code; a lost connection is explained if the VM knows why.
-fn exit_code(end: SessionEnd, watcher: &Watcher, ui: &Ui) -> Result<ExitCode, HostError> {
+fn exit_code(end: SessionEnd, watcher: &Watcher, ui: &Ui) -> Result<ExitCode, CommandError> {
     let code = match end {
-        SessionEnd::Signal(signal) => return Err(HostError::Interrupted { signal }),
+        SessionEnd::Signal(signal) => return Err(WatchError::Interrupted { signal }.into()),
         SessionEnd::Exited(code) | SessionEnd::VmEnded(code) => code,
         SessionEnd::Lost | SessionEnd::Deadline => SSH_LOST,
     };

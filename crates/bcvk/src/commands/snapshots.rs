@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
 use bcvk_contract::status::Timestamp;
-use bcvk_host::{HostError, SnapshotEntry};
+use bcvk_host::SnapshotEntry;
 use serde::Serialize;
 
 use super::warm::open;
 use crate::cli::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
+use crate::error::{CommandError, RequestError};
 use crate::ui::{self, Notice, Ui};
 
 /// One snapshot.
@@ -31,7 +32,7 @@ pub(super) struct Row {
     usable: bool,
 }
 
-pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, CommandError> {
     match &args.verb {
         SnapshotsVerb::Ls(args) => ls(args, ui),
         SnapshotsVerb::Rm(args) => rm(args),
@@ -39,8 +40,8 @@ pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, HostError
     }
 }
 
-fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, HostError> {
-    let all = open()?.list().map_err(HostError::io("list snapshots"))?;
+fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, CommandError> {
+    let all = open()?.list().map_err(CommandError::io("list snapshots"))?;
     let rows: Vec<Row> = all.iter().map(row).collect();
     if args.form.json {
         ui.json(&rows)?;
@@ -87,30 +88,32 @@ impl Row {
     }
 }
 
-fn rm(args: &SnapshotsRm) -> Result<ExitCode, HostError> {
+fn rm(args: &SnapshotsRm) -> Result<ExitCode, CommandError> {
     let snapshots = open()?;
-    let find = |id: &String| {
-        let found = snapshots.by_id(id).map_err(HostError::io("list snapshots"));
-        found?.ok_or_else(|| HostError::NoSuchSnapshot(id.clone()))
+    let find = |id: &String| -> Result<SnapshotEntry, CommandError> {
+        let found = snapshots
+            .by_id(id)
+            .map_err(CommandError::io("list snapshots"))?;
+        Ok(found.ok_or_else(|| RequestError::NoSuchSnapshot(id.clone()))?)
     };
     // All snapshots have to be found before any is removed.
     let entries = args.ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     for entry in entries {
         let removed = entry
             .remove_if_unused()
-            .map_err(HostError::io("remove a snapshot"))?;
+            .map_err(CommandError::io("remove a snapshot"))?;
         if !removed {
-            return Err(HostError::SnapshotInUse(entry.id().to_owned()));
+            return Err(RequestError::SnapshotInUse(entry.id().to_owned()).into());
         }
         ui::print(&format!("{}\n", entry.id()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn prune(args: &SnapshotsPrune, ui: &Ui) -> Result<ExitCode, HostError> {
+fn prune(args: &SnapshotsPrune, ui: &Ui) -> Result<ExitCode, CommandError> {
     let gone = open()?
         .prune(args.keep)
-        .map_err(HostError::io("remove snapshots"))?;
+        .map_err(CommandError::io("remove snapshots"))?;
     ui.notice(&Notice::SnapshotsRemoved(gone));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,17 +6,18 @@ use std::process::ExitCode;
 use bcvk_contract::spec::Timeout;
 use bcvk_contract::status::Phase;
 use bcvk_host::ssh;
-use bcvk_host::{HostError, Tool, VmDir, Watcher, find_tool};
+use bcvk_host::{Tool, VmDir, Watcher, find_tool};
 
 use super::find::{self, Found};
 use super::ready::{await_ready, not_ready};
 use crate::cli::{Ssh, SshConfig, command};
+use crate::error::{CommandError, RequestError};
 use crate::ui::Ui;
 
 /// Limit for a VM that is still booting to become ready.
 const READY_TIMEOUT: Timeout = Timeout::from_secs(300);
 
-pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, CommandError> {
     let words = if args.asks_for_help() {
         None
     } else {
@@ -28,7 +29,7 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
     let program = find_tool(Tool::Ssh)?;
     let Found { dir, spec, .. } = find::running(&words.name)?;
     if spec.ssh.is_none() {
-        return Err(HostError::NoSsh { name: words.name });
+        return Err(RequestError::NoSsh { name: words.name }.into());
     }
     join_boot(&dir, &words.name, ui)?;
     let error = ssh::command(
@@ -39,27 +40,28 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, HostError> {
         &words.command,
     )
     .exec();
-    Err(HostError::io("run ssh")(error))
+    Err(CommandError::io("run ssh")(error))
 }
 
-pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, HostError> {
+pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, CommandError> {
     let Found { dir, spec, .. } = find::running(&args.vm.name)?;
     if spec.ssh.is_none() {
-        return Err(HostError::NoSsh {
+        return Err(RequestError::NoSsh {
             name: args.vm.name.clone(),
-        });
+        }
+        .into());
     }
-    let exe = std::env::current_exe().map_err(HostError::io("find bcvk's own file"))?;
+    let exe = std::env::current_exe().map_err(CommandError::io("find bcvk's own file"))?;
     crate::ui::print(&ssh::config(&spec.name, &dir, &exe, ssh::Side::Host));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Waits for a VM that still boots.
-pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), HostError> {
+pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), CommandError> {
     let now = dir
         .shared()
         .status()
-        .map_err(HostError::io(format!("read the status of VM {name}")))?;
+        .map_err(CommandError::io(format!("read the status of VM {name}")))?;
     if now.is_some_and(|status| status.phase == Phase::Ready) {
         return Ok(());
     }

@@ -4,11 +4,12 @@ use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 
-use bcvk_host::{HostError, SignalSource, Started, Watcher};
+use bcvk_host::{SignalSource, Started, Watcher};
 
 use super::plan::{RunMode, plan};
 use super::{Context, warm};
 use crate::cli::VmOptions;
+use crate::error::CommandError;
 use crate::ui::{Progress, Ui};
 
 /// Outcome of a command line that may start a VM.
@@ -29,7 +30,7 @@ pub(super) fn start(
     mode: RunMode,
     shown: bool,
     ui: &Ui,
-) -> Result<StartOutcome, HostError> {
+) -> Result<StartOutcome, CommandError> {
     let context = Context::open()?;
     let mut launch = plan(image, options, mode, &context, ui)?;
     if options.dry_run {
@@ -48,7 +49,7 @@ pub(super) fn start(
         )));
     }
     warm::choose(&mut launch, options.warm)?;
-    let signals = SignalSource::install().map_err(HostError::io("receive signals"))?;
+    let signals = SignalSource::install().map_err(CommandError::io("receive signals"))?;
     let progress = ui.progress(shown);
     let mut started = launch.start(&context.podman, &context.dirs)?;
     match watch(&started, signals) {
@@ -61,10 +62,10 @@ pub(super) fn start(
     }
 }
 
-fn watch(started: &Started, signals: SignalSource) -> Result<Watcher, HostError> {
-    let watcher = Watcher::new(&started.dir, signals).map_err(HostError::io("watch the VM"))?;
+fn watch(started: &Started, signals: SignalSource) -> Result<Watcher, CommandError> {
+    let watcher = Watcher::new(&started.dir, signals).map_err(CommandError::io("watch the VM"))?;
     watcher
         .watch_container()
-        .map_err(HostError::io("watch the VM's container"))?;
+        .map_err(CommandError::io("watch the VM's container"))?;
     Ok(watcher)
 }

@@ -8,9 +8,10 @@ use bcvk_contract::spec::{
     Accelerator, Arch, Console, EnvRequest, EnvVar, GuestPort, ImageIdentity, InstanceType,
     Lifetime, MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
 };
-use bcvk_host::{AccelRequest, HostError, choose_accelerator};
+use bcvk_host::{AccelRequest, choose_accelerator};
 
 use crate::cli::{GuestOptions, Output};
+use crate::error::CommandError;
 use crate::ui::{Notice, Ui};
 
 /// Parts of a VM that are resolved against the machine it runs on.
@@ -28,7 +29,7 @@ pub(super) fn spec(
     resolved: Resolved,
     env: Vec<EnvVar>,
     ports: Vec<GuestPort>,
-) -> Result<(VmSpec, Option<KeyPair>), HostError> {
+) -> Result<(VmSpec, Option<KeyPair>), CommandError> {
     let name = match &guest.name {
         Some(name) => name.clone(),
         None => random_name()?,
@@ -94,7 +95,7 @@ pub(super) fn accelerator(
     request: AccelRequest,
     arch: Arch,
     ui: &Ui,
-) -> Result<Accelerator, HostError> {
+) -> Result<Accelerator, CommandError> {
     let choice = choose_accelerator(request, arch)?;
     if let Some(notice) = &choice.notice {
         ui.warning(notice);
@@ -103,7 +104,7 @@ pub(super) fn accelerator(
 }
 
 /// Returns the variables that were asked for; a name alone passes on the user's own.
-pub(super) fn environment(requests: &[EnvRequest], ui: &Ui) -> Result<Vec<EnvVar>, HostError> {
+pub(super) fn environment(requests: &[EnvRequest], ui: &Ui) -> Result<Vec<EnvVar>, CommandError> {
     let mut env = Vec::new();
     for request in requests {
         env.extend(request.resolve(|name| env::var(name).ok())?);
@@ -114,27 +115,25 @@ pub(super) fn environment(requests: &[EnvRequest], ui: &Ui) -> Result<Vec<EnvVar
     Ok(env)
 }
 
-fn new_key(comment: &str) -> Result<KeyPair, HostError> {
-    KeyPair::generate(comment).map_err(|e| HostError::Io {
-        action: "make SSH keys".to_owned(),
-        source: std::io::Error::other(e),
-    })
+fn new_key(comment: &str) -> Result<KeyPair, CommandError> {
+    KeyPair::generate(comment)
+        .map_err(|e| CommandError::io("make SSH keys")(std::io::Error::other(e)))
 }
 
-pub(super) fn random_name() -> Result<VmName, HostError> {
+pub(super) fn random_name() -> Result<VmName, CommandError> {
     Ok(format!("bcvk-{:08x}", u32::from_be_bytes(random()?)).parse()?)
 }
 
-fn machine_id(request: &MachineIdRequest) -> Result<MachineId, HostError> {
+fn machine_id(request: &MachineIdRequest) -> Result<MachineId, CommandError> {
     Ok(match request {
         MachineIdRequest::New => MachineId::random(random()?),
         MachineIdRequest::Given(id) => id.clone(),
     })
 }
 
-fn random<const N: usize>() -> Result<[u8; N], HostError> {
+fn random<const N: usize>() -> Result<[u8; N], CommandError> {
     let mut random = [0; N];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| HostError::io("get randomness")(e.into()))?;
+        .map_err(|e| CommandError::io("get randomness")(e.into()))?;
     Ok(random)
 }

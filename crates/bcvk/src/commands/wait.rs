@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use bcvk_contract::status::Phase;
 use bcvk_host::podman::Podman;
 use bcvk_host::{
-    HostError, LAST_WORD, SessionEnd, Target, Tool, VmDir, VmEvent, Watcher, find_tool,
+    LAST_WORD, SessionEnd, Target, Tool, VmDir, VmEvent, WatchError, Watcher, find_tool,
 };
 
 use super::find::{self, Found};
 use super::guest::GuestCommand;
 use super::ready::{await_ready, not_ready};
 use crate::cli::{Until, Wait};
+use crate::error::{CommandError, RequestError};
 use crate::ui::Ui;
 
 /// Limit for a container that podman calls running to take its supervisor's lock, and the interval
@@ -50,7 +51,7 @@ struct Waiting<'a> {
     deadline: Instant,
 }
 
-pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
+pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, CommandError> {
     let waiting = Waiting {
         args,
         deadline: Instant::now() + args.timeout.duration(),
@@ -66,9 +67,10 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
         }
         Until::Unit(unit) => {
             if vm.spec.ssh.is_none() {
-                return Err(HostError::NoSsh {
+                return Err(RequestError::NoSsh {
                     name: args.vm.name.clone(),
-                });
+                }
+                .into());
             }
             let mut watcher = waiting.ready(&vm, ui)?;
             waiting.unit(&vm, unit, &mut watcher)?;
@@ -79,7 +81,7 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, HostError> {
 
 /// Returns true if a VM without a supervisor gets one: `podman start` returns before the supervisor
 /// has begun.
-fn begins(dir: &VmDir) -> Result<bool, HostError> {
+fn begins(dir: &VmDir) -> Result<bool, CommandError> {
     let podman = Podman::new(find_tool(Tool::Podman)?);
     let Some(id) = dir.container_id() else {
         return Ok(false);
@@ -96,9 +98,9 @@ fn begins(dir: &VmDir) -> Result<bool, HostError> {
 
 impl Waiting<'_> {
     /// Waits until the VM is ready.
-    fn ready(&self, vm: &Found, ui: &Ui) -> Result<Watcher, HostError> {
+    fn ready(&self, vm: &Found, ui: &Ui) -> Result<Watcher, CommandError> {
         if !vm.running {
-            return Err(self.ended_before(vm, "it was ready"));
+            return Err(self.ended_before(vm, "it was ready").into());
         }
         let mut watcher = Watcher::open(&vm.dir)?;
         // A VM that is ready already has no progress to show.
@@ -106,45 +108,53 @@ impl Waiting<'_> {
         let ready = await_ready(&vm.dir, &mut watcher, self.left(), progress, ui);
         match ready {
             Ok(_) => Ok(watcher),
-            Err(HostError::Vm(failure)) => Err(HostError::EndedBefore {
+            Err(WatchError::Vm(failure)) => Err(RequestError::EndedBefore {
                 name: self.args.vm.name.clone(),
                 awaited: "it was ready".to_owned(),
                 failure: Some(failure),
-            }),
-            Err(HostError::SupervisorVanished { .. } | HostError::Stopped) => {
-                Err(self.ended_before(vm, "it was ready"))
+            }
+            .into()),
+            Err(WatchError::SupervisorVanished { .. } | WatchError::Stopped) => {
+                Err(self.ended_before(vm, "it was ready").into())
             }
             Err(other) => Err(not_ready(other, &self.args.vm.name, self.args.timeout)),
         }
     }
 
     /// Waits until the VM and its container have ended, however they do.
-    fn stopped(&self, vm: &Found) -> Result<(), HostError> {
+    fn stopped(&self, vm: &Found) -> Result<(), CommandError> {
         let id = vm.dir.container_id();
         let mut watcher = Watcher::open(&vm.dir)?;
         let ended = watcher.wait(Target::End, Some(self.left()), &mut |_| {});
         match ended {
-            Err(HostError::Interrupted { signal }) => {
-                return Err(HostError::Interrupted { signal });
+            Err(error @ WatchError::Interrupted { .. }) => return Err(error.into()),
+            Err(WatchError::ReadyTimeout { .. }) => {
+                return Err(self.timeout("had not ended".to_owned()).into());
             }
-            Err(HostError::ReadyTimeout { .. }) => {
-                return Err(self.timeout("had not ended".to_owned()));
-            }
-            _ => {}
+            Ok(_)
+            | Err(
+                WatchError::Vm(_)
+                | WatchError::SupervisorNotStarted { .. }
+                | WatchError::SupervisorVanished { .. }
+                | WatchError::Stopped
+                | WatchError::Detached,
+            ) => {}
         }
         let Some(id) = id else { return Ok(()) };
         // podman learns of the VM's end a little later; until then, it would not remove the container.
         let podman = Podman::new(find_tool(Tool::Podman)?);
         let gone = podman
             .await_end(&id)
-            .map_err(HostError::io("run podman wait"))?;
+            .map_err(CommandError::io("run podman wait"))?;
         let gone = watcher.watch_session(gone)?;
         let result = watcher.follow(Some(self.deadline), |event, _| match event {
             VmEvent::Session(_) => ControlFlow::Break(Ok(())),
-            VmEvent::Signal(signal) => ControlFlow::Break(Err(HostError::Interrupted { signal })),
-            VmEvent::Deadline => ControlFlow::Break(Err(
-                self.timeout("had a container that had not ended".to_owned())
-            )),
+            VmEvent::Signal(signal) => {
+                ControlFlow::Break(Err(WatchError::Interrupted { signal }.into()))
+            }
+            VmEvent::Deadline => ControlFlow::Break(Err(self
+                .timeout("had a container that had not ended".to_owned())
+                .into())),
             VmEvent::Status(_) | VmEvent::SupervisorEnded => ControlFlow::Continue(()),
         });
         if result.is_err() {
@@ -154,7 +164,7 @@ impl Waiting<'_> {
     }
 
     /// Waits until a unit in a VM that is ready is active.
-    fn unit(&self, vm: &Found, unit: &str, watcher: &mut Watcher) -> Result<(), HostError> {
+    fn unit(&self, vm: &Found, unit: &str, watcher: &mut Watcher) -> Result<(), CommandError> {
         // The wait is bounded in the guest too, so that no process stays there when this one is
         // interrupted.
         let seconds = format!("{:.3}", self.left().as_secs_f64().max(0.001));
@@ -163,23 +173,25 @@ impl Waiting<'_> {
         let (end, stdout, stderr) = command.wait(watcher, Some(self.deadline), LAST_WORD);
         match end {
             SessionEnd::Exited(0) => Ok(()),
-            SessionEnd::Exited(NOT_ACTIVE) => Err(HostError::UnitNotActive {
+            SessionEnd::Exited(NOT_ACTIVE) => Err(RequestError::UnitNotActive {
                 name: self.args.vm.name.clone(),
                 unit: unit.to_owned(),
                 state: String::from_utf8_lossy(&stdout).trim().to_owned(),
-            }),
-            SessionEnd::Exited(TIMED_OUT) | SessionEnd::Deadline => {
-                Err(self.timeout(format!("did not have unit {unit} active")))
             }
-            SessionEnd::VmEnded(_) => {
-                Err(self.ended_before(vm, &format!("unit {unit} was active")))
-            }
-            SessionEnd::Signal(signal) => Err(HostError::Interrupted { signal }),
-            SessionEnd::Exited(_) | SessionEnd::Lost => Err(HostError::InGuest {
+            .into()),
+            SessionEnd::Exited(TIMED_OUT) | SessionEnd::Deadline => Err(self
+                .timeout(format!("did not have unit {unit} active"))
+                .into()),
+            SessionEnd::VmEnded(_) => Err(self
+                .ended_before(vm, &format!("unit {unit} was active"))
+                .into()),
+            SessionEnd::Signal(signal) => Err(WatchError::Interrupted { signal }.into()),
+            SessionEnd::Exited(_) | SessionEnd::Lost => Err(RequestError::InGuest {
                 name: self.args.vm.name.clone(),
                 action: "ask for the unit",
                 stderr,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -187,8 +199,8 @@ impl Waiting<'_> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    fn timeout(&self, state: String) -> HostError {
-        HostError::WaitTimeout {
+    fn timeout(&self, state: String) -> RequestError {
+        RequestError::Timeout {
             name: self.args.vm.name.clone(),
             state,
             timeout: self.args.timeout,
@@ -198,9 +210,9 @@ impl Waiting<'_> {
         }
     }
 
-    fn ended_before(&self, vm: &Found, awaited: &str) -> HostError {
+    fn ended_before(&self, vm: &Found, awaited: &str) -> RequestError {
         let status = vm.dir.shared().status().ok().flatten();
-        HostError::EndedBefore {
+        RequestError::EndedBefore {
             name: self.args.vm.name.clone(),
             awaited: awaited.to_owned(),
             failure: status.and_then(|status| status.failure).map(Box::new),

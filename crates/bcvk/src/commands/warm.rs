@@ -2,9 +2,10 @@
 
 use bcvk_contract::spec::{Snapshot, Warm};
 use bcvk_contract::status::Status;
-use bcvk_host::{HostError, Launch, SnapshotKey, Snapshots, Started};
+use bcvk_host::{Launch, SnapshotKey, Snapshots, Started};
 
 use super::base_directory;
+use crate::error::{CommandError, RequestError, UsageError};
 
 /// Limit for the disk space of snapshots.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
@@ -13,14 +14,14 @@ pub(super) const MOST_BYTES: u64 = 4 << 30;
 const ONE: u64 = 512 << 20;
 
 /// Finds a snapshot that the VM is resumed from, or makes room for one, as `warm` says.
-pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
+pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), CommandError> {
     if warm == Warm::Off {
         return Ok(());
     }
     let runner = launch.runner.as_ref().map(|_| "--runner is given");
     if let Some(obstacle) = launch.spec.snapshot_obstacle().or(runner) {
         if warm == Warm::Require {
-            return Err(HostError::NotResumable(obstacle));
+            return Err(UsageError::NotResumable(obstacle).into());
         }
         tracing::info!("the VM boots, because {obstacle}");
         return Ok(());
@@ -34,8 +35,8 @@ pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
     }
 }
 
-fn find(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
-    let action = HostError::io;
+fn find(launch: &mut Launch, warm: Warm) -> Result<(), CommandError> {
+    let action = CommandError::io;
     let snapshots = open()?;
     let key = SnapshotKey::new(&launch.spec, &launch.exe)
         .map_err(action("look at what the VM runs with"))?;
@@ -47,7 +48,7 @@ fn find(launch: &mut Launch, warm: Warm) -> Result<(), HostError> {
     let (snapshot, held) = match found {
         Some((held, files)) if warm == Warm::Require => (Snapshot::ResumeOnly(files), held),
         Some((held, files)) => (Snapshot::Resume(files), held),
-        None if warm == Warm::Require => return Err(HostError::NoSnapshot),
+        None if warm == Warm::Require => return Err(RequestError::NoSnapshot.into()),
         None => {
             snapshots
                 .prune(MOST_BYTES - ONE)
@@ -74,9 +75,9 @@ pub(super) fn learn(started: &Started, status: &Status) {
 }
 
 /// Opens the user's snapshots, where caches are.
-pub(super) fn open() -> Result<Snapshots, HostError> {
+pub(super) fn open() -> Result<Snapshots, CommandError> {
     base_directory("XDG_CACHE_HOME", ".cache")
         .ok_or(std::io::ErrorKind::NotFound.into())
         .and_then(|cache| Snapshots::open(&cache))
-        .map_err(HostError::io("open the directory of snapshots"))
+        .map_err(CommandError::io("open the directory of snapshots"))
 }

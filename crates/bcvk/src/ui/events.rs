@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bcvk_contract::spec::Accelerator;
-use bcvk_contract::status::{FailureKind, Phase, Status, TextStream, Timestamp};
-use bcvk_host::HostError;
+use bcvk_contract::status::{Phase, Status, TextStream, Timestamp};
 use serde::Serialize;
 
-use super::errors::Report;
 use super::harmless;
+use crate::error::{self, CommandError};
 
 /// Version of the format. New keys and events do not change it; readers leave out what they do not
 /// know.
@@ -133,6 +132,20 @@ pub(crate) enum Kind {
     Interrupted,
 }
 
+impl From<error::Kind> for Kind {
+    fn from(kind: error::Kind) -> Self {
+        match kind {
+            error::Kind::Usage => Self::Usage,
+            error::Kind::Image => Self::Image,
+            error::Kind::Refused | error::Kind::Host | error::Kind::Machine => Self::Host,
+            error::Kind::Guest { .. } => Self::Guest,
+            error::Kind::Ended => Self::Stopped,
+            error::Kind::Timeout => Self::Timeout,
+            error::Kind::Interrupted { .. } => Self::Interrupted,
+        }
+    }
+}
+
 /// Writes events, from several threads.
 #[derive(Debug)]
 pub(crate) struct Events {
@@ -179,15 +192,15 @@ impl Events {
     }
 
     /// Reports why there is, or will be, no VM.
-    pub(super) fn fail(&self, error: &HostError, report: &Report) {
+    pub(super) fn fail(&self, error: &CommandError) {
         self.tell(Event::Failed {
-            kind: kind(error),
-            message: report.message.clone(),
-            phase: phase(error),
-            causes: report.causes.clone(),
-            hint: report.first_hint(),
-            failed_units: report.failed_units.clone(),
-            console_tail: report.console_tail.clone(),
+            kind: error.kind.into(),
+            message: error.to_string(),
+            phase: error.words.phase,
+            causes: error.words.causes.clone(),
+            hint: error.hints.first().cloned(),
+            failed_units: error.words.failed_units.clone(),
+            console_tail: error.words.console_tail.clone(),
         });
     }
 
@@ -246,33 +259,5 @@ impl Write for OutputEvents {
     fn flush(&mut self) -> io::Result<()> {
         let text = self.text.finish();
         self.tell(text)
-    }
-}
-
-fn kind(error: &HostError) -> Kind {
-    match error {
-        HostError::Vm(failure) => match failure.kind {
-            FailureKind::Image => Kind::Image,
-            FailureKind::Host => Kind::Host,
-            FailureKind::Guest => Kind::Guest,
-        },
-        HostError::ImageMissing { .. }
-        | HostError::ImageArch { .. }
-        | HostError::ImageSteersRuntime { .. }
-        | HostError::PullFailed { .. }
-        | HostError::SupervisorNotStarted { .. } => Kind::Image,
-        HostError::ReadyTimeout { .. } => Kind::Timeout,
-        HostError::Stopped => Kind::Stopped,
-        HostError::Interrupted { .. } => Kind::Interrupted,
-        other if super::errors::is_usage(other) => Kind::Usage,
-        _ => Kind::Host,
-    }
-}
-
-fn phase(error: &HostError) -> Option<Phase> {
-    match error {
-        HostError::Vm(failure) => Some(failure.phase),
-        HostError::SupervisorVanished { phase, .. } => Some(*phase),
-        _ => None,
     }
 }

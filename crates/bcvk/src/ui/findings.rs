@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use bcvk_host::HostError;
 use serde::Serialize;
 
-use super::errors::Report;
+use crate::error::CommandError;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,24 +37,29 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
+    /// Reports what is there.
+    pub(crate) fn ok(check: &'static str, message: String) -> Self {
+        Self {
+            check,
+            severity: Severity::Ok,
+            message,
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
     /// Reports what is there, or the error that a VM would meet.
-    pub(crate) fn of(check: &'static str, found: Result<String, HostError>) -> Self {
+    pub(crate) fn of(check: &'static str, found: Result<String, impl Into<CommandError>>) -> Self {
         match found {
-            Ok(message) => Self {
-                check,
-                severity: Severity::Ok,
-                message,
-                causes: Vec::new(),
-                hint: None,
-            },
+            Ok(message) => Self::ok(check, message),
             Err(error) => {
-                let report = Report::of(&error);
+                let error = error.into();
                 Self {
                     check,
                     severity: Severity::Error,
-                    message: report.message,
-                    causes: report.causes,
-                    hint: report.hint,
+                    message: error.to_string(),
+                    causes: error.words.causes,
+                    hint: error.hints.into_iter().next(),
                 }
             }
         }
@@ -113,18 +117,18 @@ pub(super) fn text(findings: &[Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bcvk_host::Tool;
+    use bcvk_host::{HostError, Tool};
 
     use super::*;
 
     #[test]
     fn each_finding_says_what_to_do() {
         let findings = [
-            Finding::of("podman", Ok("4.3, /usr/bin/podman".to_owned())),
+            Finding::ok("podman", "4.3, /usr/bin/podman".to_owned()),
             Finding::of("ssh", Err(HostError::QemuOutsideUsr("/opt/qemu".into()))),
             Finding::of("qemu-img", Err(HostError::ToolMissing(Tool::Podman)))
                 .at_most_a_warning("no disks"),
-            Finding::of("fine", Ok("there".to_owned())).at_most_a_warning("no disks"),
+            Finding::ok("fine", "there".to_owned()).at_most_a_warning("no disks"),
         ];
         let text = text(&findings);
         let lines: Vec<&str> = text.lines().collect();

@@ -1,7 +1,6 @@
 //! Everything that the user sees: results on stdout, everything else on stderr.
 
 mod chart;
-mod errors;
 mod events;
 mod findings;
 mod guest;
@@ -15,15 +14,16 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use bcvk_contract::status::{Status, printable, steers};
+use bcvk_host::Launch;
 use bcvk_host::podman::Podman;
 use bcvk_host::shell;
-use bcvk_host::{HostError, Launch};
 use bcvk_supervisor::qemu_args_for_display;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use crate::error::CommandError;
+
 pub(crate) use chart::Chart;
-pub(crate) use errors::interrupted;
 #[cfg(test)]
 pub(crate) use events::Line;
 pub(crate) use events::{Event, Events, Image, OutputEvents, OutputStream};
@@ -93,9 +93,9 @@ impl Ui {
 
     /// Prints a result for programs.
     #[allow(clippy::unused_self, reason = "one way to say each kind of thing")]
-    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), HostError> {
+    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), CommandError> {
         let text = serde_json::to_string_pretty(value)
-            .map_err(|e| HostError::io("print JSON")(e.into()))?;
+            .map_err(|e| CommandError::io("print JSON")(e.into()))?;
         print(&format!("{}\n", harmless(&text)));
         Ok(())
     }
@@ -168,17 +168,17 @@ impl Ui {
     }
 
     /// Says what went wrong and what to do; returns the exit code for it.
-    pub(crate) fn report(&self, error: &HostError) -> ExitCode {
-        let report = errors::Report::of(error);
-        say(&report.to_string());
+    pub(crate) fn report(&self, error: &CommandError) -> ExitCode {
+        say(&error.report());
+        let exit_code = error.exit_code();
         if let Some(events) = self.events() {
-            events.fail(error, &report);
+            events.fail(error);
             events.tell(Event::Ended {
-                exit_code: report.code,
+                exit_code,
                 running: false,
             });
         }
-        ExitCode::from(report.code)
+        ExitCode::from(exit_code)
     }
 }
 

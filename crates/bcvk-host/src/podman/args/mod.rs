@@ -12,7 +12,7 @@ use bcvk_contract::spec::{
     PortForward, QEMU_BOOT_DIR, Share, VmSpec, in_container,
 };
 
-use crate::HostError;
+use crate::FileError;
 use crate::podman::claims::{ImageClaims, LABEL_CAPABILITIES};
 use crate::vm::dir::VmDir;
 
@@ -288,11 +288,11 @@ fn add_optional_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &Contai
 /// a line break.
 ///
 /// # Errors
-/// [`HostError::PathNotText`].
-pub fn check_path(path: &Path) -> Result<(), HostError> {
+/// [`FileError::NotText`].
+pub fn check_path(path: &Path) -> Result<(), FileError> {
     match path.to_str() {
         Some(text) if !text.contains('\r') => Ok(()),
-        _ => Err(HostError::PathNotText(path.to_owned())),
+        _ => Err(FileError::NotText(path.to_owned())),
     }
 }
 

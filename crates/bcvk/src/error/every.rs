@@ -9,29 +9,26 @@ use bcvk_contract::linkage::NotStatic;
 use bcvk_contract::spec::{
     Arch, Fidelity, Initramfs, MemorySize, SpecError, Stream, Timeout, Warm,
 };
-use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase};
-use bcvk_host::{AccelRequest, HostError, Operation, PullPolicy, Tool};
+use bcvk_contract::status::{Failure, FailureKind, OUT_OF_MEMORY, Phase, Remedy};
+use bcvk_host::{
+    AccelRequest, FileError, HostError, ImageError, Operation, PullPolicy, Tool, WatchError,
+};
 use bcvk_testkit::every;
 
-use super::Report;
+use super::{CommandError, Explain, RequestError, UsageError};
 
-fn text(errors: Vec<(&str, HostError)>) -> String {
+fn text<E: Explain>(errors: Vec<(&str, E)>) -> String {
     let mut text = String::new();
     for (name, error) in errors {
-        let report = Report::of(&error);
-        let _ = writeln!(
-            text,
-            "-- {name}, exit code {}\n{}",
-            report.code,
-            installs(&report)
-        );
+        let error = CommandError::from(error);
+        let (code, report) = (error.exit_code(), without_package(&error.report()));
+        let _ = writeln!(text, "-- {name}, exit code {code}\n{report}");
     }
     text
 }
 
 /// Returns the report without the command that installs something, which depends on the machine.
-fn installs(report: &Report) -> String {
-    let text = report.to_string();
+fn without_package(text: &str) -> String {
     let command = ["`apt-get install ", "`dnf install "]
         .iter()
         .find_map(|c| text.split_once(c));
@@ -40,7 +37,7 @@ fn installs(report: &Report) -> String {
             let (_, after) = rest.split_once('`').expect("the end of a command");
             format!("{before}`(install)`{after}")
         }
-        None => text,
+        None => text.to_owned(),
     }
 }
 
@@ -71,6 +68,7 @@ fn failure(kind: FailureKind, phase: Phase, message: &str) -> Failure {
         message: s(message),
         causes: vec![],
         hint: None,
+        remedy: None,
         failed_units: vec![],
         console_tail: vec![],
     }
@@ -91,13 +89,11 @@ fn podman(action: Operation, stderr: &str) -> HostError {
 }
 
 #[test]
-#[allow(clippy::too_many_lines, reason = "a list")]
 fn of_the_host() {
     let gib = |gib: u64| MemorySize::from_mib(gib * 1024);
-    let reference = || s("quay.io/example/os:1");
-    let name = || s("web");
     let errors = every!(HostError as HostError {
-        NotStatic: [HostError::NotStatic(NotStatic)],
+        Image: [HostError::from(ImageError::Name { reference: s("Not An Image") })],
+        File: [HostError::from(FileError::NotText(path("/srv/a\rb")))],
         ToolMissing: [
             HostError::ToolMissing(Tool::Podman),
             HostError::ToolMissing(Tool::Ssh),
@@ -106,31 +102,6 @@ fn of_the_host() {
         QemuOutsideUsr: [HostError::QemuOutsideUsr(path("/opt/qemu/bin/qemu-system-x86_64"))],
         UsrNotMerged: [HostError::UsrNotMerged(path("/lib64"))],
         FewSubIds: [HostError::FewSubIds { user: s("ann"), file: "/etc/subuid" }],
-        ImageMissing: [
-            HostError::ImageMissing { reference: reference() },
-            HostError::ImageMissing { reference: s("localhost/mine") },
-        ],
-        ImageName: [HostError::ImageName { reference: s("Not An Image") }],
-        PullFailed: [
-            HostError::PullFailed { reference: reference() },
-            HostError::PullFailed { reference: s("localhost/mine") },
-        ],
-        ImageArch: [HostError::ImageArch { reference: reference(), found: s("riscv64") }],
-        ImageSteersRuntime: [HostError::ImageSteersRuntime {
-            reference: reference(),
-            annotation: s("run.oci.handler"),
-        }],
-        NotARunner: [HostError::NotARunner { reference: s("localhost/mine") }],
-        RunnerVersion: [HostError::RunnerVersion {
-            reference: s("localhost/bcvk-runner"),
-            found: s("0.0.9"),
-        }],
-        RunnerArch: [HostError::RunnerArch {
-            reference: s("localhost/bcvk-runner"),
-            found: Arch::X86_64,
-            wanted: Arch::Aarch64,
-        }],
-        SupervisorNotStarted: [HostError::SupervisorNotStarted { reference: reference() }],
         NoKvm: [
             HostError::NoKvm {
                 obstacle: s("/dev/kvm cannot be opened: Permission denied (os error 13)"),
@@ -153,55 +124,7 @@ fn of_the_host() {
             },
         ],
         FewOpenFiles: [HostError::FewOpenFiles { allowed: 1024, needed: 4096 }],
-        ShareSource: [
-            HostError::ShareSource { path: path("/srv/data"), source: missing() },
-            HostError::ShareSource { path: path("/root/data"), source: forbidden() },
-        ],
-        ShareNotDirectory: [HostError::ShareNotDirectory(path("/srv/data/file"))],
-        Disk: [
-            HostError::Disk { path: path("disks/a.img"), source: missing() },
-            HostError::Disk { path: path("/root/a.img"), source: forbidden() },
-        ],
-        DiskNotRegular: [HostError::DiskNotRegular(path("/dev/sda"))],
-        DiskLooksQcow2: [HostError::DiskLooksQcow2 { file: path("a.img"), name: s("data") }],
-        DiskNotQcow2: [HostError::DiskNotQcow2(path("a.img"))],
-        DiskHasBacking: [HostError::DiskHasBacking(path("a.qcow2"))],
-        Units: [
-            HostError::Units { dir: path("units"), source: missing() },
-            HostError::Units { dir: path("/root/units"), source: forbidden() },
-        ],
-        NoUnits: [HostError::NoUnits(path("units"))],
-        Ignition: [
-            HostError::Ignition { path: path("c.yaml"), source: missing() },
-            HostError::Ignition {
-                path: path("c.yaml"),
-                source: Error::other("expected value at line 1 column 1"),
-            },
-        ],
-        OutputFile: [
-            HostError::OutputFile { path: path("out/console"), source: missing() },
-            HostError::OutputFile { path: path("/root/out"), source: forbidden() },
-        ],
-        Picture: [
-            HostError::Picture { path: path("out/boot.svg"), source: missing() },
-            HostError::Picture { path: path("/root/boot.svg"), source: forbidden() },
-        ],
-        PathNotText: [HostError::PathNotText(path("/srv/a\rb"))],
-        ExecuteOverSsh: [HostError::ExecuteOverSsh { verb: "run-ssh" }],
-        NoEvents: [HostError::NoEvents("-i, -t, --debug and --dry-run")],
-        NotResumable: [HostError::NotResumable("--ignition is given")],
-        NoSnapshot: [HostError::NoSnapshot],
-        NoSuchSnapshot: [HostError::NoSuchSnapshot(s("12ab"))],
-        SnapshotInUse: [HostError::SnapshotInUse(s("12ab"))],
-        NameTaken: [HostError::NameTaken { name: name() }],
-        NoSuchVm: [HostError::NoSuchVm { name: name() }],
-        NotAVm: [HostError::NotAVm { name: name() }],
-        NotRunning: [HostError::NotRunning { name: name() }],
-        StillRunning: [HostError::StillRunning { name: name() }],
-        NoSsh: [HostError::NoSsh { name: name() }],
-        SshNeeded: [HostError::SshNeeded { verb: "run-ssh" }],
-        NotReady: [HostError::NotReady { name: name(), phase: Phase::Kernel }],
-        NeedsForce: [HostError::NeedsForce],
+        NameTaken: [HostError::NameTaken { name: s("web") }],
         Podman: [
             podman(Operation::InspectImage, "Error: database is locked"),
             podman(Operation::Start, "Error: unable to find network with name or ID x: network not found"),
@@ -219,37 +142,175 @@ fn of_the_host() {
             HostError::VmDir { dir: path("/run/user/1000/bcvk/vms/0123"), source: full() },
             HostError::VmDir { dir: path("/run/user/1000/bcvk/vms/0123"), source: forbidden() },
         ],
+    });
+    insta::assert_snapshot!(text(errors));
+}
+
+#[test]
+fn of_images() {
+    let reference = || s("quay.io/example/os:1");
+    let errors = every!(ImageError as ImageError {
+        Missing: [
+            ImageError::Missing { reference: reference() },
+            ImageError::Missing { reference: s("localhost/mine") },
+        ],
+        Name: [ImageError::Name { reference: s("Not An Image") }],
+        PullFailed: [
+            ImageError::PullFailed { reference: reference() },
+            ImageError::PullFailed { reference: s("localhost/mine") },
+        ],
+        SteersRuntime: [ImageError::SteersRuntime {
+            reference: reference(),
+            annotation: s("run.oci.handler"),
+        }],
+        Arch: [ImageError::Arch { reference: reference(), found: s("riscv64") }],
+        NotARunner: [ImageError::NotARunner { reference: s("localhost/mine") }],
+        RunnerVersion: [ImageError::RunnerVersion {
+            reference: s("localhost/bcvk-runner"),
+            found: s("0.0.9"),
+        }],
+        RunnerArch: [ImageError::RunnerArch {
+            reference: s("localhost/bcvk-runner"),
+            found: Arch::X86_64,
+            wanted: Arch::Aarch64,
+        }],
+    });
+    insta::assert_snapshot!(text(errors));
+}
+
+#[test]
+fn of_files() {
+    let errors = every!(FileError as FileError {
+        Spec: [FileError::Spec(SpecError::ShareHostEmpty { value: s(":x") })],
+        Share: [
+            FileError::Share { path: path("/srv/data"), source: missing() },
+            FileError::Share { path: path("/root/data"), source: forbidden() },
+        ],
+        ShareNotDirectory: [FileError::ShareNotDirectory(path("/srv/data/file"))],
+        Disk: [
+            FileError::Disk { path: path("disks/a.img"), source: missing() },
+            FileError::Disk { path: path("/root/a.img"), source: forbidden() },
+        ],
+        DiskNotRegular: [FileError::DiskNotRegular(path("/dev/sda"))],
+        DiskLooksQcow2: [FileError::DiskLooksQcow2 { file: path("a.img"), name: s("data") }],
+        DiskNotQcow2: [FileError::DiskNotQcow2(path("a.img"))],
+        DiskHasBacking: [FileError::DiskHasBacking(path("a.qcow2"))],
+        Units: [
+            FileError::Units { dir: path("units"), source: missing() },
+            FileError::Units { dir: path("/root/units"), source: forbidden() },
+        ],
+        NoUnits: [FileError::NoUnits(path("units"))],
+        Ignition: [
+            FileError::Ignition { path: path("c.yaml"), source: missing() },
+            FileError::Ignition {
+                path: path("c.yaml"),
+                source: Error::other("expected value at line 1 column 1"),
+            },
+        ],
+        Output: [
+            FileError::Output { path: path("out/console"), source: missing() },
+            FileError::Output { path: path("/root/out"), source: forbidden() },
+        ],
+        NotText: [FileError::NotText(path("/srv/a\rb"))],
+    });
+    insta::assert_snapshot!(text(errors));
+}
+
+#[test]
+fn of_watched_vms() {
+    let errors = every!(WatchError as WatchError {
         Vm: [
-            HostError::Vm(Box::new(Failure {
+            WatchError::Vm(Box::new(Failure {
                 causes: vec![s("the image has no kernel: there is no /usr/lib/modules/*/vmlinuz")],
                 hint: Some(s("boot a bootc image")),
                 ..failure(FailureKind::Image, Phase::Preparing, "image x cannot boot")
             })),
-            HostError::Vm(Box::new(Failure {
+            WatchError::Vm(Box::new(Failure {
+                remedy: Some(Remedy::WithoutIgnition),
+                ..failure(FailureKind::Image, Phase::Preparing, "image x has no Ignition")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                hint: Some(s("install openssh-server in the image")),
+                remedy: Some(Remedy::WithoutSsh),
+                ..failure(FailureKind::Image, Phase::Preparing, "image x has no sshd")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                remedy: Some(Remedy::BootIfNeeded),
+                ..failure(FailureKind::Host, Phase::Qemu, "the VM cannot be resumed from its snapshot")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                remedy: Some(Remedy::Boot),
+                ..failure(FailureKind::Guest, Phase::Userspace, "the guest did not take what it was given")
+            })),
+            WatchError::Vm(Box::new(Failure {
                 failed_units: vec![s("sysroot.mount: mount exited with status 32")],
                 console_tail: lines(),
                 ..failure(FailureKind::Guest, Phase::Kernel, "the guest's boot ended in emergency mode")
             })),
-            HostError::Vm(Box::new(Failure {
+            WatchError::Vm(Box::new(Failure {
                 causes: vec![s("it was ended by signal 9 (SIGKILL)")],
                 hint: Some(s(OUT_OF_MEMORY)),
                 ..failure(FailureKind::Host, Phase::Ready, "QEMU ended unexpectedly")
             })),
         ],
-        SupervisorVanished: [HostError::SupervisorVanished {
+        SupervisorNotStarted: [WatchError::SupervisorNotStarted { reference: s("quay.io/example/os:1") }],
+        SupervisorVanished: [WatchError::SupervisorVanished {
             phase: Phase::Userspace,
             console_tail: lines(),
         }],
-        Stopped: [HostError::Stopped],
-        ReadyTimeout: [HostError::ReadyTimeout {
+        Stopped: [WatchError::Stopped],
+        ReadyTimeout: [WatchError::ReadyTimeout {
             seconds: 300.2,
-            phase: s(Phase::Userspace.describe()),
+            phase: Phase::Userspace,
             starting: vec![s("NetworkManager-wait-online.service")],
             console_tail: lines(),
         }],
+        Detached: [WatchError::Detached],
+        Interrupted: [WatchError::Interrupted { signal: 2 }],
+    });
+    insta::assert_snapshot!(text(errors));
+}
+
+#[test]
+fn of_options() {
+    let errors = every!(UsageError as UsageError {
+        Setting: [UsageError::Setting {
+            place: s("/home/ann/.config/bcvk/config.toml"),
+            problem: s("there is no setting memroy"),
+        }],
+        ExecuteOverSsh: [UsageError::ExecuteOverSsh { verb: "run-ssh" }],
+        SshNeeded: [UsageError::SshNeeded { verb: "run-ssh" }],
+        NoEvents: [UsageError::NoEvents("-i, -t, --debug and --dry-run")],
+        JournalOverCommand: [UsageError::JournalOverCommand],
+        IgnitionWithoutInitramfs: [UsageError::IgnitionWithoutInitramfs],
+        PublishOnHostNetwork: [UsageError::PublishOnHostNetwork],
+        NotResumable: [UsageError::NotResumable("its logs are kept")],
+        Picture: [
+            UsageError::Picture { path: path("out/boot.svg"), source: missing() },
+            UsageError::Picture { path: path("/root/boot.svg"), source: forbidden() },
+        ],
+    });
+    insta::assert_snapshot!(text(errors));
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a list")]
+fn of_requests() {
+    let name = || s("web");
+    let errors = every!(RequestError as RequestError {
+        NoSnapshot: [RequestError::NoSnapshot],
+        NoSuchSnapshot: [RequestError::NoSuchSnapshot(s("12ab"))],
+        SnapshotInUse: [RequestError::SnapshotInUse(s("12ab"))],
+        NoSuchVm: [RequestError::NoSuchVm { name: name() }],
+        NotAVm: [RequestError::NotAVm { name: name() }],
+        NotRunning: [RequestError::NotRunning { name: name() }],
+        StillRunning: [RequestError::StillRunning { name: name() }],
+        NoSsh: [RequestError::NoSsh { name: name() }],
+        NotReady: [RequestError::NotReady { name: name(), phase: Phase::Kernel }],
+        NeedsForce: [RequestError::NeedsForce],
         EndedBefore: [
-            HostError::EndedBefore { name: name(), awaited: s("it was ready"), failure: None },
-            HostError::EndedBefore {
+            RequestError::EndedBefore { name: name(), awaited: s("it was ready"), failure: None },
+            RequestError::EndedBefore {
                 name: name(),
                 awaited: s("it was ready"),
                 failure: Some(Box::new(failure(
@@ -259,16 +320,16 @@ fn of_the_host() {
                 ))),
             },
         ],
-        WaitTimeout: [
-            HostError::WaitTimeout {
+        Timeout: [
+            RequestError::Timeout {
                 name: name(),
                 state: s("was not ready"),
-                phase: Some(s(Phase::Userspace.describe())),
+                phase: Some(Phase::Userspace),
                 timeout: Timeout::from_secs(90),
                 starting: vec![s("NetworkManager-wait-online.service")],
                 console_tail: lines(),
             },
-            HostError::WaitTimeout {
+            RequestError::Timeout {
                 name: name(),
                 state: s("did not have unit nginx.service active"),
                 phase: None,
@@ -277,23 +338,16 @@ fn of_the_host() {
                 console_tail: vec![],
             },
         ],
-        UnitNotActive: [HostError::UnitNotActive {
+        UnitNotActive: [RequestError::UnitNotActive {
             name: name(),
             unit: s("nginx.service"),
             state: s("failed"),
         }],
-        InGuest: [HostError::InGuest {
+        InGuest: [RequestError::InGuest {
             name: name(),
             action: "read the journal",
             stderr: s("Connection closed by remote host"),
         }],
-        Setting: [HostError::Setting {
-            place: s("/home/ann/.config/bcvk/config.toml"),
-            problem: s("there is no setting memroy"),
-        }],
-        Detached: [HostError::Detached],
-        Interrupted: [HostError::Interrupted { signal: 2 }],
-        Spec: [HostError::Spec(SpecError::KargEmpty)],
     });
     insta::assert_snapshot!(text(errors));
 }
@@ -349,15 +403,12 @@ fn of_values() {
         TooManyDisks: [SpecError::TooManyDisks { given: 99, most: 24 }],
         SwapSize: [SpecError::SwapSize { value: value() }],
         MachineId: [SpecError::MachineId(value())],
-        IgnitionWithoutInitramfs: [SpecError::IgnitionWithoutInitramfs],
-        JournalOverCommand: [SpecError::JournalOverCommand],
         LogDirSyntax: [SpecError::LogDirSyntax { value: value() }],
         SerialPortSyntax: [SpecError::SerialPortSyntax { value: value() }],
         SerialPortReserved: [SpecError::SerialPortReserved { name: s("org.bcvk.x") }],
         SerialPortClash: [SpecError::SerialPortClash { name: value() }],
         TooManySerialPorts: [SpecError::TooManySerialPorts { given: 99, most: 28 }],
         PublishSyntax: [SpecError::PublishSyntax { value: value() }],
-        PublishOnHostNetwork: [SpecError::PublishOnHostNetwork],
         PodName: [SpecError::PodName { value: value() }],
         PodPort: [SpecError::PodPort { value: s("80:80/udp") }],
         PublishPort: [SpecError::PublishPort { value: s("80:99999"), port: s("99999") }],
@@ -378,9 +429,10 @@ fn of_values() {
         LabelTaken: [SpecError::LabelTaken { key: s("bcvk.vm") }],
         Version: [SpecError::Version { found: 2, known: 1 }],
     });
-    let lines: String = errors
-        .iter()
-        .map(|(name, error)| format!("{name}: {error}\n"))
-        .collect();
-    insta::assert_snapshot!(lines);
+    insta::assert_snapshot!(text(errors));
+}
+
+#[test]
+fn of_the_program() {
+    insta::assert_snapshot!(text(vec![("NotStatic", NotStatic)]));
 }

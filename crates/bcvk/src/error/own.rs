@@ -1,0 +1,221 @@
+//! Errors that only the command line can make.
+
+use std::io;
+use std::path::PathBuf;
+
+use bcvk_contract::spec::Timeout;
+use bcvk_contract::status::{Failure, Phase};
+
+use super::hint::{failure_hint, file_hint};
+use super::{Explain, Kind, Words};
+
+/// Options, or what they name, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UsageError {
+    #[error("{place}: {problem}")]
+    Setting { place: String, problem: String },
+    #[error("{verb} runs its command over SSH, not with --execute")]
+    ExecuteOverSsh { verb: &'static str },
+    #[error("{verb} logs in over SSH, and --no-ssh-keygen leaves that out")]
+    SshNeeded { verb: &'static str },
+    #[error("--output json does not go with {0}: only one can have standard output")]
+    NoEvents(&'static str),
+    #[error(
+        "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"
+    )]
+    JournalOverCommand,
+    #[error(
+        "--ignition has no place with --initramfs direct: Ignition runs in the image's own initramfs; leave one of the two out"
+    )]
+    IgnitionWithoutInitramfs,
+    #[error(
+        "--publish has no meaning with --network host: the VM has no address of its own there; leave one of them out"
+    )]
+    PublishOnHostNetwork,
+    #[error("this VM cannot be resumed from a snapshot: {0}")]
+    NotResumable(&'static str),
+    #[error("the picture cannot go to {}", path.display())]
+    Picture { path: PathBuf, source: io::Error },
+}
+
+impl Explain for UsageError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Setting { .. } => "`man bcvk-config` describes the settings".to_owned(),
+            Self::ExecuteOverSsh { verb } => format!(
+                "give the command after the image: {verb} … IMAGE -- CMD; or use `bcvk ephemeral run \
+                 --execute`"
+            ),
+            Self::SshNeeded { .. } => {
+                "leave --no-ssh-keygen out, or use `bcvk ephemeral run`".to_owned()
+            }
+            Self::NoEvents(_) => {
+                "leave one of them out; a VM of `bcvk ephemeral run --output json` can be reached \
+                 with `bcvk ephemeral ssh`"
+                    .to_owned()
+            }
+            Self::JournalOverCommand
+            | Self::IgnitionWithoutInitramfs
+            | Self::PublishOnHostNetwork => return None,
+            Self::NotResumable(_) => COLD.to_owned(),
+            Self::Picture { path, source } => return file_hint(path, source.kind()),
+        };
+        Some(hint)
+    }
+}
+
+/// Hint for a VM that cannot be resumed, which `--warm require` demands.
+const COLD: &str =
+    "--warm auto boots a VM that cannot be resumed, and makes a snapshot of it if it can";
+
+/// Requests about VMs and snapshots that cannot be met.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("there is no snapshot of this VM")]
+    NoSnapshot,
+    #[error("there is no snapshot {0}, or more than one whose name begins so")]
+    NoSuchSnapshot(String),
+    #[error("snapshot {0} is in use")]
+    SnapshotInUse(String),
+    #[error("there is no VM named {name}")]
+    NoSuchVm { name: String },
+    #[error("{name} is not a bcvk VM but another container")]
+    NotAVm { name: String },
+    #[error("VM {name} is not running")]
+    NotRunning { name: String },
+    #[error("VM {name} is running; only one that has ended is removed")]
+    StillRunning { name: String },
+    #[error("nobody can log in to VM {name}: it was started with --no-ssh-keygen")]
+    NoSsh { name: String },
+    #[error("VM {name} is not ready: its boot has come to \"{}\"", phase.describe())]
+    NotReady { name: String, phase: Phase },
+    #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
+    NeedsForce,
+    #[error("VM {name} ended before {awaited}")]
+    EndedBefore {
+        name: String,
+        awaited: String,
+        failure: Option<Box<Failure>>,
+    },
+    #[error("VM {name} {state} after {timeout}{}", still_at(*phase))]
+    Timeout {
+        name: String,
+        state: String,
+        phase: Option<Phase>,
+        timeout: Timeout,
+        starting: Vec<String>,
+        console_tail: Vec<String>,
+    },
+    #[error("unit {unit} in VM {name} will not become active: it is {state}")]
+    UnitNotActive {
+        name: String,
+        unit: String,
+        state: String,
+    },
+    #[error("could not {action} in VM {name}")]
+    InGuest {
+        name: String,
+        action: &'static str,
+        stderr: String,
+    },
+}
+
+/// Returns the phase as the end of a sentence.
+fn still_at(phase: Option<Phase>) -> String {
+    phase.map_or_else(String::new, |phase| {
+        format!("; it was still at: {}", phase.describe())
+    })
+}
+
+impl Explain for RequestError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoSnapshot | Self::NoSuchSnapshot(_) | Self::SnapshotInUse(_) => Kind::Host,
+            Self::NoSuchVm { .. }
+            | Self::NotAVm { .. }
+            | Self::NotRunning { .. }
+            | Self::StillRunning { .. }
+            | Self::NoSsh { .. }
+            | Self::NotReady { .. }
+            | Self::NeedsForce
+            | Self::UnitNotActive { .. }
+            | Self::InGuest { .. } => Kind::Refused,
+            Self::EndedBefore { .. } => Kind::Ended,
+            Self::Timeout { .. } => Kind::Timeout,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSnapshot => COLD.to_owned(),
+            Self::NoSuchSnapshot(_) => {
+                "`bcvk ephemeral snapshots ls` shows which there are".to_owned()
+            }
+            Self::SnapshotInUse(_) => {
+                "a VM is being resumed from it or saved to it; `bcvk ephemeral ps` shows VMs"
+                    .to_owned()
+            }
+            Self::NoSuchVm { .. } => "`bcvk ephemeral ps -a` lists the VMs there are".to_owned(),
+            Self::NotAVm { name } => format!("`podman` manages it: `podman rm {name}`"),
+            Self::NotRunning { name } => format!("`podman start {name}` boots it again"),
+            Self::StillRunning { name } => {
+                format!("`bcvk ephemeral stop {name}` first, or `bcvk ephemeral rm -f {name}`")
+            }
+            Self::NoSsh { name } => {
+                format!("start it without, or read its console: `bcvk ephemeral logs {name}`")
+            }
+            Self::NotReady { name, phase } if *phase < Phase::Ready => {
+                format!("`bcvk ephemeral wait {name}` returns when it is")
+            }
+            Self::NotReady { .. } => "boot another one".to_owned(),
+            Self::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
+            Self::EndedBefore { name, failure, .. } => {
+                let hint = failure.as_deref().and_then(failure_hint);
+                hint.unwrap_or_else(|| {
+                    format!("`bcvk ephemeral logs {name}` shows its console, if it was kept")
+                })
+            }
+            Self::Timeout { name, .. } => format!(
+                "`bcvk ephemeral logs {name}` shows its console; `bcvk ephemeral wait` waits as long \
+                 as its --timeout says"
+            ),
+            Self::UnitNotActive { name, unit, .. } => {
+                format!("`bcvk ephemeral ssh {name} systemctl status {unit}` says more")
+            }
+            Self::InGuest { name, .. } => {
+                format!("`bcvk ephemeral ssh {name}` may say more; `logs {name}` shows its console")
+            }
+        })
+    }
+
+    fn words(&self) -> Words {
+        match self {
+            Self::EndedBefore {
+                failure: Some(failure),
+                ..
+            } => {
+                let mut words = Words::from(&**failure);
+                words.causes.insert(0, failure.sentence());
+                words
+            }
+            Self::Timeout {
+                starting,
+                console_tail,
+                ..
+            } => Words {
+                starting_units: starting.clone(),
+                console_tail: console_tail.clone(),
+                ..Words::default()
+            },
+            Self::InGuest { stderr, .. } => Words {
+                causes: stderr.lines().map(str::to_owned).collect(),
+                ..Words::default()
+            },
+            _ => Words::default(),
+        }
+    }
+}
