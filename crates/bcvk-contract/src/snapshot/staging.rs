@@ -197,6 +197,26 @@ mod tests {
         assert!(!is_wanted(&dir.path().join(STAGING)) && !staging.is_saved());
     }
 
+    /// The guest's memory is in there.
+    #[test]
+    fn nobody_but_its_owner_reads_or_writes_a_snapshot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        staging(dir.path()).seal().expect("sealed");
+        let mut seen = 0;
+        let mut dirs = vec![dir.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).expect("listed") {
+                let path = entry.expect("an entry").path();
+                let found = fs::metadata(&path).expect("there");
+                assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
+                seen += 1;
+                dirs.extend(found.is_dir().then_some(path));
+            }
+        }
+        // Two directories, four files to write, three that are sealed, and their description.
+        assert_eq!(seen, 10);
+    }
+
     #[test]
     fn what_a_container_puts_in_place_of_a_file_is_not_taken() {
         type Replace = fn(&Path);
