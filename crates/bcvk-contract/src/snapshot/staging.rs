@@ -157,7 +157,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -220,7 +220,14 @@ mod tests {
     #[test]
     fn what_a_container_puts_in_place_of_a_file_is_not_taken() {
         type Replace = fn(&Path);
-        let cases: [(&str, Replace); 5] = [
+        let cases: [(&str, Replace); 6] = [
+            ("a file of another user", |path| {
+                fs::write(path, [1; 8192]).expect("written");
+                // Only root can give a file away.
+                if chown(path, Some(65_534), None).is_err() {
+                    fs::remove_file(path).expect("removed");
+                }
+            }),
             ("a link", |path| symlink("state", path).expect("linked")),
             ("a FIFO", |path| {
                 mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("made");
@@ -241,6 +248,18 @@ mod tests {
             replace(&staging.path(MEMORY));
             assert!(staging.seal().is_err(), "{what}");
             assert!(Meta::read(dir.path()).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_larger_than_any_of_its_kind_is_not_copied() {
+        for (name, most) in [(STATE, MAX_STATE), (KERNEL, MAX_KERNEL)] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let staging = staging(dir.path());
+            let file = File::options().write(true).open(staging.path(name));
+            let file = file.expect("opened");
+            file.set_len(most + 1).expect("longer");
+            assert!(staging.seal().is_err(), "{name}");
         }
     }
 }

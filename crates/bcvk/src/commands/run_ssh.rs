@@ -139,6 +139,10 @@ fn exit_code(end: SessionEnd, watcher: &Watcher, ui: &Ui) -> Result<ExitCode, Ho
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test writes what a container does"
+)]
 mod tests {
     use std::fs;
 
