@@ -227,7 +227,7 @@ fn check_secrets(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, members: &
     let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
     checks.check("the key is its owner's alone", || {
         assert_eq!(mode(&dir), 0o700);
-        for file in ["ssh_key", "ssh_config", "spec.json"] {
+        for file in ["ssh_key", "ssh_config", "spec.json", "shared/ssh.sock"] {
             assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
         }
     });

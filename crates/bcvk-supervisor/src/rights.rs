@@ -44,3 +44,31 @@ pub(super) fn keep_only(kept: CapabilitySet) -> io::Result<()> {
     // Otherwise executing a file as root would bring the capabilities back.
     Ok(set_no_new_privs(true)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::thread;
+
+    use super::*;
+
+    /// The container and Landlock forbid new privileges too, but neither is there everywhere.
+    #[test]
+    fn a_thread_that_gave_up_its_rights_can_gain_none() {
+        // A thread of its own gives them up, since they are a thread's.
+        let status = thread::spawn(|| {
+            keep_only(CapabilitySet::empty()).expect("given up");
+            fs::read_to_string("/proc/thread-self/status").expect("its state")
+        });
+        let status = status.join().expect("no panic");
+        let field = |name: &str| {
+            let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+            let found = lines.find(|(field, _)| *field == name);
+            found.expect(name).1.trim().to_owned()
+        };
+        assert_eq!(field("NoNewPrivs"), "1");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(field(set), "0000000000000000", "{set}");
+        }
+    }
+}

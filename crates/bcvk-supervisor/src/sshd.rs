@@ -260,6 +260,8 @@ mod tests {
         sshd.await_banner(|| false, sender);
         assert!(matches!(events.recv().expect("event"), Event::Banner));
         sshd.serve(&socket).expect("serve");
+        let mode = std::fs::metadata(&socket).expect("there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600, "only its owner may connect");
 
         let mut client = untrusted::connect_to(&socket).expect("connect");
         client.write_all(b"hello").expect("write");

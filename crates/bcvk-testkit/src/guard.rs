@@ -19,6 +19,7 @@ use crate::rootless::RootlessUser;
 use crate::sandbox::Sandbox;
 use crate::skip;
 use crate::storage::{containers, images, leftover_mounts, mounts, pods};
+use crate::strays::strays;
 use crate::tmpfs;
 use crate::wait::within;
 
@@ -68,6 +69,7 @@ impl Sandbox {
         let mut sandbox = Self::make(user);
         clean_up_after_the_dead(&sandbox);
         sandbox.mounts_before = mounts(&sandbox);
+        sandbox.strays_before = strays(&sandbox);
         sandbox
     }
 
@@ -148,6 +150,11 @@ fn leftovers(sandbox: &Sandbox) -> Vec<String> {
         temporary_files(sandbox)
             .iter()
             .map(|f| format!("file {}", f.display())),
+    );
+    left.extend(
+        strays(sandbox)
+            .difference(&sandbox.strays_before)
+            .map(|path| format!("stray {}", path.display())),
     );
     let containers = containers(sandbox);
     left.extend(

@@ -35,6 +35,7 @@ pub mod schema;
 pub mod seeds;
 mod skip;
 mod storage;
+mod strays;
 mod terminal;
 mod tmpfs;
 mod vm;

@@ -30,6 +30,8 @@ pub struct Sandbox {
     /// True if podman has storage of the sandbox's own.
     pub(crate) apart: bool,
     pub(crate) mounts_before: BTreeSet<String>,
+    /// Files that others have left where tests share a directory.
+    pub(crate) strays_before: BTreeSet<PathBuf>,
     pub(crate) finished: bool,
 }
 
@@ -54,6 +56,7 @@ impl Sandbox {
             resumes: false,
             apart: false,
             mounts_before: BTreeSet::new(),
+            strays_before: BTreeSet::new(),
             finished: false,
         };
         for part in ["bin", "home", "tmp"] {

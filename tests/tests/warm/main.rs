@@ -357,6 +357,8 @@ fn expect_plugged(sandbox: &Sandbox) {
     let options = ["--warm=require", &bind, &ro_bind, &disk];
     let script = "cat /run/virtiofs-mnt-it/from-host && echo guest >/run/virtiofs-mnt-it/from-guest \
                   && ! touch /run/virtiofs-mnt-ro/x 2>/dev/null \
+                  && mount -o remount,rw /run/virtiofs-mnt-ro \
+                  && ! touch /run/virtiofs-mnt-ro/x 2>/dev/null \
                   && echo text >/dev/disk/by-id/virtio-data && sync";
     let output = run_ssh(sandbox, "plugged", &options, script).expect_success();
     assert_eq!(output.stdout(), "host\n");

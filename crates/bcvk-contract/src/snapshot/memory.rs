@@ -150,6 +150,10 @@ mod tests {
             (0, vec![1_u8; 10]),
             (5 << 20, vec![0; 3 << 20]),
             ((6 << 20) + 17, vec![7; 5000]),
+            // Zeros that are no hole are between two blocks, which are not written as one.
+            (9 << 20, [[8; BLOCK], [0; BLOCK], [9; BLOCK]].concat()),
+            // A part begins with data.
+            (PART, vec![5]),
             (length - 3, b"end".to_vec()),
         ] {
             from.write_all_at(&bytes, at).expect("written");

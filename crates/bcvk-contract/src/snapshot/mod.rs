@@ -254,6 +254,34 @@ mod tests {
     }
 
     #[test]
+    fn an_emptied_snapshot_keeps_only_what_a_container_has() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _ = make(dir.path());
+        let sealed = dir.path().join(SEALED);
+        assert!(empty(dir.path()).expect("emptied"));
+        assert!(matches!(
+            Meta::read(dir.path()),
+            Err(SnapshotError::Meta(_))
+        ));
+        assert_eq!(fs::read_dir(&sealed).expect("listed").count(), 0);
+        assert!(dir.path().join(STAGING).join(MEMORY).exists());
+        assert!(!empty(dir.path()).expect("empty already"));
+        // A seal that failed half-way leaves no description.
+        fs::write(sealed.join(KERNEL), "kernel").expect("written");
+        assert!(empty(dir.path()).expect("emptied"));
+        assert!(!sealed.join(KERNEL).exists());
+    }
+
+    #[test]
+    fn a_boot_has_an_id_of_its_own() {
+        let id = boot_id().expect("read");
+        assert_eq!(
+            id.split('-').map(str::len).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
+    }
+
+    #[test]
     fn a_container_sees_the_files_and_not_what_describes_them() {
         let shown = |snapshot| {
             let mounts = mounts(Path::new("/cache/id"), snapshot);

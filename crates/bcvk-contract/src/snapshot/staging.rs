@@ -157,7 +157,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -197,10 +197,37 @@ mod tests {
         assert!(!is_wanted(&dir.path().join(STAGING)) && !staging.is_saved());
     }
 
+    /// The guest's memory is in there.
+    #[test]
+    fn nobody_but_its_owner_reads_or_writes_a_snapshot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        staging(dir.path()).seal().expect("sealed");
+        let mut seen = 0;
+        let mut dirs = vec![dir.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).expect("listed") {
+                let path = entry.expect("an entry").path();
+                let found = fs::metadata(&path).expect("there");
+                assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
+                seen += 1;
+                dirs.extend(found.is_dir().then_some(path));
+            }
+        }
+        // Two directories, four files to write, three that are sealed, and their description.
+        assert_eq!(seen, 10);
+    }
+
     #[test]
     fn what_a_container_puts_in_place_of_a_file_is_not_taken() {
         type Replace = fn(&Path);
-        let cases: [(&str, Replace); 5] = [
+        let cases: [(&str, Replace); 6] = [
+            ("a file of another user", |path| {
+                fs::write(path, [1; 8192]).expect("written");
+                // Only root can give a file away.
+                if chown(path, Some(65_534), None).is_err() {
+                    fs::remove_file(path).expect("removed");
+                }
+            }),
             ("a link", |path| symlink("state", path).expect("linked")),
             ("a FIFO", |path| {
                 mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("made");
@@ -221,6 +248,18 @@ mod tests {
             replace(&staging.path(MEMORY));
             assert!(staging.seal().is_err(), "{what}");
             assert!(Meta::read(dir.path()).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_larger_than_any_of_its_kind_is_not_copied() {
+        for (name, most) in [(STATE, MAX_STATE), (KERNEL, MAX_KERNEL)] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let staging = staging(dir.path());
+            let file = File::options().write(true).open(staging.path(name));
+            let file = file.expect("opened");
+            file.set_len(most + 1).expect("longer");
+            assert!(staging.seal().is_err(), "{name}");
         }
     }
 }

@@ -342,6 +342,10 @@ mod tests {
         let text = serde_json::to_string(&spec).expect("serialize");
         assert_eq!(serde_json::from_str::<VmSpec>(&text).expect("parse"), spec);
         spec.validate().expect("valid");
+        for accel in [Accelerator::Kvm, Accelerator::Tcg] {
+            let word = serde_json::to_value(accel).expect("serialize");
+            assert_eq!(word, accel.to_string());
+        }
     }
 
     #[test]
@@ -362,5 +366,27 @@ mod tests {
         again.tag = "mount_other".into();
         spec.shares.push(again);
         assert!(matches!(spec.validate(), Err(SpecError::ShareClash { .. })));
+        spec.shares[1].guest_path = "/run/elsewhere".into();
+        spec.validate().expect("nothing is the same");
+        spec.shares[1].tag = spec.shares[0].tag.clone();
+        assert!(matches!(spec.validate(), Err(SpecError::ShareClash { .. })));
+    }
+
+    #[test]
+    fn what_a_user_gives_is_known_on_the_host_and_in_the_container() {
+        let spec = example();
+        let given: Vec<_> = spec.host_paths().collect();
+        let expected = [
+            "/home/user/my, project",
+            "/home/user/my, disk.img",
+            "/home/user/results.txt",
+            "/home/user/logs",
+        ];
+        assert_eq!(given, expected.map(Path::new));
+        let share = spec.shares[0].container_path();
+        assert_eq!(share, Path::new("/run/bcvk-shares/mount_project"));
+        let share = in_container("c0ffee", share);
+        let expected = "/bcvk-c0ffee/run/bcvk-shares/mount_project";
+        assert_eq!(share, Path::new(expected));
     }
 }

@@ -61,5 +61,7 @@ mod tests {
         assert_eq!(purpose(&["true"], false), Purpose::Execute);
         assert_eq!(purpose(&[], true), Purpose::Login);
         assert_eq!(purpose(&[], false), Purpose::Boot);
+        assert!(Purpose::Execute.executes());
+        assert!(!Purpose::Login.executes() && !Purpose::Boot.executes());
     }
 }

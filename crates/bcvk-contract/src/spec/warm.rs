@@ -182,34 +182,72 @@ impl VmSpec {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Stream;
     use super::*;
-    use crate::examples::example;
+    use crate::examples::{example, saved_files};
 
     #[test]
     fn what_has_to_be_there_from_the_beginning_is_named() {
-        let warm = VmSpec {
+        type Change = fn(&mut VmSpec);
+        let resumable = VmSpec {
             ignition: false,
             swap: None,
             logs: None,
             serial_ports: Vec::new(),
             ..example()
         };
-        assert_eq!(warm.snapshot_obstacle(), None);
-        let with_journal = VmSpec {
-            output: super::super::Stream::Journal,
-            ..warm.clone()
-        };
-        assert_eq!(
-            with_journal.snapshot_obstacle(),
-            Some("its output is the journal")
-        );
-        let mut elsewhere = warm;
-        elsewhere.shares[0].guest_path = "/srv/data".into();
-        assert!(
-            elsewhere
-                .snapshot_obstacle()
-                .is_some_and(|why| why.contains("mounted"))
-        );
+        assert_eq!(resumable.snapshot_obstacle(), None);
+        let cases: [(&str, Change); 13] = [
+            ("only x86-64", |spec| spec.arch = Arch::Aarch64),
+            ("log in", |spec| spec.ssh = None),
+            ("Ignition", |spec| spec.ignition = true),
+            ("swap", |spec| spec.swap = example().swap),
+            ("images", |spec| spec.host_storage = true),
+            ("logs", |spec| spec.logs = example().logs),
+            ("journal", |spec| spec.output = Stream::Journal),
+            ("virtio-serial", |spec| {
+                spec.serial_ports = example().serial_ports;
+            }),
+            ("interactive", |spec| spec.console = Console::Interactive),
+            ("plugged in", |spec| {
+                spec.shares = vec![spec.shares[0].clone(); MAX_PLUGGED];
+            }),
+            ("a share is to be mounted", |spec| {
+                spec.shares[0].guest_path = "/srv/data".into();
+            }),
+            ("early boot", |spec| {
+                spec.units[0].path = "of-the-image.service.d/hello.conf".into();
+            }),
+            ("control character", |spec| spec.env[0].value.push('\n')),
+        ];
+        for (expected, change) in cases {
+            let mut spec = resumable.clone();
+            change(&mut spec);
+            let why = spec.snapshot_obstacle();
+            assert!(
+                why.is_some_and(|why| why.contains(expected)),
+                "{expected}: {why:?}"
+            );
+        }
+        // One slot is a disk's.
+        let mut full = resumable;
+        full.shares = vec![full.shares[0].clone(); MAX_PLUGGED - 1];
+        assert_eq!(full.snapshot_obstacle(), None);
+    }
+
+    #[test]
+    fn a_snapshots_use_and_files_survive_the_crossing() {
+        let files = saved_files();
+        for (snapshot, saved) in [
+            (Snapshot::Save, None),
+            (Snapshot::Resume(files), Some(&files)),
+            (Snapshot::ResumeOnly(files), Some(&files)),
+        ] {
+            assert_eq!(snapshot.saved(), saved);
+            let text = serde_json::to_string(&snapshot).expect("serialised");
+            let read: Snapshot = serde_json::from_str(&text).expect("parsed");
+            assert_eq!(read, snapshot, "{text}");
+        }
     }
 
     #[test]

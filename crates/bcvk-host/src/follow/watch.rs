@@ -402,3 +402,25 @@ fn reached(status: &Status, target: Target) -> Result<bool, WatchError> {
         (Target::Phase(phase), None) => Ok((phase..Phase::Stopping).contains(&status.phase)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    #[test]
+    fn a_signal_that_ends_a_command_is_heard_instead() {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let mut signals = SignalSource::install().expect("installed");
+            kill_process(getpid(), signal).expect("sent");
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let heard = loop {
+                match signals.pending() {
+                    None if Instant::now() < deadline => thread::yield_now(),
+                    heard => break heard,
+                }
+            };
+            assert_eq!(heard, Some(signal.as_raw()));
+        }
+    }
+}

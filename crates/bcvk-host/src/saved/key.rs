@@ -56,10 +56,12 @@ impl SnapshotKey {
             logs: _,
             serial_ports: _,
         } = spec;
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        let host = (processor(&cpuinfo), kernel()?, boot_id()?);
         let text = serde_json::to_vec(&(
             (version, &image.id, arch, accel, vcpus, memory),
             (kargs, fidelity, initramfs),
-            (file(exe)?, file(qemu)?, processor()?, kernel()?, boot_id()?),
+            (file(exe)?, file(qemu)?, host),
         ))?;
         let digest = Sha256::digest(text);
         let hex = digest[..NAME_BYTES].iter().map(|b| format!("{b:02x}"));
@@ -79,15 +81,13 @@ fn file(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
     ))
 }
 
-/// Returns what a guest can see of the host's processor.
-fn processor() -> io::Result<Vec<String>> {
-    let text = fs::read_to_string("/proc/cpuinfo")?;
-    let first = text.lines().take_while(|line| !line.trim().is_empty());
-    let told = ["vendor_id", "model name", "microcode", "flags"];
-    Ok(first
-        .filter(|line| told.iter().any(|name| line.starts_with(name)))
-        .map(str::to_owned)
-        .collect())
+/// Returns what a guest can see of the host's first processor in `/proc/cpuinfo`.
+pub(super) fn processor(cpuinfo: &str) -> Vec<&str> {
+    let first = cpuinfo.lines().take_while(|line| !line.trim().is_empty());
+    let seen = ["vendor_id", "model name", "microcode", "flags"];
+    first
+        .filter(|line| seen.iter().any(|name| line.starts_with(name)))
+        .collect()
 }
 
 fn kernel() -> io::Result<String> {

@@ -176,6 +176,7 @@ mod tests {
             let error = open(&cache.path().join("x/..")).expect_err("refused");
             let error = error.to_string();
             assert!(error.contains("belongs to another user"), "{error}");
+            assert!(!is_own_dir(&cache.path().join(part)).expect("looked at"));
         }
     }
 }

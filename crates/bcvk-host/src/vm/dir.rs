@@ -66,12 +66,7 @@ impl VmDirs {
     pub fn existing(runtime_dir: Option<&Path>) -> Option<Self> {
         let uid = rustix::process::geteuid().as_raw();
         let (base, ours) = base(runtime_dir, uid);
-        let parent = base.join("bcvk");
-        let root = parent.join("vms");
-        let safe = |path: &Path| {
-            fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid)
-        };
-        ((!ours || safe(&base)) && safe(&parent) && safe(&root)).then_some(Self { root })
+        existing_below(&base, ours, uid)
     }
 
     /// Returns the path of the directory that has all of them.
@@ -288,6 +283,17 @@ fn base(runtime_dir: Option<&Path>, uid: u32) -> (PathBuf, bool) {
     (PathBuf::from(format!("/tmp/bcvk-{uid}")), true)
 }
 
+/// Finds the directories of the user `uid` below `base`, which has to be that user's too if it is
+/// `ours`.
+fn existing_below(base: &Path, ours: bool, uid: u32) -> Option<VmDirs> {
+    let parent = base.join("bcvk");
+    let root = parent.join("vms");
+    let safe = |path: &Path| {
+        fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid)
+    };
+    ((!ours || safe(base)) && safe(&parent) && safe(&root)).then_some(VmDirs { root })
+}
+
 /// Makes `path` with mode 0700, or checks that it is a directory of ours.
 fn private_dir(path: &Path, uid: u32) -> io::Result<PathBuf> {
     match DirBuilder::new().mode(0o700).create(path) {
@@ -369,6 +375,32 @@ mod tests {
         assert_eq!(dirs.by_id(dir.id()), Some(dir));
         assert_eq!(dirs.by_id("../../../../../"), None);
         assert_eq!(dirs.by_id("../.."), None);
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_not_used() {
+        let tmp = tempfile::tempdir().expect("temporary directory");
+        let uid = rustix::process::geteuid().as_raw();
+        let path = private_dir(&tmp.path().join("bcvk"), uid).expect("made");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o700);
+        private_dir(&path, uid).expect("of this user");
+        // The directory is another user's for whoever is not its owner.
+        let error = private_dir(&path, uid + 1).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        let link = tmp.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
+        private_dir(&link, uid).expect_err("a link leads anywhere");
+        // Only root can give a directory away.
+        if uid == 0 {
+            let vms = path.join("vms");
+            fs::create_dir(&vms).expect("made");
+            assert!(existing_below(tmp.path(), false, uid).is_some());
+            for given in [&vms, &path] {
+                std::os::unix::fs::chown(given, Some(65_534), None).expect("given away");
+                assert!(existing_below(tmp.path(), false, uid).is_none());
+                std::os::unix::fs::chown(given, Some(uid), None).expect("taken back");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub(super) mod args;
 pub(super) mod confine;
+#[cfg(test)]
+mod misbehaving;
 pub(super) mod monitor;
 pub(super) mod plug;
 
@@ -19,9 +21,17 @@ use bcvk_contract::spec::{Snapshot, VmSpec};
 #[must_use]
 pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
     let base = spec.base();
-    let disks = spec.disks.len() + usize::from(spec.swap.is_some());
     args(&Machine {
         spec: if spec.snapshot.is_some() { &base } else { spec },
+        ..machine(spec)
+    })
+}
+
+/// Returns the machine of `spec`, with placeholders for the rest.
+fn machine(spec: &VmSpec) -> Machine<'_> {
+    let disks = spec.disks.len() + usize::from(spec.swap.is_some());
+    Machine {
+        spec,
         kernel: "KERNEL".into(),
         initrd: "INITRD".into(),
         cmdline: "KERNEL-ARGUMENTS".to_owned(),
@@ -40,7 +50,7 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
         console_fd: 3,
         control_fd: 4,
         monitor_fd: 5,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +90,25 @@ mod tests {
             accel,
             qemu: "/usr/bin/qemu-system-aarch64".into(),
             ..example()
+        }
+    }
+
+    #[test]
+    fn a_comma_in_a_value_does_not_begin_another_option() {
+        let mut spec = example();
+        spec.shares[0].tag = "a,tag".into();
+        spec.disks[0].name = "a,disk".into();
+        spec.serial_ports[0].name = "a,port".into();
+        let args = args(&Machine {
+            memory: "/a,memory".into(),
+            ignition: Some("/an,ignition".into()),
+            ..machine(&spec)
+        });
+        let args = args.join(std::ffi::OsStr::new("\n"));
+        let args = args.to_str().expect("text");
+        for value in ["a,tag", "a,disk", "a,port", "/a,memory", "/an,ignition"] {
+            assert!(!args.contains(value), "{value} in {args}");
+            assert!(args.contains(&value.replace(',', ",,")), "{value}: {args}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! QEMU's monitor protocol (QMP), over the types of the `qapi` crate.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +26,13 @@ const MIGRATION: Duration = Duration::from_secs(10);
 /// Pause between two looks at QEMU's work.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// Longest line that is read of a QEMU that its guest may have taken over. The longest of any other
+/// is its list of connections, with 100 bytes for each.
+pub(super) const MAX_LINE: usize = 1 << 20;
+
+/// Most answers to one command that are kept. A QEMU that has not been taken over gives one.
+const ANSWERS: usize = 8;
+
 /// Sends commands to QEMU; its events arrive in the supervisor's queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Monitor {
@@ -46,11 +54,13 @@ enum Link {
 #[derive(Debug)]
 struct Session {
     qemu: UnixStream,
-    /// Every answer, with the number of the command that it belongs to.
-    answers: Receiver<(Option<u64>, Result<Any, qapi::Error>)>,
-    /// Number of the last command.
-    last: u64,
+    answers: Receiver<Answer>,
+    /// Number of the last command. Answers to others came too late.
+    last: Arc<AtomicU64>,
 }
+
+/// Number of a command and what it has returned.
+type Answer = (u64, Result<Any, qapi::Error>);
 
 impl Monitor {
     /// Greets QEMU and forwards its events and answers from then on.
@@ -64,13 +74,14 @@ impl Monitor {
             let mut reader = BufReader::new(reader);
             match greet(&mut reader, &writer) {
                 Ok(()) => {
-                    let (sender, answers) = channel();
+                    let (sender, answers) = sync_channel(ANSWERS);
+                    let last = Arc::default();
                     *lock(&link) = Link::Open(Session {
                         qemu: writer,
                         answers,
-                        last: 0,
+                        last: Arc::clone(&last),
                     });
-                    pass_on(reader, &sender, &events);
+                    pass_on(reader, &last, &sender, &events);
                 }
                 Err(error) => tracing::debug!(%error, "QMP handshake"),
             }
@@ -172,7 +183,12 @@ impl Monitor {
         self.ask_within(ANSWER, command, arguments)
     }
 
-    fn ask_within(&self, limit: Duration, command: &str, arguments: &Any) -> io::Result<Any> {
+    pub(super) fn ask_within(
+        &self,
+        limit: Duration,
+        command: &str,
+        arguments: &Any,
+    ) -> io::Result<Any> {
         match &mut *lock(&self.link) {
             Link::Silent => Err(io::Error::new(
                 io::ErrorKind::NotConnected,
@@ -186,39 +202,39 @@ impl Monitor {
 
 impl Session {
     fn ask(&mut self, limit: Duration, command: &str, arguments: &Any) -> io::Result<Any> {
-        self.last += 1;
+        let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         let mut line = serde_json::to_vec(&json!({
             "execute": command,
             "arguments": arguments,
-            "id": self.last,
+            "id": number,
         }))?;
         line.push(b'\n');
         let deadline = Instant::now() + limit;
+        // They came too late for the last command.
+        while self.answers.try_recv().is_ok() {}
+        // A QEMU that hangs does not read either.
+        self.qemu.set_write_timeout(Some(limit))?;
         self.qemu.write_all(&line)?;
-        loop {
+        while Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
-            let (id, answer) = self.answers.recv_timeout(left).map_err(|e| match e {
-                RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
-                RecvTimeoutError::Disconnected => closed(),
-            })?;
-            // One with another number came too late for its command.
-            if id == Some(self.last) {
-                return answer.map_err(io::Error::other);
+            match self.answers.recv_timeout(left) {
+                Ok((id, answer)) if id == number => {
+                    return answer.map_err(io::Error::other);
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(closed()),
             }
         }
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
 /// Waits for QEMU's greeting and leaves the negotiation of capabilities: before that, it takes no other
 /// command. (The crate's own way panics if QEMU ends meanwhile.)
 fn greet(qemu: &mut impl BufRead, mut commands: &UnixStream) -> io::Result<()> {
-    let mut line = String::new();
     let mut next = || {
-        line.clear();
-        match qemu.read_line(&mut line)? {
-            0 => Err(closed()),
-            _ => Ok(serde_json::from_str::<Any>(&line)?),
-        }
+        let line = read_line(qemu)?.ok_or_else(closed)?;
+        io::Result::Ok(serde_json::from_slice::<Any>(&line)?)
     };
     while next()?.get("QMP").is_none() {}
     commands.write_all(b"{\"execute\":\"qmp_capabilities\"}\n")?;
@@ -226,25 +242,47 @@ fn greet(qemu: &mut impl BufRead, mut commands: &UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes on all that QEMU says, until it closes the connection.
+/// Passes on the answers and the end of the guest, until QEMU closes the connection or says more than
+/// any QEMU has to say. Of its events, that end is the only one that matters, and it comes once.
 fn pass_on(
-    qemu: impl BufRead,
-    answers: &Sender<(Option<u64>, Result<Any, qapi::Error>)>,
+    mut qemu: impl BufRead,
+    last: &AtomicU64,
+    answers: &SyncSender<Answer>,
     events: &Sender<Event>,
 ) {
-    for line in qemu.lines().map_while(Result::ok) {
-        let heard = match serde_json::from_str::<QmpMessage<Any>>(&line) {
-            Ok(QmpMessage::Event(event)) => events.send(Event::Qmp(Box::new(event))).is_ok(),
-            Ok(QmpMessage::Response(answer)) => {
-                let id = answer.id().and_then(Any::as_u64);
-                answers.send((id, answer.result())).is_ok()
+    let mut ended = false;
+    while let Ok(Some(line)) = read_line(&mut qemu) {
+        match serde_json::from_slice::<QmpMessage<Any>>(&line) {
+            Ok(QmpMessage::Event(event @ qmp::Event::SHUTDOWN { .. })) if !ended => {
+                ended = true;
+                // Nobody listens to a VM that has ended.
+                let _ = events.send(Event::Qmp(Box::new(event)));
             }
-            // An event of a QEMU that is newer than the crate.
-            Err(_) => true,
-        };
-        if !heard {
-            return;
+            Ok(QmpMessage::Response(answer)) => {
+                let last = last.load(Ordering::SeqCst);
+                if answer.id().and_then(Any::as_u64) == Some(last) {
+                    // The first is there, if there is no room for another.
+                    let _ = answers.try_send((last, answer.result()));
+                }
+            }
+            // An error is an event of a QEMU that is newer than the crate.
+            Ok(QmpMessage::Event(_)) | Err(_) => {}
         }
+    }
+}
+
+/// Returns the next line, with its end; `None` when there is no more.
+///
+/// # Errors
+/// As read(2); [`io::ErrorKind::InvalidData`] for a line that is too long.
+fn read_line(qemu: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    qemu.take(MAX_LINE as u64 + 1)
+        .read_until(b'\n', &mut line)?;
+    match line.len() {
+        0 => Ok(None),
+        length if length <= MAX_LINE => Ok(Some(line)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
@@ -271,6 +309,8 @@ pub(crate) fn has_established(table: &str, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(200);

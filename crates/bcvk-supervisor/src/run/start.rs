@@ -230,3 +230,25 @@ fn share_options(spec: &VmSpec, share: &Share) -> ServeOptions {
         images: spec.host_storage && share.tag == STORAGE_TAG,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bcvk_contract::examples::example;
+
+    /// Resumed guests get the same servers.
+    #[test]
+    fn a_share_is_served_as_its_user_wants() {
+        let spec = example();
+        for read_only in [true, false] {
+            let share = Share {
+                read_only,
+                ..spec.shares[0].clone()
+            };
+            let options = share_options(&spec, &share);
+            assert_eq!(options.read_only, read_only);
+            assert_eq!(options.dir, share.container_path());
+            assert!(!options.immutable && !options.images);
+        }
+    }
+}

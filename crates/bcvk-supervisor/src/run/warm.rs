@@ -165,7 +165,8 @@ impl Supervisor {
 /// Opens the snapshot of a VM and makes what QEMU needs.
 fn open(spec: &VmSpec, container: &Container) -> Result<Files, Box<dyn Error>> {
     let files = spec.snapshot.as_ref().and_then(Snapshot::saved);
-    let saved = Saved::open(files.ok_or("nobody knows its files")?)?;
+    let files = files.ok_or("nobody knows its files")?;
+    let saved = Saved::open(Path::new(CONTAINER_SNAPSHOT), files)?;
     let prepared = prepare::prepare_to_resume(&spec.base(), &saved, container)?;
     Ok(Files::Resume { saved, prepared })
 }

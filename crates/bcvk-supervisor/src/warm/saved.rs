@@ -82,13 +82,13 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// Opens the snapshot that the container has, which has to consist of `files`.
-    pub(crate) fn open(files: &SavedFiles) -> Result<Self, SnapshotError> {
+    /// Opens the snapshot in `dir`, which has to consist of `files`.
+    pub(crate) fn open(dir: &Path, files: &SavedFiles) -> Result<Self, SnapshotError> {
         Ok(Self {
             files: *files,
-            kernel: checked(KERNEL, &files.kernel)?,
-            state: checked(STATE, &files.state)?.into(),
-            memory: open(MEMORY)?,
+            kernel: checked(dir, KERNEL, &files.kernel)?,
+            state: checked(dir, STATE, &files.state)?.into(),
+            memory: open(dir, MEMORY)?,
         })
     }
 
@@ -109,14 +109,13 @@ impl Saved {
     }
 }
 
-fn open(name: &'static str) -> Result<File, SnapshotError> {
-    let path = Path::new(CONTAINER_SNAPSHOT).join(name);
-    File::open(path).map_err(|e| SnapshotError::File(name, e))
+fn open(dir: &Path, name: &'static str) -> Result<File, SnapshotError> {
+    File::open(dir.join(name)).map_err(|e| SnapshotError::File(name, e))
 }
 
 /// Opens a file that QEMU reads, at its beginning, and which has the right content.
-fn checked(name: &'static str, expected: &SavedFile) -> Result<File, SnapshotError> {
-    let mut file = open(name)?;
+fn checked(dir: &Path, name: &'static str, expected: &SavedFile) -> Result<File, SnapshotError> {
+    let mut file = open(dir, name)?;
     expect(expected, name, sum(&file, expected.length))?;
     file.rewind().map_err(|e| SnapshotError::File(name, e))?;
     Ok(file)
@@ -132,5 +131,49 @@ fn expect(
         Ok(())
     } else {
         Err(SnapshotError::Damaged(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use bcvk_contract::snapshot::example;
+
+    use super::*;
+
+    /// Opens a snapshot, of which the file `changed` has another byte, as a resume does.
+    fn open_with(changed: Option<&str>) -> Result<(), SnapshotError> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = example(dir.path()).files;
+        let sealed = dir.path().join("sealed");
+        if let Some(name) = changed {
+            let file = File::options().write(true).open(sealed.join(name));
+            file.and_then(|file| file.write_all_at(b"x", 2))
+                .expect("written");
+        }
+        let saved = Saved::open(&sealed, &files)?;
+        assert_eq!(saved.kernel().expect("read"), b"kernel");
+        assert_eq!(
+            io::read_to_string(File::from(saved.state.try_clone().expect("a clone")))
+                .expect("read"),
+            "state"
+        );
+        let memory = tempfile::tempfile().expect("a file");
+        saved.copy_memory(&memory)?;
+        assert_eq!(io::read_to_string(memory).expect("read"), "memory");
+        Ok(())
+    }
+
+    #[test]
+    fn a_byte_of_a_snapshot_that_has_changed_is_seen_before_the_guest_runs() {
+        open_with(None).expect("whole");
+        for name in [MEMORY, STATE, KERNEL] {
+            let error = open_with(Some(name)).expect_err(name);
+            assert!(
+                matches!(error, SnapshotError::Damaged(damaged) if damaged == name),
+                "{name}: {error}"
+            );
+        }
     }
 }

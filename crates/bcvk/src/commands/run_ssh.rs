@@ -138,3 +138,60 @@ fn exit_code(end: SessionEnd, watcher: &Watcher, ui: &Ui) -> Result<ExitCode, Co
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test writes what a container does"
+)]
+mod tests {
+    use std::fs;
+
+    use bcvk_contract::exit;
+    use bcvk_contract::lock::{Lock, lock_file};
+    use bcvk_contract::shared::SharedPaths;
+    use bcvk_contract::status::{Failure, FailureKind, Phase, StatusWriter};
+    use bcvk_host::VmDir;
+
+    use super::*;
+
+    fn qemu_ended() -> Failure {
+        Failure {
+            kind: FailureKind::Host,
+            phase: Phase::Ready,
+            message: "QEMU ended unexpectedly".to_owned(),
+            causes: Vec::new(),
+            hint: None,
+            remedy: None,
+            failed_units: Vec::new(),
+            console_tail: Vec::new(),
+        }
+    }
+
+    /// ssh's exit code does not say which end of the connection failed, and why.
+    #[test]
+    fn a_session_that_its_vm_has_ended_says_why_the_vm_ended() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shared = SharedPaths::at(dir.path().join("shared"));
+        fs::create_dir(shared.dir()).expect("made");
+        let lock = lock_file(&shared.supervisor_lock()).expect("made");
+        let alive = Lock::exclusive(lock).expect("taken");
+        let mut status = StatusWriter::create(shared.dir()).expect("made");
+        let watcher = Watcher::open(&VmDir::at(dir.path())).expect("watched");
+        let ui = Ui::new(true, 0);
+        let end = |end| exit_code(end, &watcher, &ui).map_err(|error| error.to_string());
+
+        let lost = ExitCode::from(255);
+        assert_eq!(end(SessionEnd::Lost), Ok(lost), "the VM lives");
+        assert_eq!(end(SessionEnd::Exited(3)), Ok(ExitCode::from(3)));
+        status.enter(Phase::Ready).expect("written");
+        status.fail(qemu_ended()).expect("written");
+        for lost in [SessionEnd::Lost, SessionEnd::VmEnded(SSH_LOST)] {
+            let error = end(lost).expect_err("the VM has failed");
+            assert!(error.contains("QEMU ended unexpectedly"), "{error}");
+        }
+        status.exit(exit::HOST).expect("written");
+        drop(alive);
+        end(SessionEnd::VmEnded(SSH_LOST)).expect_err("the VM has failed");
+    }
+}

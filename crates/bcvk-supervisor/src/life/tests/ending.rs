@@ -56,7 +56,7 @@ fn a_guest_that_does_not_power_off_was_killed() {
             (
                 0.0,
                 qemu(false, true),
-                "fail: QEMU ended unexpectedly (Stopping); exit 125",
+                "fail: QEMU ended unexpectedly: it ended (Stopping); exit 125",
             ),
         ],
     );
@@ -154,7 +154,8 @@ fn a_guest_that_gives_up_is_a_failure_of_the_guest() {
 /// follows from QEMU's.
 #[test]
 fn the_earliest_cause_is_told() {
-    let server = "fail: the file server of the image ended while the VM was running (Qemu); kill";
+    let server =
+        "fail: the file server of the image ended while the VM was running: killed (Qemu); kill";
     for (seconds, event) in [
         (0.2, LifeEvent::Tick),
         (0.1, panics()),
@@ -170,7 +171,16 @@ fn the_earliest_cause_is_told() {
             ],
         );
     }
-    let qemu_ends = "fail: QEMU ended unexpectedly (Qemu); exit 125";
+    // So does the end of another file server.
+    booted(
+        Purpose::Login,
+        vec![
+            (0.0, server_ends(), ""),
+            (0.1, server_ends(), ""),
+            (0.1, LifeEvent::Tick, server),
+        ],
+    );
+    let qemu_ends = "fail: QEMU ended unexpectedly: it ended (Qemu); exit 125";
     booted(
         Purpose::Login,
         vec![
@@ -193,7 +203,7 @@ fn the_earliest_cause_is_told() {
             (
                 0.0,
                 qemu(false, true),
-                "fail: QEMU ended unexpectedly (Stopping); exit 125",
+                "fail: QEMU ended unexpectedly: it ended (Stopping); exit 125",
             ),
         ],
     );
@@ -216,6 +226,50 @@ fn qemu_does_not_outlive_its_guest_for_long() {
                 qemu(false, true),
                 "warn: QEMU was killed: it did not end after its guest had; exit 137",
             ),
+        ],
+    );
+}
+
+#[test]
+fn commands_that_end_while_their_vm_is_killed_have_ended() {
+    let killed = "warn: the guest was killed: it did not power off within 25 s";
+    for (purpose, ready, executed, code) in [
+        (Purpose::Execute, says(Message::Up), "executed 5", 5),
+        (Purpose::Login, LifeEvent::Banner, "", 137),
+    ] {
+        booted(
+            purpose,
+            vec![
+                (1.0, ready, "phase ready"),
+                (1.0, LifeEvent::Stop, "phase stopping; press"),
+                (25.0, LifeEvent::Tick, "kill"),
+                (0.0, says(Message::Executed(5)), executed),
+                (0.0, says(Message::Executed(6)), ""),
+                (0.0, qemu(false, true), &format!("{killed}; exit {code}")),
+            ],
+        );
+    }
+}
+
+/// News comes from several places, and an order to stop at any time.
+#[test]
+fn a_guest_that_ends_already_needs_no_power_button() {
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Banner, "phase ready"),
+            (1.0, off(), ""),
+            (0.0, LifeEvent::Stop, ""),
+            (0.0, qemu(true, false), "exit 0"),
+        ],
+    );
+    booted(
+        Purpose::Execute,
+        vec![
+            (1.0, says(Message::Up), "phase ready"),
+            (1.0, off(), ""),
+            (0.0, says(Message::Executed(7)), "executed 7"),
+            (0.0, qemu(true, false), "exit 7"),
         ],
     );
 }

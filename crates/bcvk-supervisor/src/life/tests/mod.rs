@@ -27,8 +27,13 @@ fn short(action: &Action) -> String {
         Action::KillQemu => "kill".to_owned(),
         Action::Clear => "clear".to_owned(),
         Action::RecordPhase(phase) => format!("phase {phase:?}").to_lowercase(),
-        Action::RecordFailure(trouble) => {
-            format!("fail: {} ({:?})", trouble.problem, trouble.phase)
+        Action::RecordFailure(Trouble {
+            problem,
+            how,
+            phase,
+        }) => {
+            let told = std::iter::once(problem.to_string()).chain(how.iter().cloned());
+            format!("fail: {} ({phase:?})", told.collect::<Vec<_>>().join(": "))
         }
         Action::RecordExecuted(code) => format!("executed {code}"),
         Action::RecordResumed => "resumed".to_owned(),
@@ -52,6 +57,10 @@ fn expect(purpose: Purpose, snapshot: Option<Snapshot>, begun: &str, rows: Vec<R
     for (seconds, event, expected) in rows {
         now += Duration::from_secs_f64(seconds);
         let shown = format!("{event:?}");
+        if matches!(event, LifeEvent::Tick) && !expected.is_empty() {
+            let due = life.deadline().is_some_and(|at| at <= now);
+            assert!(due, "nothing wakes the supervisor for {expected}");
+        }
         assert_eq!(all(&life.on(event, now)), expected, "{shown}");
     }
 }
@@ -167,6 +176,7 @@ fn a_guest_comes_up_and_powers_off() {
                 (1.0, LifeEvent::Console(Sign::FirstByte), "phase kernel"),
                 (1.0, says(Message::Initrd), "phase initrd"),
                 (1.0, says(Message::Userspace), "phase userspace"),
+                (0.0, says(Message::Userspace), ""),
                 (0.0, says(Message::Initrd), ""),
                 (1.0, first.0, first.1),
                 (9.0, second.0, second.1),

@@ -51,6 +51,23 @@ fn a_guest_is_saved_and_becomes_its_vm() {
 }
 
 #[test]
+fn a_guest_that_does_not_become_its_vm_in_time_has_failed() {
+    saved(
+        Purpose::Login,
+        vec![
+            (0.0, LifeEvent::Banner, "save"),
+            (1.0, LifeEvent::Saved, "personalize"),
+            (119.0, LifeEvent::Tick, ""),
+            (
+                1.0,
+                LifeEvent::Tick,
+                "fail: the guest did not take what it was given (Qemu); kill",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_stop_is_heard_while_a_guest_is_saved() {
     for (event, expected) in [
         (LifeEvent::Stop, "phase stopping; kill"),
@@ -142,6 +159,57 @@ fn a_vm_that_cannot_be_resumed_boots() {
                 4.0,
                 LifeEvent::Tick,
                 "fail: the VM cannot be resumed from its snapshot (Preparing); exit 125",
+            ),
+        ],
+    );
+}
+
+/// Others may log in to a guest that is resumed from it.
+#[test]
+fn a_guest_that_is_saved_for_commands_may_be_saved_at_its_sshds_banner() {
+    saved(
+        Purpose::Execute,
+        vec![
+            (0.0, LifeEvent::Banner, "save"),
+            (0.0, says(Message::Up), ""),
+        ],
+    );
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_opened_is_given_up() {
+    expect(
+        Purpose::Login,
+        Some(Snapshot::Resume(files())),
+        "look",
+        vec![
+            (0.0, LifeEvent::Looked(None), "prepare resume"),
+            (
+                1.0,
+                LifeEvent::NotResumed("damaged".to_owned()),
+                "cold: damaged; clear",
+            ),
+            (0.0, LifeEvent::Cleared, "prepare boot"),
+        ],
+    );
+}
+
+#[test]
+fn commands_may_end_before_their_vm_is_known_to_be_resumed() {
+    expect(
+        Purpose::Execute,
+        Some(Snapshot::Resume(files())),
+        "look",
+        vec![
+            (0.0, LifeEvent::Looked(None), "prepare resume"),
+            (0.0, LifeEvent::Prepared, "start resume"),
+            (0.1, LifeEvent::Started { saves: false }, ""),
+            (1.0, says(Message::Executed(3)), ""),
+            (0.0, says(Message::Executed(4)), ""),
+            (
+                0.1,
+                LifeEvent::Resumed,
+                "phase qemu; resumed; give up rights; phase ready; executed 3; phase stopping; press",
             ),
         ],
     );

@@ -1,11 +1,12 @@
 //! Tests that snapshots are made, found and removed.
 
+mod key;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use bcvk_contract::examples::example;
 use bcvk_contract::snapshot::example as make;
-use bcvk_contract::spec::{Fidelity, ImageIdentity, MemorySize};
 
 use super::*;
 use crate::VmDir;
@@ -16,45 +17,6 @@ fn key(spec: &VmSpec) -> SnapshotKey {
         ..spec.clone()
     };
     SnapshotKey::new(&spec, Path::new("/proc/self/exe")).expect("a key")
-}
-
-#[test]
-fn what_a_guest_sees_at_its_boot_makes_another_key() {
-    let spec = example();
-    let same = VmSpec {
-        name: "other".parse().expect("a name"),
-        shares: Vec::new(),
-        host_key: String::new(),
-        // Units are given to the VM only once it runs.
-        units: Vec::new(),
-        env: Vec::new(),
-        ..spec.clone()
-    };
-    assert_eq!(key(&spec), key(&same));
-    for other in [
-        VmSpec {
-            memory: MemorySize::from_mib(1024),
-            ..spec.clone()
-        },
-        VmSpec {
-            fidelity: Fidelity::Full,
-            ..spec.clone()
-        },
-        VmSpec {
-            kargs: Vec::new(),
-            ..spec.clone()
-        },
-        // The image has the same name, but is another one.
-        VmSpec {
-            image: ImageIdentity {
-                id: "decade".to_owned(),
-                ..spec.image.clone()
-            },
-            ..spec.clone()
-        },
-    ] {
-        assert_ne!(key(&spec), key(&other));
-    }
 }
 
 #[test]
