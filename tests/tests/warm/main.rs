@@ -145,7 +145,7 @@ fn check_requests(checks: &mut Checks, sandbox: &Sandbox) {
             &["--warm=require", "--add-swap=64M"],
             "true",
         )
-        .expect_error(2, &["cannot be resumed", "--add-swap"]);
+        .expect_error(2, &["cannot be resumed", "swap device"]);
     });
 }
 
