@@ -1,7 +1,7 @@
 //! The supervisor's child processes.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
@@ -12,6 +12,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 
 use crate::tail::Tail;
 use crate::threads;
+
+/// Most bytes of a child's output that are taken for one line.
+const MAX_LINE: u64 = 64 << 10;
 
 /// Role of a child, in the user's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,12 +147,26 @@ impl Children {
 
 fn pass_on(pipe: ChildStderr, tail: Tail) {
     threads::spawn(move || {
-        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+        let mut pipe = BufReader::new(pipe);
+        while let Some(line) = next_line(&mut pipe) {
             tail.push(&String::from_utf8_lossy(&line));
             // For `podman logs`; nobody may be listening.
             let _ = io::stderr().write_all(&[line.as_slice(), b"\n"].concat());
         }
     });
+}
+
+/// Reads a line without its end; `None` at the end of the output. A longer line than [`MAX_LINE`] comes
+/// in parts: whoever has taken over a child cannot fill the supervisor's memory.
+fn next_line(output: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    match output.take(MAX_LINE).read_until(b'\n', &mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => {
+            line.pop_if(|last| *last == b'\n');
+            Some(line)
+        }
+    }
 }
 
 /// Collects children, but none that is just being started: it would be gone before there is a
@@ -218,6 +235,16 @@ mod tests {
                 assert_eq!(error.kind(), io::ErrorKind::NotFound);
             }
         });
+    }
+
+    #[test]
+    fn a_line_without_an_end_comes_in_parts() {
+        let endless = [b"one\n\ntwo".as_slice(), &[b'x'; 3 << 16]].concat();
+        let mut output = endless.as_slice();
+        let lines: Vec<Vec<u8>> = std::iter::from_fn(|| next_line(&mut output)).collect();
+        let lengths: Vec<usize> = lines.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [3, 0, 1 << 16, 1 << 16, 1 << 16, 3]);
+        assert_eq!(lines[0], b"one");
     }
 
     #[test]
