@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Steps that turn the guest that was booted or resumed into one VM.
 #[derive(Debug)]
-pub(super) struct Making {
+pub(super) struct Personalization {
     pub(super) spec: VmSpec,
     pub(super) agent: Agent,
     /// The identities that the guest gets from this VM.
@@ -35,7 +35,7 @@ pub(super) struct Making {
     resumed: bool,
 }
 
-impl Making {
+impl Personalization {
     pub(super) fn new(
         spec: VmSpec,
         agent: UnixStream,
