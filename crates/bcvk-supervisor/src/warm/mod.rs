@@ -3,7 +3,6 @@
 mod agent;
 mod obstacle;
 mod saved;
-mod stand_in;
 
 use std::io;
 use std::os::unix::net::UnixStream;
