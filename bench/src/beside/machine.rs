@@ -8,6 +8,7 @@ use std::time::Duration;
 use bcvk_contract::spec::Accelerator;
 use bcvk_testkit::drive::process::run;
 use bcvk_testkit::drive::say;
+use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 use serde::Serialize;
 
 use super::common::MEMORY_MIB;
@@ -53,7 +54,7 @@ struct CpuTimes {
 impl Machine {
     pub(super) fn describe(setup: &Setup) -> Self {
         Self {
-            cpu: field("/proc/cpuinfo", "model name"),
+            cpu: cpu().unwrap_or_default(),
             cores: setup.vcpus,
             memory_gib: memory_gib(),
             kernel: first_word("/proc/sys/kernel/osrelease"),
@@ -125,21 +126,15 @@ impl Machine {
 }
 
 impl CpuTimes {
-    /// Reads the first line of `proc_stat(5)`; its eighth number is `steal`, and the two after it
-    /// are counted in `user` and `nice` already.
+    /// Sums up proc_stat(5), but for the times of guests, which are in `user` and `nice` already.
     fn now() -> Option<Self> {
-        let stat = fs::read_to_string("/proc/stat").ok()?;
-        let ticks: Vec<f64> = stat
-            .lines()
-            .next()?
-            .split_whitespace()
-            .skip(1)
-            .take(8)
-            .filter_map(|n| n.parse().ok())
-            .collect();
+        let times = KernelStats::current().ok()?.total;
+        let known = [times.iowait, times.irq, times.softirq, times.steal];
+        let known: u64 = known.into_iter().flatten().sum();
+        #[allow(clippy::cast_precision_loss, reason = "exact for 2⁵³ ticks")]
         Some(Self {
-            all: ticks.iter().sum(),
-            stolen: *ticks.get(7)?,
+            all: (times.user + times.nice + times.system + times.idle + known) as f64,
+            stolen: times.steal? as f64,
         })
     }
 }
@@ -169,20 +164,13 @@ fn version(program: &Path) -> String {
 }
 
 fn memory_gib() -> u64 {
-    let text = field("/proc/meminfo", "MemTotal");
-    let kib: u64 = text.trim_end_matches(" kB").parse().unwrap_or_default();
-    (kib + (1 << 19)) >> 20
+    let bytes = Meminfo::current().map_or(0, |memory| memory.mem_total);
+    (bytes + (1 << 29)) >> 30
 }
 
-/// Returns the value of the first line `NAME : VALUE`.
-fn field(path: &str, name: &str) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines()
-        .find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key.trim() == name).then(|| value.trim().to_owned())
-        })
-        .unwrap_or_default()
+fn cpu() -> Option<String> {
+    let info = CpuInfo::current().ok()?;
+    info.model_name(0).map(str::to_owned)
 }
 
 fn first_word(path: &str) -> String {

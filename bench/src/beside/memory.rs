@@ -4,11 +4,14 @@
 //! size counts it once more for each of them. What a process costs of its own is its share of
 //! anonymous and file pages (Pss).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use bcvk_testkit::drive::error::{Error, Result};
+use procfs::process::Process;
+use procfs::{ProcError, ProcResult};
 
 use super::metrics::{Metric, Samples};
 
@@ -72,7 +75,10 @@ impl Processes {
     fn of(supervisor: u32) -> Result<Self> {
         let servers: Vec<u32> = children(supervisor)
             .into_iter()
-            .filter(|child| words(*child).iter().any(|word| word == "virtiofs"))
+            .filter(|child| {
+                let words = process(*child).and_then(|process| process.cmdline());
+                words.is_ok_and(|words| words.iter().any(|word| word == "virtiofs"))
+            })
             .collect();
         if servers.is_empty() {
             return Err(Error::other("the supervisor has no file server"));
@@ -95,23 +101,17 @@ impl Footprint {
 
 /// Returns the most memory that was ever resident of a process; `None` once it has ended.
 pub(super) fn peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    fields(&status).get("VmHWM").copied()
+    let status = process(pid).ok()?.status().ok()?;
+    Some(status.vmhwm? * 1024)
 }
 
 /// Lists the children of all threads of a process.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Vec::new();
-    };
+    let tasks = process(pid).and_then(|process| process.tasks());
+    let tasks = tasks.into_iter().flatten().flatten();
     tasks
+        .filter_map(|task| task.children().ok())
         .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|text| {
-            text.split_whitespace()
-                .filter_map(|id| id.parse().ok())
-                .collect::<Vec<u32>>()
-        })
         .collect()
 }
 
@@ -128,33 +128,32 @@ fn sum(pids: &[u32]) -> Result<Footprint> {
 }
 
 fn footprint(pid: u32) -> Result<Footprint> {
-    let read = |name: &str| {
-        let path = format!("/proc/{pid}/{name}");
-        fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))
-    };
-    Ok(parse(&read("smaps_rollup")?, &read("status")?))
+    let pages = proportional(pid)?;
+    let status = process(pid).and_then(|process| process.status());
+    let status = status.map_err(unreadable(pid))?;
+    let own = |name| pages.get(name).copied().unwrap_or_default();
+    let resident = |kib: Option<u64>| kib.unwrap_or_default() * 1024;
+    Ok(Footprint {
+        own: own("Pss_Anon") + own("Pss_File"),
+        anon: resident(status.rssanon),
+        file: resident(status.rssfile),
+        shmem: resident(status.rssshmem),
+    })
 }
 
-fn parse(rollup: &str, status: &str) -> Footprint {
-    let (rollup, status) = (fields(rollup), fields(status));
-    let of = |fields: &BTreeMap<&str, u64>, name| fields.get(name).copied().unwrap_or_default();
-    Footprint {
-        own: of(&rollup, "Pss_Anon") + of(&rollup, "Pss_File"),
-        anon: of(&status, "RssAnon"),
-        file: of(&status, "RssFile"),
-        shmem: of(&status, "RssShmem"),
-    }
+/// Returns the sums over all of a process's memory, in bytes (proc_pid_smaps(5)).
+pub(crate) fn proportional(pid: u32) -> Result<HashMap<String, u64>> {
+    let rollup = process(pid).and_then(|process| process.smaps_rollup());
+    let maps = rollup.map_err(unreadable(pid))?.memory_map_rollup.0;
+    Ok(maps.into_iter().flat_map(|map| map.extension.map).collect())
 }
 
-/// Parses lines `Name:   123 kB` into bytes.
-pub(crate) fn fields(text: &str) -> BTreeMap<&str, u64> {
-    text.lines()
-        .filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let kib: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
-            Some((name, kib * 1024))
-        })
-        .collect()
+pub(crate) fn process(pid: u32) -> ProcResult<Process> {
+    Process::new(pid.cast_signed())
+}
+
+pub(crate) fn unreadable(pid: u32) -> impl FnOnce(ProcError) -> Error {
+    move |e| Error::io(format!("look at process {pid}"))(io::Error::other(e))
 }
 
 /// Returns the size of memory files that a process keeps open besides the guest's memory: nobody's
@@ -176,27 +175,15 @@ fn held(pid: u32) -> u64 {
     files.values().sum()
 }
 
-fn words(pid: u32) -> Vec<String> {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line)
-        .split('\0')
-        .map(str::to_owned)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn guest_memory_is_not_a_file_servers_own() {
-        let rollup = "55d0-7ffd ---p 00000000 00:00 0    [rollup]\n\
-                      Rss:  700000 kB\nPss: 350000 kB\nPss_Anon: 3000 kB\nPss_File: 1000 kB\n\
-                      Pss_Shmem: 346000 kB\n";
-        let status = "Name:\tbcvk\nRssAnon:\t3000 kB\nRssFile:\t5000 kB\nRssShmem:\t692000 kB\n";
-        let footprint = parse(rollup, status);
-        assert_eq!(footprint.own, 4000 << 10);
-        assert_eq!(footprint.shmem, 692_000 << 10);
+    fn a_process_has_memory_of_its_own() {
+        let found = footprint(std::process::id()).expect("this process");
+        assert!(found.own > 0 && found.anon > 0 && found.file > 0);
+        assert!(footprint(u32::MAX).is_err());
     }
 
     #[test]

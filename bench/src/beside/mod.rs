@@ -29,7 +29,7 @@ use clap::{Args, ValueEnum};
 use metrics::Samples;
 use setup::Setup;
 
-pub(crate) use memory::{children, fields};
+pub(crate) use memory::{children, process, proportional, unreadable};
 
 /// What to measure, and how often.
 #[derive(Debug, Args)]

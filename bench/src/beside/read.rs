@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bcvk_contract::replace::beside;
 use bcvk_testkit::drive::error::{Error, Result};
 use bcvk_testkit::drive::interrupt;
 use bcvk_testkit::drive::process::Running;
@@ -90,10 +91,9 @@ fn make_file(dir: &Path) -> Result<PathBuf> {
         return Ok(path);
     }
     say(&format!("writing 2 GiB to {}", path.display()));
-    let part = dir.join("part");
-    let action = || Error::io(format!("write {}", part.display()));
+    let action = || Error::io(format!("write {}", path.display()));
     fs::create_dir_all(dir).map_err(action())?;
-    let mut file = File::create(&part).map_err(action())?;
+    let mut file = beside(&path, 0o600).map_err(action())?;
     let mut chunk = vec![0; CHUNK];
     let random = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut chunk));
     random.map_err(action())?;
@@ -103,8 +103,8 @@ fn make_file(dir: &Path) -> Result<PathBuf> {
         chunk[..8].copy_from_slice(&number.to_le_bytes());
         file.write_all(&chunk).map_err(action())?;
     }
-    file.sync_all().map_err(action())?;
-    fs::rename(&part, &path).map_err(action())?;
+    file.as_file().sync_all().map_err(action())?;
+    file.persist(&path).map_err(|e| action()(e.error))?;
     Ok(path)
 }
 

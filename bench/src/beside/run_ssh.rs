@@ -1,6 +1,5 @@
 //! `bcvk ephemeral run-ssh IMAGE true` from outside: its phases, its memory, and what it leaves.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::thread;
@@ -9,6 +8,9 @@ use std::time::{Duration, Instant};
 use bcvk_testkit::drive::error::{Error, Result};
 use bcvk_testkit::drive::interrupt;
 use bcvk_testkit::drive::process::{self, Running, ended_within, scratch, text, watch, writer};
+use bcvk_testkit::drive::vms::command_lines;
+use procfs::process::Stat;
+use procfs::{Current, Uptime};
 
 use super::clock::{micros, now, seconds};
 use super::memory;
@@ -22,9 +24,6 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Time after the CLI's end, past which anything that is left is left for good.
 const LEFT_FOR_GOOD: Duration = Duration::from_secs(5);
-
-/// Units of `starttime` in `/proc/PID/stat`: USER_HZ, which is 100 on every Linux that QEMU runs on.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// Moments in microseconds since the epoch, by the host's clock.
 struct Milestones {
@@ -237,20 +236,17 @@ fn failed(stderr: &str) -> Error {
 
 /// Returns the command line of a process that names the VM.
 fn process_of(name: &str) -> Option<String> {
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        entry.file_name().to_str()?.parse::<u32>().ok()?;
-        let words = fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&words).replace('\0', " ");
-        line.contains(name).then_some(line)
-    })
+    let mut lines = command_lines().into_iter();
+    lines.find(|line| line.contains(name))
 }
 
 /// Finds the CLI's child whose program is ssh.
 fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
     for child in memory::children(cli) {
-        let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-        if comm.trim_end() == "ssh"
-            && let Some(started) = start_of(child)
+        // A child may have ended meanwhile.
+        if let Ok(stat) = memory::process(child).and_then(|process| process.stat())
+            && stat.comm == "ssh"
+            && let Some(started) = start_of(&stat)
         {
             return watch(child).map(|end| Some(Ssh { started, end }));
         }
@@ -259,13 +255,9 @@ fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
 }
 
 /// Returns when a process was started, to 10 ms: `proc_pid_stat(5)`, field 22, counts from the boot.
-fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 = fields.split_whitespace().nth(19)?.parse().ok()?;
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
-    let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
-    let age = Duration::from_secs_f64(uptime)
-        .saturating_sub(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND));
+fn start_of(stat: &Stat) -> Option<u64> {
+    let uptime = Uptime::current().ok()?.uptime_duration();
+    let started = stat.starttime * 1000 / procfs::ticks_per_second();
+    let age = uptime.saturating_sub(Duration::from_millis(started));
     Some(now().saturating_sub(micros(age)))
 }

@@ -1,15 +1,10 @@
 //! Memory and processor time that the processes of VMs use, from `/proc`.
 
-use std::fs;
-
 use bcvk_testkit::drive::error::{Error, Result};
 use bcvk_testkit::drive::vms::Vms;
+use procfs::process::Stat;
 
-use crate::beside::{children, fields};
-
-/// Units of processor time in `/proc/PID/stat`: `USER_HZ`, which is 100 on every Linux that QEMU runs
-/// on.
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::beside::{children, process, proportional, unreadable};
 
 /// Memory of several processes together, in bytes.
 pub(super) struct Memory {
@@ -42,12 +37,12 @@ pub(super) fn processes(vms: &Vms, names: &[String]) -> Result<Vec<u32>> {
 pub(super) fn processor_seconds(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0;
     for pid in processes {
-        let [user, system] = [14, 15].map(|number| stat(*pid, number));
-        ticks += user? + system?;
+        let stat = stat(*pid)?;
+        ticks += stat.utime + stat.stime;
     }
     #[allow(clippy::cast_precision_loss, reason = "exact for 2⁵³ ticks")]
-    let ticks = ticks as f64;
-    Ok(ticks / TICKS_PER_SECOND)
+    let (ticks, per_second) = (ticks as f64, procfs::ticks_per_second() as f64);
+    Ok(ticks / per_second)
 }
 
 /// Returns the memory that the processes use.
@@ -57,10 +52,8 @@ pub(super) fn memory(processes: &[u32]) -> Result<Memory> {
         guest: 0.0,
     };
     for pid in processes {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
-        let fields = fields(&text);
-        let of = |name| fields.get(name).copied().unwrap_or_default();
+        let pages = proportional(*pid)?;
+        let of = |name| pages.get(name).copied().unwrap_or_default();
         #[allow(clippy::cast_precision_loss, reason = "exact for 2⁵³ bytes")]
         let (all, guest) = (of("Pss") as f64, of("Pss_Shmem") as f64);
         sum.all += all;
@@ -70,37 +63,10 @@ pub(super) fn memory(processes: &[u32]) -> Result<Memory> {
 }
 
 fn parent(pid: u32) -> Result<u32> {
-    let number = stat(pid, 4)?;
-    u32::try_from(number).map_err(|_| Error::other(format!("{pid} has no parent")))
+    Ok(stat(pid)?.ppid.cast_unsigned())
 }
 
-/// Reads a field of `/proc/PID/stat` by its number in proc_pid_stat(5), after the name in
-/// parentheses, which may contain anything.
-fn stat(pid: u32, number: usize) -> Result<u64> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
-    field(&text, number).ok_or_else(|| Error::other(format!("{path} has no field {number}")))
-}
-
-fn field(stat: &str, number: usize) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    after_name
-        .split(' ')
-        .nth(number.checked_sub(3)?)?
-        .parse()
-        .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_counted_after_the_name() {
-        let stat = "17 (a ) b) S 4 17 17 0 -1 0 0 0 0 0 250 50 0 0 20";
-        assert_eq!(field(stat, 4), Some(4));
-        assert_eq!(field(stat, 14), Some(250));
-        assert_eq!(field(stat, 15), Some(50));
-        assert_eq!(field(stat, 99), None);
-    }
+fn stat(pid: u32) -> Result<Stat> {
+    let stat = process(pid).and_then(|process| process.stat());
+    stat.map_err(unreadable(pid))
 }

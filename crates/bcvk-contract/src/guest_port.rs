@@ -1,5 +1,5 @@
-//! Virtio-serial ports through which the guest speaks. The guest's scripts know ports by number, because
-//! udev's names for them come late.
+//! Virtio-serial ports through which the guest speaks. The guest opens them by number, because udev's
+//! names for them come late.
 
 /// Beginning of the names of bcvk's own ports, under `/dev/virtio-ports/` in the guest.
 pub const NAME_PREFIX: &str = "org.bcvk.";

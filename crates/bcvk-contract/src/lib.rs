@@ -10,6 +10,7 @@
 //! - [`lock`]: marks files and directories as in use by a process that lives
 //! - [`limits`]: sizes and times that both sides of the container must agree on
 //! - [`key_pair`]: makes the keys that a VM lets in and is known by
+//! - [`replace`](mod@replace): writes files that others read meanwhile
 //! - [`bounded`], [`untrusted`], [`procfs`], [`missing`], [`linkage`]: read files as carefully as their writers
 //!   are trusted
 
@@ -27,6 +28,7 @@ pub mod linkage;
 pub mod lock;
 pub mod missing;
 pub mod procfs;
+pub mod replace;
 pub mod shared;
 pub mod snapshot;
 pub mod spec;

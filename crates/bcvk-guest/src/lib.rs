@@ -11,8 +11,11 @@ pub mod facts;
 pub mod fuzzing;
 mod masks;
 mod personal;
+mod port;
 pub mod rooted;
+pub mod services;
 mod storage;
 
 pub use archive::{Content, Entry, initramfs_entries};
 pub use personal::{OpenIdentity, hostname, personal};
+pub use port::tell;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 use crate::cmd::Cmd;
+use crate::drive::vms::vm_dirs;
 use crate::rootless::RootlessUser;
 use crate::{binary, images, limit};
 
@@ -292,14 +293,7 @@ impl Sandbox {
     /// Returns the directory that this user's VM directories are in.
     #[must_use]
     pub fn vm_dirs(&self) -> PathBuf {
-        let base = if self.is_root() {
-            PathBuf::from("/run")
-        } else {
-            self.runtime_dir().unwrap_or_else(|| {
-                format!("/run/user/{}", rustix::process::geteuid().as_raw()).into()
-            })
-        };
-        base.join("bcvk/vms")
+        vm_dirs(self.runtime_dir())
     }
 
     /// Returns true if the sandbox's commands run as root.

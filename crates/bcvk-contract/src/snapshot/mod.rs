@@ -11,8 +11,7 @@ mod memory;
 mod staging;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +23,7 @@ pub use staging::{Staging, is_wanted, tell_saved};
 
 use crate::bounded;
 use crate::missing::if_exists;
+use crate::replace::replace;
 use crate::spec::{CONTAINER_SNAPSHOT, SavedFile, SavedFiles, Snapshot};
 
 /// Version of the layout.
@@ -137,15 +137,7 @@ impl Meta {
 
 impl Written {
     fn write(&self, dir: &Path) -> io::Result<()> {
-        let aside = dir.join("meta.json.new");
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        fs::rename(aside, dir.join(META))
+        replace(&dir.join(META), 0o600, &serde_json::to_vec(self)?)
     }
 }
 

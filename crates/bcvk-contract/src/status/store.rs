@@ -9,6 +9,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::{Event, Failure, Phase, Status, Timestamp, printable};
 use crate::missing::if_exists;
+use crate::replace::replace;
 use crate::untrusted;
 
 const STATUS: &str = "status.json";
@@ -138,22 +139,18 @@ impl StatusWriter {
     }
 
     fn replace(&self) -> io::Result<()> {
-        let new = self.dir.join(".status.json.new");
         let text = serde_json::to_vec_pretty(&self.status)?;
-        let full = match fs::write(&new, &text) {
+        let write = || replace(&self.dir.join(STATUS), 0o644, &text);
+        match write() {
             Err(e) if e.kind() == io::ErrorKind::StorageFull => {
                 fs::remove_file(self.dir.join(RESERVE))?;
-                fs::write(&new, &text)?;
-                true
+                write()?;
+                // If somebody else takes the room meanwhile, it is gone; the next status then needs luck.
+                let _ = reserve(&self.dir);
+                Ok(())
             }
-            other => other.map(|()| false)?,
-        };
-        fs::rename(&new, self.dir.join(STATUS))?;
-        if full {
-            // If somebody else takes the room meanwhile, it is gone; the next status then needs luck.
-            let _ = reserve(&self.dir);
+            result => result,
         }
-        Ok(())
     }
 }
 

@@ -7,11 +7,11 @@
 
 mod sshd;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ use rustix::mount::{MountFlags, mount};
 use rustix::time::{ClockId, Timespec, clock_settime};
 use serde::{Deserialize, Serialize};
 
-use crate::early::port_file;
+use crate::port;
+use crate::services::{command, ended, systemctl};
 
 /// First message of the host, to hear whether anybody is there.
 pub const HELLO: &str = "hello";
@@ -116,8 +117,7 @@ pub struct Mount {
 /// # Errors
 /// If the port cannot be used.
 pub fn serve() -> io::Result<()> {
-    let path = port_file(guest_port::AGENT).ok_or(io::ErrorKind::NotFound)?;
-    let port = File::options().read(true).write(true).open(path)?;
+    let port = port::open(guest_port::AGENT)?;
     let mut words = BufReader::new(&port);
     let mut line = String::new();
     loop {
@@ -192,8 +192,8 @@ fn change_identity(personal: &Personal) -> Result<Option<Child>, String> {
     if restart.is_empty() {
         return Ok(None);
     }
-    let command = systemctl(["try-restart"].into_iter().chain(restart)).spawn();
-    command
+    let restarted = command("systemctl", ["try-restart"].into_iter().chain(restart)).spawn();
+    restarted
         .map(Some)
         .map_err(|e| format!("cannot run systemctl: {e}"))
 }
@@ -203,11 +203,11 @@ fn start(personal: &Personal) -> Result<(), String> {
     let no_block = ["start", "--no-block"].into_iter();
     if !personal.wanted.is_empty() {
         let wanted = personal.wanted.iter().map(String::as_str);
-        let _ = run(no_block.clone().chain(wanted));
+        let _ = systemctl(no_block.clone().chain(wanted));
     }
     match &personal.start {
         Some(unit) => {
-            run(no_block.chain([&**unit])).map_err(|e| format!("cannot start {unit}: {e}"))
+            systemctl(no_block.chain([&**unit])).map_err(|e| format!("cannot start {unit}: {e}"))
         }
         None => Ok(()),
     }
@@ -235,7 +235,7 @@ fn add_environment(personal: &Personal) -> io::Result<()> {
         return Ok(());
     }
     let assignments = personal.manager_environment.iter().map(String::as_str);
-    run(["set-environment"].into_iter().chain(assignments))
+    systemctl(["set-environment"].into_iter().chain(assignments))
 }
 
 fn add_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
@@ -252,7 +252,7 @@ fn add_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
             UnitContent::Link(target) => symlink(target, path)?,
         }
     }
-    run(["daemon-reload"])
+    systemctl(["daemon-reload"])
 }
 
 fn set_clock(nanoseconds: u64) -> io::Result<()> {
@@ -334,30 +334,6 @@ fn until(deadline: Instant, mut so: impl FnMut() -> io::Result<bool>) -> io::Res
         thread::sleep(PAUSE);
     }
     Ok(())
-}
-
-fn systemctl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new("systemctl");
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
-    ended(systemctl(args).spawn()?)
-}
-
-/// Waits for a command of [`systemctl`]; its output is the error if it fails.
-fn ended(command: Child) -> io::Result<()> {
-    let done = command.wait_with_output()?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&done.stderr).replace('\n', " ");
-    Err(io::Error::other(said))
 }
 
 #[cfg(test)]

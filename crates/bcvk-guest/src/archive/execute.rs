@@ -1,24 +1,16 @@
 //! Commands that the guest runs by itself, and the agent that is told of them later.
 
-use bcvk_contract::guest_port;
-
 use super::network::add_wait_for_network;
 use super::tree::Tree;
-use crate::early;
 use crate::facts::GuestFacts;
+use crate::services::COMMANDS;
 
 /// Unit that runs commands.
 pub(crate) const EXECUTE_UNIT: &str = "bcvk-execute.service";
 
 /// Adds what runs commands, but not the commands.
 fn add_execution(tree: &mut Tree, facts: &GuestFacts) {
-    tree.run_file("bcvk/execute", include_str!("../units/execute.sh"));
-    tree.run_unit(
-        EXECUTE_UNIT,
-        &include_str!("../units/bcvk-execute.service")
-            .replace("@STDOUT@", &guest_port::STDOUT.to_string())
-            .replace("@STDERR@", &guest_port::STDERR.to_string()),
-    );
+    tree.run_service(EXECUTE_UNIT, include_str!("../units/bcvk-execute.service"));
     add_wait_for_network(tree, facts);
 }
 
@@ -33,18 +25,16 @@ pub(super) fn add_commands(tree: &mut Tree, list: &[String], facts: &GuestFacts)
 
 /// Returns files under `/run` with the commands to execute.
 pub(crate) fn commands(commands: &[String]) -> impl Iterator<Item = (String, &str)> {
-    // The shell sorts the names as text.
-    let name = |index| format!("bcvk/commands/{index:03}");
+    let name = |index| format!("{COMMANDS}/{index:03}");
     let commands = commands.iter().enumerate();
     commands.map(move |(index, command)| (name(index), command.as_str()))
 }
 
 /// Adds the agent, for a VM that is saved before it knows what it is to do.
 pub(super) fn add_agent(tree: &mut Tree, facts: &GuestFacts) {
-    let bcvk = format!("{}/{}", early::SYSTEM_BIN, early::NAME);
-    tree.run_unit(
+    tree.run_service(
         "bcvk-agent.service",
-        &include_str!("../units/bcvk-agent.service").replace("@BCVK@", &bcvk),
+        include_str!("../units/bcvk-agent.service"),
     );
     tree.run_wants("sysinit.target", "bcvk-agent.service");
     add_execution(tree, facts);

@@ -20,7 +20,6 @@ pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
         },
         home: facts.root_home.clone(),
         environment: environment(&spec.env),
-        agent: spec.snapshot.is_some(),
     };
     let plan = serde_json::to_string(&plan).expect("texts only");
     tree.file(&format!("{}/{}", early::DIR, early::PLAN), &plan);
@@ -28,7 +27,6 @@ pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
 
 /// Adds the units for an image's own initramfs.
 pub(super) fn add_units(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
-    let bcvk = format!("{}/{}", early::BIN, early::NAME);
     for (name, text) in [
         (
             "bcvk-sysroot.service",
@@ -38,13 +36,13 @@ pub(super) fn add_units(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
             "bcvk-handover.service",
             include_str!("../units/bcvk-handover.service"),
         ),
+        (
+            "bcvk-failed.service",
+            include_str!("../units/bcvk-failed.service"),
+        ),
     ] {
-        tree.initrd_unit(name, &text.replace("@BCVK@", &bcvk));
+        tree.initrd_service(name, text);
     }
-    tree.initrd_unit(
-        "bcvk-failed.service",
-        &include_str!("../units/bcvk-failed.service").replace("@DIR@", "/usr/lib/bcvk"),
-    );
     for (target, unit) in [
         ("initrd-root-fs.target.requires", "bcvk-sysroot.service"),
         ("initrd.target.requires", "bcvk-handover.service"),
@@ -52,8 +50,6 @@ pub(super) fn add_units(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
     ] {
         tree.initrd_wants(target, unit);
     }
-    tree.file("usr/lib/bcvk/failed", include_str!("../units/failed.sh"));
-    tree.file("usr/lib/bcvk/port", include_str!("../units/port.sh"));
     for unit in &masks.initrd_units {
         tree.mask(format!("etc/systemd/system/{unit}"));
     }
@@ -61,10 +57,9 @@ pub(super) fn add_units(tree: &mut Tree, spec: &VmSpec, masks: &Masks) {
         tree.mask(format!("etc/systemd/system-generators/{generator}"));
     }
     if spec.wants_journal() {
-        tree.file("usr/lib/bcvk/journal", include_str!("../units/journal.sh"));
-        tree.initrd_unit(
+        tree.initrd_service(
             "bcvk-journal.service",
-            &journal_unit("/usr/lib/bcvk", guest_port::INITRD_JOURNAL),
+            &journal_unit(guest_port::INITRD_JOURNAL),
         );
         tree.initrd_wants("sysinit.target.wants", "bcvk-journal.service");
     }

@@ -5,7 +5,7 @@ use bcvk_contract::user_net;
 use super::tree::Tree;
 use crate::facts::{GuestFacts, Network};
 
-/// Configures the network card by DHCP, with what the image has for it or with bcvk's own script.
+/// Configures the network card by DHCP, with what the image has for it or with bcvk's own service.
 pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
     if facts.networkd_installed {
         // This name sorts after any file of the image's, and the first match wins (systemd.network(5)).
@@ -30,14 +30,10 @@ pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
         tree.run_wants_image("multi-user.target", "systemd-networkd.service");
     } else {
         tree.run_file(
-            "bcvk/network",
-            &addressed(include_str!("../units/network.sh")),
-        );
-        tree.run_file(
             "systemd/resolved.conf.d/bcvk.conf",
             &addressed("[Resolve]\nDNS=@DNS@\n"),
         );
-        tree.run_unit(
+        tree.run_service(
             "bcvk-network.service",
             include_str!("../units/bcvk-network.service"),
         );

@@ -1,5 +1,6 @@
 //! Units of the real root that report how far the boot has come, masks, and the user's own units.
 
+use bcvk_contract::control::Message;
 use bcvk_contract::spec::{Console, UnitContent, UnitFile, VmSpec};
 
 use super::env::manager_env;
@@ -10,25 +11,31 @@ use crate::storage;
 
 /// Adds the units that report a failed boot and the start of the real root's systemd.
 pub(super) fn add_reports(tree: &mut Tree) {
-    tree.run_file("bcvk/failed", include_str!("../units/failed.sh"));
-    tree.run_file("bcvk/port", include_str!("../units/port.sh"));
-    tree.run_unit(
+    tree.run_service(
         "bcvk-failed.service",
-        &include_str!("../units/bcvk-failed.service").replace("@DIR@", "/run/bcvk"),
+        include_str!("../units/bcvk-failed.service"),
     );
     tree.run_wants("emergency.target", "bcvk-failed.service");
     tree.run_wants("rescue.target", "bcvk-failed.service");
-    tree.run_unit(
+    tree.run_service(
         "bcvk-userspace.service",
-        include_str!("../units/bcvk-userspace.service"),
+        &told(
+            include_str!("../units/bcvk-userspace.service"),
+            &Message::Userspace,
+        ),
     );
     tree.run_wants("sysinit.target", "bcvk-userspace.service");
 }
 
 /// Adds the unit that reports the end of the boot.
 pub(super) fn add_up(tree: &mut Tree) {
-    tree.run_unit("bcvk-up.service", include_str!("../units/bcvk-up.service"));
+    let unit = told(include_str!("../units/bcvk-up.service"), &Message::Up);
+    tree.run_service("bcvk-up.service", &unit);
     tree.run_wants("multi-user.target", "bcvk-up.service");
+}
+
+fn told(template: &str, message: &Message) -> String {
+    template.replace("@MESSAGE@", &message.to_string())
 }
 
 /// Masks units and generators of the real root.

@@ -1,5 +1,7 @@
 //! Entries of the archive, and the tree that they are collected in.
 
+use crate::early::{PROGRAM, SYSTEM_PROGRAM};
+
 /// An entry of the archive that is appended to the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -19,6 +21,9 @@ pub enum Content {
     /// A symbolic link.
     Link(String),
 }
+
+/// Name of this program in the templates of services.
+const PLACE: &str = "@BCVK@";
 
 /// Entries in the making. There are two roots: the initramfs's own, and what is copied to the real
 /// `/run`.
@@ -40,8 +45,10 @@ impl Tree {
         });
     }
 
-    pub(super) fn initrd_unit(&mut self, name: &str, text: &str) {
-        self.file(&format!("etc/systemd/system/{name}"), text);
+    /// Adds a service of this program's to the initramfs.
+    pub(super) fn initrd_service(&mut self, name: &str, template: &str) {
+        let text = template.replace(PLACE, PROGRAM);
+        self.file(&format!("etc/systemd/system/{name}"), &text);
     }
 
     /// Starts a unit of the initramfs with another, as the directory `dependency` has it.
@@ -69,6 +76,11 @@ impl Tree {
 
     pub(super) fn run_unit(&mut self, name: &str, text: &str) {
         self.run_file(&format!("systemd/system/{name}"), text);
+    }
+
+    /// Adds a service of this program's.
+    pub(super) fn run_service(&mut self, name: &str, template: &str) {
+        self.run_unit(name, &template.replace(PLACE, SYSTEM_PROGRAM));
     }
 
     /// Starts one of our units with `target`.

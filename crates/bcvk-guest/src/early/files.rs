@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bcvk_contract::missing::if_exists;
 
@@ -50,6 +50,18 @@ pub(super) fn install(from: &Path, to: &Path) -> Result<(), EarlyError> {
         }
     }
     Ok(())
+}
+
+/// Returns the paths of everything in a directory, in the order of their names; none if there is no such
+/// directory.
+pub(crate) fn in_order(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(entries) = if_exists(fs::read_dir(dir))? else {
+        return Ok(Vec::new());
+    };
+    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Adds `text` to the end of a file, which is made if it is missing.

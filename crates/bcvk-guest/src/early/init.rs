@@ -16,7 +16,8 @@ use rustix::mount::{MountFlags, mount, mount_move};
 
 use super::error::EarlyError;
 use super::files::make_dir;
-use super::{SYSROOT, hand_over, mount_root, port};
+use super::{SYSROOT, hand_over, mount_root};
+use crate::port::tell;
 
 /// Path and name under which the kernel runs the first process of an initramfs (Linux,
 /// Documentation/filesystems/ramfs-rootfs-initramfs.rst).
@@ -49,7 +50,7 @@ pub fn init() -> EarlyError {
     /// Time for the host, which ends a VM that gives up; without it, the kernel's panic is the end.
     const HOST_GRACE: Duration = Duration::from_secs(10);
     let Err(error) = boot();
-    port::tell(&Message::GaveUp(error.to_string()));
+    tell(&Message::GaveUp(error.to_string()));
     let _ = fs::write("/dev/kmsg", format!("<0>bcvk: {error}\n"));
     thread::sleep(HOST_GRACE);
     error

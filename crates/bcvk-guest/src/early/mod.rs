@@ -8,7 +8,6 @@ mod error;
 mod files;
 mod init;
 mod modules;
-mod port;
 mod processors;
 mod root;
 
@@ -17,10 +16,12 @@ use std::path::{Path, PathBuf};
 use bcvk_contract::control::Message;
 use serde::{Deserialize, Serialize};
 
+use crate::port::tell;
+
 pub use error::EarlyError;
+pub(crate) use files::in_order;
 pub use init::{INIT, init};
 pub use modules::MODULES;
-pub use port::port_file;
 pub use processors::START as START_PROCESSORS;
 
 /// Directory of bcvk's files in the initramfs.
@@ -29,14 +30,11 @@ pub const DIR: &str = "/usr/lib/bcvk";
 /// Name of the file that says how the image becomes the guest's root, under [`DIR`].
 pub const PLAN: &str = "root.json";
 
-/// Name of this program's file in the guest.
-pub const NAME: &str = "bcvk";
+/// Path of this program in the initramfs.
+pub const PROGRAM: &str = "/usr/lib/bcvk/bin/bcvk";
 
-/// Directory that has this program in the initramfs.
-pub const BIN: &str = "/usr/lib/bcvk/bin";
-
-/// Directory of this program in a system that needs it.
-pub const SYSTEM_BIN: &str = "/run/bcvk/bin";
+/// Path of this program in the image's system.
+pub const SYSTEM_PROGRAM: &str = "/run/bcvk/bin/bcvk";
 
 /// Mount point of the image until it is the root.
 const SYSROOT: &str = "/sysroot";
@@ -51,8 +49,6 @@ pub(crate) struct Plan {
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
-    /// True if the system needs this program too.
-    pub(crate) agent: bool,
 }
 
 /// Source of the content of `/var`.
@@ -82,7 +78,7 @@ pub fn mount_root() -> Result<(), EarlyError> {
 /// [`EarlyError`] with what could not be done.
 pub fn hand_over() -> Result<(), EarlyError> {
     files::install(&Path::new(DIR).join("run"), Path::new("/run"))?;
-    port::tell(&Message::Initrd);
+    tell(&Message::Initrd);
     Ok(())
 }
 

@@ -1,13 +1,13 @@
 //! Loading the kernel modules that travel along.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bcvk_contract::missing::if_exists;
 use rustix::io::Errno;
 
 use super::error::EarlyError;
+use super::files::in_order;
 
 /// Directory of the modules, each a file `NN-NAME.ko`, in the order of their numbers.
 pub const MODULES: &str = "/usr/lib/bcvk/modules";
@@ -18,21 +18,12 @@ pub const MODULES: &str = "/usr/lib/bcvk/modules";
 /// [`EarlyError`] for the first that could not be loaded.
 pub(super) fn load() -> Result<(), EarlyError> {
     let mut first = Ok(());
-    for path in in_order().map_err(EarlyError::with("list", Path::new(MODULES)))? {
+    let modules = Path::new(MODULES);
+    for path in in_order(modules).map_err(EarlyError::with("list", modules))? {
         let result = load_one(&path).map_err(EarlyError::with("load", &path));
         first = first.and(result);
     }
     first
-}
-
-fn in_order() -> io::Result<Vec<PathBuf>> {
-    let Some(entries) = if_exists(fs::read_dir(MODULES))? else {
-        return Ok(Vec::new());
-    };
-    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths?;
-    paths.sort();
-    Ok(paths)
 }
 
 /// Loads a module without looking whether it is there already or being loaded, which the kernel

@@ -16,7 +16,7 @@ use rustix::mount::{
 
 use super::error::EarlyError;
 use super::files::{append, install, make_dir};
-use super::{BIN, DIR, Plan, SYSROOT, SYSTEM_BIN, Var};
+use super::{DIR, PROGRAM, Plan, SYSROOT, SYSTEM_PROGRAM, Var};
 
 /// Directory of the overlays' upper directories.
 const VOLATILE: &str = "/run/bcvk/volatile";
@@ -86,16 +86,22 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
         tmpfs("tmpfs", &tmp, "mode=1777,size=50%", flags)?;
     }
 
-    if plan.agent {
-        let bin = Path::new(SYSTEM_BIN);
-        make_dir(bin, 0o755)?;
-        install(Path::new(BIN), bin)?;
-    }
+    keep_program()?;
     install(&Path::new(DIR).join("etc"), &root.join("etc"))?;
     if !plan.environment.is_empty() {
         append(&root.join("etc/environment"), &plan.environment)?;
     }
     Ok(())
+}
+
+/// Keeps this program within reach of the image's system, which removes the initramfs. A bind takes no
+/// memory, and it can be executed where `/run` forbids that.
+fn keep_program() -> Result<(), EarlyError> {
+    let target = Path::new(SYSTEM_PROGRAM);
+    let failed = |e: io::Error| EarlyError::with("make", target)(e);
+    fs::create_dir_all(target.parent().unwrap_or(target)).map_err(failed)?;
+    fs::File::create(target).map_err(failed)?;
+    mount_bind(PROGRAM, target).map_err(EarlyError::with("mount this program on", target))
 }
 
 /// Loads overlayfs. It was among the modules to load, unless the image has no list of its modules.

@@ -6,14 +6,14 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::Duration;
 
 use bcvk_contract::missing::if_exists;
+use bcvk_contract::replace::replace;
 use bcvk_contract::spec::{Accelerator, Fidelity, Initramfs, Snapshot, VmSpec};
 use bcvk_contract::status::{Phase, Status};
 use bcvk_contract::untrusted;
@@ -206,33 +206,19 @@ fn boots(dir: &Path) -> io::Result<Option<Vec<Boot>>> {
     Ok((kept.version == VERSION).then(|| kept.boots.into_iter().filter(whole).collect()))
 }
 
-/// Replaces the file in one step. It does not wait for the disk: a file that a crash of the host
-/// destroys is ignored.
+/// Replaces the file. One that a crash of the host destroys is ignored.
 fn write(dir: &Path, boots: &[Boot]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let text = serde_json::to_vec(&Kept {
         version: VERSION,
         boots: boots.to_vec(),
     })?;
-    let aside = dir.join(format!("{FILE}.{}", process::id()));
-    // A killed process that had the same process ID may have left this file behind.
-    if_exists(fs::remove_file(&aside))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&aside)?;
-    let replaced = file
-        .write_all(&text)
-        .and_then(|()| fs::rename(&aside, dir.join(FILE)));
-    if replaced.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    replaced
+    replace(&dir.join(FILE), 0o600, &text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;

@@ -3,12 +3,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bcvk_contract::exit;
 use bcvk_contract::status::{Failure, Phase, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
@@ -276,8 +276,7 @@ impl Watcher {
         let code = self.follow(deadline, |event, deadline| {
             match event {
                 VmEvent::Session(status) => {
-                    let signal = || 128 + status.signal().unwrap_or_default();
-                    return ControlFlow::Break(status.code().unwrap_or_else(signal));
+                    return ControlFlow::Break(exit::code_of(status).into());
                 }
                 VmEvent::SupervisorEnded => {
                     vm_ended = true;

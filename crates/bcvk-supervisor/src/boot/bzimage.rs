@@ -1,22 +1,14 @@
 //! x86 kernels as distributions ship them: the kernel proper, compressed, in a program that unpacks
 //! it (Linux, `Documentation/arch/x86/boot.rst`).
 //!
-//! Unpacking takes an emulated processor many times what it takes the host's. The kernel proper is an
-//! ELF file, and QEMU enters it directly if it has the note that says where: the PVH entry, made for
-//! Xen (Linux, `arch/x86/platform/pvh/head.S`; QEMU, `hw/i386/x86-common.c`).
-
-use object::Endianness;
-use object::elf::{self, FileHeader64};
-use object::read::elf::{FileHeader, ProgramHeader};
+//! Unpacking takes an emulated processor many times what it takes the host's. QEMU enters the kernel
+//! proper directly if it has a PVH entry.
 
 use super::compression::Compression;
+use super::pvh::has_entry;
 
 /// Limit for the size of an unpacked kernel. Distributions' kernels have 60 to 100 MiB.
 const MAX_KERNEL_BYTES: u64 = 512 << 20;
-
-/// Name and type of the note with the PVH entry (Xen, `xen/include/public/elfnote.h`:
-/// `XEN_ELFNOTE_PHYS32_ENTRY`).
-const PVH_NOTE: (&[u8], u32) = (b"Xen", 18);
 
 /// Offsets of the setup header's fields.
 mod offset {
@@ -41,7 +33,7 @@ pub(crate) fn unpack(file: &[u8]) -> Option<Vec<u8>> {
     let kernel = Compression::of(payload)?
         .undo(&mut payload, MAX_KERNEL_BYTES)
         .ok()?;
-    has_pvh_entry(&kernel).then_some(kernel)
+    has_entry(&kernel).then_some(kernel)
 }
 
 /// Returns the packed kernel.
@@ -66,63 +58,15 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
     file.get(start..start.checked_add(long(offset::PAYLOAD_LENGTH)?)?)
 }
 
-/// Returns true if a kernel has the note that says where a VM can enter it.
-fn has_pvh_entry(kernel: &[u8]) -> bool {
-    let has = || -> object::read::Result<bool> {
-        let header = FileHeader64::<Endianness>::parse(kernel)?;
-        let endian = header.endian()?;
-        for segment in header.program_headers(endian, kernel)? {
-            let Some(mut notes) = segment.notes(endian, kernel)? else {
-                continue;
-            };
-            while let Some(note) = notes.next()? {
-                if (note.name(), note.n_type(endian)) == (PVH_NOTE.0, elf::NoteType(PVH_NOTE.1)) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    };
-    has().unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression as Level;
-    use flate2::write::GzEncoder;
-
     use super::*;
+    use crate::boot::compression::tests::gzip;
+    use crate::boot::pvh::stand_in;
 
-    /// Returns an ELF file with nothing but a note of this name and type.
-    fn elf(name: [u8; 4], kind: u32) -> Vec<u8> {
-        const HEADER: u64 = 64;
-        const SEGMENT: u64 = 56;
-        let mut note = Vec::new();
-        for word in [4, 8, kind] {
-            note.extend(u32::to_le_bytes(word));
-        }
-        note.extend(name);
-        note.extend(0x0100_0c43_u64.to_le_bytes());
-
-        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
-        file.resize(16, 0);
-        file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
-        for long in [0, HEADER, 0] {
-            file.extend(u64::to_le_bytes(long));
-        }
-        file.extend([0; 4]);
-        for short in [HEADER, SEGMENT, 1, 64, 0, 0] {
-            file.extend(u16::try_from(short).expect("small").to_le_bytes());
-        }
-        file.extend([4, 0, 0, 0, 4, 0, 0, 0]);
-        let length = note.len() as u64;
-        for long in [HEADER + SEGMENT, 0, 0, length, length, 4] {
-            file.extend(long.to_le_bytes());
-        }
-        file.extend(note);
-        file
+    /// Returns a kernel with a PVH entry.
+    fn kernel() -> Vec<u8> {
+        stand_in(b"\x7fELF\x02\x01\x01")
     }
 
     fn bzimage(version: u16, payload: &[u8]) -> Vec<u8> {
@@ -139,10 +83,8 @@ mod tests {
         file
     }
 
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Level::fast());
-        encoder.write_all(bytes).expect("write");
-        let mut packed = encoder.finish().expect("the end");
+    fn packed(kernel: &[u8]) -> Vec<u8> {
+        let mut packed = gzip(kernel);
         // The kernel's build adds the size, for formats that do not have it.
         packed.extend(4711_u32.to_le_bytes());
         packed
@@ -150,31 +92,40 @@ mod tests {
 
     #[test]
     fn a_kernel_with_a_pvh_entry_is_unpacked() {
-        let kernel = elf(*b"Xen\0", 18);
-        let file = bzimage(0x20f, &gzip(&kernel));
+        let kernel = kernel();
+        let file = bzimage(0x20f, &packed(&kernel));
         assert_eq!(unpack(&file), Some(kernel));
     }
 
     #[test]
     fn other_kernels_boot_as_they_are() {
-        let kernel = elf(*b"Xen\0", 18);
-        let packed = gzip(&kernel);
-        let whole = bzimage(0x20f, &packed);
+        let kernel = kernel();
+        let name = kernel.windows(4).position(|word| word == b"Xen\0");
+        // The type comes right before the name.
+        let other = |offset: isize| {
+            let mut kernel = kernel.clone();
+            kernel[name
+                .and_then(|at| at.checked_add_signed(offset))
+                .expect("a note")] += 1;
+            kernel
+        };
+        let content = packed(&kernel);
+        let whole = bzimage(0x20f, &content);
         for (what, file) in [
             ("nothing", Vec::new()),
             ("an ELF file", kernel.clone()),
-            ("another note", bzimage(0x20f, &gzip(&elf(*b"Xen\0", 17)))),
-            ("another's note", bzimage(0x20f, &gzip(&elf(*b"Nix\0", 18)))),
-            ("no ELF file", bzimage(0x20f, &gzip(b"kernel"))),
+            ("another note", bzimage(0x20f, &packed(&other(-4)))),
+            ("another's note", bzimage(0x20f, &packed(&other(0)))),
+            ("no ELF file", bzimage(0x20f, &packed(b"kernel"))),
             ("another compression", bzimage(0x20f, b"LZO")),
-            ("an old header", bzimage(0x207, &packed)),
+            ("an old header", bzimage(0x207, &content)),
             (
                 "a damaged kernel",
-                bzimage(0x20f, &packed[..packed.len() / 2]),
+                bzimage(0x20f, &content[..content.len() / 2]),
             ),
             (
                 "an end too early",
-                whole[..whole.len() - packed.len()].to_vec(),
+                whole[..whole.len() - content.len()].to_vec(),
             ),
         ] {
             assert_eq!(unpack(&file), None, "{what}");

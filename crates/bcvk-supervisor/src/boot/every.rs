@@ -91,7 +91,6 @@ fn reasons() {
         Incomplete: [ZbootError::Incomplete],
         Compression: [ZbootError::Compression(s("lzma"))],
         Damaged: [ZbootError::Damaged(io::ErrorKind::InvalidData.into())],
-        TooLarge: [ZbootError::TooLarge],
     }) {
         text.push_str(&line(name, &error, None));
     }

@@ -101,13 +101,8 @@ impl<'a> Entry<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression as Level;
-    use flate2::write::GzEncoder;
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-
     use super::*;
+    use crate::boot::compression::tests::{gzip, zstd};
     use crate::boot::cpio::Archive;
 
     const MANY: u64 = 1 << 20;
@@ -118,12 +113,6 @@ mod tests {
         archive.finish().expect("an archive")
     }
 
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Level::fast());
-        encoder.write_all(bytes).expect("write");
-        encoder.finish().expect("the end")
-    }
-
     #[test]
     fn every_archive_is_unpacked_at_its_place() {
         let (first, second, third) = (cpio("microcode"), cpio("init"), cpio("more"));
@@ -131,10 +120,7 @@ mod tests {
         // page, and then the rest.
         let mut image = first.clone();
         image.resize(4096, 0);
-        image.extend(compress_to_vec(
-            second.as_slice(),
-            CompressionLevel::Fastest,
-        ));
+        image.extend(zstd(&second));
         image.extend([0; 3]);
         image.extend(gzip(&third));
         assert_eq!(

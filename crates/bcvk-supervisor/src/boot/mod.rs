@@ -13,5 +13,6 @@ pub(super) mod kargs;
 pub(super) mod kernel;
 pub(super) mod modules;
 pub(super) mod program;
+pub(super) mod pvh;
 pub(super) mod uki;
 pub(super) mod zboot;

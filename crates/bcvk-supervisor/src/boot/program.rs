@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bcvk_guest::early::{BIN, INIT, NAME};
+use bcvk_guest::early::{INIT, PROGRAM};
 use object::Endianness;
 use object::elf::FileHeader64;
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -32,7 +32,7 @@ impl Program {
     /// # Errors
     /// The same as for [`Archive::file`].
     pub(crate) fn add(&self, archive: &mut Archive) -> io::Result<()> {
-        archive.file(&format!("{BIN}/{NAME}"), 0o755, &self.0)
+        archive.file(PROGRAM, 0o755, &self.0)
     }
 
     /// Adds the program as the first process of an initramfs that has nothing else.
@@ -41,7 +41,7 @@ impl Program {
     /// The same as for [`Archive::file`].
     pub(crate) fn add_as_init(&self, archive: &mut Archive) -> io::Result<()> {
         self.add(archive)?;
-        archive.symlink(INIT, &format!("{BIN}/{NAME}"))
+        archive.symlink(INIT, PROGRAM)
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         let whole = fs::metadata(&this).expect("this test").len();
         assert!((executable.len() as u64) < whole);
         let dir = tempfile::tempdir().expect("a directory");
-        let place = dir.path().join(NAME);
+        let place = dir.path().join("bcvk");
         fs::write(&place, executable).expect("written");
         fs::set_permissions(&place, PermissionsExt::from_mode(0o755)).expect("set");
         let output = Command::new(place).arg("--help").output();

@@ -5,12 +5,11 @@
 //! `unpack_efi_zboot_image`), so bcvk unpacks them. The header is that of Linux,
 //! drivers/firmware/efi/libstub/zboot-header.S.
 
-use std::io::{self, Read};
+use std::io;
 
-use bcvk_contract::bounded;
-use flate2::read::GzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 use thiserror::Error;
+
+use super::compression::Compression;
 
 /// Number of bytes at the start of a file that tell whether it is such an image.
 pub(crate) const HEADER: usize = 0x38;
@@ -38,12 +37,9 @@ pub(crate) enum ZbootError {
         "the kernel in the EFI zboot image is compressed with {0}; a VM can boot it uncompressed, or compressed with gzip or zstd"
     )]
     Compression(String),
-    /// The content is not what the method makes.
+    /// The content is not what the method makes, or far larger than a kernel.
     #[error("the kernel in the EFI zboot image cannot be unpacked: {0}")]
     Damaged(io::Error),
-    /// The content is far larger than a kernel.
-    #[error("the kernel in the EFI zboot image has more than {} MiB", MAX_KERNEL_BYTES >> 20)]
-    TooLarge,
 }
 
 /// Returns true if a file that starts with `start` is a zboot image.
@@ -57,20 +53,21 @@ pub(crate) fn is_zboot(start: &[u8]) -> bool {
 /// # Errors
 /// See [`ZbootError`].
 pub(crate) fn unpack(file: &[u8]) -> Result<Vec<u8>, ZbootError> {
-    let payload = payload(file).ok_or(ZbootError::Incomplete)?;
+    let mut payload = payload(file).ok_or(ZbootError::Incomplete)?;
     let name = &file[offset::COMPRESSION..HEADER];
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    match name {
-        b"gzip" => read(GzDecoder::new(payload)),
+    let method = match name {
+        b"gzip" => Compression::Gzip,
         // Kernels from before the name was tidied up add the level (Makefile.zboot).
-        b"zstd" | b"zstd22" => {
-            let frame = StreamingDecoder::new(payload).map_err(io::Error::other);
-            read(frame.map_err(ZbootError::Damaged)?)
+        b"zstd" | b"zstd22" => Compression::Zstd,
+        other => {
+            let name = String::from_utf8_lossy(other).into_owned();
+            return Err(ZbootError::Compression(name));
         }
-        other => Err(ZbootError::Compression(
-            String::from_utf8_lossy(other).into_owned(),
-        )),
-    }
+    };
+    method
+        .undo(&mut payload, MAX_KERNEL_BYTES)
+        .map_err(ZbootError::Damaged)
 }
 
 /// Returns the compressed kernel.
@@ -86,21 +83,10 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
     file.get(start..end)
 }
 
-fn read(kernel: impl Read) -> Result<Vec<u8>, ZbootError> {
-    bounded::read(kernel, MAX_KERNEL_BYTES)
-        .map_err(ZbootError::Damaged)?
-        .ok_or(ZbootError::TooLarge)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-
     use super::*;
+    use crate::boot::compression::tests::{gzip, zstd};
 
     const KERNEL: &[u8] = b"a kernel, a kernel, a kernel";
 
@@ -120,16 +106,6 @@ mod tests {
         // The kernel's build adds the kernel's size, for methods whose format does not have it.
         file.extend(4711_u32.to_le_bytes());
         file
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).expect("write");
-        encoder.finish().expect("the end")
-    }
-
-    fn zstd(bytes: &[u8]) -> Vec<u8> {
-        compress_to_vec(bytes, CompressionLevel::Fastest)
     }
 
     #[test]
@@ -183,7 +159,7 @@ mod tests {
             ),
             (
                 image("gzip", &gzip(&vec![0; 257 << 20])),
-                "the kernel in the EFI zboot image has more than 256 MiB",
+                "the kernel in the EFI zboot image cannot be unpacked: it has more than 256 MiB",
             ),
         ] {
             let error = unpack(&file).expect_err("an error").to_string();

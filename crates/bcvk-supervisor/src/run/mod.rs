@@ -39,7 +39,7 @@ use crate::problem::Problem;
 use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
 use crate::threads;
-use crate::warm::{Making, Saved, base};
+use crate::warm::{Personalization, Saved, base};
 use bcvk_contract::control::Message;
 
 /// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
@@ -84,7 +84,7 @@ struct Supervisor {
     files: Option<Files>,
     running: Option<Running>,
     /// The guest that is yet to become this VM.
-    unmade: Option<warm::Unmade>,
+    pending: Option<warm::Pending>,
     /// Reports of failed units that have come so far.
     failed_units: Vec<String>,
     _locks: [Lock; 2],
@@ -129,7 +129,7 @@ impl Supervisor {
             children: Children::default(),
             files: None,
             running: None,
-            unmade: None,
+            pending: None,
             failed_units: Vec::new(),
             _locks: locks,
         })
@@ -259,7 +259,7 @@ impl Supervisor {
             }
             Action::Clear => {
                 self.running = None;
-                self.unmade = None;
+                self.pending = None;
                 self.children.kill_all();
                 return self.children.have_left().then_some(LifeEvent::Cleared);
             }
@@ -332,8 +332,9 @@ impl Supervisor {
             None => false,
             Some(agent) => {
                 let identity = prepared.identity.clone();
-                let making = Making::new(self.spec.clone(), agent, identity, false);
-                self.keep_unmade(making, prepared, &beginning)
+                let personalization =
+                    Personalization::new(self.spec.clone(), agent, identity, false);
+                self.keep_pending(personalization, prepared, &beginning)
             }
         };
         Ok(LifeEvent::Started { saves })

@@ -18,15 +18,15 @@ use crate::life::LifeEvent;
 use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::Monitor;
 use crate::threads;
-use crate::warm::{Making, Saved, Unsaved, new_state, obstacle};
+use crate::warm::{Personalization, Saved, Unsaved, new_state, obstacle};
 
 /// Time for QEMU to make its machine.
 const GREETING: Duration = Duration::from_secs(20);
 
 /// A guest that boots and is not yet the VM that it is to be.
 #[derive(Debug)]
-pub(super) struct Unmade {
-    making: Making,
+pub(super) struct Pending {
+    personalization: Personalization,
     /// The part of it that is saved first.
     unsaved: Option<Arc<Unsaved>>,
 }
@@ -64,11 +64,12 @@ impl Supervisor {
         let base = self.spec.base();
         let agent = self.start_qemu(&base, &prepared, &sockets, &beginning)?;
         let agent = agent.ok_or("the machine has no port for its agent")?;
-        let making = Making::new(self.spec.clone(), agent, prepared.identity, true);
+        let personalization =
+            Personalization::new(self.spec.clone(), agent, prepared.identity, true);
         let monitor = self.monitor();
         self.in_background(Rights::None, move || {
             let copied = || copied.join().expect("no panic");
-            Event::Done(match go_on(copied, &monitor, &making) {
+            Event::Done(match go_on(copied, &monitor, &personalization) {
                 Ok(()) => LifeEvent::Resumed,
                 Err(why) => LifeEvent::NotResumed(why.to_string()),
             })
@@ -88,9 +89,9 @@ impl Supervisor {
     }
 
     /// Keeps what is needed once the guest is up. Returns true if it is then saved.
-    pub(super) fn keep_unmade(
+    pub(super) fn keep_pending(
         &mut self,
-        making: Making,
+        personalization: Personalization,
         prepared: &Prepared,
         beginning: &Beginning,
     ) -> bool {
@@ -107,13 +108,16 @@ impl Supervisor {
             }
         };
         let saves = unsaved.is_some();
-        self.unmade = Some(Unmade { making, unsaved });
+        self.pending = Some(Pending {
+            personalization,
+            unsaved,
+        });
         saves
     }
 
     /// Saves the guest, which stands still meanwhile.
     pub(super) fn save(&self) {
-        let unsaved = self.unmade.as_ref().and_then(|it| it.unsaved.clone());
+        let unsaved = self.pending.as_ref().and_then(|it| it.unsaved.clone());
         let unsaved = unsaved.expect("the VM is one that is saved");
         let monitor = self.monitor();
         self.in_background(Rights::None, move || {
@@ -130,7 +134,7 @@ impl Supervisor {
 
     /// Lets a guest go on whose saving takes too long.
     pub(super) fn abandon_saving(&self) {
-        let unsaved = self.unmade.as_ref().and_then(|it| it.unsaved.clone());
+        let unsaved = self.pending.as_ref().and_then(|it| it.unsaved.clone());
         if let Some(unsaved) = unsaved
             && unsaved.claim()
         {
@@ -145,11 +149,13 @@ impl Supervisor {
 
     /// Makes the guest the VM that it is to be.
     pub(super) fn personalize(&mut self) {
-        let unmade = self.unmade.take();
-        let Unmade { making, .. } = unmade.expect("the guest becomes its VM once");
+        let pending = self.pending.take();
+        let Pending {
+            personalization, ..
+        } = pending.expect("the guest becomes its VM once");
         let monitor = self.monitor();
         self.in_background(Rights::None, move || {
-            Event::Done(match making.finish(&monitor) {
+            Event::Done(match personalization.finish(&monitor) {
                 Ok(()) => LifeEvent::Personalized,
                 Err(error) => LifeEvent::NotPersonalized(error.to_string()),
             })
@@ -171,11 +177,11 @@ fn open(spec: &VmSpec, container: &Container) -> Result<Files, Box<dyn Error>> {
     Ok(Files::Resume { saved, prepared })
 }
 
-/// Lets a guest go on where it was saved, as the VM of `making`.
+/// Lets a guest go on where it was saved, as the VM of `personalization`.
 fn go_on(
     copied: impl FnOnce() -> Result<(), SnapshotError>,
     monitor: &Monitor,
-    making: &Making,
+    personalization: &Personalization,
 ) -> Result<(), Box<dyn Error>> {
     copied()?;
     monitor
@@ -183,7 +189,7 @@ fn go_on(
         .and_then(|()| monitor.restore())
         .and_then(|()| monitor.go_on())
         .map_err(|e| format!("QEMU does not take it: {e}"))?;
-    making
+    personalization
         .finish(monitor)
         .map_err(|e| format!("the guest does not become this VM: {e}"))?;
     Ok(())

@@ -3,7 +3,6 @@
 mod agent;
 mod obstacle;
 mod saved;
-mod stand_in;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Steps that turn the guest that was booted or resumed into one VM.
 #[derive(Debug)]
-pub(super) struct Making {
+pub(super) struct Personalization {
     pub(super) spec: VmSpec,
     pub(super) agent: Agent,
     /// The identities that the guest gets from this VM.
@@ -35,7 +34,7 @@ pub(super) struct Making {
     resumed: bool,
 }
 
-impl Making {
+impl Personalization {
     pub(super) fn new(
         spec: VmSpec,
         agent: UnixStream,

@@ -10,7 +10,7 @@ use bcvk_contract::bounded;
 use bcvk_contract::snapshot::{KERNEL, MEMORY, STATE, SnapshotError, copy, sum, tell_saved};
 use bcvk_contract::spec::{CONTAINER_SNAPSHOT, SavedFile, SavedFiles};
 
-use super::stand_in::stand_in;
+use crate::boot::pvh::stand_in;
 use crate::qemu::monitor::Monitor;
 
 /// More than any kernel has.

@@ -60,15 +60,10 @@ impl Vms {
             }
             None => build::release()?,
         };
-        let base = if geteuid().is_root() {
-            Some(PathBuf::from("/run"))
-        } else {
-            env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
-        };
-        let base = base.ok_or_else(|| Error::other("XDG_RUNTIME_DIR is not set"))?;
+        let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         Ok(Self {
             bcvk,
-            root: base.join("bcvk/vms"),
+            root: vm_dirs(runtime_dir.filter(|_| !geteuid().is_root())),
             image: options.image.clone(),
             memory: options.memory.clone(),
             prefix: format!("bcvk-chore-{}-", process::id()),
@@ -163,6 +158,16 @@ impl Drop for Vms {
             let _ = clean_up(command.args(names), SHORT);
         }
     }
+}
+
+/// Returns the directory that a user's VM directories are in; root has no `XDG_RUNTIME_DIR`.
+pub(crate) fn vm_dirs(runtime_dir: Option<PathBuf>) -> PathBuf {
+    let user = geteuid().as_raw();
+    let base = runtime_dir.unwrap_or_else(|| match user {
+        0 => "/run".into(),
+        user => format!("/run/user/{user}").into(),
+    });
+    base.join("bcvk/vms")
 }
 
 /// Lists the command lines of every process of this user.

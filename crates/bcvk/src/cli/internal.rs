@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use bcvk_contract::control::Message;
 use clap::{Args, Subcommand};
 
 use super::GuestOptions;
@@ -59,6 +60,19 @@ pub(crate) enum Internal {
     HandOver,
     /// In a VM: do what its host says
     Agent,
+    /// In a VM: tell the host a message of the control port
+    Tell {
+        #[arg(value_parser = message)]
+        message: Message,
+    },
+    /// In a VM: tell the host which units failed
+    ReportFailed,
+    /// In a VM: run the commands that it is for, and power off
+    Execute,
+    /// In a VM: send the journal to the host, through the virtio-serial port of this number
+    SendJournal { port: u8 },
+    /// In a VM: give the network card its address
+    ConfigureNetwork,
 }
 
 /// Root of a container that is prepared for its supervisor.
@@ -70,6 +84,10 @@ pub(crate) struct ContainerRoot {
     /// QEMU comes from this container's image
     #[arg(long)]
     pub(crate) runner: bool,
+}
+
+fn message(text: &str) -> Result<Message, String> {
+    Message::parse(text).ok_or_else(|| "not a message".to_owned())
 }
 
 fn user(text: &str) -> Result<(u32, u32), String> {

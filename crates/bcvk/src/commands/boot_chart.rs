@@ -1,12 +1,11 @@
 //! `bcvk ephemeral boot-chart`.
 
-use std::fs::Permissions;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use bcvk_contract::replace::{beside, replace};
 use bcvk_contract::spec::{Purpose, Snapshot, VmSpec};
 use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
@@ -21,6 +20,9 @@ use super::run_ssh::{TemporaryVm, with_temporary_vm};
 use crate::cli::BootChart;
 use crate::error::{CommandError, RequestError, UsageError};
 use crate::ui::{self, Chart, Ui};
+
+/// Permissions of a picture, from which the umask takes some.
+const MODE: u32 = 0o666;
 
 /// Limit for the guest to say when its units started: an emulated guest on a busy machine takes a
 /// minute for what others do in a tenth of a second.
@@ -155,7 +157,9 @@ impl Boot<'_> {
         match to {
             Destination::Terminal => ui::print(&chart.text(ui::width())),
             Destination::Stdout => ui::print(&chart.svg()),
-            Destination::File(path) => write(path, &chart.svg()).map_err(no_picture(path))?,
+            Destination::File(path) => {
+                replace(path, MODE, chart.svg().as_bytes()).map_err(no_picture(path))?;
+            }
         }
         Ok(())
     }
@@ -261,29 +265,11 @@ impl Destination {
                 })?;
                 // If no file can be made beside the old one, the old one cannot be replaced in one
                 // step.
-                temporary(&file).map_err(no_picture(&file))?;
+                beside(&file, MODE).map_err(no_picture(&file))?;
                 Ok(Self::File(file))
             }
         }
     }
-}
-
-/// Makes a file beside `path` that goes away by itself, unless it takes the place of `path`.
-fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    tempfile::Builder::new()
-        .prefix(".bcvk-chart-")
-        // The umask decides which of these permissions the file gets.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(dir)
-}
-
-/// Writes the whole file, or none.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = temporary(path)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn no_picture(path: &Path) -> impl FnOnce(io::Error) -> UsageError {

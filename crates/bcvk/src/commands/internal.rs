@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bcvk_guest::agent;
 use bcvk_guest::early::{self, EarlyError};
+use bcvk_guest::services;
 use bcvk_host::podman::Podman;
 use bcvk_host::{self, Tool, VmDir, find_tool};
 use bcvk_supervisor::virtiofs::{ServeOptions, serve};
@@ -80,6 +81,25 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
         Internal::HandOver => Ok(early(early::hand_over())),
         Internal::Agent => {
             agent::serve().map_err(CommandError::io("listen to the host"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Internal::Tell { message } => {
+            bcvk_guest::tell(&message);
+            Ok(ExitCode::SUCCESS)
+        }
+        Internal::ReportFailed => {
+            services::report_failed();
+            Ok(ExitCode::SUCCESS)
+        }
+        Internal::Execute => {
+            services::execute().map_err(CommandError::io("run the commands"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Internal::SendJournal { port } => Err(CommandError::io("send the journal")(
+            services::send_journal(port),
+        )),
+        Internal::ConfigureNetwork => {
+            services::configure_network().map_err(CommandError::io("configure the network"))?;
             Ok(ExitCode::SUCCESS)
         }
     }

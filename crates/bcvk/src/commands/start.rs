@@ -1,9 +1,9 @@
 //! Steps that `run` and `run-ssh` have in common: plan, start, watch.
 
 use std::io::{self, IsTerminal};
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 
+use bcvk_contract::exit;
 use bcvk_host::{SignalSource, Started, Watcher};
 
 use super::plan::{RunMode, plan};
@@ -42,11 +42,7 @@ pub(super) fn start(
         launch.tty = io::stdin().is_terminal();
         launch.remove = true;
         let status = launch.debug(&context.podman, &context.dirs)?;
-        let signal = || 128 + status.signal().unwrap_or_default();
-        let code = status.code().unwrap_or_else(signal);
-        return Ok(StartOutcome::Done(ExitCode::from(
-            u8::try_from(code).unwrap_or(u8::MAX),
-        )));
+        return Ok(StartOutcome::Done(exit::code_of(status).into()));
     }
     warm::choose(&mut launch, options.warm)?;
     let signals = SignalSource::install().map_err(CommandError::io("receive signals"))?;

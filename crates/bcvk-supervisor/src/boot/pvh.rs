@@ -1,23 +1,50 @@
-//! File that QEMU takes for the kernel of a machine that is resumed.
+//! The PVH entry, made for Xen: kernels that QEMU enters directly (Linux, `arch/x86/platform/pvh/head.S`;
+//! QEMU, `hw/i386/x86-common.c`). They are ELF files with a note that says where.
 
-/// Offsets in the file.
+use object::Endianness;
+use object::elf::{FileHeader64, NoteType};
+use object::read::elf::{FileHeader, ProgramHeader};
+
+/// Name and type of the note (Xen, `xen/include/public/elfnote.h`: `XEN_ELFNOTE_PHYS32_ENTRY`).
+const NOTE_NAME: &[u8; 4] = b"Xen\0";
+const NOTE_TYPE: u32 = 18;
+
+/// Offsets in a stand-in.
 const NOTE: u64 = 0x1000;
 const CODE: u64 = 0x2000;
 
-/// Where the kernel would be in memory.
+/// Address at which a stand-in would be in memory.
 const ADDRESS: u64 = 0x100_0000;
+
+/// Returns true if a kernel has the note that says where a VM can enter it.
+pub(super) fn has_entry(kernel: &[u8]) -> bool {
+    let has = || -> object::read::Result<bool> {
+        let header = FileHeader64::<Endianness>::parse(kernel)?;
+        let endian = header.endian()?;
+        for segment in header.program_headers(endian, kernel)? {
+            let Some(mut notes) = segment.notes(endian, kernel)? else {
+                continue;
+            };
+            while let Some(note) = notes.next()? {
+                if note.name() == b"Xen" && note.n_type(endian) == NoteType(NOTE_TYPE) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    };
+    has().unwrap_or(false)
+}
 
 /// A kernel that QEMU starts in the same way as `kernel`, so that it makes the same machine: which
 /// firmware is in there depends on that way. The guest never sees it, and is spared the time that
-/// reading a whole kernel takes: an ELF file with Xen's note for booting through PVH, and no code
-/// (QEMU, hw/i386/x86-common.c, `load_elfboot`; Xen, public/elfnote.h).
-pub(super) fn stand_in(kernel: &[u8]) -> Vec<u8> {
+/// reading a whole kernel takes: an ELF file with Xen's note for booting through PVH, and no code.
+pub(crate) fn stand_in(kernel: &[u8]) -> Vec<u8> {
     const ELF: &[u8] = b"\x7fELF\x02\x01\x01";
     const EXECUTABLE: u16 = 2;
     const X86_64: u16 = 62;
     const LOAD: u32 = 1;
     const NOTES: u32 = 4;
-    const PHYS32_ENTRY: u32 = 18;
     const LENGTH: u64 = 16;
 
     if !kernel.starts_with(ELF) {
@@ -35,8 +62,8 @@ pub(super) fn stand_in(kernel: &[u8]) -> Vec<u8> {
     elf.to(NOTE);
     elf.u32(4)
         .u32(8)
-        .u32(PHYS32_ENTRY)
-        .bytes(b"Xen\0")
+        .u32(NOTE_TYPE)
+        .bytes(NOTE_NAME)
         .u64(ADDRESS);
     elf.to(CODE + LENGTH);
     elf.0
@@ -73,9 +100,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use object::Endianness;
-    use object::elf::{FileHeader64, PT_NOTE};
-    use object::read::elf::{FileHeader, ProgramHeader};
+    use object::elf::PT_NOTE;
 
     use super::*;
 

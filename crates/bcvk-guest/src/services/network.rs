@@ -1,0 +1,115 @@
+//! The network of a guest in which nothing else configures it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bcvk_contract::missing::if_exists;
+use bcvk_contract::user_net;
+
+use super::{command, ended, systemctl};
+
+/// Gives the first virtio network interface the address that QEMU forwards connections to.
+///
+/// # Errors
+/// If there is no such interface, or it cannot be configured.
+pub fn configure_network() -> io::Result<()> {
+    let name = await_interface()?;
+    for line in [
+        format!("link set {name} up"),
+        format!("address add {} dev {name}", user_net::GUEST),
+        format!("route add default via {}", user_net::GATEWAY),
+    ] {
+        ended(command("ip", line.split(' ')).spawn()?)?;
+    }
+    let resolved = || systemctl(["is-enabled", "systemd-resolved.service"]).is_ok();
+    set_name_server(Path::new("/etc/resolv.conf"), resolved)
+}
+
+fn await_interface() -> io::Result<String> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    /// Every VM has a card, but udev loads its driver late in an emulated guest on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(120);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(name) = first_interface(Path::new("/sys/bus/virtio/drivers/virtio_net")) {
+            return Ok(name);
+        }
+        if Instant::now() > deadline {
+            let what = "there is no network card";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Returns the first interface of a driver's devices, `virtioN/net/NAME`.
+fn first_interface(driver: &Path) -> Option<String> {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.collect()
+    };
+    let mut devices = names(driver);
+    devices.retain(|name| name.starts_with("virtio"));
+    devices.sort();
+    let mut interfaces = devices.iter().flat_map(|device| {
+        let dir = driver.join(device).join("net");
+        names(&dir)
+    });
+    interfaces.next()
+}
+
+/// Says where names are resolved, unless something has done so. An empty file may be a link to one of
+/// systemd-resolved's, which makes it when it starts and has its name server from bcvk's
+/// resolved.conf.d.
+fn set_name_server(conf: &Path, resolved: impl FnOnce() -> bool) -> io::Result<()> {
+    if fs::metadata(conf).is_ok_and(|found| found.len() > 0) || resolved() {
+        return Ok(());
+    }
+    if_exists(fs::remove_file(conf))?;
+    fs::write(conf, format!("nameserver {}\n", user_net::DNS))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_first_card_is_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(first_interface(&dir.path().join("missing")), None);
+        for path in [
+            "module/net/no",
+            "virtio3/net/eth1",
+            "virtio1/net/eth0",
+            "virtio0",
+        ] {
+            fs::create_dir_all(dir.path().join(path)).expect("made");
+        }
+        assert_eq!(first_interface(dir.path()).as_deref(), Some("eth0"));
+    }
+
+    #[test]
+    fn only_a_system_without_a_resolver_gets_a_name_server() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let conf = dir.path().join("resolv.conf");
+        let ours = format!("nameserver {}\n", user_net::DNS);
+        set_name_server(&conf, || true).expect("nothing to do");
+        assert!(!conf.exists());
+        set_name_server(&conf, || false).expect("written");
+        assert_eq!(fs::read_to_string(&conf).expect("text"), ours);
+        fs::write(&conf, "nameserver 9.9.9.9\n").expect("written");
+        set_name_server(&conf, || false).expect("nothing to do");
+        let text = fs::read_to_string(&conf).expect("text");
+        assert_eq!(text, "nameserver 9.9.9.9\n");
+        fs::remove_file(&conf).expect("removed");
+        symlink("missing/stub.conf", &conf).expect("linked");
+        set_name_server(&conf, || false).expect("written");
+        assert_eq!(fs::read_to_string(&conf).expect("text"), ours);
+    }
+}
