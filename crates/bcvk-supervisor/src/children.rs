@@ -239,8 +239,8 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_comes_in_parts() {
-        let endless = [b"one\n\ntwo".as_slice(), &[b'x'; 3 << 16]].concat();
-        let mut output = endless.as_slice();
+        let endless = format!("one\n\ntwo{}", "x".repeat(3 << 16));
+        let mut output = endless.as_bytes();
         let lines: Vec<Vec<u8>> = std::iter::from_fn(|| next_line(&mut output)).collect();
         let lengths: Vec<usize> = lines.iter().map(Vec::len).collect();
         assert_eq!(lengths, [3, 0, 1 << 16, 1 << 16, 1 << 16, 3]);
