@@ -24,6 +24,9 @@ const SHUTDOWN: &str = "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \
                         \"reason\": \"guest-shutdown\"}, \
                         \"timestamp\": {\"seconds\": 1, \"microseconds\": 1}}\n";
 
+const MIGRATION: &str = "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"STATUS\"}, \
+                         \"timestamp\": {\"seconds\": 1, \"microseconds\": 1}}\n";
+
 /// A QEMU of a test.
 struct Peer {
     socket: UnixStream,
@@ -275,17 +278,14 @@ fn a_guest_that_ends_without_end_ends_once() {
 fn a_migration_that_fails_says_why() {
     let (monitor, _events, _peer) = follow(|mut peer| {
         peer.greet();
-        for (id, answer) in [
-            "{}",
-            "{}",
-            "{\"status\": \"setup\"}",
-            "{\"status\": \"failed\", \"error-desc\": \"another machine\"}",
-        ]
-        .iter()
-        .enumerate()
-        {
+        let why = "{\"status\": \"failed\", \"error-desc\": \"another machine\"}";
+        for (id, answer) in [(1, "{}"), (2, "{}"), (3, why)] {
+            if id == 3 {
+                for status in ["setup", "active", "failed", "completed"] {
+                    assert!(peer.say(MIGRATION.replace("STATUS", status).repeat(100)));
+                }
+            }
             assert!(peer.hear());
-            let id = id + 1;
             assert!(peer.say(format!("{{\"return\": {answer}, \"id\": {id}}}\n")));
         }
         peer.await_end();
