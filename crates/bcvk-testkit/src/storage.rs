@@ -91,26 +91,25 @@ fn storage_roots(sandbox: &Sandbox) -> Vec<String> {
 }
 
 /// Returns a part of the path of each mount that these containers may have: their IDs, their root, and
-/// that of the image they are of.
+/// those of all images but the test's own, which any of them may have as its own or as a volume.
 fn mounts_of_containers(sandbox: &Sandbox, containers: &[Container]) -> Vec<String> {
     let mut used: Vec<String> = Vec::new();
-    let mut of_images: BTreeSet<String> = BTreeSet::new();
     for Container { id, .. } in containers {
         used.push(id.clone());
-        let fields = "--format={{.GraphDriver.Data.MergedDir}} {{.Image}}";
+        let field = "--format={{.GraphDriver.Data.MergedDir}}";
         // Containers end meanwhile; their mounts are gone at the next look.
-        let inspected = sandbox.podman(["container", "inspect", fields, id]).run();
-        if let Some((root, image)) = inspected.stdout().trim().split_once(' ') {
-            used.push(root.to_owned());
-            of_images.insert(image.to_owned());
-        }
+        let inspected = sandbox.podman(["container", "inspect", field, id]).run();
+        used.extend(inspected.stdout().lines().map(str::to_owned));
     }
-    used.extend(image_mounts(sandbox, |id| of_images.contains(id)));
+    if !containers.is_empty() {
+        used.extend(mounts_of_others_images(sandbox));
+    }
+    used.retain(|part| !part.is_empty());
     used
 }
 
-/// Returns the mounts of the images with certain IDs.
-fn image_mounts(sandbox: &Sandbox, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+/// Returns the mounts of the images that the sandbox's test has not built.
+fn mounts_of_others_images(sandbox: &Sandbox) -> Vec<String> {
     let list = ["podman", "image", "mount", "--format=json"];
     let list = if sandbox.is_root() {
         sandbox.podman(&list[1..])
@@ -119,10 +118,15 @@ fn image_mounts(sandbox: &Sandbox, wanted: impl Fn(&str) -> bool) -> Vec<String>
     };
     let list = list.run().expect_success().stdout();
     let images: Vec<Value> = serde_json::from_str(&list).unwrap_or_default();
-    let of_wanted = images
-        .iter()
-        .filter(|image| image["id"].as_str().is_some_and(&wanted));
-    let points = of_wanted.filter_map(|image| image["mountpoint"].as_str());
+    let own = format!("localhost/{}", sandbox.prefix());
+    let is_own = |image: &&Value| {
+        let names = image["Repositories"].as_array().into_iter().flatten();
+        names
+            .filter_map(Value::as_str)
+            .any(|name| name.starts_with(&own))
+    };
+    let others = images.iter().filter(|image| !is_own(image));
+    let points = others.filter_map(|image| image["mountpoint"].as_str());
     points.map(str::to_owned).collect()
 }
 

@@ -95,12 +95,11 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
 }
 
 /// Keeps this program within reach of the image's system, which removes the initramfs. A bind takes no
-/// memory, and it can be executed where `/run` forbids that.
+/// memory, and it can be executed where `/run` forbids that. Only root has it to execute.
 fn keep_program() -> Result<(), EarlyError> {
     let target = Path::new(SYSTEM_PROGRAM);
-    let failed = |e: io::Error| EarlyError::with("make", target)(e);
-    fs::create_dir_all(target.parent().unwrap_or(target)).map_err(failed)?;
-    fs::File::create(target).map_err(failed)?;
+    make_dir(target.parent().unwrap_or(target), 0o700)?;
+    fs::File::create(target).map_err(EarlyError::with("make", target))?;
     mount_bind(PROGRAM, target).map_err(EarlyError::with("mount this program on", target))
 }
 

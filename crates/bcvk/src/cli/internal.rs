@@ -54,6 +54,13 @@ pub(crate) enum Internal {
     Forget { dir: PathBuf },
     /// Make a snapshot of what a VM has saved
     KeepSnapshot { snapshot: PathBuf, dir: PathBuf },
+    #[command(flatten)]
+    InGuest(InGuest),
+}
+
+/// Tasks of the program in a VM.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InGuest {
     /// In an initramfs: mount the image, and make it writable and volatile
     MountRoot,
     /// In an initramfs: put in place what the image's system starts from

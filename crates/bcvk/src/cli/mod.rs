@@ -33,7 +33,7 @@ pub use help::described;
 pub(crate) use help::{command, heading, visible};
 pub(crate) use images::{Images, ImagesList, ImagesVerb};
 pub(crate) use inspect::Inspect;
-pub(crate) use internal::{Internal, Pod};
+pub(crate) use internal::{InGuest, Internal, Pod};
 pub(crate) use kube::Kube;
 pub(crate) use logs::Logs;
 pub(crate) use manage::{Format, Ps, Rm, RmAll, SshConfig, Stop};

@@ -13,7 +13,7 @@ use bcvk_supervisor::virtiofs::{ServeOptions, serve};
 use bcvk_supervisor::{self, QemuConfinement, exec_confined};
 
 use super::pod;
-use crate::cli::Internal;
+use crate::cli::{InGuest, Internal};
 use crate::error::CommandError;
 use crate::ui::Ui;
 
@@ -77,32 +77,32 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
                 .map_err(CommandError::io("make a snapshot"))?;
             Ok(ExitCode::SUCCESS)
         }
-        Internal::MountRoot => Ok(early(early::mount_root())),
-        Internal::HandOver => Ok(early(early::hand_over())),
-        Internal::Agent => {
-            agent::serve().map_err(CommandError::io("listen to the host"))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Internal::Tell { message } => {
+        Internal::InGuest(task) => in_guest(task),
+    }
+}
+
+fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
+    let done = match task {
+        InGuest::MountRoot => return Ok(early(early::mount_root())),
+        InGuest::HandOver => return Ok(early(early::hand_over())),
+        InGuest::Agent => agent::serve().map_err(CommandError::io("listen to the host")),
+        InGuest::Tell { message } => {
             bcvk_guest::tell(&message);
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
-        Internal::ReportFailed => {
+        InGuest::ReportFailed => {
             services::report_failed();
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
-        Internal::Execute => {
-            services::execute().map_err(CommandError::io("run the commands"))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Internal::SendJournal { port } => Err(CommandError::io("send the journal")(
+        InGuest::Execute => services::execute().map_err(CommandError::io("run the commands")),
+        InGuest::SendJournal { port } => Err(CommandError::io("send the journal")(
             services::send_journal(port),
         )),
-        Internal::ConfigureNetwork => {
-            services::configure_network().map_err(CommandError::io("configure the network"))?;
-            Ok(ExitCode::SUCCESS)
+        InGuest::ConfigureNetwork => {
+            services::configure_network().map_err(CommandError::io("configure the network"))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Serves files until the guest's kernel goes away; an error is logged.
