@@ -145,18 +145,8 @@ fn combine(number: usize) {
         expect_sshd(("127.0.0.1", port.number()));
     }
     let output = run.wait(limit::SHUTDOWN).expect_code(9);
-    let expected: Vec<&str> = std::iter::once("here")
-        .chain(
-            [
-                (row.bind, "bind", "no bind"),
-                (row.disk, "disk", "no disk"),
-                (row.swap, "swap", "no swap"),
-                (row.itype, "small", "large"),
-            ]
-            .map(|(wanted, yes, no)| if wanted { yes } else { no }),
-        )
-        .collect();
-    assert_eq!(output.stdout().lines().collect::<Vec<_>>(), expected);
+    let stdout = output.stdout();
+    assert_eq!(stdout.lines().collect::<Vec<_>>(), expected_lines(row));
     if row.bind {
         assert_eq!(fs::read(bind.join("out")).expect("read"), b"out\n");
     }
@@ -168,4 +158,19 @@ fn combine(number: usize) {
         assert!(journal.contains("bcvk-test-marker"));
     }
     sandbox.finish();
+}
+
+/// Returns the lines that [`SCRIPT`] prints in a VM with these options.
+fn expected_lines(row: Row) -> Vec<&'static str> {
+    std::iter::once("here")
+        .chain(
+            [
+                (row.bind, "bind", "no bind"),
+                (row.disk, "disk", "no disk"),
+                (row.swap, "swap", "no swap"),
+                (row.itype, "small", "large"),
+            ]
+            .map(|(wanted, yes, no)| if wanted { yes } else { no }),
+        )
+        .collect()
 }

@@ -107,48 +107,50 @@ fn a_spec(sandbox: &Sandbox, tools: &FakeTools) -> String {
     fs::read_to_string(copy).expect("the spec")
 }
 
+/// Command lines, and what bash completes the last word of each to.
+const BASH: [(&str, &str); 28] = [
+    ("bcvk ep", "ephemeral|"),
+    ("bcvk int", ""),
+    ("bcvk ephemeral insp", "inspect|"),
+    ("bcvk ephemeral ssh ", "alpha|"),
+    ("bcvk ephemeral ssh -N ", "alpha|"),
+    ("bcvk ephemeral ssh alpha al", ""),
+    ("bcvk ephemeral stop alpha a", ""),
+    ("bcvk ephemeral rm ", "alpha|beta|"),
+    ("bcvk ephemeral rm alpha b", "beta|"),
+    ("bcvk ephemeral logs b", "beta|"),
+    ("bcvk ephemeral ssh-config a", "alpha|"),
+    ("bcvk ephemeral run ", "localhost/os:1|quay.io/me/os:2|"),
+    ("bcvk ephemeral run-ssh -t lo", "localhost/os:1|"),
+    ("bcvk ephemeral run o", "os:1|"),
+    // readline replaces what follows the colon.
+    ("bcvk ephemeral run quay.io/me/os:", "2|"),
+    ("bcvk ephemeral run --vcp", "--vcpus|"),
+    ("bcvk ephemeral run --itype u1.m", "u1.micro|u1.medium|"),
+    ("bcvk ephemeral run --itype=u1.n", "u1.nano|"),
+    ("bcvk ephemeral kube --warm", ""),
+    ("bcvk ephemeral run --warm ", "auto|off|require|"),
+    ("bcvk ephemeral run --accel=k", "kvm|"),
+    ("bcvk ephemeral wait --for s", "stopped|"),
+    ("bcvk ephemeral ps --format j", "json|"),
+    ("bcvk completions f", "fish|"),
+    ("bcvk ephemeral run --ignition 'a f", "a file|"),
+    ("bcvk ephemeral run --ignition a\\ f", "a\\ file|"),
+    ("bcvk ephemeral run --bind some", "some\\ dir/|"),
+    ("bcvk ephemeral run --log-dir journal=some", "some\\ dir/|"),
+];
+
 #[test]
 fn shells_complete_vms_images_and_values() {
     let Some(machine) = Machine::new() else {
         return;
     };
     let mut checks = Checks::new();
-    let e = "bcvk ephemeral";
-    for (line, expected) in [
-        ("bcvk ep".to_owned(), "ephemeral|"),
-        ("bcvk int".to_owned(), ""),
-        (format!("{e} insp"), "inspect|"),
-        (format!("{e} ssh "), "alpha|"),
-        (format!("{e} ssh -N "), "alpha|"),
-        (format!("{e} ssh alpha al"), ""),
-        (format!("{e} stop alpha a"), ""),
-        (format!("{e} rm "), "alpha|beta|"),
-        (format!("{e} rm alpha b"), "beta|"),
-        (format!("{e} logs b"), "beta|"),
-        (format!("{e} ssh-config a"), "alpha|"),
-        (format!("{e} run "), "localhost/os:1|quay.io/me/os:2|"),
-        (format!("{e} run-ssh -t lo"), "localhost/os:1|"),
-        (format!("{e} run o"), "os:1|"),
-        // readline replaces what follows the colon.
-        (format!("{e} run quay.io/me/os:"), "2|"),
-        (format!("{e} run --vcp"), "--vcpus|"),
-        (format!("{e} run --itype u1.m"), "u1.micro|u1.medium|"),
-        (format!("{e} run --itype=u1.n"), "u1.nano|"),
-        (format!("{e} kube --warm"), ""),
-        (format!("{e} run --warm "), "auto|off|require|"),
-        (format!("{e} run --accel=k"), "kvm|"),
-        (format!("{e} wait --for s"), "stopped|"),
-        (format!("{e} ps --format j"), "json|"),
-        ("bcvk completions f".to_owned(), "fish|"),
-        (format!("{e} run --ignition 'a f"), "a file|"),
-        (format!("{e} run --ignition a\\ f"), "a\\ file|"),
-        (format!("{e} run --bind some"), "some\\ dir/|"),
-        (format!("{e} run --log-dir journal=some"), "some\\ dir/|"),
-    ] {
-        checks.check(&line, || {
+    for (line, expected) in BASH {
+        checks.check(line, || {
             fs::write(machine.sandbox.path().join("a file"), "").expect("write");
             fs::create_dir_all(machine.sandbox.path().join("some dir")).expect("make");
-            assert_eq!(machine.bash(&line), expected);
+            assert_eq!(machine.bash(line), expected);
         });
     }
     checks.check("fish", || {

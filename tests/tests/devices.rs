@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use bcvk_testkit::{Checks, Sandbox, images};
+use bcvk_testkit::{Checks, Sandbox, Vm, images};
 
 #[test]
 fn a_vm_has_what_it_was_given() {
@@ -37,39 +37,7 @@ fn a_vm_has_what_it_was_given() {
         images::trixie(),
     );
     let mut checks = Checks::new();
-    checks.check("disks are found by their names, in their order", || {
-        for (name, device, bytes) in [
-            ("output", "vda", 4_u64 << 30),
-            ("data", "vdb", 64 << 20),
-            ("fresh", "vdc", 4 << 30),
-        ] {
-            let found = vm.sh(&format!(
-                "d=$(readlink -f /dev/disk/by-id/virtio-{name}); echo $d; \
-                 cat /sys/block/${{d##*/}}/size"
-            ));
-            assert_eq!(found, format!("/dev/{device}\n{}", bytes / 512), "{name}");
-        }
-    });
-    checks.check("what is written to a disk is in its file", || {
-        vm.sh(
-            "for n in output data fresh; do echo kept-$n | dd of=/dev/disk/by-id/virtio-$n \
-             conv=fsync status=none; done",
-        );
-        let raw = fs::read(dir.join("new.img").as_path()).map(|bytes| bytes[..11].to_vec());
-        assert_eq!(raw.expect("read"), b"kept-output");
-        for file in ["old, one.qcow2", "new.qcow2"] {
-            let content = fs::read(at(file)).expect("read");
-            let found = content.windows(5).any(|bytes| bytes == b"kept-");
-            assert!(found, "{file}");
-        }
-    });
-    checks.check("new disks take up no more than what is in them", || {
-        for file in ["new.img", "new.qcow2"] {
-            let meta = fs::metadata(at(file)).expect("metadata");
-            assert!(meta.blocks() * 512 < 2 << 20, "{file}: {meta:?}");
-            assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{file}");
-        }
-    });
+    check_disks(&mut checks, &vm, &dir);
     checks.check("swap", || {
         let swaps = vm.sh("tail -n +2 /proc/swaps");
         let columns: Vec<&str> = swaps.split_whitespace().collect();
@@ -97,6 +65,42 @@ fn a_vm_has_what_it_was_given() {
     checks.finish();
     assert!(dir.join("new.img").exists(), "a disk stays");
     sandbox.finish();
+}
+
+fn check_disks(checks: &mut Checks, vm: &Vm<'_>, dir: &Path) {
+    checks.check("disks are found by their names, in their order", || {
+        for (name, device, bytes) in [
+            ("output", "vda", 4_u64 << 30),
+            ("data", "vdb", 64 << 20),
+            ("fresh", "vdc", 4 << 30),
+        ] {
+            let found = vm.sh(&format!(
+                "d=$(readlink -f /dev/disk/by-id/virtio-{name}); echo $d; \
+                 cat /sys/block/${{d##*/}}/size"
+            ));
+            assert_eq!(found, format!("/dev/{device}\n{}", bytes / 512), "{name}");
+        }
+    });
+    checks.check("what is written to a disk is in its file", || {
+        vm.sh(
+            "for n in output data fresh; do echo kept-$n | dd of=/dev/disk/by-id/virtio-$n \
+             conv=fsync status=none; done",
+        );
+        let raw = fs::read(dir.join("new.img").as_path()).map(|bytes| bytes[..11].to_vec());
+        assert_eq!(raw.expect("read"), b"kept-output");
+        for file in ["old, one.qcow2", "new.qcow2"] {
+            let content = fs::read(dir.join(file)).expect("read");
+            let found = content.windows(5).any(|bytes| bytes == b"kept-");
+            assert!(found, "{file}");
+        }
+    });
+    checks.check("new disks take up no more than what is in them", || {
+        for file in ["new.img", "new.qcow2"] {
+            let meta = fs::metadata(dir.join(file)).expect("metadata");
+            assert!(meta.blocks() * 512 < 2 << 20, "{file}: {meta:?}");
+            assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{file}");
+        }
+    });
 }
 
 fn units(dir: &Path) {

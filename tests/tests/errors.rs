@@ -97,6 +97,13 @@ fn what_the_host_cannot_give_is_said_before_anything_starts() {
             });
         }
     }
+    check_run_ssh(&mut checks, &sandbox);
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Checks that `run-ssh` is refused without SSH, and with `--accel kvm` without KVM.
+fn check_run_ssh(checks: &mut Checks, sandbox: &Sandbox) {
     checks.check("run-ssh without SSH", || {
         let _ = sandbox
             .bcvk(["run-ssh", "--no-ssh-keygen", images::trixie()])
@@ -111,8 +118,6 @@ fn what_the_host_cannot_give_is_said_before_anything_starts() {
                 .expect_error(125, &["KVM", "hint: ", "--accel auto"]);
         });
     }
-    checks.finish();
-    sandbox.finish();
 }
 
 fn has_virtualisation() -> bool {

@@ -36,10 +36,38 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
         expect_sshd(("127.0.0.1", port.number()));
     });
     check_udp(&mut checks, &vm, udp_port.number());
+    check_options(&mut checks, &vm);
+    check_container(&mut checks, &vm);
+    checks.check("the guest's name is the VM's", || {
+        assert_eq!(vm.sh("hostname"), vm.name());
+    });
+    check_masks(&mut checks, &vm);
+    check_services(&mut checks, &vm);
+    check_file_systems(&mut checks, &vm);
+    check_private_key(&mut checks, &vm);
+    check_chart(&mut checks, &sandbox, &vm, "* initramfs");
+    checks.check("the image's own content is in /etc and /var", || {
+        vm.sh("grep -q trixie /etc/os-release && test -L /var/lib/dpkg");
+        assert_eq!(vm.sh("readlink -f /root"), "/var/roothome");
+    });
+    checks.check("the network", || {
+        vm.sh("ip -4 route show default | grep -q via && getent hosts localhost");
+    });
+    check_image(&mut checks, &sandbox);
+
+    vm.stop();
+    // --rm has removed the container.
+    sandbox.expect_nothing_left();
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Checks the processors, memory, kernel arguments and variables that were asked for.
+fn check_options(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("processors", || {
         assert_eq!(vm.sh("nproc"), "2");
     });
-    checks.check("memory", || assert_memory(&vm, 1536));
+    checks.check("memory", || assert_memory(vm, 1536));
     checks.check("kernel arguments: the user's and the image's", || {
         let cmdline = vm.sh("cat /proc/cmdline");
         let words: Vec<&str> = cmdline.split(' ').collect();
@@ -57,22 +85,9 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
             vm.sh("systemd-run --quiet --wait --pipe printenv BCVK_TEST_PLAIN BCVK_TEST_ODD");
         assert_eq!(seen, "plain\na 'b' \"c\" $d \\e %f");
     });
-    check_container(&mut checks, &vm);
-    checks.check("the guest's name is the VM's", || {
-        assert_eq!(vm.sh("hostname"), vm.name());
-    });
-    check_masks(&mut checks, &vm);
-    check_services(&mut checks, &vm);
-    check_file_systems(&mut checks, &vm);
-    check_private_key(&mut checks, &vm);
-    check_chart(&mut checks, &sandbox, &vm, "* initramfs");
-    checks.check("the image's own content is in /etc and /var", || {
-        vm.sh("grep -q trixie /etc/os-release && test -L /var/lib/dpkg");
-        assert_eq!(vm.sh("readlink -f /root"), "/var/roothome");
-    });
-    checks.check("the network", || {
-        vm.sh("ip -4 route show default | grep -q via && getent hosts localhost");
-    });
+}
+
+fn check_image(checks: &mut Checks, sandbox: &Sandbox) {
     checks.check("what the guest writes is not in the image", || {
         let output = sandbox
             .podman([
@@ -92,12 +107,6 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
             "{output}"
         );
     });
-
-    vm.stop();
-    // --rm has removed the container.
-    sandbox.expect_nothing_left();
-    checks.finish();
-    sandbox.finish();
 }
 
 /// The image has systemd 252, and a /var and /root of its own.

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
-use bcvk_testkit::{Checks, Cmd, Sandbox, images, limit};
+use bcvk_testkit::{Checks, Cmd, Sandbox, Vm, images, limit};
 
 /// Text that a shell, QEMU, podman and systemd would each take for something else.
 const ODD: &str = "-a b,,\"c\"='d';$(touch HERE)`e`&f|%n\\g@WHERE@é:h\ni";
@@ -62,6 +62,18 @@ fn what_is_given_arrives_as_it_is() {
         let console = fs::read_to_string(at("logs/console.txt")).expect("read");
         assert!(console.contains("Linux version"));
     });
+    check_lines(&mut checks, &vm);
+    checks.check("nothing was executed", || {
+        let _ = vm.run_sh("find / -xdev -name HERE | grep .").expect_code(1);
+        assert!(!sandbox.path().join("HERE").exists());
+    });
+    vm.stop();
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Checks values that have to be one line: environment variables and a kernel argument.
+fn check_lines(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("an environment variable, for sessions and services", || {
         let both = format!("{ODD_LINE}\n\"a' \\");
         assert_eq!(vm.sh("printenv ODD QUOTED"), both);
@@ -75,13 +87,6 @@ fn what_is_given_arrives_as_it_is() {
             "{cmdline}"
         );
     });
-    checks.check("nothing was executed", || {
-        let _ = vm.run_sh("find / -xdev -name HERE | grep .").expect_code(1);
-        assert!(!sandbox.path().join("HERE").exists());
-    });
-    vm.stop();
-    checks.finish();
-    sandbox.finish();
 }
 
 /// A command is all for the shell: a dash at its start makes it no option of the shell.

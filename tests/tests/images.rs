@@ -135,62 +135,65 @@ fn the_newest_systemd_and_a_network_left_to_networkd() {
     });
 }
 
-/// Each image has the lines after `FROM` the base image, and the words of the refusal.
+/// Images that cannot boot: a name, the lines after `FROM` the base image, and the words of the
+/// refusal.
+const UNBOOTABLE: [(&str, &str, &[&str]); 7] = [
+    (
+        "several kernels",
+        "RUN cd /usr/lib/modules && mkdir 6.0.0 && cp */vmlinuz 6.0.0",
+        &[
+            "2 kernels",
+            "/6.0.0/vmlinuz",
+            "cloud",
+            "hint: remove all but one",
+        ],
+    ),
+    (
+        "several UKIs",
+        "RUN cd /boot && mkdir -p EFI/Linux/bootc && echo a >EFI/Linux/a.efi && echo b >EFI/Linux/bootc/b.efi",
+        &[
+            "2 unified kernel images",
+            "/Linux/a.efi",
+            "/bootc/b.efi",
+            "hint: remove all but one",
+        ],
+    ),
+    (
+        "a UKI that is none",
+        "RUN cd /boot && mkdir -p EFI/Linux && echo a >EFI/Linux/a.efi",
+        &["/boot/EFI/Linux/a.efi", "not a 64-bit EFI program"],
+    ),
+    (
+        "no initramfs",
+        "RUN rm /usr/lib/modules/*/initramfs.img",
+        &["no initramfs", "/initramfs.img", "hint: ", "dracut"],
+    ),
+    (
+        "a kernel without virtiofs",
+        "RUN sed -i /virtiofs/d /usr/lib/modules/*/modules.builtin",
+        &["has no virtiofs", "hint: ", "CONFIG_VIRTIO_FS"],
+    ),
+    (
+        "no home for the key",
+        "RUN rm /root",
+        &["no directory /root", "hint: ", "mkdir -m 0700 /root"],
+    ),
+    (
+        "nothing to configure a network with",
+        "RUN systemctl disable systemd-networkd && rm /usr/lib/systemd/systemd-networkd /usr/bin/ip /usr/sbin/ip",
+        &[
+            "no means to configure its network",
+            "hint: ",
+            "--no-ssh-keygen",
+        ],
+    ),
+];
+
 #[test]
 fn what_cannot_boot_is_refused_before_the_start() {
     let at_once = Duration::from_secs(10);
     let mut checks = Checks::new();
-    for (name, steps, words) in [
-        (
-            "several kernels",
-            "RUN cd /usr/lib/modules && mkdir 6.0.0 && cp */vmlinuz 6.0.0",
-            &[
-                "2 kernels",
-                "/6.0.0/vmlinuz",
-                "cloud",
-                "hint: remove all but one",
-            ][..],
-        ),
-        (
-            "several UKIs",
-            "RUN cd /boot && mkdir -p EFI/Linux/bootc && echo a >EFI/Linux/a.efi && echo b >EFI/Linux/bootc/b.efi",
-            &[
-                "2 unified kernel images",
-                "/Linux/a.efi",
-                "/bootc/b.efi",
-                "hint: remove all but one",
-            ],
-        ),
-        (
-            "a UKI that is none",
-            "RUN cd /boot && mkdir -p EFI/Linux && echo a >EFI/Linux/a.efi",
-            &["/boot/EFI/Linux/a.efi", "not a 64-bit EFI program"],
-        ),
-        (
-            "no initramfs",
-            "RUN rm /usr/lib/modules/*/initramfs.img",
-            &["no initramfs", "/initramfs.img", "hint: ", "dracut"],
-        ),
-        (
-            "a kernel without virtiofs",
-            "RUN sed -i /virtiofs/d /usr/lib/modules/*/modules.builtin",
-            &["has no virtiofs", "hint: ", "CONFIG_VIRTIO_FS"],
-        ),
-        (
-            "no home for the key",
-            "RUN rm /root",
-            &["no directory /root", "hint: ", "mkdir -m 0700 /root"],
-        ),
-        (
-            "nothing to configure a network with",
-            "RUN systemctl disable systemd-networkd && rm /usr/lib/systemd/systemd-networkd /usr/bin/ip /usr/sbin/ip",
-            &[
-                "no means to configure its network",
-                "hint: ",
-                "--no-ssh-keygen",
-            ],
-        ),
-    ] {
+    for (name, steps, words) in UNBOOTABLE {
         checks.check(name, || {
             let sandbox = Sandbox::new();
             let image = sandbox.build_image(&format!("FROM BASE\n{steps}\n"));

@@ -35,41 +35,9 @@ fn a_background_vm_lives_as_a_container_does() {
         assert_eq!(vm.inspect("{{.Id}}"), vm.id());
     });
     check_listing_while_booting(&mut checks, &sandbox, &vm);
-    checks.check("ssh waits for the VM, and says so", || {
-        let output = sandbox
-            .bcvk(["ssh", vm.name(), "true"])
-            .limit(limit::BOOT)
-            .run()
-            .expect_success()
-            .expect_empty_stdout();
-        let _ = output.expect_stderr("ready");
-    });
-    checks.check("any number of reconnects", || {
-        for n in 0..3 {
-            assert_eq!(
-                vm.sh(&format!("echo {n} >>/tmp/count; wc -l </tmp/count")),
-                (n + 1).to_string()
-            );
-        }
-    });
+    check_sessions(&mut checks, &sandbox, &vm);
     vm.sh("for d in /etc /var /root; do echo x >$d/count; done; rm /etc/hosts.deny; sync");
-    checks.check("ps, for people", || {
-        let output = sandbox
-            .bcvk(["ps"])
-            .run()
-            .expect_success()
-            .expect_stdout("NAME");
-        let stdout = output.stdout();
-        let line = stdout.lines().find(|line| line.starts_with(vm.name()));
-        let line = line.unwrap_or_else(|| panic!("{output}"));
-        for word in [images::trixie(), "ready", "4096 MiB"] {
-            assert!(line.contains(word), "{word} in {line}");
-        }
-        assert_eq!(
-            listed(&sandbox, &vm, &[]).expect("listed")["VmState"],
-            "ready"
-        );
-    });
+    check_listing_when_ready(&mut checks, &sandbox, &vm);
     checks.check("by the container's ID", || {
         let _ = sandbox
             .bcvk(["ssh", &vm.id()[..12], "true"])
@@ -100,28 +68,7 @@ fn a_background_vm_lives_as_a_container_does() {
 
     vm.stop();
     check_stopped(&mut checks, &sandbox, &vm);
-    checks.check("podman start boots it again, and it has forgotten all but its key", || {
-        let _ = sandbox
-            .podman(["start", vm.name()])
-            .run()
-            .expect_success();
-        vm.sh("for f in /tmp/count /etc/count /var/count /root/count; do test ! -e $f || exit 1; done");
-        vm.sh("test -e /etc/hosts.deny");
-        assert_eq!(vm.sh("hostname"), vm.name());
-    });
-    checks.check("bcvk stop shuts it down, bcvk rm removes it", || {
-        let stop = sandbox
-            .bcvk(["stop", vm.name()])
-            .limit(limit::SHUTDOWN)
-            .run();
-        assert_eq!(stop.expect_success().text(), vm.name());
-        assert_eq!(
-            vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
-            "exited 0"
-        );
-        let rm = sandbox.bcvk(["rm", vm.name()]).run();
-        assert_eq!(rm.expect_success().text(), vm.name());
-    });
+    check_restart(&mut checks, &sandbox, &vm);
     checks.finish();
     sandbox.finish();
 }
@@ -169,6 +116,46 @@ fn check_listing_while_booting(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'
     });
 }
 
+fn check_sessions(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("ssh waits for the VM, and says so", || {
+        let output = sandbox
+            .bcvk(["ssh", vm.name(), "true"])
+            .limit(limit::BOOT)
+            .run()
+            .expect_success()
+            .expect_empty_stdout();
+        let _ = output.expect_stderr("ready");
+    });
+    checks.check("any number of reconnects", || {
+        for n in 0..3 {
+            assert_eq!(
+                vm.sh(&format!("echo {n} >>/tmp/count; wc -l </tmp/count")),
+                (n + 1).to_string()
+            );
+        }
+    });
+}
+
+fn check_listing_when_ready(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("ps, for people", || {
+        let output = sandbox
+            .bcvk(["ps"])
+            .run()
+            .expect_success()
+            .expect_stdout("NAME");
+        let stdout = output.stdout();
+        let line = stdout.lines().find(|line| line.starts_with(vm.name()));
+        let line = line.unwrap_or_else(|| panic!("{output}"));
+        for word in [images::trixie(), "ready", "4096 MiB"] {
+            assert!(line.contains(word), "{word} in {line}");
+        }
+        assert_eq!(
+            listed(sandbox, vm, &[]).expect("listed")["VmState"],
+            "ready"
+        );
+    });
+}
+
 fn check_stopped(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     checks.check("podman stop lets the guest shut down", || {
         let logs = vm.logs();
@@ -192,6 +179,32 @@ fn check_stopped(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     checks.check("ssh says that it does not run", || {
         let output = vm.ssh(&["true"]).run();
         let _ = output.expect_error(1, &["is not running", "hint: ", "podman start"]);
+    });
+}
+
+/// Checks that a stopped VM starts again, shuts down and is removed.
+fn check_restart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("podman start boots it again, and it has forgotten all but its key", || {
+        let _ = sandbox
+            .podman(["start", vm.name()])
+            .run()
+            .expect_success();
+        vm.sh("for f in /tmp/count /etc/count /var/count /root/count; do test ! -e $f || exit 1; done");
+        vm.sh("test -e /etc/hosts.deny");
+        assert_eq!(vm.sh("hostname"), vm.name());
+    });
+    checks.check("bcvk stop shuts it down, bcvk rm removes it", || {
+        let stop = sandbox
+            .bcvk(["stop", vm.name()])
+            .limit(limit::SHUTDOWN)
+            .run();
+        assert_eq!(stop.expect_success().text(), vm.name());
+        assert_eq!(
+            vm.inspect("{{.State.Status}} {{.State.ExitCode}}"),
+            "exited 0"
+        );
+        let rm = sandbox.bcvk(["rm", vm.name()]).run();
+        assert_eq!(rm.expect_success().text(), vm.name());
     });
 }
 

@@ -69,6 +69,11 @@ fn members(vm: &Vm<'_>) -> Vec<Member> {
         .collect()
 }
 
+/// Returns the processes with `word` in their arguments.
+fn with<'a>(members: &'a [Member], word: &str) -> Vec<&'a Member> {
+    members.iter().filter(|m| m.is(word)).collect()
+}
+
 #[test]
 fn every_process_has_the_least_rights() {
     let sandbox = Sandbox::new();
@@ -85,12 +90,11 @@ fn every_process_has_the_least_rights() {
     );
     vm.sh("true");
     let members = members(&vm);
-    let the = |word: &str| -> Vec<&Member> { members.iter().filter(|m| m.is(word)).collect() };
     let mut checks = Checks::new();
     checks.check(
         "there are those processes that are needed, and no other",
         || {
-            let counts = ["supervise", "virtiofs", "guest="].map(|word| the(word).len());
+            let counts = ["supervise", "virtiofs", "guest="].map(|word| with(&members, word).len());
             assert_eq!(counts, [1, 3, 1]);
             assert_eq!(members.len(), 5);
         },
@@ -101,8 +105,34 @@ fn every_process_has_the_least_rights() {
             assert_eq!(member.number("NoNewPrivs", 10), 1, "{:?}", member.process);
         }
     });
+    check_qemu(&mut checks, &members);
+    check_file_servers(&mut checks, &members);
+    checks.check("each process sees its part of the container alone", || {
+        let place = PathBuf::from(format!(
+            "/bcvk-{}",
+            vm.dir().file_name().expect("ID").display()
+        ));
+        let root = |member: &Member| fs::read_link(member.proc("root")).expect("its root");
+        assert_eq!(root(with(&members, "supervise")[0]), place);
+        assert_eq!(root(with(&members, "guest=")[0]), place.join("root"));
+        for server in with(&members, "virtiofs") {
+            let share = server.process.args.last().expect("a directory");
+            assert_eq!(root(server), place.join(share.trim_start_matches('/')));
+        }
+    });
+    check_surroundings(&mut checks, with(&members, "supervise")[0]);
+    checks.check("no port of the host is open", || {
+        assert_eq!(host_sockets(&vm, &members), [""; 0]);
+    });
+    check_secrets(&mut checks, &sandbox, &vm, &members);
+    vm.discard();
+    checks.finish();
+    sandbox.finish();
+}
+
+fn check_qemu(checks: &mut Checks, members: &[Member]) {
     checks.check("QEMU has no capability, and can get none", || {
-        let qemu = &the("guest=")[0];
+        let qemu = &with(members, "guest=")[0];
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(qemu.capabilities(set), 0, "{set}");
         }
@@ -110,7 +140,7 @@ fn every_process_has_the_least_rights() {
         assert!(qemu.number("Seccomp_filters", 10) >= 2);
     });
     checks.check("QEMU is a user of its own", || {
-        let qemu = &the("guest=")[0];
+        let qemu = &with(members, "guest=")[0];
         let ids = |field: &str| -> BTreeSet<String> {
             let line = qemu.line(field);
             line.split_whitespace().map(str::to_owned).collect()
@@ -122,8 +152,11 @@ fn every_process_has_the_least_rights() {
         }
         assert!(ids("Groups").is_empty());
     });
+}
+
+fn check_file_servers(checks: &mut Checks, members: &[Member]) {
     checks.check("file servers have what serving takes", || {
-        for server in the("virtiofs") {
+        for server in with(members, "virtiofs") {
             let allowed = if server.is("--read-only") {
                 cap::DAC_OVERRIDE
             } else {
@@ -136,30 +169,9 @@ fn every_process_has_the_least_rights() {
             // The server has its own filter, besides podman's.
             assert!(server.number("Seccomp_filters", 10) >= 2);
         }
-        let readers = the("--read-only").len();
+        let readers = with(members, "--read-only").len();
         assert_eq!(readers, 2, "the image and the read-only share");
     });
-    checks.check("each process sees its part of the container alone", || {
-        let place = PathBuf::from(format!(
-            "/bcvk-{}",
-            vm.dir().file_name().expect("ID").display()
-        ));
-        let root = |member: &Member| fs::read_link(member.proc("root")).expect("its root");
-        assert_eq!(root(the("supervise")[0]), place);
-        assert_eq!(root(the("guest=")[0]), place.join("root"));
-        for server in the("virtiofs") {
-            let share = server.process.args.last().expect("a directory");
-            assert_eq!(root(server), place.join(share.trim_start_matches('/')));
-        }
-    });
-    check_surroundings(&mut checks, the("supervise")[0]);
-    checks.check("no port of the host is open", || {
-        assert_eq!(host_sockets(&vm, &members), [""; 0]);
-    });
-    check_secrets(&mut checks, &sandbox, &vm, &members);
-    vm.discard();
-    checks.finish();
-    sandbox.finish();
 }
 
 /// A set of capabilities in the state of a process or thread.

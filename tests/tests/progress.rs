@@ -79,30 +79,7 @@ fn a_boot_is_one_line_at_a_terminal() {
     let mut checks = Checks::new();
     let terminal = Terminal::run(&sandbox, COLUMNS, SCRIPT, run_ssh(&sandbox, "first"));
     let mut guest = Guest::begin(&tools);
-    checks.check("phase and unit", || {
-        terminal.await_screen("the first phase", |s| s.contains("looking at the image"));
-        guest.enter(Phase::Kernel);
-        guest.says("[    0.5] Freeing unused memory\r\n");
-        terminal.await_screen("a kernel's line", |s| {
-            s.contains("booting kernel and initramfs: Freeing unused memory")
-        });
-        guest.enter(Phase::Userspace);
-        guest.says(
-            "         Starting \u{1b}[0;1;39mssh.service\u{1b}[0m - OpenBSD Secure Shell...\r\n",
-        );
-        let screen =
-            terminal.await_screen("the unit", |s| s.contains("starting services: ssh.service"));
-        expect_one_line(&screen, COLUMNS);
-        assert!(!screen.contains(" of ~"), "not known yet: {screen}");
-        let styled = terminal.styled_screen();
-        assert!(styled.contains("\u{1b}[1mstarting services"), "{styled:?}");
-        // tmux itself adds these codes where the text has the usual colour again.
-        let colours = styled.replace("\u{1b}[39m", "").replace("\u{1b}[49m", "");
-        assert!(
-            !colours.contains("\u{1b}[3") && !colours.contains("\u{1b}[4"),
-            "a colour: {styled:?}"
-        );
-    });
+    check_phase_and_unit(&mut checks, &terminal, &mut guest);
     checks.check("it fits, also when the terminal is resized", || {
         guest.says(&format!(
             "Starting {}.service - x...\n",
@@ -141,6 +118,33 @@ fn a_boot_is_one_line_at_a_terminal() {
     sandbox.finish();
 }
 
+fn check_phase_and_unit(checks: &mut Checks, terminal: &Terminal, guest: &mut Guest) {
+    checks.check("phase and unit", || {
+        terminal.await_screen("the first phase", |s| s.contains("looking at the image"));
+        guest.enter(Phase::Kernel);
+        guest.says("[    0.5] Freeing unused memory\r\n");
+        terminal.await_screen("a kernel's line", |s| {
+            s.contains("booting kernel and initramfs: Freeing unused memory")
+        });
+        guest.enter(Phase::Userspace);
+        guest.says(
+            "         Starting \u{1b}[0;1;39mssh.service\u{1b}[0m - OpenBSD Secure Shell...\r\n",
+        );
+        let screen =
+            terminal.await_screen("the unit", |s| s.contains("starting services: ssh.service"));
+        expect_one_line(&screen, COLUMNS);
+        assert!(!screen.contains(" of ~"), "not known yet: {screen}");
+        let styled = terminal.styled_screen();
+        assert!(styled.contains("\u{1b}[1mstarting services"), "{styled:?}");
+        // tmux itself adds these codes where the text has the usual colour again.
+        let colours = styled.replace("\u{1b}[39m", "").replace("\u{1b}[49m", "");
+        assert!(
+            !colours.contains("\u{1b}[3") && !colours.contains("\u{1b}[4"),
+            "a colour: {styled:?}"
+        );
+    });
+}
+
 #[test]
 fn a_boot_is_compared_with_the_last_one() {
     let (sandbox, tools) = sandbox();
@@ -158,28 +162,7 @@ fn a_boot_is_compared_with_the_last_one() {
         let _ = run.wait(limit::QUICK).expect_success();
     });
     let remembered = fs::read(boot_times(&sandbox)).expect("remembered");
-    checks.check("how far along it is, until it takes longer", || {
-        let command = run_ssh(&sandbox, "second").env("NO_COLOR", "1");
-        let terminal = Terminal::run(&sandbox, COLUMNS, SCRIPT, command);
-        let mut guest = Guest::begin(&tools);
-        guest.enter(Phase::Kernel);
-        let screen = terminal.await_screen("the time of the last boot", |s| s.contains(" of ~"));
-        assert!(screen.contains('─'), "a bar that is not full: {screen}");
-        let screen = terminal.await_screen("that it takes longer", |s| s.contains("(last time "));
-        assert!(
-            screen.contains("━─") && !screen.contains(" of ~"),
-            "{screen}"
-        );
-        expect_one_line(&screen, COLUMNS);
-        let styled = terminal.styled_screen();
-        assert!(!styled.contains('\u{1b}'), "NO_COLOR: {styled:?}");
-        // Ctrl-C ends the command, and leaves nothing of the line.
-        terminal.press(&["C-c"]);
-        let screen = terminal.await_screen("the end", |s| s.contains("after 130"));
-        assert_eq!(screen, "before\nerror: interrupted\nafter 130");
-        assert!(terminal.shows_cursor());
-        terminal.close();
-    });
+    check_longer_boot(&mut checks, &sandbox, &tools);
     checks.check("a boot that failed is not remembered", || {
         assert_eq!(
             fs::read(boot_times(&sandbox)).expect("remembered"),
@@ -203,6 +186,32 @@ fn a_boot_is_compared_with_the_last_one() {
     });
     checks.finish();
     sandbox.finish();
+}
+
+/// Checks the line of a boot that takes longer than the last one, and is interrupted.
+fn check_longer_boot(checks: &mut Checks, sandbox: &Sandbox, tools: &FakeTools) {
+    checks.check("how far along it is, until it takes longer", || {
+        let command = run_ssh(sandbox, "second").env("NO_COLOR", "1");
+        let terminal = Terminal::run(sandbox, COLUMNS, SCRIPT, command);
+        let mut guest = Guest::begin(tools);
+        guest.enter(Phase::Kernel);
+        let screen = terminal.await_screen("the time of the last boot", |s| s.contains(" of ~"));
+        assert!(screen.contains('─'), "a bar that is not full: {screen}");
+        let screen = terminal.await_screen("that it takes longer", |s| s.contains("(last time "));
+        assert!(
+            screen.contains("━─") && !screen.contains(" of ~"),
+            "{screen}"
+        );
+        expect_one_line(&screen, COLUMNS);
+        let styled = terminal.styled_screen();
+        assert!(!styled.contains('\u{1b}'), "NO_COLOR: {styled:?}");
+        // Ctrl-C ends the command, and leaves nothing of the line.
+        terminal.press(&["C-c"]);
+        let screen = terminal.await_screen("the end", |s| s.contains("after 130"));
+        assert_eq!(screen, "before\nerror: interrupted\nafter 130");
+        assert!(terminal.shows_cursor());
+        terminal.close();
+    });
 }
 
 #[test]

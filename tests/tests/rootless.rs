@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use bcvk_testkit::{Checks, Sandbox, images, limit, until};
+use bcvk_testkit::{Checks, Sandbox, Vm, images, limit, until};
 
 #[test]
 fn run_ssh_and_a_share() {
@@ -122,22 +122,7 @@ fn rm_all_removes_every_vm_and_nothing_else() {
         .podman(["create", "--name", &other, images::trixie(), "true"])
         .run()
         .expect_success();
-    checks.check("without a terminal and without -f it does nothing", || {
-        let _ = sandbox
-            .bcvk(["rm-all"])
-            .run()
-            .expect_error(1, &["hint: ", "rm-all -f"]);
-        assert_eq!(one.inspect("{{.State.Running}}"), "true");
-        assert_eq!(two.inspect("{{.State.Running}}"), "true");
-    });
-    checks.check("at a terminal it asks, and takes no for an answer", || {
-        let mut rm_all = sandbox.bcvk(["rm-all"]).at_a_terminal().spawn();
-        rm_all.await_stdout("[y/N]", limit::QUICK);
-        rm_all.type_in("n\n");
-        let output = rm_all.wait(limit::QUICK).expect_code(1);
-        let _ = output.expect_stdout(one.name()).expect_stdout(two.name());
-        assert_eq!(one.inspect("{{.State.Running}}"), "true");
-    });
+    check_refusals(&mut checks, &sandbox, &one, &two);
     checks.check("-f removes them, running or not", || {
         let output = sandbox.bcvk(["rm-all", "-f"]).run().expect_success();
         let stdout = output.stdout();
@@ -167,4 +152,24 @@ fn rm_all_removes_every_vm_and_nothing_else() {
     let _ = sandbox.podman(["rm", &other]).run().expect_success();
     checks.finish();
     sandbox.finish();
+}
+
+/// Checks that `rm-all` removes nothing unless its user says so.
+fn check_refusals(checks: &mut Checks, sandbox: &Sandbox, one: &Vm<'_>, two: &Vm<'_>) {
+    checks.check("without a terminal and without -f it does nothing", || {
+        let _ = sandbox
+            .bcvk(["rm-all"])
+            .run()
+            .expect_error(1, &["hint: ", "rm-all -f"]);
+        assert_eq!(one.inspect("{{.State.Running}}"), "true");
+        assert_eq!(two.inspect("{{.State.Running}}"), "true");
+    });
+    checks.check("at a terminal it asks, and takes no for an answer", || {
+        let mut rm_all = sandbox.bcvk(["rm-all"]).at_a_terminal().spawn();
+        rm_all.await_stdout("[y/N]", limit::QUICK);
+        rm_all.type_in("n\n");
+        let output = rm_all.wait(limit::QUICK).expect_code(1);
+        let _ = output.expect_stdout(one.name()).expect_stdout(two.name());
+        assert_eq!(one.inspect("{{.State.Running}}"), "true");
+    });
 }

@@ -26,6 +26,43 @@ fn write_config(sandbox: &Sandbox, text: &str) -> String {
     dir.to_str().expect("UTF-8").to_owned()
 }
 
+/// Variables with their values.
+type Variables = &'static [(&'static str, &'static str)];
+
+/// Variables that set options.
+const ENVIRONMENT: Variables = &[
+    ("BCVK_MEMORY", "2G"),
+    ("BCVK_LABEL", "'c=the environment' d=e"),
+];
+
+/// Sources of settings: a name, variables, arguments, and words that the dry run prints.
+const SOURCES: [(&str, Variables, &[&str], &[&str]); 4] = [
+    (
+        "the file",
+        &[],
+        &[],
+        &["size=1024M", "cpus=3", "a=file", "b=file"],
+    ),
+    (
+        "the environment",
+        ENVIRONMENT,
+        &[],
+        &["size=2048M", "cpus=3", "c=the environment", "d=e"],
+    ),
+    (
+        "the command line",
+        ENVIRONMENT,
+        &["--memory=4G", "--label=f=line"],
+        &["size=4096M", "cpus=3", "f=line"],
+    ),
+    (
+        "an instance type of the environment",
+        &[("BCVK_ITYPE", "u1.small")],
+        &["--vcpus=2"],
+        &["size=2048M", "cpus=2"],
+    ),
+];
+
 #[test]
 fn the_command_line_counts_more_than_the_environment_than_the_file() {
     let sandbox = Sandbox::new();
@@ -48,37 +85,8 @@ fn the_command_line_counts_more_than_the_environment_than_the_file() {
         }
         tools.only(command).run().expect_success().stdout()
     };
-    let env = [
-        ("BCVK_MEMORY", "2G"),
-        ("BCVK_LABEL", "'c=the environment' d=e"),
-    ];
     for verb in ["run", "run-ssh"] {
-        for (name, env, args, words) in [
-            (
-                "the file",
-                &[][..],
-                &[][..],
-                &["size=1024M", "cpus=3", "a=file", "b=file"][..],
-            ),
-            (
-                "the environment",
-                &env,
-                &[],
-                &["size=2048M", "cpus=3", "c=the environment", "d=e"],
-            ),
-            (
-                "the command line",
-                &env,
-                &["--memory=4G", "--label=f=line"],
-                &["size=4096M", "cpus=3", "f=line"],
-            ),
-            (
-                "an instance type of the environment",
-                &[("BCVK_ITYPE", "u1.small")],
-                &["--vcpus=2"],
-                &["size=2048M", "cpus=2"],
-            ),
-        ] {
+        for (name, env, args, words) in SOURCES {
             checks.check(&format!("{verb}: {name}"), || {
                 let stdout = dry_run(verb, env, args);
                 for word in words {

@@ -95,7 +95,7 @@ fn files_that_will_not_do_are_usage_errors() {
     std::fs::create_dir(at("empty")).expect("make a directory");
     let before = listing(&dir);
     let mut checks = Checks::new();
-    for (options, words) in unusable_files(at) {
+    for (options, words) in [unusable_disks(at), unusable_files(at)].concat() {
         checks.check(&format!("{options:?}"), || {
             let _ = sandbox
                 .bcvk(["run"])
@@ -111,8 +111,11 @@ fn files_that_will_not_do_are_usage_errors() {
     sandbox.finish();
 }
 
-/// Returns options with files that cannot be used, by their paths, and the words of each error.
-fn unusable_files(at: impl Fn(&str) -> String) -> Vec<(Vec<String>, &'static [&'static str])> {
+/// Options that are refused, and words of the error.
+type Refused = (Vec<String>, &'static [&'static str]);
+
+/// Returns options with files that cannot be disks, by their paths.
+fn unusable_disks(at: impl Fn(&str) -> String) -> Vec<Refused> {
     vec![
         (
             vec![format!("--mount-disk-file={}", at("empty"))],
@@ -145,9 +148,15 @@ fn unusable_files(at: impl Fn(&str) -> String) -> Vec<(Vec<String>, &'static [&'
             ],
             &["new1.img", "new2.img", "output", "FILE:NAME"],
         ),
+    ]
+}
+
+/// Returns options with other files that cannot be used, by their paths.
+fn unusable_files(at: impl Fn(&str) -> String) -> Vec<Refused> {
+    vec![
         (
             vec![format!("--systemd-units={}", at("empty"))],
-            &["no systemd units", "hint: "],
+            &["no systemd units", "hint: "][..],
         ),
         (
             vec![format!("--systemd-units={}", at("none"))],

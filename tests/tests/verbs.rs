@@ -106,32 +106,7 @@ fn logs_inspect_and_wait_from_boot_to_end() {
     );
     let mut checks = Checks::new();
     let mut follower = sandbox.bcvk(["logs", "-f", vm.name()]).spawn();
-    checks.check("what does not come in time", || {
-        let _ = sandbox
-            .bcvk(["wait", "--timeout=500ms", vm.name()])
-            .run()
-            .expect_error(124, &[vm.name(), "not ready", "500ms", "hint: ", "logs"]);
-    });
-    checks.check("inspect while it boots", || {
-        let json = inspect(&sandbox, &vm);
-        assert_eq!(json["State"], "booting");
-        assert!(
-            json["Timings"]["Preparing"].as_f64() > Some(0.0),
-            "{json:#}"
-        );
-        assert!(json["Timings"]["Boot"].is_null(), "{json:#}");
-    });
-    checks.check("no chart of a boot that is not over", || {
-        let booting = sandbox.bcvk(["boot-chart", vm.name()]).run();
-        let _ = booting.expect_error(1, &[vm.name(), "is not ready", "hint: ", "wait"]);
-    });
-    checks.check("wait until it is ready", || {
-        let ready = sandbox.bcvk(["wait", vm.name()]).limit(limit::BOOT).run();
-        let _ = ready.expect_success().expect_empty_stdout();
-        // A VM that is ready already gives nothing to say.
-        let ready = sandbox.bcvk(["wait", &vm.id()[..12]]).run();
-        assert_eq!(ready.expect_success().stderr(), "");
-    });
+    check_boot(&mut checks, &sandbox, &vm);
     check_description(&mut checks, &sandbox, &vm);
     check_units(&mut checks, &sandbox, &vm);
     check_console(&mut checks, &sandbox, &vm);
@@ -175,6 +150,36 @@ fn inspect(sandbox: &Sandbox, vm: &Vm<'_>) -> Value {
     let json = serde_json::from_str(&output.stdout()).unwrap_or_else(|e| panic!("{e} in {output}"));
     schema::expect_valid("ephemeral-inspect", std::slice::from_ref(&json));
     json
+}
+
+/// Checks a VM while it boots, until it is ready.
+fn check_boot(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    checks.check("what does not come in time", || {
+        let _ = sandbox
+            .bcvk(["wait", "--timeout=500ms", vm.name()])
+            .run()
+            .expect_error(124, &[vm.name(), "not ready", "500ms", "hint: ", "logs"]);
+    });
+    checks.check("inspect while it boots", || {
+        let json = inspect(sandbox, vm);
+        assert_eq!(json["State"], "booting");
+        assert!(
+            json["Timings"]["Preparing"].as_f64() > Some(0.0),
+            "{json:#}"
+        );
+        assert!(json["Timings"]["Boot"].is_null(), "{json:#}");
+    });
+    checks.check("no chart of a boot that is not over", || {
+        let booting = sandbox.bcvk(["boot-chart", vm.name()]).run();
+        let _ = booting.expect_error(1, &[vm.name(), "is not ready", "hint: ", "wait"]);
+    });
+    checks.check("wait until it is ready", || {
+        let ready = sandbox.bcvk(["wait", vm.name()]).limit(limit::BOOT).run();
+        let _ = ready.expect_success().expect_empty_stdout();
+        // A VM that is ready already gives nothing to say.
+        let ready = sandbox.bcvk(["wait", &vm.id()[..12]]).run();
+        assert_eq!(ready.expect_success().stderr(), "");
+    });
 }
 
 fn check_description(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {

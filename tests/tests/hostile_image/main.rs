@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bcvk_testkit::{Checks, Sandbox, Vm, images, limit, until};
 
-use processes::{check_container, check_marks, check_processes};
+use processes::{check_container, check_listings, check_marks, check_processes};
 
 /// Limit for a command that starts no guest: podman's part of it is a second or two.
 const SECONDS: Duration = Duration::from_secs(20);
@@ -149,7 +149,8 @@ fn nothing_of_an_image_runs_outside_of_the_guest() {
     );
     check_marks(&mut checks, &sandbox, &vm, &[&share, &logs]);
     check_processes(&mut checks, &sandbox, &vm);
-    check_container(&mut checks, &sandbox, &vm, &image);
+    check_container(&mut checks, &sandbox, &vm);
+    check_listings(&mut checks, &sandbox, &vm, &image);
     checks.check("podman stop shuts the guest down", || {
         vm.stop();
         let last = vm.inspect("{{.State.ExitCode}}");
@@ -334,6 +335,20 @@ fn annotations_of_an_image_are_not_obeyed() {
     sandbox.finish();
 }
 
+/// Imports an image whose labels say that it is the VM `id`.
+fn import_lookalike(sandbox: &Sandbox, id: &str) -> String {
+    let root = sandbox.make_dir("root");
+    fs::write(root.join("program"), "").expect("write");
+    let its_id = format!("LABEL bcvk.vm={id}");
+    let changes: Vec<String> = LABELS
+        .iter()
+        .map(|label| format!("LABEL {label}"))
+        .collect();
+    let mut changes: Vec<&str> = changes.iter().map(String::as_str).collect();
+    changes.extend([BOOTC, &its_id]);
+    sandbox.import_image("stranger", &root, &changes)
+}
+
 /// A container that somebody has made of an image with our labels is none of ours.
 #[test]
 fn a_strangers_container_is_no_vm_whatever_its_image_says() {
@@ -344,16 +359,7 @@ fn a_strangers_container_is_no_vm_whatever_its_image_says() {
     sandbox.load_image(images::trixie());
     let vm = sandbox.boot("vm", &["--network=none"], images::trixie());
     let id = vm.inspect("{{index .Config.Labels \"bcvk.vm\"}}");
-    let root = sandbox.make_dir("root");
-    fs::write(root.join("program"), "").expect("write");
-    let its_id = format!("LABEL bcvk.vm={id}");
-    let changes: Vec<String> = LABELS
-        .iter()
-        .map(|label| format!("LABEL {label}"))
-        .collect();
-    let mut changes: Vec<&str> = changes.iter().map(String::as_str).collect();
-    changes.extend([BOOTC, &its_id]);
-    let image = sandbox.import_image("stranger", &root, &changes);
+    let image = import_lookalike(&sandbox, &id);
     let stranger = sandbox.name("stranger");
     let make_stranger = || {
         let create = [
@@ -390,18 +396,7 @@ fn a_strangers_container_is_no_vm_whatever_its_image_says() {
             assert!(there(&stranger) && there(vm.name()) && vm.dir().is_dir());
         });
     }
-    checks.check("podman keeps the image of a VM", || {
-        let prune = ["image", "prune", "--all", "--force"];
-        let pruned = sandbox
-            .podman(prune)
-            .limit(limit::BOOT)
-            .run()
-            .expect_success();
-        let kept = sandbox.podman(["image", "exists", images::trixie()]).run();
-        assert_eq!(kept.code(), Some(0), "{pruned}");
-        let rmi = sandbox.podman(["rmi", images::trixie()]).run();
-        assert_ne!(rmi.code(), Some(0), "{rmi}");
-    });
+    check_kept_image(&mut checks, &sandbox);
     checks.check("rm-all", || {
         make_stranger();
         let removed = sandbox.bcvk(["rm-all", "--force"]).run().expect_success();
@@ -414,4 +409,19 @@ fn a_strangers_container_is_no_vm_whatever_its_image_says() {
     let _ = sandbox.podman(["rm", "--force", &stranger]).run();
     checks.finish();
     sandbox.finish();
+}
+
+fn check_kept_image(checks: &mut Checks, sandbox: &Sandbox) {
+    checks.check("podman keeps the image of a VM", || {
+        let prune = ["image", "prune", "--all", "--force"];
+        let pruned = sandbox
+            .podman(prune)
+            .limit(limit::BOOT)
+            .run()
+            .expect_success();
+        let kept = sandbox.podman(["image", "exists", images::trixie()]).run();
+        assert_eq!(kept.code(), Some(0), "{pruned}");
+        let rmi = sandbox.podman(["rmi", images::trixie()]).run();
+        assert_ne!(rmi.code(), Some(0), "{rmi}");
+    });
 }

@@ -98,7 +98,7 @@ pub(crate) fn check_processes(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_
     });
 }
 
-pub(crate) fn check_container(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, image: &str) {
+pub(crate) fn check_container(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     checks.check("the container is made by bcvk's words alone", || {
         for (field, expected) in [
             ("{{.Config.User}}", "0:0"),
@@ -136,6 +136,10 @@ pub(crate) fn check_container(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_
             Some("2")
         );
     });
+}
+
+/// Checks that podman and bcvk show the VM and its image.
+pub(crate) fn check_listings(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, image: &str) {
     checks.check("podman knows whose image it is", || {
         let name = vm.name();
         let by = |args: &[&str]| sandbox.podman(args).run().expect_success().stdout();

@@ -36,19 +36,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         images::trixie(),
     );
     let mut checks = Checks::new();
-    checks.check("what the first VM is given works in it", || {
-        expect_given(&first);
-        first.sh("touch /etc/first");
-    });
-    checks.check("no secret is in the snapshot", || {
-        expect_no_secret(&sandbox, &first);
-    });
-    checks.check(
-        "its VM can write to nothing that others are resumed from",
-        || {
-            expect_only_staging(&sandbox, &first);
-        },
-    );
+    check_saved(&mut checks, &sandbox, &first);
     first.stop();
     assert_eq!(usable(&sandbox), [true]);
 
@@ -65,20 +53,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         &[&options[..], &[&publish]].concat(),
         images::trixie(),
     );
-    checks.check("variables and units are given to a resumed VM", || {
-        expect_given(&one);
-        two.sh("test -z \"$SECRET\" && ! systemctl cat of-user.service");
-    });
-    checks.check("names, keys and randomness are their own", || {
-        expect_nothing_in_common(&one, &two);
-    });
-    checks.check("a machine ID of its own, with the journal so far", || {
-        expect_machine_id(&two, &one);
-    });
-    checks.check("nobody sees what another wrote", || {
-        one.sh("test ! -e /etc/first && touch /etc/one");
-        two.sh("test ! -e /etc/one");
-    });
+    check_strangers(&mut checks, &one, &two);
     checks.check("a published port answers", || {
         expect_sshd(("127.0.0.1", port.number()));
     });
@@ -97,6 +72,41 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     assert_eq!(removed.expect_success().text(), id);
     assert!(list(&sandbox).is_empty());
     sandbox.finish();
+}
+
+/// Checks the VM `first`, which the snapshot was taken from.
+fn check_saved(checks: &mut Checks, sandbox: &Sandbox, first: &Vm<'_>) {
+    checks.check("what the first VM is given works in it", || {
+        expect_given(first);
+        first.sh("touch /etc/first");
+    });
+    checks.check("no secret is in the snapshot", || {
+        expect_no_secret(sandbox, first);
+    });
+    checks.check(
+        "its VM can write to nothing that others are resumed from",
+        || {
+            expect_only_staging(sandbox, first);
+        },
+    );
+}
+
+/// Checks two VMs of one snapshot, of which `one` was given variables and units.
+fn check_strangers(checks: &mut Checks, one: &Vm<'_>, two: &Vm<'_>) {
+    checks.check("variables and units are given to a resumed VM", || {
+        expect_given(one);
+        two.sh("test -z \"$SECRET\" && ! systemctl cat of-user.service");
+    });
+    checks.check("names, keys and randomness are their own", || {
+        expect_nothing_in_common(one, two);
+    });
+    checks.check("a machine ID of its own, with the journal so far", || {
+        expect_machine_id(two, one);
+    });
+    checks.check("nobody sees what another wrote", || {
+        one.sh("test ! -e /etc/first && touch /etc/one");
+        two.sh("test ! -e /etc/one");
+    });
 }
 
 /// Checks what bcvk says of the resumed VM `vm`.
@@ -149,6 +159,21 @@ fn check_requests(checks: &mut Checks, sandbox: &Sandbox) {
     });
 }
 
+/// Damage that shows without reading the state and memory of a snapshot.
+const AT_A_GLANCE: [(&str, Damage); 4] = [
+    ("state is damaged", |dir| cut(&dir.join("sealed/state"))),
+    ("memory is damaged", |dir| cut(&dir.join("sealed/memory"))),
+    (
+        "meta.json cannot be read",
+        |dir| cut(&dir.join("meta.json")),
+    ),
+    ("another version", |dir| {
+        let meta = fs::read_to_string(dir.join("meta.json")).expect("text");
+        let meta = meta.replace("\"version\":2", "\"version\":99");
+        fs::write(dir.join("meta.json"), meta).expect("written");
+    }),
+];
+
 #[test]
 fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
     let sandbox = Sandbox::new();
@@ -158,20 +183,7 @@ fn a_damaged_snapshot_is_dropped_and_the_vm_boots() {
     copy(&dir.join("."), &whole);
 
     let mut checks = Checks::new();
-    let at_a_glance: [(&str, Damage); 4] = [
-        ("state is damaged", |dir| cut(&dir.join("sealed/state"))),
-        ("memory is damaged", |dir| cut(&dir.join("sealed/memory"))),
-        (
-            "meta.json cannot be read",
-            |dir| cut(&dir.join("meta.json")),
-        ),
-        ("another version", |dir| {
-            let meta = fs::read_to_string(dir.join("meta.json")).expect("text");
-            let meta = meta.replace("\"version\":2", "\"version\":99");
-            fs::write(dir.join("meta.json"), meta).expect("written");
-        }),
-    ];
-    for (what, damage) in at_a_glance {
+    for (what, damage) in AT_A_GLANCE {
         checks.check(what, || {
             fs::create_dir_all(&dir).expect("made");
             copy(&whole.join("."), &dir);
