@@ -12,6 +12,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use bcvk_contract::lock::{Lock, lock_file};
 use bcvk_contract::missing::if_exists;
@@ -67,15 +69,26 @@ fn lock_at<T>(
     }
 }
 
+/// Number of tries to take a directory that is to be removed, and the pause between them: a sweep of
+/// another process takes each directory for a moment, and may leave it to whoever made it.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Removes a directory unless a process holds it; returns true if the directory is gone. Several
 /// processes may do so at once.
 pub(crate) fn remove_unless_held(dir: &Path) -> io::Result<bool> {
-    let removed = match try_take(dir) {
-        Ok(Some(_alone)) => remove_taken(dir).map(|()| true),
-        Ok(None) => Ok(false),
-        Err(e) => Err(e),
-    };
-    Ok(if_exists(removed)?.unwrap_or(true))
+    for _ in 0..TRIES {
+        let removed = match try_take(dir) {
+            Ok(Some(_alone)) => remove_taken(dir).map(|()| true),
+            Ok(None) => Ok(false),
+            Err(e) => Err(e),
+        };
+        if if_exists(removed)?.unwrap_or(true) {
+            return Ok(true);
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(false)
 }
 
 /// Removes a directory that the caller has taken. The lock's file keeps its name until the directory
@@ -101,8 +114,6 @@ fn remove_taken(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::thread;
-    use std::time::Duration;
 
     use super::*;
 
@@ -148,6 +159,20 @@ mod tests {
         assert!(try_take(&dir).expect("a lock").is_none());
         assert!(!remove_unless_held(&dir).expect("no error"));
         assert!(dir.exists());
+    }
+
+    #[test]
+    fn a_sweep_that_looks_at_a_directory_does_not_keep_it() {
+        let (_parent, dir) = made();
+        let sweep = try_take(&dir).expect("a lock").expect("nobody has it");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(PAUSE);
+                drop(sweep);
+            });
+            assert!(remove_unless_held(&dir).expect("removed"));
+        });
+        assert!(!dir.exists());
     }
 
     #[test]
