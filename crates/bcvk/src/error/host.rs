@@ -254,11 +254,7 @@ impl Explain for WatchError {
                 starting,
                 console_tail,
                 ..
-            } => Words {
-                starting_units: starting.clone(),
-                console_tail: console_tail.clone(),
-                ..Words::default()
-            },
+            } => Words::of_slow_boot(starting, console_tail),
             Self::SupervisorNotStarted { .. }
             | Self::Stopped
             | Self::Detached

@@ -92,6 +92,17 @@ pub(crate) struct Words {
     pub(crate) console_tail: Vec<String>,
 }
 
+impl Words {
+    /// Returns the words for a boot that takes too long.
+    fn of_slow_boot(starting_units: &[String], console_tail: &[String]) -> Self {
+        Self {
+            starting_units: starting_units.to_vec(),
+            console_tail: console_tail.to_vec(),
+            ..Self::default()
+        }
+    }
+}
+
 impl From<&Failure> for Words {
     fn from(failure: &Failure) -> Self {
         Self {

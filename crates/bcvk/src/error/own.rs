@@ -206,11 +206,7 @@ impl Explain for RequestError {
                 starting,
                 console_tail,
                 ..
-            } => Words {
-                starting_units: starting.clone(),
-                console_tail: console_tail.clone(),
-                ..Words::default()
-            },
+            } => Words::of_slow_boot(starting, console_tail),
             Self::InGuest { stderr, .. } => Words {
                 causes: stderr.lines().map(str::to_owned).collect(),
                 ..Words::default()
