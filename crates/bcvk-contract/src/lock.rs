@@ -36,9 +36,20 @@ impl Lock {
 
     /// As [`Lock::exclusive`]; `None` when somebody holds it.
     pub fn try_exclusive(file: File) -> io::Result<Option<Self>> {
-        match Self::exclusive(file) {
-            Err(e) if e.raw_os_error() == Some(Errno::WOULDBLOCK.raw_os_error()) => Ok(None),
-            result => result.map(Some),
+        Self::try_to(file, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Returns true if somebody has it alone. Any number of processes may ask at once: none of them
+    /// looks like a holder to the others.
+    pub fn is_exclusive(file: File) -> io::Result<bool> {
+        Ok(Self::try_to(file, FlockOperation::NonBlockingLockShared)?.is_none())
+    }
+
+    fn try_to(file: File, operation: FlockOperation) -> io::Result<Option<Self>> {
+        match flock(&file, operation) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
         }
     }
 }

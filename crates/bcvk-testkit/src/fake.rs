@@ -114,8 +114,9 @@ impl FakeTools {
                  cat \"$dir/container-id\" ;;\n\
                  'rm '* | 'kill '*)\n\
                  [ -e \"$vm_dir\" ] || exit 0\n\
-                 kill -9 \"$(cat \"$(cat \"$vm_dir\")/../pid\")\"\n\
-                 rm \"$vm_dir\" ;;\n\
+                 shared=$(cat \"$vm_dir\")\n\
+                 kill -9 \"$(cat \"$shared/../pid\")\"\n\
+                 flock -s \"$shared/supervisor.lock\" rm \"$vm_dir\" ;;\n\
                  *) exec /usr/bin/podman \"$@\" ;;\n\
                  esac",
                 vm_dir.display()

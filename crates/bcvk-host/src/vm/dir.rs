@@ -369,6 +369,20 @@ mod tests {
     }
 
     #[test]
+    fn looking_for_a_supervisor_does_not_look_like_one() {
+        let (_tmp, dirs) = dirs();
+        let (dir, _held) = dirs.create().expect("create");
+        let shared = dir.shared();
+        fs::create_dir(shared.paths().dir()).expect("made");
+        drop(lock_file(&shared.paths().supervisor_lock()).expect("made"));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert!((0..5000).all(|_| !shared.supervisor_lives())));
+            }
+        });
+    }
+
+    #[test]
     fn ids_from_labels_cannot_leave_the_directory() {
         let (_tmp, dirs) = dirs();
         let (dir, _held) = dirs.create().expect("create");

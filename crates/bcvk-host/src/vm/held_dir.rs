@@ -77,7 +77,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Removes a directory unless a process holds it; returns true if the directory is gone. Several
 /// processes may do so at once.
 pub(crate) fn remove_unless_held(dir: &Path) -> io::Result<bool> {
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            thread::sleep(PAUSE);
+        }
         let removed = match try_take(dir) {
             Ok(Some(_alone)) => remove_taken(dir).map(|()| true),
             Ok(None) => Ok(false),
@@ -86,7 +89,6 @@ pub(crate) fn remove_unless_held(dir: &Path) -> io::Result<bool> {
         if if_exists(removed)?.unwrap_or(true) {
             return Ok(true);
         }
-        thread::sleep(PAUSE);
     }
     Ok(false)
 }

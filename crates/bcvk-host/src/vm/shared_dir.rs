@@ -85,7 +85,7 @@ impl SharedDir {
     #[must_use]
     pub fn supervisor_lives(&self) -> bool {
         let file = untrusted::open(&self.paths.supervisor_lock());
-        matches!(file.and_then(Lock::try_exclusive), Ok(None))
+        file.and_then(Lock::is_exclusive).unwrap_or(false)
     }
 
     /// Blocks until no supervisor holds its lock.
