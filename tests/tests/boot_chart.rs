@@ -71,15 +71,16 @@ fn a_picture_from_the_command_line_to_the_commands_result() {
                 "kernel: ",
                 "initramfs: ",
                 "systemd reads its units: ",
-                "ssh.service: ",
-                "sshd answers: ",
+                "bcvk-answers.service: ",
+                "a session is possible: ",
+                "a login is answered: ",
                 "sh -c echo in the guest; exit 7: ",
                 "ready ",
                 "result ",
                 "</svg>",
             ],
         );
-        // The last unit that sshd waits for, the network or the rest of the system, differs from
+        // The last unit that a login waits for, the network or the rest of the system, differs from
         // boot to boot.
         let before = ["network.target: ", "basic.target: "];
         assert!(before.iter().any(|target| svg.contains(target)), "{svg}");

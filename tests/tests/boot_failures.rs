@@ -80,7 +80,7 @@ fn powering_off_before_being_ready_is_shown() {
 
 /// The host passes on what the guest's systemd knows, and does not wait for ssh in vain.
 #[test]
-fn an_sshd_that_cannot_start_is_named() {
+fn an_images_sshd_that_is_the_way_in_and_cannot_start_is_named() {
     let sandbox = Sandbox::new();
     let image = sandbox.build_image("FROM BASE\nRUN echo Nonsense yes >/etc/ssh/sshd_config\n");
     let output = sandbox
@@ -89,6 +89,7 @@ fn an_sshd_that_cannot_start_is_named() {
             "--name",
             &sandbox.name("vm"),
             "--timeout=4m",
+            "--login=image",
             &image,
             "true",
         ])
@@ -104,7 +105,7 @@ fn an_sshd_that_cannot_start_is_named() {
 /// Desktop images have sshd installed, but not for everyone to use. And `bootc install` leaves a
 /// key for root: of two lines of tmpfiles.d for one file, systemd takes the first.
 #[test]
-fn an_sshd_that_is_disabled_is_started_and_knows_our_key() {
+fn an_images_sshd_that_is_the_way_in_is_started_and_knows_our_key() {
     let sandbox = Sandbox::new();
     let image = sandbox.build_image(
         "FROM BASE\nRUN systemctl disable ssh.service ssh.socket && \
@@ -116,6 +117,7 @@ fn an_sshd_that_is_disabled_is_started_and_knows_our_key() {
             "run-ssh",
             "--name",
             &sandbox.name("vm"),
+            "--login=image",
             &image,
             "systemctl --failed --no-legend",
         ])

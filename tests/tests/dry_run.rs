@@ -54,7 +54,7 @@ fn dry_run_prints_both_command_lines_and_starts_nothing() {
     sandbox.finish();
 }
 
-/// sshd's forwarded port is open on a loopback that the VM shares with the host's users.
+/// The forwarded port of the image's sshd is open on a loopback that the VM shares with the host's users.
 #[test]
 fn the_hosts_network_opens_sshds_port_which_is_said() {
     let sandbox = Sandbox::new();
@@ -68,7 +68,8 @@ fn the_hosts_network_opens_sshds_port_which_is_said() {
         let is_told = output.stderr().contains("every user of this host");
         (output.stdout().contains("hostfwd="), is_told)
     };
-    assert_eq!(qemu(&[]), (true, true));
+    assert_eq!(qemu(&["--login=image"]), (true, true));
+    assert_eq!(qemu(&[]), (false, false));
     assert_eq!(qemu(&["--no-ssh-keygen"]), (false, false));
     sandbox.finish();
 }

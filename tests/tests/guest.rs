@@ -198,10 +198,10 @@ fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, boot: &str) 
     checks.check("boot-chart", || {
         let chart = sandbox.bcvk(["boot-chart", vm.name()]);
         let text = chart.limit(limit::BOOT).run().expect_success().stdout();
-        for words in [boot, "* ssh.service", "* sshd answers"] {
+        for words in [boot, "* bcvk-answers.service", "* a login is answered"] {
             assert!(text.contains(words), "{words} in {text}");
         }
-        // The last unit that sshd waits for, the network or the rest of the system, differs from
+        // The last unit that a login waits for, the network or the rest of the system, differs from
         // boot to boot.
         let before = ["* network.target", "* basic.target"];
         assert!(before.iter().any(|target| text.contains(target)), "{text}");
@@ -288,9 +288,11 @@ fn check_file_systems(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("a service's user can own files in /var", || {
         vm.sh("install -d -o daemon -g daemon /var/lib/bcvk-d && test \"$(stat -c %U /var/lib/bcvk-d)\" = daemon");
     });
-    checks.check("sshd accepts nothing but the key", || {
-        let auth = vm.sh("stat -L -c '%a %U' /root/.ssh /root/.ssh/authorized_keys");
-        assert_eq!(auth, "700 root\n600 root");
+    checks.check("the way in is bcvk's own", || {
+        let modes =
+            vm.sh("cd /run/bcvk/login && stat -c '%a %U' . identity.json host_key authorized_keys");
+        assert_eq!(modes, "755 root\n600 root\n600 root\n644 root");
+        vm.sh("! test -e /root/.ssh/authorized_keys");
     });
 }
 
@@ -304,6 +306,8 @@ fn check_private_key(checks: &mut Checks, vm: &Vm<'_>) {
         for place in [
             "/etc/ssh/ssh_host_",
             "/run/tmpfiles.d/00-bcvk-host-key.conf",
+            "/run/bcvk/login/host_key",
+            "/run/bcvk/login/identity.json",
         ] {
             assert!(found.contains(place), "{place} in {found}");
         }
@@ -387,7 +391,7 @@ fn two_guests_of_one_image_are_strangers() {
     for (what, command) in [
         ("machine ID", "cat /etc/machine-id"),
         ("random seed", "cat /proc/sys/kernel/random/boot_id"),
-        ("SSH key", "cat /root/.ssh/authorized_keys"),
+        ("SSH key", "cat /run/bcvk/login/authorized_keys"),
         ("name", "hostname"),
     ] {
         checks.check(&format!("each has its own {what}"), || {

@@ -345,7 +345,7 @@ fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
         let last = critical.last().expect("a critical path");
         assert_eq!(
             (&last["Name"], &last["To"]),
-            (&Value::from("sshd answers"), &json["Ready"])
+            (&Value::from("a login is answered"), &json["Ready"])
         );
         let short = |s: &&Value| s["Place"] == "unit" && s["From"] == s["To"];
         assert!(

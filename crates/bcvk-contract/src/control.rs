@@ -11,6 +11,10 @@ pub enum Message {
     Initrd,
     /// The image's systemd runs.
     Userspace,
+    /// Sessions are possible; repeated when the program that takes them starts again.
+    Sessions,
+    /// A host that was deployed from the image would answer a login.
+    Answers,
     /// The system is up: all that starts with it has started.
     Up,
     /// The commands to execute have ended, with this exit code.
@@ -31,6 +35,8 @@ impl Message {
         match word {
             "initrd" => Some(Self::Initrd),
             "userspace" => Some(Self::Userspace),
+            "sessions" => Some(Self::Sessions),
+            "answers" => Some(Self::Answers),
             "up" => Some(Self::Up),
             "executed" => rest.parse().ok().map(Self::Executed),
             "failed" => Some(Self::Failed(printable(rest))),
@@ -47,6 +53,8 @@ impl fmt::Display for Message {
         match self {
             Self::Initrd => f.write_str("initrd"),
             Self::Userspace => f.write_str("userspace"),
+            Self::Sessions => f.write_str("sessions"),
+            Self::Answers => f.write_str("answers"),
             Self::Up => f.write_str("up"),
             Self::Executed(code) => write!(f, "executed {code}"),
             Self::Failed(unit) => write!(f, "failed {unit}"),
@@ -65,6 +73,8 @@ mod tests {
         for message in [
             Message::Initrd,
             Message::Userspace,
+            Message::Sessions,
+            Message::Answers,
             Message::Up,
             Message::Executed(7),
             Message::Failed("web.service: no such file".to_owned()),

@@ -70,6 +70,8 @@ pub fn example() -> VmSpec {
         }],
         ssh: Some(SshAccess {
             authorized_key: "ssh-ed25519 AAAA bcvk".into(),
+            login: super::spec::Login::Own,
+            ready: super::spec::Ready::Deployed,
         }),
         host_key: "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
         fidelity: Fidelity::Fast,

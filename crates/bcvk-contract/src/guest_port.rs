@@ -16,5 +16,7 @@ pub const INITRD_JOURNAL: u8 = 4;
 pub const JOURNAL: u8 = 5;
 /// Messages to and from the agent.
 pub const AGENT: u8 = 6;
+/// The sessions of the user.
+pub const SESSIONS: u8 = 7;
 /// The first of the user's own.
 pub const FIRST_OF_USER: u8 = 8;

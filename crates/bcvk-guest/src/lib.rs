@@ -9,6 +9,7 @@ pub mod early;
 pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod login;
 mod masks;
 mod personal;
 mod port;

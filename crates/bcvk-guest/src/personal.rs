@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
-use bcvk_contract::spec::{EnvVar, MachineId, Purpose, UnitFile, VmSpec};
+use bcvk_contract::spec::{EnvVar, Login, MachineId, Purpose, UnitFile, VmSpec};
 
 use crate::agent::{Mount, NewHostKey, Personal, PersonalFile};
 use crate::archive::env::environment;
 use crate::archive::execute::{EXECUTE_UNIT, commands};
 use crate::archive::ssh::{HOST_KEY, USER_KEY, host_key, user_key};
 use crate::facts::{GuestFacts, Sshd};
+use crate::login::{FILE, Identity};
 
 /// The identities that an image and its user leave open, so that each VM gets its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,11 +60,16 @@ pub fn personal(
     let mut files = Vec::new();
     let mut secret = |path, text: String| files.push(PersonalFile { path, text });
     if let Some(ssh) = &spec.ssh {
-        secret(
-            "/root/.ssh/authorized_keys".into(),
-            ssh.authorized_key.clone(),
-        );
-        secret(in_run(USER_KEY), user_key(ssh));
+        match ssh.login {
+            Login::Own => secret(in_run(FILE), Identity::of(spec, ssh).text()),
+            Login::Image => {
+                secret(
+                    "/root/.ssh/authorized_keys".into(),
+                    ssh.authorized_key.clone(),
+                );
+                secret(in_run(USER_KEY), user_key(ssh));
+            }
+        }
     }
     if identity.sshd.is_some() {
         secret(in_run(HOST_KEY), host_key(spec));
@@ -84,7 +90,11 @@ pub fn personal(
         host_key: identity.sshd.clone().map(|service| NewHostKey {
             service,
             text: spec.host_key.clone(),
-            awaited: logs_in,
+            awaited: logs_in
+                && spec
+                    .ssh
+                    .as_ref()
+                    .is_some_and(|ssh| ssh.login == Login::Image),
         }),
         files,
         environment: environment(&spec.env),

@@ -29,8 +29,15 @@ pub(crate) fn open(number: u8) -> io::Result<File> {
     }
     for _ in 0..TRIES {
         path = path.or_else(|| find(number));
-        if let Some(path) = path {
-            return File::options().read(true).write(true).open(path);
+        let opened = path.as_ref().map(|path| {
+            let mut options = File::options();
+            options.read(true).write(true).open(path)
+        });
+        match opened {
+            // One process at a time has a port: several tell the host something at the same moment.
+            Some(Err(e)) if e.kind() == io::ErrorKind::ResourceBusy => {}
+            Some(opened) => return opened,
+            None => {}
         }
         thread::sleep(PAUSE);
     }

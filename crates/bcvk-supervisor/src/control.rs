@@ -19,12 +19,16 @@ pub(super) const MAX_LINE_BYTES: usize = 4096;
 /// Most failed units that are reported.
 pub(super) const MAX_FAILED: usize = 50;
 
+/// Most starts of the program that takes sessions.
+const MAX_SESSIONS: usize = 1000;
+
 /// Messages that have been passed on. A guest can repeat itself faster than the supervisor handles
 /// messages, and the supervisor's queue has no bound; a repetition has no news either.
 #[derive(Debug, Default)]
 struct Heard {
     words: Vec<Discriminant<Message>>,
     failed: usize,
+    sessions: usize,
 }
 
 impl Heard {
@@ -32,6 +36,11 @@ impl Heard {
         if matches!(message, Message::Failed(_)) {
             self.failed += 1;
             return self.failed <= MAX_FAILED;
+        }
+        // A program that starts again has to be heard again.
+        if matches!(message, Message::Sessions) {
+            self.sessions += 1;
+            return self.sessions <= MAX_SESSIONS;
         }
         let word = discriminant(message);
         let news = !self.words.contains(&word);
@@ -103,14 +112,14 @@ mod tests {
         let (ours, mut guests) = UnixStream::pair().expect("a pair");
         let (sender, events) = std::sync::mpsc::channel();
         follow(ours, sender);
-        let storm = "failed x.service: no\nup\ninitrd\nreported\nexecuted 1\nuserspace\n";
+        let storm = "failed x.service: no\nup\ninitrd\nreported\nexecuted 1\nuserspace\nsessions\n";
         guests
             .write_all(storm.repeat(10_000).as_bytes())
             .expect("write");
         drop(guests);
         // The events end when the port does.
         let heard = events.iter().count();
-        assert_eq!(heard, MAX_FAILED + 5);
+        assert_eq!(heard, MAX_FAILED + MAX_SESSIONS + 5);
     }
 
     #[test]

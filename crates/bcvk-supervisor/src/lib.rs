@@ -26,6 +26,7 @@ mod problem;
 mod qemu;
 mod rights;
 mod run;
+mod sessions;
 mod sshd;
 mod streams;
 mod swap;

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::thread;
 
 use bcvk_contract::spec::{
-    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, Purpose,
-    VmSpec, fits_unit,
+    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, Login,
+    Purpose, VmSpec, fits_unit,
 };
 use bcvk_guest::facts::{GuestFacts, Network, Sshd};
 use bcvk_guest::rooted::Rooted;
@@ -41,8 +41,6 @@ pub(super) struct Prepared {
     /// Ignition's configuration.
     pub(super) ignition: Option<BootFile>,
     pub(super) cmdline: String,
-    /// True if an sshd will answer.
-    pub(super) sshd: bool,
     /// The identities that the guest gets from its VM.
     pub(super) identity: OpenIdentity,
     /// Warnings that the user should know before they wonder.
@@ -113,7 +111,6 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
         memory: guest_memory(spec, container).map_err(Problem::FilesInMemory)?,
         ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
         cmdline: cmdline::build(spec, &facts, &from_image),
-        sshd: spec.ssh.is_some() && facts.sshd != Sshd::Absent,
         identity: OpenIdentity::new(spec, &facts),
         warnings: warnings(&facts),
     })
@@ -134,6 +131,13 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     }
     if facts.sshd == Sshd::Absent {
         return Err(Problem::NoSshd(image()));
+    }
+    let image_lets_in = spec
+        .ssh
+        .as_ref()
+        .is_some_and(|ssh| ssh.login == Login::Image);
+    if !image_lets_in {
+        return Ok(());
     }
     if facts.root_home.is_none() {
         return Err(Problem::NoRootHome(image()));
@@ -308,7 +312,6 @@ pub(super) fn prepare_to_resume(
         memory: guest_memory(spec, container)?,
         ignition: None,
         cmdline: String::new(),
-        sshd: spec.ssh.is_some(),
         identity: OpenIdentity::new(spec, &facts),
         warnings: Vec::new(),
     })

@@ -77,6 +77,8 @@ pub(super) enum Problem {
     Services,
     #[error("the guest is up, but its sshd does not answer")]
     Sshd,
+    #[error("the guest is up, but what takes sessions in it does not answer")]
+    Login,
     #[error("the guest did not take what it was given")]
     NotTaken(#[source] Cause),
     #[error("the guest {} before {}", if *.rebooted { "rebooted" } else { "powered off" }, if *.ready { "its command had ended" } else { "it was ready" })]
@@ -114,6 +116,7 @@ impl Problem {
             | Self::Emergency
             | Self::Services
             | Self::Sshd
+            | Self::Login
             | Self::NotTaken(_)
             | Self::GuestEnded { .. } => FailureKind::Guest,
         }
@@ -226,6 +229,7 @@ mod tests {
             Emergency: [Problem::Emergency],
             Services: [Problem::Services],
             Sshd: [Problem::Sshd],
+            Login: [Problem::Login],
             NotTaken: [Problem::NotTaken("the agent does not answer".into())],
             GuestEnded: [
                 Problem::GuestEnded { rebooted: true, ready: false },

@@ -58,7 +58,7 @@ pub(crate) fn expect_no_secret(sandbox: &Sandbox, vm: &Vm<'_>) {
     let sealed = entry(sandbox).join("sealed");
     // The lines before it are the same in many keys.
     let host_key = vm.sh("sed -n 4p /etc/ssh/ssh_host_ed25519_key");
-    let user_key = vm.sh("cut -d' ' -f2 /root/.ssh/authorized_keys");
+    let user_key = vm.sh("cut -d' ' -f2 /run/bcvk/login/authorized_keys");
     for word in [MARK, &host_key, &user_key[30..]] {
         for file in ["memory", "state", "kernel"] {
             let found = Command::new("grep")
@@ -108,8 +108,9 @@ pub(crate) fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
 pub(crate) fn expect_nothing_in_common(one: &Vm<'_>, two: &Vm<'_>) {
     for script in [
         "hostname",
-        "cat /root/.ssh/authorized_keys",
-        "cat /run/tmpfiles.d/00-bcvk-key.conf",
+        "cat /run/bcvk/login/authorized_keys",
+        "cat /run/bcvk/login/host_key",
+        "cat /run/bcvk/login/identity.json",
         "cat /run/tmpfiles.d/00-bcvk-host-key.conf",
         "cat /etc/ssh/ssh_host_ed25519_key",
         "ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null",
@@ -119,7 +120,7 @@ pub(crate) fn expect_nothing_in_common(one: &Vm<'_>, two: &Vm<'_>) {
         assert_ne!(one.sh(script), two.sh(script), "{script}");
     }
     assert_eq!(one.sh("hostname"), one.name());
-    assert_eq!(one.sh("grep -c . /root/.ssh/authorized_keys"), "1");
+    assert_eq!(one.sh("grep -c . /run/bcvk/login/authorized_keys"), "1");
     assert!(
         one.sh("dmesg")
             .contains("crng reseeded due to virtual machine fork")

@@ -14,6 +14,7 @@ mod initramfs;
 mod itype;
 mod karg;
 mod label;
+mod login;
 mod machine_id;
 mod memory;
 mod name;
@@ -44,6 +45,7 @@ pub use initramfs::Initramfs;
 pub use itype::InstanceType;
 pub use karg::Karg;
 pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};
+pub use login::{Login, Ready};
 pub use machine_id::{MachineId, MachineIdRequest};
 pub use memory::MemorySize;
 pub use name::VmName;
@@ -251,6 +253,10 @@ pub struct GuestPort {
 pub struct SshAccess {
     /// `authorized_keys` line for the guest's root.
     pub authorized_key: String,
+    /// Way in.
+    pub login: Login,
+    /// Moment from which on the VM counts as ready.
+    pub ready: Ready,
 }
 
 /// Event that ends a VM besides its own power-off and `podman stop`.

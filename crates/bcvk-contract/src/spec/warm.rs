@@ -172,8 +172,9 @@ impl VmSpec {
             execute: Vec::new(),
             env: Vec::new(),
             host_key: String::new(),
-            ssh: self.ssh.as_ref().map(|_| SshAccess {
+            ssh: self.ssh.as_ref().map(|ssh| SshAccess {
                 authorized_key: String::new(),
+                ..*ssh
             }),
             ..self.clone()
         }

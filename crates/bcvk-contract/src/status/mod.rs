@@ -30,7 +30,9 @@ pub enum Phase {
     Initrd,
     /// The image's own systemd runs.
     Userspace,
-    /// sshd sent its banner (or, without SSH, the system is up).
+    /// The first session is possible, while the system still starts.
+    Reachable,
+    /// The VM is what its user wants: a login is answered as on a deployed host, or the system is up.
     Ready,
     /// The VM was asked to power off.
     Stopping,
@@ -48,6 +50,7 @@ impl Phase {
             Self::Kernel => "kernel",
             Self::Initrd => "initramfs",
             Self::Userspace => "starting services",
+            Self::Reachable => "first session possible",
             Self::Ready => "ready",
             Self::Stopping => "shutting down",
             Self::Exited => "ended",

@@ -5,13 +5,14 @@ pub(crate) mod env;
 pub(crate) mod execute;
 mod initrd;
 mod journal;
+mod login;
 pub(crate) mod mounts;
 mod network;
 pub(crate) mod ssh;
 mod system;
 mod tree;
 
-use bcvk_contract::spec::{Initramfs, Karg, Purpose, VmSpec};
+use bcvk_contract::spec::{Initramfs, Karg, Login, Purpose, VmSpec};
 
 pub use tree::{Content, Entry};
 
@@ -31,10 +32,12 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg])
     }
     system::add_masks(&mut tree, &masks);
     system::add_reports(&mut tree);
-    if spec.ssh.is_some() {
-        ssh::add_sshd(&mut tree, facts);
+    match &spec.ssh {
+        Some(access) if access.login == Login::Image => ssh::add_sshd(&mut tree, access, facts),
+        Some(access) => login::add_login(&mut tree, spec, access),
+        None => {}
     }
-    ssh::add_keys(&mut tree, spec, facts);
+    ssh::add_host_key(&mut tree, spec, facts);
     match spec.purpose() {
         Purpose::Login | Purpose::Boot => system::add_up(&mut tree),
         // The unit of its commands says that the system is up.

@@ -13,16 +13,10 @@ pub(crate) const USER_KEY: &str = "tmpfiles.d/00-bcvk-key.conf";
 /// File with the host key that was made for the VM, under `/run`.
 pub(crate) const HOST_KEY: &str = "tmpfiles.d/00-bcvk-host-key.conf";
 
-/// Adds the keys, as `tmpfiles.d(5)` snippets: systemd-tmpfiles follows the image's links to
-/// `/root`, and is done before sshd or what makes host keys starts. Of two lines for one path
-/// systemd takes the first, in the order of file names; an image that installs a key in this way
-/// too must not keep ours out.
-pub(super) fn add_keys(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
-    if let Some(ssh) = &spec.ssh {
-        tree.run_secret(USER_KEY, &user_key(ssh));
-    }
+/// Adds a host key for an image that has none, so that its sshd has nothing to make. It is made on the
+/// host, where it takes no time. `tmpfiles.d(5)` is done before sshd or what makes host keys starts.
+pub(super) fn add_host_key(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     if !facts.has_ssh_host_keys && facts.sshd != Sshd::Absent {
-        // The key is made on the host, where it takes no time.
         tree.run_secret(HOST_KEY, &host_key(spec));
     }
 }
@@ -42,8 +36,14 @@ pub(crate) fn user_key(ssh: &SshAccess) -> String {
     )
 }
 
-/// Makes sure that an sshd runs, if the image has one, and that its failure is reported.
-pub(super) fn add_sshd(tree: &mut Tree, facts: &GuestFacts) {
+/// Makes sure that an sshd runs, if the image has one, that it knows the user's key, and that its
+/// failure is reported.
+///
+/// The key is in a `tmpfiles.d(5)` snippet, because systemd-tmpfiles follows the image's links to
+/// `/root`. Of two lines for one path systemd takes the first, in the order of file names; an image
+/// that installs a key in this way too must not keep ours out.
+pub(super) fn add_sshd(tree: &mut Tree, access: &SshAccess, facts: &GuestFacts) {
+    tree.run_secret(USER_KEY, &user_key(access));
     if facts.sshd_penalises {
         // Every session comes from this one address. Without the exemption, a few that end before
         // they log in would lock out all that follow.

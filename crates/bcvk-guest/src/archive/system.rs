@@ -34,7 +34,7 @@ pub(super) fn add_up(tree: &mut Tree) {
     tree.run_wants("multi-user.target", "bcvk-up.service");
 }
 
-fn told(template: &str, message: &Message) -> String {
+pub(super) fn told(template: &str, message: &Message) -> String {
     template.replace("@MESSAGE@", &message.to_string())
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use network::Network;
 pub use sshd::Sshd;
+pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
 pub use var::VarContent;
 
 use crate::rooted::{Rooted, if_exists};
@@ -77,14 +78,7 @@ impl GuestFacts {
             systemd: any_exists(root, &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"])?,
             sshd: sshd::read(root, &units)?,
             has_ssh_host_keys: sshd::has_host_keys(root)?,
-            sshd_penalises: any_exists(
-                root,
-                &[
-                    "/usr/lib/openssh/sshd-session",
-                    "/usr/libexec/openssh/sshd-session",
-                    "/usr/lib/ssh/sshd-session",
-                ],
-            )?,
+            sshd_penalises: any_exists(root, &sshd::SESSION_PROGRAMS)?,
             network: network::read(root, &units)?,
             networkd_installed: network::networkd_installed(root)?,
             iproute2: any_exists(

@@ -13,11 +13,19 @@ use crate::rooted::{Rooted, if_exists};
 const SERVICES: [&str; 2] = ["ssh.service", "sshd.service"];
 const SOCKETS: [&str; 2] = ["ssh.socket", "sshd.socket"];
 
-const PROGRAMS: [&str; 4] = [
+/// Paths of the program.
+pub(crate) const PROGRAMS: [&str; 4] = [
     "/usr/sbin/sshd",
     "/usr/bin/sshd",
     "/usr/local/sbin/sshd",
     "/sbin/sshd",
+];
+
+/// Paths of the program that serves one connection since OpenSSH 9.8.
+pub(crate) const SESSION_PROGRAMS: [&str; 3] = [
+    "/usr/lib/openssh/sshd-session",
+    "/usr/libexec/openssh/sshd-session",
+    "/usr/lib/ssh/sshd-session",
 ];
 
 /// State of OpenSSH's server in an image.

@@ -45,7 +45,7 @@ impl SnapshotKey {
             execute: _,
             ports: _,
             env: _,
-            ssh: _,
+            ssh,
             host_key: _,
             fidelity,
             initramfs,
@@ -61,6 +61,7 @@ impl SnapshotKey {
         let text = serde_json::to_vec(&(
             (version, &image.id, arch, accel, vcpus, memory),
             (kargs, fidelity, initramfs),
+            ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)),
             (file(exe)?, file(qemu)?, host),
         ))?;
         let digest = Sha256::digest(text);

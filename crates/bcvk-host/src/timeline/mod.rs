@@ -47,9 +47,13 @@ impl Host {
 /// Condition for a VM to count as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
-    /// sshd sends its banner.
+    /// The image's sshd sends its banner.
     Sshd,
-    /// sshd sends its banner, and a snapshot is made of the VM.
+    /// A login is answered as on a deployed host.
+    Answers,
+    /// The first session is possible.
+    Sessions,
+    /// A login is answered, and a snapshot is made of the VM.
     Snapshot,
     /// The commands begin that the VM is there to execute.
     Execute,
@@ -60,7 +64,9 @@ impl Awaited {
     fn describe(self) -> &'static str {
         match self {
             Self::Sshd => "sshd answers",
-            Self::Snapshot => "sshd answers, a snapshot is made",
+            Self::Answers => "a login is answered",
+            Self::Sessions => "the first session is possible",
+            Self::Snapshot => "a login is answered, a snapshot is made",
             Self::Execute => "the commands begin",
         }
     }
@@ -70,7 +76,10 @@ impl Awaited {
     /// connections in sshd's place.
     fn units(self) -> &'static [&'static str] {
         match self {
+            Self::Answers => &["bcvk-answers.service"],
+            Self::Sessions => &["bcvk-login.service"],
             Self::Sshd | Self::Snapshot => &[
+                "bcvk-answers.service",
                 "ssh.service",
                 "sshd.service",
                 "bcvk-sshd.service",
@@ -170,6 +179,9 @@ impl Timeline {
             }
             None => axis.blind_phases(host, ready),
         };
+        if let Some(reachable) = host.began(Phase::Reachable) {
+            axis.span(Place::Session, "a session is possible", reachable, ready);
+        }
         if guest.is_some() {
             axis.critical(Place::Session, host.awaited.describe(), there, ready);
         }
@@ -198,18 +210,26 @@ impl Axis {
         time.0.saturating_sub(self.begin.0)
     }
 
-    /// Adds a span that everything after it waits for.
-    fn critical(&mut self, place: Place, name: &str, from: Timestamp, to: Timestamp) {
+    /// Adds a span that nothing waits for.
+    fn span(&mut self, place: Place, name: &str, from: Timestamp, to: Timestamp) {
         let from = self.at(from);
         self.timeline.spans.push(Span {
             place,
             name: name.to_owned(),
             from,
             to: self.at(to).max(from),
-            critical: true,
+            critical: false,
             starting: false,
             failed: false,
         });
+    }
+
+    /// Adds a span that everything after it waits for.
+    fn critical(&mut self, place: Place, name: &str, from: Timestamp, to: Timestamp) {
+        self.span(place, name, from, to);
+        if let Some(span) = self.timeline.spans.last_mut() {
+            span.critical = true;
+        }
     }
 
     fn host_phases(&mut self, host: &Host, first: Timestamp) {

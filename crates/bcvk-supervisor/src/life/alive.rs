@@ -8,7 +8,7 @@ use bcvk_contract::status::Phase;
 use super::event::Pending;
 use super::{
     Action, BANNER_GRACE, GuestEnd, Life, LifeEvent, PERSONALIZING, PRESS_AGAIN, QEMU_FOLLOWS,
-    REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Stage, Trouble, Why,
+    REPORT_GRACE, RESTART_GRACE, Reachable, SAVING, SHUTDOWN_GRACE, Stage, Trouble, Why,
 };
 use crate::console::Sign;
 use crate::problem::Problem;
@@ -191,6 +191,10 @@ impl Life {
             LifeEvent::Control(Message::Executed(code)) => {
                 return self.executed(alive, code, now);
             }
+            LifeEvent::Control(Message::Sessions) => {
+                self.enter(Phase::Reachable);
+                return self.come(alive, LifeEvent::Control(Message::Sessions), now);
+            }
             event => return self.come(alive, event, now),
         }
         Stage::Alive(alive)
@@ -226,22 +230,28 @@ impl Life {
                 signs.reported = true;
                 step
             }
-            (LifeEvent::Banner, Step::Booting { saves }) => match self.purpose {
-                Purpose::Login => {
-                    return self.up(coming(Step::Booting { saves }, signs), saves, now);
+            (event, Step::Booting { saves }) if self.reachable.shown_by(&event) => {
+                match self.purpose {
+                    Purpose::Login => {
+                        return self.up(coming(Step::Booting { saves }, signs), saves, now);
+                    }
+                    // A guest that is saved may be resumed for sessions.
+                    Purpose::Execute if self.snapshot.is_some() => {
+                        return self.up(coming(Step::Booting { saves }, signs), saves, now);
+                    }
+                    Purpose::Boot | Purpose::Execute => Step::Booting { saves },
                 }
-                // A guest that is saved may be resumed for sessions.
-                Purpose::Execute if self.snapshot.is_some() => {
-                    return self.up(coming(Step::Booting { saves }, signs), saves, now);
-                }
-                Purpose::Boot | Purpose::Execute => Step::Booting { saves },
-            },
+            }
             (LifeEvent::Control(Message::Up), Step::Booting { saves }) => match self.purpose {
                 Purpose::Boot | Purpose::Execute => {
                     return self.up(coming(Step::Booting { saves }, signs), saves, now);
                 }
                 Purpose::Login => {
-                    signs.add(self.trouble(Problem::Sshd), now + BANNER_GRACE);
+                    let problem = match self.reachable {
+                        Reachable::Banner => Problem::Sshd,
+                        Reachable::Answers | Reachable::Sessions => Problem::Login,
+                    };
+                    signs.add(self.trouble(problem), now + BANNER_GRACE);
                     Step::Booting { saves }
                 }
             },

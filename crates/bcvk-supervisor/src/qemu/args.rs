@@ -42,8 +42,11 @@ pub(crate) struct Machine<'a> {
     pub(crate) root_fd: i32,
     /// Sockets of file servers, one for each share that the VM has, or is given later.
     pub(crate) share_fds: Vec<i32>,
-    /// Ports of the container's loopback that lead to the guest's sshd and to a closed port.
-    pub(crate) ports: Ports,
+    /// Ports of the container's loopback that lead to the guest's sshd and to a closed port, if it is
+    /// the way in.
+    pub(crate) ports: Option<Ports>,
+    /// Socket of the port for sessions, if that is the way in.
+    pub(crate) sessions_fd: Option<i32>,
     /// Descriptors of a machine that is saved or resumed; `None` for any other.
     pub(crate) warm: Option<WarmFds>,
     pub(crate) console_fd: i32,
@@ -172,15 +175,20 @@ fn add_serial_bus(args: &mut Args, machine: &Machine<'_>) {
         guest_port::CONTROL,
         guest_port::NAME_PREFIX
     ));
+    if let Some(fd) = machine.sessions_fd {
+        args.opt("-chardev", &format!("socket,id=sessions,fd={fd}"));
+        args.device(&format!(
+            "virtserialport,bus=serial.0,nr={},chardev=sessions,name={}sessions",
+            guest_port::SESSIONS,
+            guest_port::NAME_PREFIX
+        ));
+    }
     add_ports(args, machine);
 }
 
 fn add_network(args: &mut Args, machine: &Machine<'_>) {
     let spec = machine.spec;
-    args.opt(
-        "-netdev",
-        &user_network(spec.ssh.as_ref().map(|_| machine.ports), &spec.ports),
-    );
+    args.opt("-netdev", &user_network(machine.ports, &spec.ports));
     // The device has no option ROM: nobody boots from the network here.
     args.device(&format!(
         "virtio-net-pci,netdev=net,romfile=,{}",

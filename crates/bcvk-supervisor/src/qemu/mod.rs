@@ -14,7 +14,7 @@ pub(super) use confine::QemuConfinement;
 pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
 
 use crate::sshd::Ports;
-use bcvk_contract::spec::{Snapshot, VmSpec};
+use bcvk_contract::spec::{Login, Snapshot, VmSpec};
 
 /// Returns the argument list for `spec`, with placeholders for values that only a running supervisor
 /// knows.
@@ -29,6 +29,7 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
 
 /// Returns the machine of `spec`, with placeholders for the rest.
 fn machine(spec: &VmSpec) -> Machine<'_> {
+    let login = spec.ssh.as_ref().map(|ssh| ssh.login);
     let disks = spec.disks.len() + usize::from(spec.swap.is_some());
     Machine {
         spec,
@@ -41,7 +42,8 @@ fn machine(spec: &VmSpec) -> Machine<'_> {
         port_fds: (30..60).collect(),
         root_fd: 8,
         share_fds: (60..).take(spec.shares.len()).collect(),
-        ports: Ports::USUAL,
+        ports: (login == Some(Login::Image)).then_some(Ports::USUAL),
+        sessions_fd: (login == Some(Login::Own)).then_some(9),
         warm: spec.snapshot.map(|snapshot| WarmFds {
             state: Some(6),
             agent: 7,

@@ -23,7 +23,7 @@ use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
 use bcvk_contract::spec::{CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec};
-use bcvk_contract::status::{Failure, StatusWriter};
+use bcvk_contract::status::{Failure, Phase, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
@@ -33,11 +33,12 @@ use crate::Event;
 use crate::children::{Children, Role};
 use crate::console;
 use crate::container::Container;
-use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
+use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Reachable, Start, Trouble};
 use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
 use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
+use crate::sessions::Sessions;
 use crate::threads;
 use crate::warm::{Personalization, Saved, base};
 use bcvk_contract::control::Message;
@@ -83,6 +84,8 @@ struct Supervisor {
     /// The files that the next start takes.
     files: Option<Files>,
     running: Option<Running>,
+    /// True once the guest has what only this VM has: one that may be saved has it when it is ready.
+    is_personal: bool,
     /// The guest that is yet to become this VM.
     pending: Option<warm::Pending>,
     /// Reports of failed units that have come so far.
@@ -103,6 +106,8 @@ pub(super) enum Files {
 struct Running {
     qemu: u32,
     monitor: Monitor,
+    /// The user's own way in, unless it is the image's.
+    sessions: Option<Sessions>,
     console: console::Console,
     /// Threads that carry the output of the VM's other ports.
     carriers: Vec<JoinHandle<()>>,
@@ -129,6 +134,7 @@ impl Supervisor {
             children: Children::default(),
             files: None,
             running: None,
+            is_personal: false,
             pending: None,
             failed_units: Vec::new(),
             _locks: locks,
@@ -137,7 +143,11 @@ impl Supervisor {
 
     /// Carries out the VM's life; returns the container's exit code.
     fn live(&mut self) -> u8 {
-        let (mut life, begun) = Life::begin(self.spec.purpose(), self.spec.snapshot);
+        let (mut life, begun) = Life::begin(
+            self.spec.purpose(),
+            Reachable::of(self.spec.ssh.as_ref()),
+            self.spec.snapshot,
+        );
         let mut actions = VecDeque::from(match self.listen() {
             Ok(()) => begun,
             Err(problem) => life.on(LifeEvent::CannotBoot(problem), Instant::now()),
@@ -200,6 +210,9 @@ impl Supervisor {
             Event::Exited { pid, status } => return self.child_ended(pid, status),
             Event::Console(sign) => LifeEvent::Console(sign),
             Event::Control(message) => {
+                if message == Message::Sessions {
+                    self.begin_sessions();
+                }
                 if let Message::Failed(unit) = &message {
                     self.failed_units.push(unit.clone());
                 }
@@ -263,7 +276,13 @@ impl Supervisor {
                 self.children.kill_all();
                 return self.children.have_left().then_some(LifeEvent::Cleared);
             }
-            Action::RecordPhase(phase) => self.record(|status| status.enter(phase)),
+            Action::RecordPhase(phase) => {
+                if phase == Phase::Ready && !self.is_personal {
+                    self.is_personal = true;
+                    self.begin_sessions();
+                }
+                self.record(|status| status.enter(phase));
+            }
             Action::RecordFailure(trouble) => {
                 let failure = self.failure(trouble);
                 self.record(|status| status.fail(failure));
@@ -329,7 +348,10 @@ impl Supervisor {
             .start_qemu(spec, prepared, &sockets, &beginning)
             .map_err(Problem::StartQemu)?;
         let saves = match agent {
-            None => false,
+            None => {
+                self.is_personal = true;
+                false
+            }
             Some(agent) => {
                 let identity = prepared.identity.clone();
                 let personalization =
@@ -338,6 +360,15 @@ impl Supervisor {
             }
         };
         Ok(LifeEvent::Started { saves })
+    }
+
+    /// Agrees with the guest on a new conversation about sessions, because its program has started or
+    /// has got the keys of this VM.
+    fn begin_sessions(&self) {
+        let sessions = self.running.as_ref().and_then(|it| it.sessions.as_ref());
+        if let Some(sessions) = sessions.filter(|_| self.is_personal) {
+            sessions.begin();
+        }
     }
 
     fn press_power_button(&self) {

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::procfs;
 use bcvk_contract::spec::{
-    Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, STORAGE_TAG, Share, VmSpec,
+    Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, Login, STORAGE_TAG, Share, VmSpec,
 };
 
 use super::{Running, Supervisor};
@@ -20,6 +20,7 @@ use crate::container::BootFile;
 use crate::prepare::{Prepared, memory_file};
 use crate::qemu::monitor::Monitor;
 use crate::qemu::{self, Machine, QemuConfinement, WarmFds};
+use crate::sessions::Sessions;
 use crate::sshd::{Ports, Sshd};
 use crate::streams::Streams;
 use crate::virtiofs::ServeOptions;
@@ -107,7 +108,16 @@ impl Supervisor {
         let (console, qemu_console) = UnixStream::pair()?;
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
-        let ports = Ports::free(&base.ports)?;
+        let login = base.ssh.as_ref().map(|ssh| ssh.login);
+        let ports = match login {
+            Some(Login::Image) => Some(Ports::free(&base.ports)?),
+            Some(Login::Own) | None => None,
+        };
+        let sessions = match login {
+            Some(Login::Own) => Some(UnixStream::pair()?),
+            Some(Login::Image) | None => None,
+        };
+        let (sessions, qemu_sessions) = sessions.unzip();
         let disks = self.open_disks()?;
         let streams = Streams::new(self.sender.clone());
         let (carriers, qemu_ports) = self.open_ports(&streams)?;
@@ -130,6 +140,7 @@ impl Supervisor {
             disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
             port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
             ports,
+            sessions_fd: qemu_sessions.as_ref().map(AsRawFd::as_raw_fd),
             console_fd: qemu_console.as_raw_fd(),
             control_fd: qemu_control.as_raw_fd(),
             monitor_fd: qemu_monitor.as_raw_fd(),
@@ -143,6 +154,7 @@ impl Supervisor {
         ];
         inherited.extend(prepared.files().filter_map(BootFile::inherited));
         inherited.extend(sockets.iter().map(AsFd::as_fd));
+        inherited.extend(qemu_sessions.as_ref().map(AsFd::as_fd));
         inherited.extend(qemu_agent.as_ref().map(AsFd::as_fd));
         inherited.extend(beginning.state().map(AsFd::as_fd));
         inherited.extend(disks.iter().map(AsFd::as_fd));
@@ -155,7 +167,11 @@ impl Supervisor {
         let console = console::follow(console, outs, self.sender.clone());
         control::follow(control, self.sender.clone());
         let monitor = Monitor::follow(&monitor, self.sender.clone())?;
-        if prepared.sshd {
+        let sessions = match sessions {
+            Some(port) => Some(Sessions::serve(&self.dir.ssh_socket(), port)?),
+            None => None,
+        };
+        if let Some(ports) = ports {
             let sshd = Sshd::new(ports);
             sshd.serve(&self.dir.ssh_socket())?;
             if !matches!(beginning, Beginning::Resume(_)) {
@@ -167,6 +183,7 @@ impl Supervisor {
         self.running = Some(Running {
             qemu: pid,
             monitor,
+            sessions,
             console,
             carriers,
         });

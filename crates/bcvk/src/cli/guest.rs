@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use bcvk_contract::spec::{
-    Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, MachineIdRequest, MemorySize,
-    PortForward, Purpose, SwapSize, VmName,
+    Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, Login, MachineIdRequest,
+    MemorySize, PortForward, Purpose, Ready, SwapSize, VmName,
 };
 use bcvk_host::AccelRequest;
 use clap::Args;
@@ -159,6 +159,35 @@ pub(crate) struct GuestOptions {
     )]
     pub(crate) ssh_keygen: bool,
 
+    /// The way in
+    ///
+    /// `own` depends on nothing of the image's: neither on its sshd's configuration, keys and port nor
+    /// on its network, firewall or the state of root's account. `image` is the image's own sshd, over
+    /// the guest's network, as a stranger with a key for root would reach it.
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "WAY",
+        value_parser = words::parser::<Login>(),
+        help_heading = heading::NETWORK
+    )]
+    pub(crate) login: Login,
+
+    /// When it is ready: deployed, early
+    ///
+    /// `deployed` is when a deployed host's sshd would answer: once **network.target** is reached.
+    /// `early` is the first moment at which a session is possible, while the system still starts. With
+    /// **--login image** the VM is ready when the image's sshd answers, and `early` is not possible.
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "WHEN",
+        value_parser = words::parser::<Ready>(),
+        hide_possible_values = true,
+        help_heading = heading::NETWORK
+    )]
+    pub(crate) ready: Ready,
+
     /// Do not make the VM reachable by SSH
     ///
     /// It is then ready when its system is up.
@@ -201,6 +230,8 @@ impl GuestOptions {
             machine_id,
             env,
             publish,
+            login,
+            ready,
             ssh_keygen,
             no_ssh_keygen,
             output,
@@ -216,6 +247,8 @@ impl GuestOptions {
         add(&mut words, "accel", [accel]);
         add(&mut words, "fidelity", [fidelity]);
         add(&mut words, "initramfs", [initramfs]);
+        add(&mut words, "login", [login]);
+        add(&mut words, "ready", [ready]);
         let swap = add_swap.map(|swap| format!("{}M", swap.mib()));
         add(&mut words, "add-swap", swap);
         add(&mut words, "output", output.map(Output::name));

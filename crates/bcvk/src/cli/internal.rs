@@ -67,6 +67,8 @@ pub(crate) enum InGuest {
     HandOver,
     /// In a VM: do what its host says
     Agent,
+    /// In a VM: take the sessions of its user
+    Login,
     /// In a VM: tell the host a message of the control port
     Tell {
         #[arg(value_parser = message)]

@@ -276,6 +276,10 @@ pub(crate) struct RunSsh {
     #[arg(short, long, hide = true)]
     pub(crate) interactive: bool,
 
+    /// Log in as this user of the image instead of root
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
     #[command(flatten)]
     pub(crate) vm: VmOptions,
 }

@@ -5,7 +5,7 @@ use clap::Args;
 /// SSH into a running ephemeral VM
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "bcvk ephemeral ssh [SSH-OPTIONS] NAME [CMD...]",
+    override_usage = "bcvk ephemeral ssh [SSH-OPTIONS] [USER@]NAME [CMD...]",
     after_help = "\
 Examples:
   bcvk ephemeral ssh testvm
@@ -17,7 +17,8 @@ pub(crate) struct Ssh {
     ///
     /// The options are those of **ssh**(1), such as **-L**, **-R**, **-N**, **-t**, **-v** or **-o**;
     /// they stand before or after the name. At least the first four digits of a container's ID are
-    /// enough. The command runs in the VM instead of a shell; `--` before it ends the options.
+    /// enough. The command runs in the VM instead of a shell; `--` before it ends the options. Another
+    /// user of the image than root logs in as `USER@NAME`, with the same key.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -88,9 +89,18 @@ impl Ssh {
                 options.extend(words.next());
             }
         }
+        // No VM's name has an `@`.
+        let name = name?;
+        let name = match name.rsplit_once('@') {
+            Some((user, name)) => {
+                options.extend(["-l".to_owned(), user.to_owned()]);
+                name.to_owned()
+            }
+            None => name,
+        };
         Some(SshWords {
             options,
-            name: name?,
+            name,
             command,
         })
     }
@@ -119,6 +129,7 @@ mod tests {
             ),
             (&["-L1:h:2", "vm"], &["-L1:h:2"], "vm", &[]),
             (&["-vNL", "1:h:2", "vm"], &["-vNL", "1:h:2"], "vm", &[]),
+            (&["-v", "me@vm", "id"], &["-v", "-l", "me"], "vm", &["id"]),
             (
                 &["vm", "-o", "User=x", "--", "-x"],
                 &["-o", "User=x"],

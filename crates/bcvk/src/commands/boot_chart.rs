@@ -6,7 +6,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bcvk_contract::replace::{beside, replace};
-use bcvk_contract::spec::{Purpose, Snapshot, VmSpec};
+use bcvk_contract::spec::{Login, Purpose, Ready, Snapshot, VmSpec};
 use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
@@ -85,7 +85,7 @@ fn of_new_vm(
             Destination::File(_) => Stdio::inherit(),
             _ => io::stderr().into(),
         };
-        code = vm.session(false, &args.command, stdout, ui)?;
+        code = vm.session(&[], &args.command, stdout, ui)?;
         host.command = Some((args.command.join(" "), Timestamp::now()));
         if vm.watcher.is_over()? {
             return Err(ended(spec.name.as_str(), vm.watcher).into());
@@ -114,7 +114,11 @@ fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
         awaited: match (spec.purpose(), spec.snapshot) {
             (Purpose::Execute, _) => Awaited::Execute,
             (Purpose::Login | Purpose::Boot, Some(Snapshot::Save)) => Awaited::Snapshot,
-            (Purpose::Login | Purpose::Boot, _) => Awaited::Sshd,
+            (Purpose::Login | Purpose::Boot, _) => match spec.ssh.as_ref() {
+                Some(ssh) if ssh.login == Login::Image => Awaited::Sshd,
+                Some(ssh) if ssh.ready == Ready::Early => Awaited::Sessions,
+                Some(_) | None => Awaited::Answers,
+            },
         },
         command: None,
     }

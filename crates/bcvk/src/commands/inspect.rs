@@ -92,7 +92,7 @@ fn timings(status: &Status, now: Option<Timestamp>) -> Timings {
         qemu: took(Phase::Qemu),
         kernel: took(Phase::Kernel),
         initrd: took(Phase::Initrd),
-        userspace: took(Phase::Userspace),
+        userspace: span(began(Phase::Userspace), after(Phase::Reachable)),
         boot: span(began(Phase::Preparing), began(Phase::Ready)),
         ready: span(began(Phase::Ready), after(Phase::Ready).or(now)),
         stopping: took(Phase::Stopping),

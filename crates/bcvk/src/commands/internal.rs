@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bcvk_guest::agent;
 use bcvk_guest::early::{self, EarlyError};
+use bcvk_guest::login;
 use bcvk_guest::services;
 use bcvk_host::podman::Podman;
 use bcvk_host::{self, Tool, VmDir, find_tool};
@@ -85,6 +86,7 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
     let done = match task {
         InGuest::MountRoot => return Ok(early(early::mount_root())),
         InGuest::HandOver => return Ok(early(early::hand_over())),
+        InGuest::Login => login::serve().map_err(CommandError::io("take sessions")),
         InGuest::Agent => agent::serve().map_err(CommandError::io("listen to the host")),
         InGuest::Tell { message } => {
             bcvk_guest::tell(&message);

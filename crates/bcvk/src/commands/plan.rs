@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::spec::{
-    Arch, Console, EnvVar, GuestPort, Initramfs, KeptLogs, Lifetime, PortForward,
+    Arch, Console, EnvVar, GuestPort, Initramfs, KeptLogs, Lifetime, Login, PortForward,
     STORAGE_GUEST_PATH, STORAGE_TAG, SerialPort, Share, Stream, UnitFile, VmSpec, check_disks,
     check_serial_ports, check_shares,
 };
@@ -178,7 +178,8 @@ fn resolve_image(
         .into());
     }
     tell_of_the_image(image, &info, options, ui);
-    if options.network.as_deref() == Some("host") && !options.guest.no_ssh_keygen {
+    let by_network = !options.guest.no_ssh_keygen && options.guest.login == Login::Image;
+    if options.network.as_deref() == Some("host") && by_network {
         ui.notice(&Notice::OpenToHost);
     }
     Ok(info)

@@ -19,8 +19,20 @@ use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, CommandError> {
     with_temporary_vm("run-ssh", &args.image, &args.vm, ui, |vm| {
-        vm.session(args.tty, &args.command, Stdio::inherit(), ui)
+        vm.session(&options(args), &args.command, Stdio::inherit(), ui)
     })
+}
+
+/// Returns the options of ssh for a session.
+fn options(args: &RunSsh) -> Vec<String> {
+    let mut options = Vec::new();
+    if args.tty {
+        options.push("-t".to_owned());
+    }
+    if let Some(user) = &args.user {
+        options.extend(["-l".to_owned(), user.clone()]);
+    }
+    options
 }
 
 /// A VM that is ready and belongs to this command.
@@ -98,23 +110,19 @@ fn booted(
 }
 
 impl TemporaryVm<'_> {
-    /// Runs `command` in the VM, or a shell; returns its exit code.
+    /// Runs `command` in the VM, or a shell, with these options of ssh; returns its exit code.
     pub(super) fn session(
         &mut self,
-        tty: bool,
+        options: &[String],
         command: &[String],
         stdout: Stdio,
         ui: &Ui,
     ) -> Result<ExitCode, CommandError> {
-        let mut options = Vec::new();
-        if tty {
-            options.push("-t".to_owned());
-        }
         let ssh = ssh::command(
             &find_tool(Tool::Ssh)?,
             &self.started.dir,
             self.started.name(),
-            &options,
+            options,
             command,
         )
         .stdout(stdout)

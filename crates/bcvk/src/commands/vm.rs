@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::spec::{
     Accelerator, Arch, Console, EnvRequest, EnvVar, GuestPort, ImageIdentity, InstanceType,
-    Lifetime, MachineId, MachineIdRequest, MemorySize, SPEC_VERSION, SshAccess, VmName, VmSpec,
+    Lifetime, Login, MachineId, MachineIdRequest, MemorySize, Ready, SPEC_VERSION, SshAccess,
+    VmName, VmSpec,
 };
 use bcvk_host::{AccelRequest, choose_accelerator};
 
 use crate::cli::{GuestOptions, Output};
-use crate::error::CommandError;
+use crate::error::{CommandError, UsageError};
 use crate::ui::{Notice, Ui};
 
 /// Parts of a VM that are resolved against the machine it runs on.
@@ -30,6 +31,9 @@ pub(super) fn spec(
     env: Vec<EnvVar>,
     ports: Vec<GuestPort>,
 ) -> Result<(VmSpec, Option<KeyPair>), CommandError> {
+    if guest.login == Login::Image && guest.ready == Ready::Early {
+        return Err(UsageError::EarlyImageLogin.into());
+    }
     let name = match &guest.name {
         Some(name) => name.clone(),
         None => random_name()?,
@@ -62,6 +66,8 @@ pub(super) fn spec(
         env,
         ssh: key.as_ref().map(|key| SshAccess {
             authorized_key: key.public().to_owned(),
+            login: guest.login,
+            ready: guest.ready,
         }),
         fidelity: guest.fidelity,
         initramfs: guest.initramfs,

@@ -280,6 +280,7 @@ fn of_options() {
         }],
         ExecuteOverSsh: [UsageError::ExecuteOverSsh { verb: "run-ssh" }],
         SshNeeded: [UsageError::SshNeeded { verb: "run-ssh" }],
+        EarlyImageLogin: [UsageError::EarlyImageLogin],
         NoEvents: [UsageError::NoEvents("-i, -t, --debug and --dry-run")],
         JournalOverCommand: [UsageError::JournalOverCommand],
         IgnitionWithoutInitramfs: [UsageError::IgnitionWithoutInitramfs],

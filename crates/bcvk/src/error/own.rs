@@ -18,6 +18,10 @@ pub(crate) enum UsageError {
     ExecuteOverSsh { verb: &'static str },
     #[error("{verb} logs in over SSH, and --no-ssh-keygen leaves that out")]
     SshNeeded { verb: &'static str },
+    #[error(
+        "--ready early is not possible with --login image: that is ready when its sshd answers"
+    )]
+    EarlyImageLogin,
     #[error("--output json does not go with {0}: only one can have standard output")]
     NoEvents(&'static str),
     #[error(
@@ -60,7 +64,8 @@ impl Explain for UsageError {
             }
             Self::JournalOverCommand
             | Self::IgnitionWithoutInitramfs
-            | Self::PublishOnHostNetwork => return None,
+            | Self::PublishOnHostNetwork
+            | Self::EarlyImageLogin => return None,
             Self::NotResumable(_) => COLD.to_owned(),
             Self::Picture { path, source } => return file_hint(path, source.kind()),
         };

@@ -17,6 +17,14 @@ const EVENTS: usize = 60;
 /// Events that all lives of a purpose have at least: more than a million for the three.
 const ALL_EVENTS: u64 = 350_000;
 
+fn reachable() -> impl Strategy<Value = Reachable> {
+    prop_oneof![
+        Just(Reachable::Banner),
+        Just(Reachable::Answers),
+        Just(Reachable::Sessions),
+    ]
+}
+
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let word = prop_oneof![
         20 => Just(Word::FirstByte),
@@ -29,6 +37,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Word::Reported),
         1 => Just(Word::GaveUp),
         20 => Just(Word::Banner),
+        20 => Just(Word::Sessions),
+        20 => Just(Word::Answers),
     ];
     let end = prop_oneof![
         Just(GuestEnd::PowerOff),
@@ -54,7 +64,12 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 /// In every order of events, a VM ends, for one reason that is the earliest, and leaves no QEMU.
 fn every_life_ends_well(purpose: Purpose) {
-    let begin = (0_usize..4, prop::bool::weighted(0.02), any::<bool>());
+    let begin = (
+        0_usize..4,
+        reachable(),
+        prop::bool::weighted(0.02),
+        any::<bool>(),
+    );
     let mut runner = TestRunner::new(Config {
         cases: LIVES,
         failure_persistence: None,
@@ -63,8 +78,8 @@ fn every_life_ends_well(purpose: Purpose) {
     let told = Cell::new(0);
     let lives = (begin, moves(), any::<bool>());
     let result = runner.run(&lives, |(begin, moves, collected)| {
-        let (snapshot, start_fails, saves) = begin;
-        let mut world = World::new(purpose, snapshot, start_fails, saves);
+        let (snapshot, reachable, start_fails, saves) = begin;
+        let mut world = World::new(purpose, reachable, snapshot, start_fails, saves);
         for next in moves {
             if world.exit.is_none() {
                 world.step(next);

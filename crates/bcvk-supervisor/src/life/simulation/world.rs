@@ -44,6 +44,8 @@ pub(super) enum Word {
     Reported,
     GaveUp,
     Banner,
+    Sessions,
+    Answers,
 }
 
 /// Work that was begun and has yet to be answered.
@@ -105,8 +107,14 @@ fn snapshots() -> [Option<Snapshot>; 4] {
 }
 
 impl World {
-    pub(super) fn new(purpose: Purpose, snapshot: usize, start_fails: bool, saves: bool) -> Self {
-        let (life, actions) = Life::begin(purpose, snapshots()[snapshot]);
+    pub(super) fn new(
+        purpose: Purpose,
+        reachable: Reachable,
+        snapshot: usize,
+        start_fails: bool,
+        saves: bool,
+    ) -> Self {
+        let (life, actions) = Life::begin(purpose, reachable, snapshots()[snapshot]);
         let mut world = Self {
             life,
             now: Instant::now(),
@@ -399,5 +407,7 @@ fn event(word: Word) -> LifeEvent {
         Word::Reported => LifeEvent::Control(Message::Reported),
         Word::GaveUp => LifeEvent::Control(Message::GaveUp(why())),
         Word::Banner => LifeEvent::Banner,
+        Word::Sessions => LifeEvent::Control(Message::Sessions),
+        Word::Answers => LifeEvent::Control(Message::Answers),
     }
 }

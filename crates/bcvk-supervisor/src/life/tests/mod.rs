@@ -51,7 +51,18 @@ fn all(actions: &[Action]) -> String {
 /// Lives one life. Time that passes is told in steps, as the supervisor does.
 #[track_caller]
 fn expect(purpose: Purpose, snapshot: Option<Snapshot>, begun: &str, rows: Vec<Row<'_>>) {
-    let (mut life, actions) = Life::begin(purpose, snapshot);
+    expect_with(purpose, Reachable::Banner, snapshot, begun, rows);
+}
+
+#[track_caller]
+fn expect_with(
+    purpose: Purpose,
+    reachable: Reachable,
+    snapshot: Option<Snapshot>,
+    begun: &str,
+    rows: Vec<Row<'_>>,
+) {
+    let (mut life, actions) = Life::begin(purpose, reachable, snapshot);
     assert_eq!(all(&actions), begun);
     let mut now = Instant::now();
     for (seconds, event, expected) in rows {
@@ -189,6 +200,58 @@ fn a_guest_comes_up_and_powers_off() {
                 (0.0, LifeEvent::Stop, ""),
             ],
         );
+    }
+}
+
+#[test]
+fn a_login_is_ready_by_the_sign_of_its_way_in() {
+    let signs = [
+        (
+            Reachable::Banner,
+            "the guest is up, but its sshd does not answer (Userspace)",
+        ),
+        (
+            Reachable::Answers,
+            "the guest is up, but what takes sessions in it does not answer (Userspace)",
+        ),
+        (
+            Reachable::Sessions,
+            "the guest is up, but what takes sessions in it does not answer (Userspace)",
+        ),
+    ];
+    let event = |sign| match sign {
+        Reachable::Banner => LifeEvent::Banner,
+        Reachable::Answers => says(Message::Answers),
+        Reachable::Sessions => says(Message::Sessions),
+    };
+    for (sign, trouble) in signs {
+        let start = || {
+            vec![
+                (0.0, LifeEvent::Prepared, "start boot"),
+                (
+                    0.1,
+                    LifeEvent::Started { saves: false },
+                    "phase qemu; give up rights",
+                ),
+                (1.0, says(Message::Userspace), "phase userspace"),
+            ]
+        };
+        let mut well: Vec<Row<'_>> = start();
+        let others = signs.into_iter().filter(|(other, _)| *other != sign);
+        well.extend(others.map(|(other, _)| match other {
+            Reachable::Sessions => (1.0, event(other), "phase reachable"),
+            Reachable::Banner | Reachable::Answers => (1.0, event(other), ""),
+        }));
+        well.push(match sign {
+            Reachable::Sessions => (1.0, event(sign), "phase reachable; phase ready"),
+            Reachable::Banner | Reachable::Answers => (1.0, event(sign), "phase ready"),
+        });
+        expect_with(Purpose::Login, sign, None, "prepare boot", well);
+        let fails = format!("fail: {trouble}; kill");
+        let mut ill: Vec<Row<'_>> = start();
+        ill.push((0.0, says(Message::Up), ""));
+        ill.push((90.0, LifeEvent::Tick, &fails));
+        expect_with(Purpose::Login, sign, None, "prepare boot", ill);
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
     use crate::cli;
 
     /// Arguments whose values nobody but the user knows.
-    const FREE: [&str; 14] = [
+    const FREE: [&str; 15] = [
         "add_swap",
         "command",
         "env",
@@ -181,6 +181,7 @@ mod tests {
         "network",
         "publish",
         "timeout",
+        "user",
         "vcpus",
     ];
 

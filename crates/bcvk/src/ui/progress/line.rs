@@ -139,6 +139,7 @@ fn doing(phase: Option<Phase>) -> &'static str {
         Some(Phase::Qemu) => "starting the VM",
         Some(Phase::Kernel) => "booting kernel and initramfs",
         Some(Phase::Initrd) => "switching to the image",
+        Some(Phase::Reachable) => Phase::Userspace.describe(),
         Some(other) => other.describe(),
     }
 }

@@ -1,0 +1,269 @@
+//! Sessions that the image's own sshd serves, with nothing of the image's configuration.
+//!
+//! Whatever an image wants of strangers (its port, keys, users, algorithms, firewall) is not for its
+//! user's way in. sshd runs once for each session, as inetd would run it, with a configuration, keys
+//! and a PAM service of ours; so the session has the environment, limits and login session (logind)
+//! that the image gives its users.
+
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use bcvk_contract::missing::if_exists;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+
+use super::identity::{DIR, Identity};
+use super::relay;
+use crate::facts::{SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS};
+
+/// Name under which sshd runs. Until version 9.8 it is also that of the PAM service.
+pub(crate) const NAME: &str = "bcvk-sshd";
+
+/// The PAM service. Neither the account's age nor a rule of the image's keeps the user out; the
+/// modules of a session are those of every distribution, as far as the image has them.
+pub(crate) const PAM: &str = "\
+    auth required pam_permit.so\n\
+    account required pam_permit.so\n\
+    password required pam_permit.so\n\
+    -session optional pam_loginuid.so\n\
+    -session optional pam_keyinit.so force revoke\n\
+    -session optional pam_limits.so\n\
+    -session optional pam_env.so\n\
+    -session optional pam_umask.so\n\
+    -session optional pam_systemd.so\n";
+
+/// Directory that sshd confines its unprivileged half to in Debian; its own service makes it, and
+/// removes it when it stops.
+const PRIVILEGE_SEPARATION: &str = "sshd";
+
+/// The image's sshd, with its files of this VM.
+#[derive(Debug, Clone)]
+pub(super) struct ImageSshd {
+    run: PathBuf,
+    program: PathBuf,
+}
+
+impl ImageSshd {
+    /// Finds sshd below `root`, if it can let root in: with a shell that is none, it would end each
+    /// session at once, and in FIPS mode it knows neither our host key nor the user's.
+    pub(super) fn find(root: &Path) -> Option<PathBuf> {
+        let below = |path: &str| root.join(path.trim_start_matches('/'));
+        let fips = fs::read_to_string(below("/proc/sys/crypto/fips_enabled"));
+        if fips.is_ok_and(|text| text.trim() == "1") {
+            return None;
+        }
+        let passwd = fs::read_to_string(below("/etc/passwd")).unwrap_or_default();
+        let shell = shell_of_root(&passwd)?;
+        if !is_shell(shell) || !is_program(&below(shell)) {
+            return None;
+        }
+        let found = SSHD_PROGRAMS.iter().find(|path| is_program(&below(path)));
+        found.map(PathBuf::from)
+    }
+
+    /// Writes the files with which `program` serves the sessions of the VM of `identity`, under `run`.
+    pub(super) fn new(program: PathBuf, run: &Path, identity: &Identity) -> io::Result<Self> {
+        let dir = run.join(DIR);
+        write(&dir.join("host_key"), 0o600, &identity.host_key)?;
+        // sshd reads it with the rights of the user who logs in.
+        write(
+            &dir.join("authorized_keys"),
+            0o644,
+            &format!("{}\n", identity.authorized_key),
+        )?;
+        let is_split = SSHD_SESSION_PROGRAMS
+            .iter()
+            .any(|path| Path::new(path).exists());
+        write(
+            &dir.join("sshd_config"),
+            0o600,
+            &config(&dir, is_split, identity),
+        )?;
+        let link = dir.join(NAME);
+        if_exists(fs::remove_file(&link))?;
+        symlink(program, &link)?;
+        Ok(Self {
+            run: run.to_owned(),
+            program: link,
+        })
+    }
+
+    /// Serves one session.
+    pub(super) async fn serve(
+        &self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> io::Result<()> {
+        let separated = self.run.join(PRIVILEGE_SEPARATION);
+        match DirBuilder::new().mode(0o755).create(separated) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        let (ours, sshds) = UnixStream::pair()?;
+        let sshds = sshds.into_std()?;
+        sshds.set_nonblocking(false)?;
+        let stdin = OwnedFd::from(sshds.try_clone()?);
+        let mut sshd = Command::new(&self.program)
+            .arg("-i")
+            .arg("-f")
+            .arg(self.run.join(DIR).join("sshd_config"))
+            .stdin(Stdio::from(stdin))
+            .stdout(Stdio::from(OwnedFd::from(sshds)))
+            .stderr(Stdio::null())
+            .spawn()?;
+        let relayed = relay(client, ours).await;
+        sshd.wait().await?;
+        relayed
+    }
+}
+
+/// Returns the configuration (sshd_config(5)). `is_split` is true for an sshd since 9.8, which no
+/// longer takes the name of its PAM service from its own.
+fn config(dir: &Path, is_split: bool, identity: &Identity) -> String {
+    let dir = dir.display();
+    let mut text = format!(
+        "HostKey {dir}/host_key\n\
+         AuthorizedKeysFile {dir}/authorized_keys\n\
+         StrictModes no\n\
+         PermitRootLogin prohibit-password\n\
+         PasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\n\
+         UsePAM yes\n\
+         UseDNS no\n\
+         PidFile none\n\
+         MaxSessions 1000\n\
+         X11Forwarding yes\n\
+         AcceptEnv LANG LC_* COLORTERM NO_COLOR\n\
+         Subsystem sftp internal-sftp\n",
+    );
+    if is_split {
+        let _ = writeln!(text, "PAMServiceName {NAME}");
+    }
+    let variables: Vec<String> = identity
+        .environment
+        .iter()
+        .filter(|var| !var.value.contains(char::is_control))
+        .map(|var| format!("\"{}\"", escaped(&var.to_string())))
+        .collect();
+    if !variables.is_empty() {
+        let _ = writeln!(text, "SetEnv {}", variables.join(" "));
+    }
+    text
+}
+
+/// Escapes a word for quotes in sshd_config(5).
+fn escaped(word: &str) -> String {
+    word.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())
+}
+
+/// Returns root's shell in a passwd(5) file.
+fn shell_of_root(passwd: &str) -> Option<&str> {
+    let root = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&"root"))?;
+    let shell = root.get(6).copied().unwrap_or_default();
+    Some(if shell.is_empty() { "/bin/sh" } else { shell })
+}
+
+/// Returns true unless the program is one that stands for no shell.
+fn is_shell(shell: &str) -> bool {
+    let name = shell.rsplit('/').next();
+    !matches!(name, Some("nologin" | "false" | "true" | "sync"))
+}
+
+fn is_program(path: &Path) -> bool {
+    let found = fs::metadata(path);
+    found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bcvk_contract::spec::EnvVar;
+
+    fn identity() -> Identity {
+        let var = |name: &str, value: &str| EnvVar {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        Identity {
+            host_key: "private".to_owned(),
+            authorized_key: "ssh-ed25519 AAAA".to_owned(),
+            environment: vec![
+                var("A", "b \"c\" \\d $e"),
+                var("LINES", "1\n2"),
+                var("EMPTY", ""),
+            ],
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_images_configuration_is_left() {
+        let dir = Path::new("/run/bcvk/login");
+        insta::assert_snapshot!(config(dir, true, &identity()));
+        let old = config(dir, false, &identity());
+        assert!(!old.contains("PAMServiceName"), "unknown before 9.8");
+    }
+
+    #[test]
+    fn only_root_reads_the_host_key() {
+        let run = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(run.path().join(DIR)).expect("made");
+        let program = PathBuf::from("/usr/sbin/sshd");
+        for _ in 0..2 {
+            let sshd = ImageSshd::new(program.clone(), run.path(), &identity()).expect("made");
+            assert_eq!(fs::read_link(&sshd.program).expect("a link"), program);
+        }
+        let mode = |name: &str| {
+            let found = fs::metadata(run.path().join(DIR).join(name)).expect(name);
+            found.permissions().mode() & 0o777
+        };
+        assert_eq!(
+            ["host_key", "sshd_config", "authorized_keys"].map(mode),
+            [0o600, 0o600, 0o644]
+        );
+    }
+
+    #[test]
+    fn an_sshd_that_cannot_let_root_in_is_not_used() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| root.path().join(name);
+        for dir in ["etc", "bin", "usr/sbin", "proc/sys/crypto"] {
+            fs::create_dir_all(path(dir)).expect("made");
+        }
+        let program = |name: &str| write(&path(name), 0o755, "").expect("made");
+        let shell = |shell: &str| {
+            let text = format!("x:x:1:1::/:/bin/no\nroot:x:0:0:root:/root:{shell}\n");
+            fs::write(path("etc/passwd"), text).expect("written");
+            ImageSshd::find(root.path())
+        };
+        program("bin/sh");
+        program("usr/sbin/nologin");
+        assert_eq!(shell("/bin/sh"), None, "there is no sshd");
+        program("usr/sbin/sshd");
+        let found = Some(PathBuf::from("/usr/sbin/sshd"));
+        assert_eq!(shell("/bin/sh"), found);
+        assert_eq!(shell(""), found);
+        assert_eq!(shell("/usr/sbin/nologin"), None);
+        assert_eq!(shell("/bin/fish"), None, "it is not there");
+        fs::write(path("proc/sys/crypto/fips_enabled"), "1\n").expect("written");
+        assert_eq!(shell("/bin/sh"), None, "FIPS");
+    }
+}

@@ -1,0 +1,296 @@
+//! The user's own way into the guest: a socket for sessions, and the port that carries them.
+//!
+//! The guest is not trusted. It can end its sessions, but opens none, and what it sends without being
+//! read is bounded ([`login::call`]).
+
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bcvk_contract::missing::if_exists;
+use bcvk_guest::login::{self, Link};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net;
+use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::task::JoinSet;
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+
+use crate::threads;
+
+/// Most clients that wait for the guest; others wait in the socket's own queue.
+const WAITING: usize = 64;
+
+/// Pause before the guest is called again after it has broken off a conversation.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The sessions of one VM.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    begun: Arc<Notify>,
+}
+
+impl Sessions {
+    /// Accepts sessions at `socket` (mode 0600) for as long as the supervisor lives, and carries them
+    /// over the guest's port once the guest takes them.
+    pub(super) fn serve(socket: &Path, port: UnixStream) -> io::Result<Self> {
+        if_exists(std::fs::remove_file(socket))?;
+        let listener = UnixListener::bind(socket)?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let begun = Arc::new(Notify::new());
+        let begins = Arc::clone(&begun);
+        threads::spawn(move || {
+            if let Err(error) = runtime.block_on(carry(listener, port, &begins)) {
+                tracing::warn!(%error, "no more sessions");
+            }
+        });
+        Ok(Self { begun })
+    }
+
+    /// Begins a conversation with the guest, whose program for sessions has started. One that goes on
+    /// is given up: it was with a program that has ended.
+    pub(super) fn begin(&self) {
+        self.begun.notify_one();
+    }
+}
+
+async fn carry(listener: UnixListener, port: UnixStream, begun: &Notify) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = net::UnixListener::from_std(listener)?;
+    port.set_nonblocking(true)?;
+    let mut port = net::UnixStream::from_std(port)?;
+    let (accepted, mut clients) = channel(WAITING);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            if accepted.send(client).await.is_err() {
+                return;
+            }
+        }
+    });
+    begun.notified().await;
+    loop {
+        let conversation = async {
+            let number = random()?;
+            let link = login::call(&mut port, number).await?;
+            converse(link, &mut clients).await;
+            io::Result::Ok(())
+        };
+        tokio::select! {
+            () = begun.notified() => {}
+            ended = conversation => {
+                ended?;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// An event of a conversation.
+enum Turn {
+    /// The guest has opened a stream, which it has no reason for, or ended the conversation.
+    Guest { ended: bool },
+    /// A stream for this client.
+    Session(net::UnixStream, yamux::Stream),
+    /// The conversation cannot have any more streams.
+    Ended,
+}
+
+/// Carries sessions until the guest breaks off.
+async fn converse<S>(mut link: Link<S>, clients: &mut Receiver<net::UnixStream>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut waiting = None;
+    // They end with the conversation.
+    let mut sessions = JoinSet::new();
+    loop {
+        while sessions.try_join_next().is_some() {}
+        match poll_fn(|cx| turn(&mut link, clients, &mut waiting, cx)).await {
+            Turn::Guest { ended: false } => {}
+            Turn::Guest { ended: true } | Turn::Ended => return,
+            Turn::Session(client, stream) => {
+                sessions.spawn(async move {
+                    let mut stream = stream.compat();
+                    // The client sees the end of the connection; there is nobody else to tell.
+                    if stream.write_all(login::SSH).await.is_ok() {
+                        let _ = login::relay(client, stream).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn turn<S>(
+    link: &mut Link<S>,
+    clients: &mut Receiver<net::UnixStream>,
+    waiting: &mut Option<net::UnixStream>,
+    cx: &mut Context<'_>,
+) -> Poll<Turn>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if waiting.is_none()
+        && let Poll::Ready(Some(client)) = clients.poll_recv(cx)
+    {
+        *waiting = Some(client);
+    }
+    if waiting.is_some()
+        && let Poll::Ready(stream) = link.poll_new_outbound(cx)
+    {
+        return Poll::Ready(match (waiting.take(), stream) {
+            (Some(client), Ok(stream)) => Turn::Session(client, stream),
+            _ => Turn::Ended,
+        });
+    }
+    link.poll_next_inbound(cx).map(|stream| Turn::Guest {
+        ended: !matches!(stream, Some(Ok(_))),
+    })
+}
+
+fn random() -> io::Result<u64> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_be_bytes(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::thread;
+
+    use bcvk_contract::untrusted;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// A guest whose sessions return what they are sent, in capitals.
+    fn guest(port: UnixStream) {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        thread::spawn(move || {
+            runtime.block_on(async {
+                port.set_nonblocking(true).expect("set");
+                let mut port = net::UnixStream::from_std(port).expect("a stream");
+                while let Ok(mut link) = login::answer(&mut port).await {
+                    while let Some(Ok(session)) = poll_fn(|cx| link.poll_next_inbound(cx)).await {
+                        tokio::spawn(async move {
+                            let mut session = session.compat();
+                            let mut wish = [0; login::SSH.len()];
+                            session.read_exact(&mut wish).await.expect("a wish");
+                            assert_eq!(wish, login::SSH);
+                            let mut buffer = vec![0; 1 << 16];
+                            while let Ok(n @ 1..) = session.read(&mut buffer).await {
+                                buffer[..n].make_ascii_uppercase();
+                                if session.write_all(&buffer[..n]).await.is_err() {
+                                    return;
+                                }
+                            }
+                            let _ = session.shutdown().await;
+                        });
+                    }
+                }
+            });
+        });
+    }
+
+    fn answered(client: &mut UnixStream, text: &str) -> String {
+        client.write_all(text.as_bytes()).expect("write");
+        let mut heard = vec![0; text.len()];
+        client.read_exact(&mut heard).expect("read");
+        String::from_utf8(heard).expect("text")
+    }
+
+    fn connected() -> (tempfile::TempDir, Sessions, impl Fn() -> UnixStream) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("ssh.sock");
+        let (ours, guests) = UnixStream::pair().expect("a pair");
+        let sessions = Sessions::serve(&socket, ours).expect("served");
+        let mode = std::fs::metadata(&socket).expect("there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600, "only its owner may connect");
+        guest(guests);
+        let connect = move || untrusted::connect_to(&socket).expect("connected");
+        (dir, sessions, connect)
+    }
+
+    #[test]
+    fn a_client_waits_for_the_guest() {
+        let (_dir, sessions, connect) = connected();
+        let mut client = connect();
+        client.write_all(b"early ").expect("write");
+        sessions.begin();
+        assert_eq!(answered(&mut client, "late"), "EARL");
+        client.shutdown(std::net::Shutdown::Write).expect("closed");
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).expect("the end");
+        assert_eq!(rest, "Y LATE");
+    }
+
+    #[test]
+    fn a_guest_that_starts_again_takes_new_sessions_and_ends_the_old() {
+        let (_dir, sessions, connect) = connected();
+        sessions.begin();
+        let mut old = connect();
+        assert_eq!(answered(&mut old, "hello"), "HELLO");
+        for _ in 0..3 {
+            sessions.begin();
+            assert_eq!(old.read(&mut [0]).expect("its end"), 0);
+            old = connect();
+            assert_eq!(answered(&mut old, "again"), "AGAIN");
+        }
+    }
+
+    #[test]
+    fn forty_sessions_at_once_carry_what_they_are_given() {
+        let (_dir, sessions, connect) = connected();
+        sessions.begin();
+        let all: Vec<_> = (0..40)
+            .map(|n: u8| {
+                let mut client = connect();
+                thread::spawn(move || {
+                    let text: Vec<u8> = (0..1_000_000)
+                        .map(|i: u32| b'a' + (i % 20) as u8 ^ (n & 1))
+                        .collect();
+                    let mut writer = client.try_clone().expect("a clone");
+                    let sent = text.clone();
+                    let writes = thread::spawn(move || {
+                        writer.write_all(&sent).expect("written");
+                        writer.shutdown(std::net::Shutdown::Write).expect("closed");
+                    });
+                    let mut heard = Vec::new();
+                    client.read_to_end(&mut heard).expect("read");
+                    writes.join().expect("no panic");
+                    assert!(heard == text.to_ascii_uppercase());
+                })
+            })
+            .collect();
+        for session in all {
+            session.join().expect("no panic");
+        }
+    }
+
+    #[test]
+    fn what_a_guest_says_out_of_turn_costs_it_its_sessions_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("ssh.sock");
+        let (ours, mut guests) = UnixStream::pair().expect("a pair");
+        let sessions = Sessions::serve(&socket, ours).expect("served");
+        sessions.begin();
+        let again = guests.try_clone().expect("a clone");
+        guests.write_all(&[0xff; 100_000]).expect("written");
+        guest(again);
+        let mut client = untrusted::connect_to(&socket).expect("connected");
+        assert_eq!(answered(&mut client, "hello"), "HELLO");
+    }
+}
