@@ -11,6 +11,8 @@ use crate::spec::{
 };
 use crate::status::{self, PrintableStream, Status};
 
+pub use crate::snapshot::fuzzing::snapshot_meta;
+
 /// `--bind`.
 pub fn share(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -143,5 +145,7 @@ pub fn printable(data: &[u8]) {
 
 #[cfg(test)]
 mod seeds {
-    bcvk_testkit::test_seeds!(bcvk_contract: disk karg printable publish share size spec status stream timeout);
+    bcvk_testkit::test_seeds!(
+        bcvk_contract: disk karg printable publish share size snapshot_meta spec status stream timeout
+    );
 }

@@ -12,6 +12,8 @@ use crate::archive::mounts::{share_mount, unit_name};
 use crate::facts::assigned;
 use crate::storage;
 
+pub use crate::facts::fuzzing::facts;
+
 /// Parses files of `KEY=VALUE` lines, such as SELinux' configuration.
 pub fn assignments(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -88,5 +90,5 @@ pub fn environment(data: &[u8]) {
 
 #[cfg(test)]
 mod seeds {
-    bcvk_testkit::test_seeds!(bcvk_guest: assignments environment mount_unit storage_conf);
+    bcvk_testkit::test_seeds!(bcvk_guest: assignments environment facts mount_unit storage_conf);
 }

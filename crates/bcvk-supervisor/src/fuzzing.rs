@@ -16,6 +16,9 @@ use crate::tail::Tail;
 use crate::virtiofs::store;
 use bcvk_contract::control::Message;
 
+pub use crate::qemu::monitor::fuzzing::qmp;
+pub use crate::warm::agent::fuzzing::agent;
+
 /// Limit for the length of an error about an image, in bytes: the error is shown to the user.
 const MAX_ERROR_BYTES: usize = 4096;
 
@@ -196,7 +199,7 @@ pub fn image_layers(data: &[u8]) {
 #[cfg(test)]
 mod seeds {
     bcvk_testkit::test_seeds!(
-        bcvk_supervisor: bootconfig bzimage console control cpio image_layers initramfs journal kargs_d module
-        modules_dep qemu_option uki usernet zboot
+        bcvk_supervisor: agent bootconfig bzimage console control cpio image_layers initramfs journal kargs_d
+        module modules_dep qemu_option qmp uki usernet zboot
     );
 }

@@ -24,10 +24,14 @@ fn fuzz(part: &str) -> PathBuf {
         .join(part)
 }
 
-/// Feeds the seeds of `target` to `parse`, and prints the path of each, which is shown if it panics.
+/// Feeds the seeds of `target`, and what fuzzing has found, to `parse`, and prints the path of each, which is
+/// shown if it panics.
 #[allow(clippy::print_stdout, reason = "shown only with a test that failed")]
 pub fn run(target: &str, parse: fn(&[u8])) {
     let entries = fs::read_dir(fuzz("seeds").join(target)).expect("seeds");
+    // The seeds of a small parser may reach all of it.
+    let found = fs::read_dir(fuzz("corpus").join(target));
+    let entries = entries.chain(found.into_iter().flatten());
     let mut paths: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{target} has no seeds");

@@ -6,6 +6,8 @@
 mod cli;
 mod commands;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod ui;
 
 use std::env;

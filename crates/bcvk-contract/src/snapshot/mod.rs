@@ -7,6 +7,8 @@
 //! that were written before a crash may never have reached the disk, and to wait for that would
 //! cost more than the snapshot gains.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod memory;
 mod staging;
 
@@ -61,7 +63,7 @@ pub struct Meta {
 }
 
 /// [`Meta`] as it is written.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     version: u32,
@@ -112,14 +114,7 @@ impl Meta {
             .and_then(|file| bounded::read(file, MAX_META))
             .map_err(unreadable)?
             .unwrap_or_default();
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|e| unreadable(e.into()))?;
-        let version = value.get("version").and_then(serde_json::Value::as_u64);
-        let version = version.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
-        if version != VERSION {
-            return Err(SnapshotError::Version(version));
-        }
-        let written: Written = serde_json::from_value(value).map_err(|e| unreadable(e.into()))?;
+        let written = Written::parse(&text)?;
         if boot_id().map_err(unreadable)? != written.boot_id {
             return Err(SnapshotError::Boot);
         }
@@ -136,6 +131,18 @@ impl Meta {
 }
 
 impl Written {
+    /// Parses the description of this version's layout. Another version may have other keys.
+    fn parse(text: &[u8]) -> Result<Self, SnapshotError> {
+        let unreadable = |e: serde_json::Error| SnapshotError::Meta(e.into());
+        let value: serde_json::Value = serde_json::from_slice(text).map_err(unreadable)?;
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        let version = version.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
+        if version != VERSION {
+            return Err(SnapshotError::Version(version));
+        }
+        serde_json::from_value(value).map_err(unreadable)
+    }
+
     fn write(&self, dir: &Path) -> io::Result<()> {
         replace(&dir.join(META), 0o600, &serde_json::to_vec(self)?)
     }

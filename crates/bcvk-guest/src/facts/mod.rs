@@ -3,8 +3,12 @@
 //! They are read from the image's tree before anything runs. Nothing here is configuration: it is
 //! what is, and what follows from it is decided elsewhere.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod network;
 mod sshd;
+#[cfg(any(test, fuzzing))]
+mod tree;
 mod units;
 mod var;
 

@@ -1,7 +1,6 @@
 //! Facts of trees made for the purpose.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::*;
@@ -9,24 +8,11 @@ use super::*;
 const UNITS: &str = "usr/lib/systemd/system";
 const WANTS: &str = "etc/systemd/system/multi-user.target.wants";
 
-/// Returns the facts of an image of these files: `PATH`, `PATH = CONTENT`, `PATH -> TARGET`, `PATH/`.
+/// Returns the facts of an image of these files, as [`tree::add`] reads them.
 fn facts(files: &[&str]) -> GuestFacts {
     let dir = tempfile::tempdir().expect("a directory");
     for file in files {
-        let path = |p: &str| {
-            let path = dir.path().join(p);
-            fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
-            path
-        };
-        if let Some((link, target)) = file.split_once(" -> ") {
-            symlink(target, path(link)).expect("a symlink");
-        } else if let Some((file, content)) = file.split_once(" = ") {
-            fs::write(path(file), content).expect("a file");
-        } else if file.ends_with('/') {
-            fs::create_dir_all(path(file)).expect("a directory");
-        } else {
-            fs::write(path(file), "content").expect("a file");
-        }
+        tree::add(dir.path(), file).expect(file);
     }
     read(dir.path())
 }

@@ -1,6 +1,6 @@
 //! The host's end of the agent's port.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -28,35 +28,90 @@ impl Agent {
         what: impl FnOnce() -> Personal,
     ) -> io::Result<()> {
         self.port.set_read_timeout(Some(patience))?;
-        let mut answers = BufReader::new(&self.port);
-        let mut answer = || {
-            read_line(&mut answers)
-                .map_err(|e| match e.kind() {
-                    io::ErrorKind::WouldBlock => io::Error::other("its agent does not answer"),
-                    _ => e,
-                })?
-                .ok_or_else(|| io::Error::other("its agent's port was closed"))
+        talk(BufReader::new(&self.port), &self.port, what)
+    }
+}
+
+fn talk(
+    mut answers: impl BufRead,
+    mut port: impl Write,
+    what: impl FnOnce() -> Personal,
+) -> io::Result<()> {
+    let mut answer = || {
+        read_line(&mut answers)
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::WouldBlock => io::Error::other("its agent does not answer"),
+                _ => e,
+            })?
+            .ok_or_else(|| io::Error::other("its agent's port was closed"))
+    };
+    writeln!(port, "{HELLO}")?;
+    while answer()? != HERE {}
+    let mut text = serde_json::to_vec(&what())?;
+    text.push(b'\n');
+    port.write_all(&text)?;
+    loop {
+        let said = answer()?;
+        if said == DONE {
+            return Ok(());
+        }
+        if let Some(what) = said.strip_prefix(FAILED) {
+            return Err(io::Error::other(printable(what)));
+        }
+    }
+}
+
+/// Fuzzing of a guest's answers. See [`crate::fuzzing`].
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
+
+    use bcvk_contract::status::steers;
+
+    use super::{BufReader, DONE, HELLO, HERE, Personal, talk};
+
+    /// Tells a guest what it is, whatever it answers.
+    pub fn agent(data: &[u8]) {
+        let personal = Personal {
+            clock: 1,
+            entropy: String::new(),
+            hostname: Some("vm".to_owned()),
+            machine_id: None,
+            host_key: None,
+            files: Vec::new(),
+            environment: "A=\"\n\"\n".to_owned(),
+            manager_environment: Vec::new(),
+            units: Vec::new(),
+            wanted: Vec::new(),
+            mounts: Vec::new(),
+            disks: Vec::new(),
+            start: None,
         };
-        writeln!(&self.port, "{HELLO}")?;
-        while answer()? != HERE {}
-        let mut text = serde_json::to_vec(&what())?;
-        text.push(b'\n');
-        (&self.port).write_all(&text)?;
-        loop {
-            let said = answer()?;
-            if said == DONE {
-                return Ok(());
-            }
-            if let Some(what) = said.strip_prefix(FAILED) {
-                return Err(io::Error::other(printable(what)));
-            }
+        let mut said = Vec::new();
+        let result = talk(BufReader::with_capacity(7, data), &mut said, || {
+            personal.clone()
+        });
+        let said = String::from_utf8(said).expect("text");
+        let mut lines = said.lines();
+        assert_eq!(lines.next(), Some(HELLO));
+        // Nothing is told before somebody is there, and then all of it in one line.
+        let told = lines.next().map(|line| serde_json::from_str(line).ok());
+        assert_eq!(lines.next(), None);
+        let answers = String::from_utf8_lossy(data);
+        let answered = |word| answers.lines().any(|line| line == word);
+        match told {
+            Some(told) => assert!(answered(HERE) && told == Some(personal)),
+            None => assert!(result.is_err()),
+        }
+        match result {
+            Ok(()) => assert!(answered(HERE) && answered(DONE)),
+            Err(error) => assert!(!error.to_string().contains(steers), "{error}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufRead;
     use std::thread;
 
     use super::*;

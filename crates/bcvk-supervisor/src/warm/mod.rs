@@ -1,6 +1,6 @@
 //! Saving a VM that has just become ready, and resuming one.
 
-mod agent;
+pub(super) mod agent;
 mod obstacle;
 mod saved;
 

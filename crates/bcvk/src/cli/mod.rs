@@ -25,6 +25,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use boot_chart::BootChart;
 pub(crate) use completions::Completions;
+#[cfg(any(test, fuzzing))]
+pub(crate) use defaults::fuzzing;
 pub use defaults::settings;
 pub(crate) use defaults::{Defaults, SettingError};
 pub(crate) use doctor::Doctor;

@@ -1,5 +1,7 @@
 //! QEMU's monitor protocol (QMP), over the types of the `qapi` crate.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 
@@ -247,7 +249,7 @@ impl Session {
 
 /// Waits for QEMU's greeting and leaves the negotiation of capabilities: before that, it takes no other
 /// command. (The crate's own way panics if QEMU ends meanwhile.)
-fn greet(qemu: &mut impl BufRead, mut commands: &UnixStream) -> io::Result<()> {
+fn greet(qemu: &mut impl BufRead, mut commands: impl Write) -> io::Result<()> {
     let mut next = || {
         let line = read_line(qemu)?.ok_or_else(closed)?;
         io::Result::Ok(serde_json::from_slice::<Any>(&line)?)

@@ -4,6 +4,8 @@
 //! There is no list of settings: every option of [`super::VmOptions`] with a value is one, named as the
 //! option is, and is checked by the option's own parser.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod settings;
 
 use std::collections::BTreeMap;
