@@ -62,7 +62,7 @@ torture: ## kill, stop, repeat, crowd and fuzz: docs/reliability.md (hours)
 	@setup/host.sh
 	@$(images)/build.sh trixie
 	cargo build --package bcvk
-	cargo run --package bcvk-torture -- faults
+	cargo run --package bcvk-torture -- faults --record
 	$(MAKE) cycles crowd fuzz
 
 torture-short: ## the part of it that CI runs (minutes)

@@ -1,10 +1,11 @@
-//! `cargo xtask torture`: the fate of a VM when a part of it dies or stops. The table goes into
+//! `torture faults`: the fate of a VM when a part of it dies or stops. The table goes into
 //! docs/reliability.md.
 
 mod case;
 mod run;
 mod table;
 
+use std::fs;
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +18,9 @@ use bcvk_testkit::{Sandbox, images};
 use case::{Case, Fault, Moment, Subject};
 use clap::Args;
 use run::Report;
+
+/// The document with the matrix.
+const RELIABILITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reliability.md");
 
 /// Options that choose the cases.
 #[derive(Debug, Args)]
@@ -36,6 +40,10 @@ pub(crate) struct Options {
     /// Only this
     #[arg(long)]
     fault: Option<Fault>,
+
+    /// Put the results into the matrix of docs/reliability.md, beside those of cases that are not made
+    #[arg(long)]
+    record: bool,
 
     /// How many cases to make at a time
     #[arg(long, default_value_t = 2)]
@@ -64,6 +72,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     sandbox.finish();
 
     println!("{}", table::table(&reports, &impossible));
+    if options.record {
+        record(&reports)?;
+    }
     interrupt::check()?;
     let failed = reports.iter().filter(|report| !report.passed()).count();
     if failed == 0 {
@@ -74,6 +85,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             all: reports.len(),
         })
     }
+}
+
+/// Puts the results into the document, those that have failed as well.
+fn record(reports: &[Report]) -> Result<()> {
+    let document =
+        fs::read_to_string(RELIABILITY).map_err(Error::io(format!("read {RELIABILITY}")))?;
+    let results = reports.iter().map(|report| (report.case, report.cell()));
+    let document = table::recorded(&document, results).expect("a test looks for the marks");
+    fs::write(RELIABILITY, document).map_err(Error::io(format!("write {RELIABILITY}")))
 }
 
 /// Runs the cases and returns the reports in their order, however many are made at a time. There
