@@ -8,7 +8,7 @@
 # to fuzz/corpus, as few as it takes. Needs a C++ compiler for libFuzzer.
 #
 # Outside of CI, AddressSanitizer watches too. It is for what dependencies do without the compiler's checks,
-# as nothing of ours is unsafe, and would cost CI twice the time.
+# as nothing of ours is unsafe, and takes CI more time than it has.
 set -eu
 cd "$(dirname "$0")/.."
 programs=fuzz/target/$(uname -m)-unknown-linux-gnu/release

@@ -1,4 +1,4 @@
-//! Every claim that a document makes in a table names a test, and the test exists.
+//! Every claim of a document that makes them names a test, and the test exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,16 @@ use bcvk_tests::page::root;
 
 /// Documents with tables of claims: their last column is called "test".
 const DOCUMENTS: [&str; 2] = ["docs/threat-model.md", "docs/reliability.md"];
+
+/// Pages for users, which need not see tests: those of a paragraph, list or table are in a comment before
+/// it, or at the end of each row.
+const PAGES: [&str; 2] = ["docs/guide/fidelity.md", "docs/guide/differences.md"];
+
+/// Beginning of such a comment.
+const TESTS: &str = "<!-- test: ";
+
+/// Beginning of a comment with the reason for which there is no test.
+const NO_TEST: &str = "<!-- no test: ";
 
 /// Names of crates in documents, and their directories.
 const CRATES: [(&str, &str); 5] = [
@@ -39,6 +49,54 @@ fn every_claim_names_a_test_that_exists() {
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_promise_of_a_page_names_a_test_that_exists() {
+    let mut complaints = Vec::new();
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).expect("read a page");
+        let missing = unproved(&text);
+        complaints.extend(missing.iter().map(|part| format!("{page}: {part}")));
+        for comment in text.split(TESTS).skip(1) {
+            let (tests, _) = comment.split_once(" -->").expect("an end");
+            let named = names(tests);
+            assert!(!named.is_empty(), "{page}: {tests}");
+            let missing = named.iter().filter(|name| !exists(name));
+            complaints.extend(missing.map(|name| format!("{page}: `{name}` is no test")));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn a_promise_without_a_test_is_noticed() {
+    let page = "# Page\n\nIntroduction\n\n## Part\n\nAs follows:\n\n- a list\n\n\
+        <!-- test: `a` -->\n\na text\n\na second text\n\n| a | b |\n|---|---|\n| c | d <!-- test: `e` --> |\n\n\
+        | f | g |\n|---|---|\n| h | i <!-- test: `e` --> |\n| j | k |\n\n<!-- no test: reason -->\n\nlast\n";
+    assert_eq!(unproved(page), ["- a list", "a second text", "| j | k |"]);
+}
+
+/// Returns the first lines of the paragraphs and lists, and the rows of tables, that name no test. An
+/// introduction, to the page or to what follows, promises nothing.
+fn unproved(page: &str) -> Vec<&str> {
+    let (_, parts) = page.split_once("\n## ").expect("a heading");
+    let mut unproved = Vec::new();
+    let mut is_proved = false;
+    for block in parts.split("\n\n").skip(1) {
+        let block = block.trim();
+        let is_comment = block.starts_with(TESTS) || block.starts_with(NO_TEST);
+        if !is_comment && !is_proved && !block.starts_with('#') && !block.ends_with(':') {
+            if block.starts_with('|') {
+                let rows = block.lines().skip(2);
+                unproved.extend(rows.filter(|row| !row.contains(TESTS)));
+            } else {
+                unproved.extend(block.lines().next());
+            }
+        }
+        is_proved = is_comment;
+    }
+    unproved
 }
 
 #[test]

@@ -103,8 +103,17 @@ fn a_uki_of_bootcs_and_nothing_that_configures_a_network() {
 #[test]
 fn a_uki_beside_its_modules_and_cloud_init() {
     let image = include_str!("fixtures/Containerfile.uki-cloud-init");
+    let image = &format!(
+        "{image}\nRUN mkdir -p /etc/selinux && echo SELINUX=enforcing >/etc/selinux/config\n"
+    );
     on_a_guest(image, |checks, vm| {
         check_cmdline_of_uki(checks, vm, "bcvk_test.uki=modules");
+        checks.check("that SELinux is off is said", || {
+            vm.sh("! grep -qw selinuxfs /proc/mounts");
+            let status = vm.dir().join("shared/status.json");
+            let status = std::fs::read_to_string(status).expect("the status");
+            assert!(status.contains("the image enforces SELinux"), "{status}");
+        });
         checks.check("cloud-init stays out of it", || {
             let state = vm.sh("systemctl show -p ActiveState --value cloud-init-main.service; test -e /var/lib/cloud || echo untouched");
             assert_eq!(state, "inactive\nuntouched");

@@ -57,6 +57,18 @@ fn a_background_vm_lives_as_a_container_does() {
             .run()
             .expect_error(1, &["is running", vm.name(), "hint: ", "rm -f"]);
     });
+    checks.check(
+        "with one name that is wrong, nothing is done to others",
+        || {
+            let nobody = sandbox.name("nobody");
+            for args in [&["stop"][..], &["rm", "--force"]] {
+                let output = sandbox.bcvk(args).args([vm.name(), &nobody]).run();
+                let _ = output.expect_error(1, &["no VM named", &nobody]);
+                assert_eq!(vm.inspect("{{.State.Status}}"), "running", "{args:?}");
+            }
+            assert_eq!(vm.sh("echo still here"), "still here");
+        },
+    );
     checks.check("the private key is private", || {
         use std::os::unix::fs::PermissionsExt;
         let mode = |path: &std::path::Path| {
@@ -334,13 +346,30 @@ fn a_guest_that_powers_off_ends_its_attached_run() {
     sandbox.finish();
 }
 
+/// Each needs a port of the host's for its sshd.
+#[test]
+fn two_vms_on_the_hosts_network_do_not_disturb_each_other() {
+    let sandbox = Sandbox::new().resuming();
+    let options = ["--rm", "--network=host"];
+    let vms = ["one", "two"].map(|part| sandbox.boot(part, &options, images::trixie()));
+    for vm in &vms {
+        assert_eq!(vm.sh("hostname"), vm.name());
+    }
+    for vm in vms {
+        vm.discard();
+    }
+    sandbox.finish();
+}
+
 /// The test uses a real terminal, and so goes through podman's.
 #[test]
 fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
     let sandbox = Sandbox::new();
     let name = sandbox.name("vm");
+    // The time-out is for commands that wait for the VM; this one is used while it boots.
     let mut run = sandbox
-        .bcvk(["run", "-it", "--rm", "--name", &name, images::trixie()])
+        .bcvk(["run", "-it", "--rm", "--timeout=2s", "--name", &name])
+        .arg(images::trixie())
         .at_a_terminal()
         .spawn();
     // The prompt shows that root is logged in.

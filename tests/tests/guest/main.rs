@@ -1,9 +1,13 @@
 //! Properties of a guest: processors and memory as asked, kernel arguments, file systems, services.
 
+mod guide;
+
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use bcvk_testkit::{Checks, ReservedPort, Sandbox, Vm, expect_sshd, images, limit, until_some};
+
+use guide::{check_listed_arguments, check_listed_masks};
 
 /// One VM has everything that one `run` can be asked for.
 #[test]
@@ -42,6 +46,8 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
         assert_eq!(vm.sh("hostname"), vm.name());
     });
     check_masks(&mut checks, &vm);
+    check_listed_masks(&mut checks, &vm);
+    check_listed_arguments(&mut checks, &vm);
     check_services(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
     check_private_key(&mut checks, &vm);
@@ -75,6 +81,9 @@ fn check_options(checks: &mut Checks, vm: &Vm<'_>) {
         assert!(cmdline.contains("bcvk_test.two=\"a b\""), "{cmdline}");
         assert!(words.contains(&"bcvk_test.image=trixie"), "{cmdline}");
         assert!(!cmdline.contains("wrong_arch"), "{cmdline}");
+        let at = |word: &str| cmdline.find(word).expect(word);
+        assert!(at("bcvk_test.image") < at("selinux=0"), "{cmdline}");
+        assert!(at("systemd.gpt_auto=0") < at("bcvk_test.one"), "{cmdline}");
     });
     checks.check("--env in a session", || {
         assert_eq!(vm.sh("echo \"$BCVK_TEST_PLAIN\""), "plain");
