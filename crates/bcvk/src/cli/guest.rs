@@ -173,17 +173,16 @@ pub(crate) struct GuestOptions {
     )]
     pub(crate) login: Login,
 
-    /// When it is ready: deployed, early
+    /// Ready
     ///
-    /// `deployed` is when a deployed host's sshd would answer: once **network.target** is reached.
-    /// `early` is the first moment at which a session is possible, while the system still starts. With
+    /// When the VM is ready for sessions. `deployed` is when a deployed host's sshd would answer: once
+    /// **network.target** is reached. `early` is the first moment at which a session is possible, while the system still starts. With
     /// **--login image** the VM is ready when the image's sshd answers, and `early` is not possible.
     #[arg(
         long,
         default_value_t,
         value_name = "WHEN",
         value_parser = words::parser::<Ready>(),
-        hide_possible_values = true,
         help_heading = heading::NETWORK
     )]
     pub(crate) ready: Ready,
