@@ -132,6 +132,9 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     if facts.sshd == Sshd::Absent {
         return Err(Problem::NoSshd(image()));
     }
+    if facts.root_shell.is_none() {
+        return Err(Problem::NoShell(image()));
+    }
     let image_lets_in = spec
         .ssh
         .as_ref()

@@ -34,6 +34,8 @@ pub(super) enum Problem {
     NoIgnition(String),
     #[error("image {0} has no sshd, so nobody could log in")]
     NoSshd(String),
+    #[error("image {0} gives root no shell that runs commands, so nobody could log in")]
+    NoShell(String),
     #[error("image {0} has no directory /root, so there is no place for the key to log in with")]
     NoRootHome(String),
     #[error("image {0} has no means to configure its network, so nobody could log in")]
@@ -97,6 +99,7 @@ impl Problem {
             | Self::NoSystemd(_)
             | Self::NoIgnition(_)
             | Self::NoSshd(_)
+            | Self::NoShell(_)
             | Self::NoRootHome(_)
             | Self::NoNetwork(_) => FailureKind::Image,
             Self::NotStatic(_)
@@ -132,6 +135,9 @@ impl Problem {
                 Some("bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc")
             }
             Self::NoSshd(_) => Some("install openssh-server in the image"),
+            Self::NoShell(_) => {
+                Some("give root one in the image's build: RUN usermod -s /bin/sh root")
+            }
             Self::NoRootHome(_) => Some("make one in the image's build: RUN mkdir -m 0700 /root"),
             Self::NoNetwork(_) => {
                 Some("install systemd-networkd, NetworkManager or iproute2 in the image")
@@ -145,7 +151,7 @@ impl Problem {
     const fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoIgnition(_) => Some(Remedy::WithoutIgnition),
-            Self::NoSshd(_) | Self::NoNetwork(_) => Some(Remedy::WithoutSsh),
+            Self::NoSshd(_) | Self::NoShell(_) | Self::NoNetwork(_) => Some(Remedy::WithoutSsh),
             Self::Resume(_) => Some(Remedy::BootIfNeeded),
             Self::NotTaken(_) => Some(Remedy::Boot),
             _ => None,
@@ -204,6 +210,7 @@ mod tests {
             NoSystemd: [Problem::NoSystemd(image())],
             NoIgnition: [Problem::NoIgnition(image())],
             NoSshd: [Problem::NoSshd(image())],
+            NoShell: [Problem::NoShell(image())],
             NoRootHome: [Problem::NoRootHome(image())],
             NoNetwork: [Problem::NoNetwork(image())],
             NotStatic: [Problem::NotStatic(NotStatic)],

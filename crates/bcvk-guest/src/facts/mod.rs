@@ -53,6 +53,8 @@ pub struct GuestFacts {
     /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none,
     /// and none can be made.
     pub root_home: Option<PathBuf>,
+    /// Root's login shell, if it is one that runs commands.
+    pub root_shell: Option<String>,
     /// True if `/etc/hostname` names the host.
     pub has_hostname: bool,
     /// True if `/etc/machine-id` identifies it (machine-id(5)).
@@ -91,6 +93,7 @@ impl GuestFacts {
             )?,
             var: VarContent::read(root)?,
             root_home: root_home(root)?,
+            root_shell: root_shell(root)?,
             has_hostname: has_hostname(root)?,
             has_machine_id: has_machine_id(root)?,
             selinux_enforcing: selinux_enforcing(root)?,
@@ -161,6 +164,36 @@ fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
         path.push(target);
     }
     Ok(None)
+}
+
+fn root_shell(root: &Rooted) -> io::Result<Option<String>> {
+    let mut passwd = String::new();
+    for file in PASSWD {
+        passwd += &text(root, file)?;
+        passwd.push('\n');
+    }
+    let shell = shell_of_root(&passwd);
+    let runs = runs_commands(shell) && any_exists(root, &[shell])?;
+    Ok(runs.then(|| shell.to_owned()))
+}
+
+/// Files of users, the first with more to say: the second is for users of the image itself
+/// (nss-altfiles).
+pub(crate) const PASSWD: [&str; 2] = ["/etc/passwd", "/usr/lib/passwd"];
+
+/// Returns root's shell in lines of passwd(5). Where root has no line, systemd makes one up
+/// (nss-systemd(8)).
+pub(crate) fn shell_of_root(passwd: &str) -> &str {
+    let mut lines = passwd.lines();
+    let root = lines.find_map(|line| line.strip_prefix("root:"));
+    let shell = root.and_then(|fields| fields.split(':').nth(5));
+    shell.filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh")
+}
+
+/// Returns true unless the shell is a program that stands for none.
+pub(crate) fn runs_commands(shell: &str) -> bool {
+    let name = shell.rsplit('/').next();
+    !matches!(name, Some("nologin" | "false" | "true" | "sync"))
 }
 
 fn has_hostname(root: &Rooted) -> io::Result<bool> {

@@ -38,6 +38,7 @@ fn an_empty_image_has_nothing() {
                 entries: 0
             },
             root_home: None,
+            root_shell: None,
             has_hostname: false,
             has_machine_id: false,
             selinux_enforcing: false,
@@ -399,4 +400,44 @@ fn a_machine_id_may_be_left_open() {
         assert_eq!(facts(&[&file]).has_machine_id, expected, "{file}");
     }
     assert!(!facts(&[]).has_machine_id);
+}
+
+#[test]
+fn a_shell_of_roots_runs_commands() {
+    for (files, shell) in [
+        (&["bin/sh = x"][..], Some("/bin/sh")),
+        (
+            &["bin/sh = x", "etc/passwd = a:x:1:1::/:/bin/no"],
+            Some("/bin/sh"),
+        ),
+        (
+            &["bin/sh = x", "etc/passwd = root:x:0:0:root:/root:"],
+            Some("/bin/sh"),
+        ),
+        (
+            &["bin/ash = x", "etc/passwd = root:x:0:0:root:/root:/bin/ash"],
+            Some("/bin/ash"),
+        ),
+        (
+            &[
+                "bin/ash = x",
+                "usr/lib/passwd = root:x:0:0:root:/root:/bin/ash",
+            ],
+            Some("/bin/ash"),
+        ),
+        (
+            &["bin/sh = x", "etc/passwd = root:x:0:0:root:/root:/bin/ash"],
+            None,
+        ),
+        (
+            &[
+                "sbin/nologin = x",
+                "bin/sh = x",
+                "etc/passwd = root:x:0:0:root:/root:/sbin/nologin",
+            ],
+            None,
+        ),
+    ] {
+        assert_eq!(facts(files).root_shell.as_deref(), shell, "{files:?}");
+    }
 }

@@ -20,7 +20,7 @@ use tokio::process::Command;
 
 use super::identity::{DIR, Identity};
 use super::relay;
-use crate::facts::{SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS};
+use crate::facts::{PASSWD, SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS, runs_commands, shell_of_root};
 
 /// Name under which sshd runs. Until version 9.8 it is also that of the PAM service.
 pub(crate) const NAME: &str = "bcvk-sshd";
@@ -58,9 +58,13 @@ impl ImageSshd {
         if fips.is_ok_and(|text| text.trim() == "1") {
             return None;
         }
-        let passwd = fs::read_to_string(below("/etc/passwd")).unwrap_or_default();
-        let shell = shell_of_root(&passwd)?;
-        if !is_shell(shell) || !is_program(&below(shell)) {
+        let passwd: Vec<String> = PASSWD
+            .iter()
+            .filter_map(|file| fs::read_to_string(below(file)).ok())
+            .collect();
+        let passwd = passwd.join("\n");
+        let shell = shell_of_root(&passwd);
+        if !runs_commands(shell) || !is_program(&below(shell)) {
             return None;
         }
         let found = SSHD_PROGRAMS.iter().find(|path| is_program(&below(path)));
@@ -170,22 +174,6 @@ fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
         .open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())
-}
-
-/// Returns root's shell in a passwd(5) file.
-fn shell_of_root(passwd: &str) -> Option<&str> {
-    let root = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.first() == Some(&"root"))?;
-    let shell = root.get(6).copied().unwrap_or_default();
-    Some(if shell.is_empty() { "/bin/sh" } else { shell })
-}
-
-/// Returns true unless the program is one that stands for no shell.
-fn is_shell(shell: &str) -> bool {
-    let name = shell.rsplit('/').next();
-    !matches!(name, Some("nologin" | "false" | "true" | "sync"))
 }
 
 fn is_program(path: &Path) -> bool {
