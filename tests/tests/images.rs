@@ -144,6 +144,65 @@ fn the_newest_systemd_and_a_network_left_to_networkd() {
     });
 }
 
+/// Words of the notice of the image in `Containerfile.absent`.
+const ABSENT: [&str; 14] = [
+    "/ on LABEL=root",
+    "swap on UUID=33333333-2222-1111-0000-000000000000",
+    "/boot on LABEL=boot",
+    "/srv on /dev/mapper/vg-data",
+    "/opt on /srv/opt",
+    "home.mount (/dev/disk/by-uuid/4)",
+    "dev-sdb3.swap (/dev/sdb3)",
+    "late.service (/dev/nvme0n1)",
+    "systemd-firstboot, which asks",
+    "initial-setup.service, which asks",
+    "kernel argument resume=UUID=1",
+    "kernel argument rd.luks.uuid=luks-2",
+    "kernel argument rd.lvm.lv=vg/root",
+    "does not wait for what this VM does not have",
+];
+
+#[test]
+fn a_boot_does_not_wait_for_what_a_vm_does_not_have() {
+    let image = include_str!("fixtures/Containerfile.absent");
+    on_a_guest(image, |checks, vm| {
+        checks.check(
+            "nothing was waited for until systemd's limit of 90 s",
+            || {
+                let times = vm.sh(
+                "systemctl is-system-running --wait >/dev/null; \
+                 systemctl show --value -p UserspaceTimestampMonotonic -p FinishTimestampMonotonic",
+            );
+                let times: Vec<u64> = times.lines().map(|t| t.parse().expect("a time")).collect();
+                assert!(times[1] - times[0] < 80_000_000, "{times:?}");
+                let late = "journalctl -b -o cat | grep -i 'timeout occurred' || true";
+                assert_eq!(vm.sh(late), "");
+                let active = "local-fs.target network-online.target swap.target tmp.mount";
+                assert_eq!(
+                    vm.sh(&format!("systemctl is-active {active} late.service")),
+                    ["active"; 5].join("\n")
+                );
+            },
+        );
+        checks.check("what needs no disk is mounted, and the files are the image's", || {
+            assert_eq!(vm.sh("stat -f -c %T /mnt"), "tmpfs");
+            assert_eq!(vm.sh("wc -l </etc/fstab"), "7");
+            assert_eq!(
+                vm.sh("findmnt -no FSTYPE /boot /srv /opt /home || true; systemctl daemon-reload && systemctl start swap.target local-fs.target"),
+                ""
+            );
+            let cmdline = vm.sh("cat /proc/cmdline");
+            assert!(cmdline.contains("bcvk_test.kept=1") && !cmdline.contains("resume="), "{cmdline}");
+        });
+        checks.check("a notice names all of it", || {
+            let shown = vm.described();
+            for words in ABSENT {
+                assert!(shown.contains(words), "{words}: {shown}");
+            }
+        });
+    });
+}
+
 /// Images that cannot boot: a name, the lines after `FROM` the base image, and the words of the
 /// refusal.
 const UNBOOTABLE: [(&str, &str, &[&str]); 7] = [

@@ -7,10 +7,12 @@ use std::path::Path;
 
 use bcvk_contract::spec::{EnvRequest, STORAGE_GUEST_PATH, Share, ShareRequest};
 
+use crate::absent::tables_of_a_vm;
 use crate::archive::env::manager_env;
-use crate::archive::mounts::{share_mount, unit_name};
-use crate::facts::assigned;
+use crate::archive::mounts::share_mount;
+use crate::facts::{assigned, parse_unit};
 use crate::storage;
+use crate::unit_name::unit_name;
 
 pub use crate::facts::fuzzing::facts;
 
@@ -30,6 +32,31 @@ pub fn storage_conf(data: &[u8]) {
     let stores = config["storage"]["options"]["additionalimagestores"].as_array();
     let ours = stores.and_then(|stores| stores.last());
     assert_eq!(ours.and_then(|s| s.as_str()), Some(STORAGE_GUEST_PATH));
+}
+
+/// Parses fstab(5) and crypttab(5): what is left out once is not found again, and nothing is made up.
+pub fn tables(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for (i, (left, names)) in tables_of_a_vm(&text).into_iter().enumerate() {
+        assert!(left.lines().count() <= text.lines().count());
+        assert!(left.lines().all(|line| text.lines().any(|own| own == line)));
+        assert!(names <= text.lines().count());
+        let (again, none) = &tables_of_a_vm(&left)[i];
+        assert_eq!((again, none), (&left, &0));
+    }
+}
+
+/// Parses a unit that may name devices: each is a path in `/dev`.
+pub fn unit(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for file in ["x.mount", "x.swap", "x.service"] {
+        let unit = parse_unit(file, file.to_owned(), &text);
+        assert!(unit.devices.iter().all(|path| path.starts_with("/dev/")));
+        assert!(
+            unit.what
+                .is_none_or(|what| !what.contains('\n') && text.contains(&what))
+        );
+    }
 }
 
 /// Makes the mount unit of a share: it has one line for each setting, whatever the paths are.
@@ -90,5 +117,5 @@ pub fn environment(data: &[u8]) {
 
 #[cfg(test)]
 mod seeds {
-    bcvk_testkit::test_seeds!(bcvk_guest: assignments environment facts mount_unit storage_conf);
+    bcvk_testkit::test_seeds!(bcvk_guest: assignments environment facts mount_unit storage_conf tables unit);
 }

@@ -3,6 +3,7 @@
 //! All of them travel the same way for every systemd and every architecture: in a cpio archive
 //! after the image's initramfs.
 
+mod absent;
 pub mod agent;
 mod archive;
 pub mod early;
@@ -16,7 +17,9 @@ mod port;
 pub mod rooted;
 pub mod services;
 mod storage;
+mod unit_name;
 
+pub use absent::Absent;
 pub use archive::{Content, Entry, initramfs_entries};
 pub use personal::{OpenIdentity, hostname, personal};
 pub use port::tell;

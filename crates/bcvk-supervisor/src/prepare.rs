@@ -15,7 +15,7 @@ use bcvk_contract::spec::{
 };
 use bcvk_guest::facts::{GuestFacts, Network, Sshd};
 use bcvk_guest::rooted::Rooted;
-use bcvk_guest::{Content, OpenIdentity};
+use bcvk_guest::{Absent, Content, OpenIdentity};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use crate::boot::cpio::{Archive, padding};
@@ -87,7 +87,8 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
     };
     let spec = &with_mount_points(spec, &root).map_err(Problem::MountPoint)?;
     let program = Program::read(Path::new(CONTAINER_EXE)).map_err(Problem::OwnProgram)?;
-    let entries = bcvk_guest::initramfs_entries(spec, &facts, &from_image);
+    let absent = Absent::new(spec, &facts, &from_image);
+    let entries = bcvk_guest::initramfs_entries(spec, &facts, &absent, &from_image);
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     // The two files are unpacked and written at the same time: each has a hundred megabytes or so.
@@ -110,9 +111,9 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
         kernel: kernel.map_err(Problem::FilesInMemory)?,
         memory: guest_memory(spec, container).map_err(Problem::FilesInMemory)?,
         ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
-        cmdline: cmdline::build(spec, &facts, &from_image),
+        cmdline: cmdline::build(spec, &facts, &absent.remaining(&from_image)),
         identity: OpenIdentity::new(spec, &facts),
-        warnings: warnings(&facts),
+        warnings: warnings(&facts, &absent),
     })
 }
 
@@ -170,8 +171,8 @@ fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
     Ok(spec)
 }
 
-fn warnings(facts: &GuestFacts) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn warnings(facts: &GuestFacts, absent: &Absent) -> Vec<String> {
+    let mut warnings = Vec::from_iter(absent.notice());
     if facts.selinux_enforcing {
         warnings.push(
             "the image enforces SELinux; the VM runs without, because virtiofs gives every file \
@@ -308,7 +309,11 @@ pub(super) fn prepare_to_resume(
     saved: &Saved,
     container: &Container,
 ) -> io::Result<Prepared> {
-    let facts = GuestFacts::read(&Rooted::new(Path::new(CONTAINER_IMAGE))?)?;
+    let root = Rooted::new(Path::new(CONTAINER_IMAGE))?;
+    let facts = GuestFacts::read(&root)?;
+    // The arguments of a UKI are not worth reading all of it once more.
+    let from_image = kargs::read(&root, spec.arch).unwrap_or_default();
+    let absent = Absent::new(spec, &facts, &from_image);
     Ok(Prepared {
         kernel: container.boot_file("kernel", &[&saved.kernel()?])?,
         initrd: container.boot_file("initrd", &[])?,
@@ -316,7 +321,7 @@ pub(super) fn prepare_to_resume(
         ignition: None,
         cmdline: String::new(),
         identity: OpenIdentity::new(spec, &facts),
-        warnings: Vec::new(),
+        warnings: warnings(&facts, &absent),
     })
 }
 

@@ -108,6 +108,14 @@ impl<'a> Vm<'a> {
             .expect_success();
     }
 
+    /// Returns what `bcvk inspect` says of the VM, as JSON.
+    #[track_caller]
+    #[must_use]
+    pub fn described(&self) -> String {
+        let inspected = self.sandbox.bcvk(["inspect", &self.name]);
+        inspected.run().expect_success().stdout()
+    }
+
     /// Returns a field of `podman container inspect`, as a Go template.
     #[track_caller]
     #[must_use]

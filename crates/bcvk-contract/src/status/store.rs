@@ -132,8 +132,11 @@ impl StatusWriter {
         self.replace()
     }
 
-    /// Records something worth telling the user.
+    /// Records something worth telling the user, once.
     pub fn warn(&mut self, warning: String) -> io::Result<()> {
+        if self.status.warnings.contains(&warning) {
+            return Ok(());
+        }
         self.status.warnings.push(warning);
         self.replace()
     }

@@ -1,6 +1,7 @@
 //! The archive that is appended to the image's initramfs: units and files for the initramfs and for
 //! the real root.
 
+mod absent;
 pub(crate) mod env;
 pub(crate) mod execute;
 mod initrd;
@@ -16,14 +17,20 @@ use bcvk_contract::spec::{Initramfs, Karg, Login, Purpose, VmSpec};
 
 pub use tree::{Content, Entry};
 
+use crate::absent::Absent;
 use crate::facts::GuestFacts;
 use crate::masks;
 use tree::Tree;
 
 /// Returns everything that is added to the initramfs for `spec` on an image with `facts` and its
-/// kernel arguments, but for bcvk itself.
+/// kernel arguments, without what is `absent`, but for bcvk itself.
 #[must_use]
-pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Vec<Entry> {
+pub fn initramfs_entries(
+    spec: &VmSpec,
+    facts: &GuestFacts,
+    absent: &Absent,
+    from_image: &[Karg],
+) -> Vec<Entry> {
     let mut tree = Tree::default();
     let masks = masks::masks(spec, facts, from_image);
     initrd::add_plan(&mut tree, spec, facts);
@@ -31,6 +38,8 @@ pub fn initramfs_entries(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg])
         initrd::add_units(&mut tree, spec, &masks);
     }
     system::add_masks(&mut tree, &masks);
+    absent::add_absent(&mut tree, spec, absent);
+    absent::add_link_to_wait_for(&mut tree, spec, facts);
     system::add_reports(&mut tree);
     match &spec.ssh {
         Some(access) if access.login == Login::Image => ssh::add_sshd(&mut tree, access, facts),
@@ -88,7 +97,12 @@ mod tests {
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         let mut text = String::new();
-        for entry in initramfs_entries(&bcvk_contract::examples::example(), &facts, &[]) {
+        for entry in initramfs_entries(
+            &bcvk_contract::examples::example(),
+            &facts,
+            &Absent::default(),
+            &[],
+        ) {
             let content = match entry.content {
                 Content::Link(target) => format!(" -> {target}"),
                 // Fixed texts are in units/; only those that depend on the VM are worth showing.
@@ -112,7 +126,7 @@ mod tests {
             ..bcvk_contract::examples::example()
         };
         let masked = |spec: &VmSpec| {
-            let entries = initramfs_entries(spec, &facts, &[]).into_iter();
+            let entries = initramfs_entries(spec, &facts, &Absent::default(), &[]).into_iter();
             entries
                 .filter(|e| e.content == Content::Link("/dev/null".to_owned()))
                 .count()
@@ -134,7 +148,12 @@ mod tests {
         let image = tempfile::tempdir().expect("temporary directory");
         let root = rooted::Rooted::new(image.path()).expect("root");
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
-        for entry in initramfs_entries(&bcvk_contract::examples::example(), &facts, &[]) {
+        for entry in initramfs_entries(
+            &bcvk_contract::examples::example(),
+            &facts,
+            &Absent::default(),
+            &[],
+        ) {
             if let Content::File(text) | Content::Secret(text) = entry.content {
                 let mut between = text.split('@').skip(1);
                 let placeholder = between
@@ -156,7 +175,7 @@ mod tests {
             },
             ..facts
         };
-        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, &[])
+        let secrets: Vec<Entry> = initramfs_entries(&spec, &facts, &Absent::default(), &[])
             .into_iter()
             .filter(|entry| matches!(entry.content, Content::Secret(_)))
             .collect();

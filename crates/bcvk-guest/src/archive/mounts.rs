@@ -1,11 +1,11 @@
 //! Units for what the guest mounts and swaps on.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use bcvk_contract::spec::{SWAP_NAME, Share};
 
 use super::tree::Tree;
+use crate::unit_name::unit_name;
 
 /// Adds a mount unit for each share.
 pub(super) fn add_shares(tree: &mut Tree, shares: &[Share]) {
@@ -47,42 +47,4 @@ fn specifiers(path: &Path) -> String {
     path.to_string_lossy()
         .replace('%', "%%")
         .replace(['\n', '\r'], "?")
-}
-
-/// Returns the name of the unit for a path (`systemd.unit(5)`, STRING ESCAPING FOR INCLUSION IN
-/// UNIT NAMES).
-pub(crate) fn unit_name(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let text = text.trim_matches('/');
-    let mut name = String::new();
-    for (i, byte) in text.bytes().enumerate() {
-        match byte {
-            b'/' => name.push('-'),
-            b'.' if i > 0 => name.push('.'),
-            b if b.is_ascii_alphanumeric() || b == b'_' || b == b':' => name.push(b.into()),
-            b => {
-                let _ = write!(name, "\\x{b:02x}");
-            }
-        }
-    }
-    name
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unit_names_are_escaped_as_systemd_escape_does() {
-        for (path, name) in [
-            (
-                "/run/virtiofs-mnt-project",
-                r"run-virtiofs\x2dmnt\x2dproject",
-            ),
-            ("/srv/my data/.x", r"srv-my\x20data-.x"),
-            ("/.hidden", r"\x2ehidden"),
-        ] {
-            assert_eq!(unit_name(Path::new(path)), name);
-        }
-    }
 }

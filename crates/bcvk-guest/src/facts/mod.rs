@@ -11,6 +11,7 @@ mod sshd;
 mod tree;
 mod units;
 mod var;
+mod waiting;
 
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub use network::Network;
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
 pub use var::VarContent;
+pub use waiting::WantedUnit;
+#[cfg(any(test, fuzzing))]
+pub(crate) use waiting::parse as parse_unit;
 
 use crate::rooted::{Rooted, if_exists};
 use units::Units;
@@ -71,6 +75,20 @@ pub struct GuestFacts {
     pub rc_local: bool,
     /// Configuration of container storage (containers-storage.conf(5)).
     pub storage_conf: Option<String>,
+    /// Text of `/etc/fstab`, empty if there is none.
+    pub fstab: String,
+    /// Text of `/etc/crypttab`, empty if there is none.
+    pub crypttab: String,
+    /// Units that start at boot and that name devices.
+    pub wanted_units: Vec<WantedUnit>,
+    /// Services that ask at the console in a first boot.
+    pub asking: Vec<String>,
+    /// True if systemd-firstboot would ask at the console.
+    pub asks_for_settings: bool,
+    /// True if systemd-repart has something to do.
+    pub repart: bool,
+    /// True if systemd-networkd's program that waits for links is there.
+    pub networkd_waits: bool,
 }
 
 impl GuestFacts {
@@ -102,6 +120,13 @@ impl GuestFacts {
             credentials: credentials(root)?,
             rc_local: any_exists(root, &["/etc/rc.local", "/etc/rc.d/rc.local"])?,
             storage_conf: storage_conf(root)?,
+            fstab: text(root, "/etc/fstab")?,
+            crypttab: text(root, "/etc/crypttab")?,
+            wanted_units: waiting::wanted_units(root, &units)?,
+            asking: waiting::asking(root, &units)?,
+            asks_for_settings: waiting::asks_for_settings(root, &units)?,
+            repart: waiting::repart(root)?,
+            networkd_waits: any_exists(root, &["/usr/lib/systemd/systemd-networkd-wait-online"])?,
         })
     }
 }

@@ -47,6 +47,13 @@ fn an_empty_image_has_nothing() {
             credentials: false,
             rc_local: false,
             storage_conf: None,
+            fstab: String::new(),
+            crypttab: String::new(),
+            wanted_units: Vec::new(),
+            asking: Vec::new(),
+            asks_for_settings: false,
+            repart: false,
+            networkd_waits: false,
         }
     );
 }

@@ -55,6 +55,11 @@ impl Units {
         Ok(Self { wanted })
     }
 
+    /// Returns the names of all units that targets want, whether they exist or not.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &str> {
+        self.wanted.iter().map(String::as_str)
+    }
+
     /// Returns true if a target wants the unit under that name and it can be started.
     pub(super) fn runs_at_boot(&self, root: &Rooted, unit: &str) -> io::Result<bool> {
         Ok(self.wanted.contains(unit) && find(root, unit)?.name().is_some())
@@ -88,4 +93,28 @@ pub(super) fn find(root: &Rooted, unit: &str) -> io::Result<Unit> {
         return Ok(Unit::Present(name.to_owned()));
     }
     Ok(Unit::Absent)
+}
+
+/// Returns the text of the unit of that name, or of its template; `None` if it cannot be started.
+pub(super) fn text(root: &Rooted, unit: &str) -> io::Result<Option<String>> {
+    let mut names = vec![unit.to_owned()];
+    if let Some((template, instance)) = unit.split_once('@') {
+        let kind = instance.rsplit_once('.').map_or("", |(_, kind)| kind);
+        names.push(format!("{template}@.{kind}"));
+    }
+    for name in names {
+        match find(root, &name)? {
+            Unit::Absent => {}
+            Unit::Masked => return Ok(None),
+            Unit::Present(name) => {
+                for directory in DIRECTORIES {
+                    let path = Path::new(directory).join(&name);
+                    if if_exists(root.metadata(&path))?.is_some_and(|found| found.is_file()) {
+                        return root.read_text(&path).map(Some);
+                    }
+                }
+            }
+        }
+    }
+    Ok(None)
 }

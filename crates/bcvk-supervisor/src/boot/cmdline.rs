@@ -75,6 +75,10 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         // distributions' units that leave making keys to it.
         arguments.push("cloud-init=disabled".to_owned());
     }
+    if spec.fidelity == Fidelity::Fast && !says("systemd.firstboot") {
+        // Nobody answers at the console (systemd-firstboot(1)).
+        arguments.push("systemd.firstboot=no".to_owned());
+    }
     if spec.ignition {
         // Ignition runs in the first boot only, which this always is (Ignition,
         // docs/supported-platforms.md).
@@ -108,7 +112,7 @@ mod tests {
         assert_eq!(
             build(&bcvk_contract::examples::example(), &facts, &kargs),
             "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 \
-             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests ignition.firstboot \
+             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests systemd.firstboot=no ignition.firstboot \
              ignition.platform.id=qemu systemd.hostname=testvm \
              systemd.machine_id=07070707070747078707070707070707 quiet"
         );
@@ -125,7 +129,7 @@ mod tests {
         };
         assert_eq!(
             build(&spec, &facts, &[]),
-            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 cryptomgr.notests ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
+            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 cryptomgr.notests systemd.firstboot=no ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
         );
     }
 

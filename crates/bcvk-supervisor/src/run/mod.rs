@@ -336,10 +336,15 @@ impl Supervisor {
         }
     }
 
-    fn boot(&mut self, spec: &VmSpec, prepared: &Prepared) -> Result<LifeEvent, Problem> {
+    /// Records what the user should know of the image. Another attempt to start it says the same.
+    fn warn_of(&mut self, prepared: &Prepared) {
         for warning in &prepared.warnings {
             self.record(|status| status.warn(warning.clone()));
         }
+    }
+
+    fn boot(&mut self, spec: &VmSpec, prepared: &Prepared) -> Result<LifeEvent, Problem> {
+        self.warn_of(prepared);
         let sockets = self
             .start_file_servers()
             .map_err(Problem::StartFileServers)?;

@@ -57,6 +57,7 @@ impl Supervisor {
         saved: Saved,
         prepared: Prepared,
     ) -> Result<(), Box<dyn Error>> {
+        self.warn_of(&prepared);
         let beginning = Beginning::Resume(saved.state.try_clone()?);
         let memory = File::from(prepared.memory.file.try_clone()?);
         let copied = threads::spawn(move || saved.copy_memory(&memory));
