@@ -1,5 +1,7 @@
 //! A guest that does not come up is explained when it happens, not at a time-out.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use bcvk_testkit::{Checks, Output, Sandbox, images, limit, until};
@@ -75,6 +77,31 @@ fn powering_off_before_being_ready_is_shown() {
             ],
         )
         .expect_within(SOON);
+    sandbox.finish();
+}
+
+/// A unit that checks something and then powers off is a use of `run`, and no failure.
+#[test]
+fn powering_off_in_good_order_is_a_success_of_run() {
+    let sandbox = Sandbox::new();
+    let units = sandbox.make_dir("units");
+    let checks = "[Unit]\nAfter=local-fs.target\nDefaultDependencies=no\n\
+                  SuccessAction=poweroff\nFailureAction=poweroff\n\
+                  [Service]\nType=oneshot\nStandardOutput=tty\nTTYPath=/dev/console\n\
+                  ExecStart=echo CHECKED\n";
+    let wants = units.join("sysinit.target.wants");
+    fs::create_dir_all(&wants).expect("a directory");
+    fs::write(units.join("check.service"), checks).expect("a unit");
+    symlink("../check.service", wants.join("check.service")).expect("a link");
+    let _ = sandbox
+        .bcvk(["run", "--rm", "--name", &sandbox.name("vm"), "--console"])
+        .arg(format!("--systemd-units={}", units.display()))
+        .arg(images::trixie())
+        .limit(limit::BOOT)
+        .run()
+        .expect_code(0)
+        .expect_stdout("CHECKED")
+        .expect_stderr("powered off by itself before it was ready");
     sandbox.finish();
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Signs {
     /// Told if nothing better comes in time.
     pending: Option<Pending>,
     /// Set if the boot has ended in emergency mode.
-    emergency: bool,
+    pub(super) emergency: bool,
     /// Set if the failed units have been named.
     reported: bool,
 }

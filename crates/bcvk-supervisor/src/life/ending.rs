@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bcvk_contract::spec::Purpose;
+use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::{FailureKind, Phase};
 
 use super::alive::{Alive, Doing, Press, Step};
@@ -11,6 +11,9 @@ use crate::problem::Problem;
 
 /// Told to a user whose guest rebooted.
 const REBOOTED: &str = "the guest rebooted, which ends an ephemeral VM";
+
+/// Told to a user whose guest powered off before anybody could use it.
+const POWERED_OFF: &str = "the guest powered off by itself before it was ready";
 
 impl Life {
     /// Presses the power button and waits for the guest, but not for ever.
@@ -71,6 +74,14 @@ impl Life {
                 if rebooted {
                     self.actions.push(Action::Warn(REBOOTED.to_owned()));
                 }
+                return;
+            }
+            // A unit that checks something and then powers off is a use of its own. Whoever asked for
+            // a session or commands has got none.
+            (Doing::Coming { signs, .. }, Purpose::Login | Purpose::Boot)
+                if self.lifetime == Lifetime::Detached && !rebooted && !signs.emergency =>
+            {
+                self.actions.push(Action::Warn(POWERED_OFF.to_owned()));
                 return;
             }
             (Doing::Ready, Purpose::Execute) => true,

@@ -21,7 +21,7 @@ use crate::console::Sign;
 use crate::problem::Problem;
 use bcvk_contract::control::Message;
 use bcvk_contract::exit;
-use bcvk_contract::spec::{Login, Purpose, Ready, Snapshot, SshAccess};
+use bcvk_contract::spec::{Lifetime, Login, Purpose, Ready, Snapshot, SshAccess};
 use bcvk_contract::status::{FailureKind, Phase};
 
 /// Time for a guest to power off before QEMU is killed. Below the `podman stop` time-out
@@ -64,6 +64,7 @@ pub(super) struct Life {
     purpose: Purpose,
     /// The sign that sessions are what their user expects.
     reachable: Reachable,
+    lifetime: Lifetime,
     snapshot: Option<Snapshot>,
     stage: Stage,
     /// The phase that was recorded last.
@@ -160,6 +161,7 @@ impl Life {
     pub(super) fn begin(
         purpose: Purpose,
         reachable: Reachable,
+        lifetime: Lifetime,
         snapshot: Option<Snapshot>,
     ) -> (Self, Vec<Action>) {
         let (stage, action) = match snapshot {
@@ -169,6 +171,7 @@ impl Life {
         let life = Self {
             purpose,
             reachable,
+            lifetime,
             snapshot,
             stage,
             phase: Phase::Preparing,

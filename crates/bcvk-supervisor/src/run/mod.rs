@@ -146,6 +146,7 @@ impl Supervisor {
         let (mut life, begun) = Life::begin(
             self.spec.purpose(),
             Reachable::of(self.spec.ssh.as_ref()),
+            self.spec.lifetime,
             self.spec.snapshot,
         );
         let mut actions = VecDeque::from(match self.listen() {

@@ -211,6 +211,7 @@ fn attached(
         Err(WatchError::ReadyTimeout { .. }) if at_console => {
             watcher.wait(Target::End, None, &mut |_| {})
         }
+        Err(WatchError::Stopped) => powered_off(started).ok_or(WatchError::Stopped),
         Err(error) => Err(error),
     };
     match ended {
@@ -232,6 +233,14 @@ fn attached(
             Ok(Outcome::Failed(error))
         }
     }
+}
+
+/// Returns the status of a VM that was not ready, and that powered off in good order before anybody
+/// asked it to.
+fn powered_off(started: &Started) -> Option<Status> {
+    let status = started.dir.shared().status().ok().flatten()?;
+    let asked = status.began(Phase::Stopping).is_some();
+    (status.exit_code == Some(0) && !asked).then_some(status)
 }
 
 fn command_output(started: &Started, ui: &Ui) -> Result<CommandOutput, CommandError> {

@@ -64,11 +64,13 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 /// In every order of events, a VM ends, for one reason that is the earliest, and leaves no QEMU.
 fn every_life_ends_well(purpose: Purpose) {
+    let lifetime = prop_oneof![Just(Lifetime::Cli), Just(Lifetime::Detached)];
     let begin = (
         0_usize..4,
         reachable(),
         prop::bool::weighted(0.02),
         any::<bool>(),
+        lifetime,
     );
     let mut runner = TestRunner::new(Config {
         cases: LIVES,
@@ -78,8 +80,13 @@ fn every_life_ends_well(purpose: Purpose) {
     let told = Cell::new(0);
     let lives = (begin, moves(), any::<bool>());
     let result = runner.run(&lives, |(begin, moves, collected)| {
-        let (snapshot, reachable, start_fails, saves) = begin;
-        let mut world = World::new(purpose, reachable, snapshot, start_fails, saves);
+        let (snapshot, reachable, start_fails, saves, lifetime) = begin;
+        let mut world = World::new(
+            (purpose, reachable, lifetime),
+            snapshot,
+            start_fails,
+            saves,
+        );
         for next in moves {
             if world.exit.is_none() {
                 world.step(next);

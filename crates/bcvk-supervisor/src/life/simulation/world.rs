@@ -108,13 +108,13 @@ fn snapshots() -> [Option<Snapshot>; 4] {
 
 impl World {
     pub(super) fn new(
-        purpose: Purpose,
-        reachable: Reachable,
+        kind: (Purpose, Reachable, Lifetime),
         snapshot: usize,
         start_fails: bool,
         saves: bool,
     ) -> Self {
-        let (life, actions) = Life::begin(purpose, reachable, snapshots()[snapshot]);
+        let (purpose, reachable, lifetime) = kind;
+        let (life, actions) = Life::begin(purpose, reachable, lifetime, snapshots()[snapshot]);
         let mut world = Self {
             life,
             now: Instant::now(),
@@ -382,7 +382,8 @@ impl World {
             }
             None => {
                 let ended = self.qemu == Qemu::Ended || self.guest_ended;
-                let by_itself = ended && self.phases.contains(&Phase::Ready);
+                let detached = self.life.lifetime == Lifetime::Detached;
+                let by_itself = ended && (detached || self.phases.contains(&Phase::Ready));
                 assert!(self.asked || by_itself, "it has a reason");
                 let left = self.qemu == Qemu::Killed;
                 assert!(

@@ -273,3 +273,49 @@ fn a_guest_that_ends_already_needs_no_power_button() {
         ],
     );
 }
+
+/// Units that check something and power off are a normal use of a VM that belongs to no command.
+#[test]
+fn a_guest_that_powers_off_in_good_order_has_not_failed() {
+    let by_itself = "warn: the guest powered off by itself before it was ready; exit 0";
+    let fails = "fail: the guest powered off before it was ready (Qemu); exit 126";
+    for (purpose, lifetime, end) in [
+        (Purpose::Login, Lifetime::Detached, by_itself),
+        (Purpose::Boot, Lifetime::Detached, by_itself),
+        (Purpose::Execute, Lifetime::Detached, fails),
+        (Purpose::Login, Lifetime::Cli, fails),
+        (Purpose::Execute, Lifetime::Cli, fails),
+    ] {
+        booted_for(
+            purpose,
+            lifetime,
+            vec![(1.0, off(), ""), (0.1, qemu(true, false), end)],
+        );
+    }
+    let detached = |rows| booted_for(Purpose::Login, Lifetime::Detached, rows);
+    // A unit that failed is for the unit's author to report, and emergency mode is no good order.
+    detached(vec![
+        (1.0, unit(), ""),
+        (0.1, off(), ""),
+        (0.1, qemu(true, false), by_itself),
+    ]);
+    detached(vec![
+        (1.0, LifeEvent::Console(Sign::Emergency), ""),
+        (0.1, off(), ""),
+        (0.1, qemu(true, false), fails),
+    ]);
+    detached(vec![
+        (1.0, LifeEvent::GuestEnded(GuestEnd::Reboot), ""),
+        (
+            0.1,
+            qemu(true, false),
+            "fail: the guest rebooted before it was ready (Qemu); exit 126",
+        ),
+    ]);
+    // Somebody asked for it.
+    detached(vec![
+        (1.0, LifeEvent::Stop, "phase stopping; press"),
+        (0.1, off(), ""),
+        (0.1, qemu(true, false), "exit 0"),
+    ]);
+}

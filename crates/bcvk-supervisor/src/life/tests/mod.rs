@@ -62,8 +62,13 @@ fn expect_with(
     begun: &str,
     rows: Vec<Row<'_>>,
 ) {
-    let (mut life, actions) = Life::begin(purpose, reachable, snapshot);
-    assert_eq!(all(&actions), begun);
+    let (life, actions) = Life::begin(purpose, reachable, Lifetime::Cli, snapshot);
+    follow(life, &actions, begun, rows);
+}
+
+#[track_caller]
+fn follow(mut life: Life, actions: &[Action], begun: &str, rows: Vec<Row<'_>>) {
+    assert_eq!(all(actions), begun);
     let mut now = Instant::now();
     for (seconds, event, expected) in rows {
         now += Duration::from_secs_f64(seconds);
@@ -76,9 +81,14 @@ fn expect_with(
     }
 }
 
-/// A life of a VM that boots and has no snapshot.
+/// A life of a VM that boots, has no snapshot, and belongs to a command.
 #[track_caller]
 fn booted(purpose: Purpose, rows: Vec<Row<'_>>) {
+    booted_for(purpose, Lifetime::Cli, rows);
+}
+
+#[track_caller]
+fn booted_for(purpose: Purpose, lifetime: Lifetime, rows: Vec<Row<'_>>) {
     let boot = [
         (0.0, LifeEvent::Prepared, "start boot"),
         (
@@ -88,7 +98,8 @@ fn booted(purpose: Purpose, rows: Vec<Row<'_>>) {
         ),
     ];
     let rows = boot.into_iter().chain(rows).collect();
-    expect(purpose, None, "prepare boot", rows);
+    let (life, actions) = Life::begin(purpose, lifetime, None);
+    follow(life, &actions, "prepare boot", rows);
 }
 
 fn files() -> SavedFiles {
