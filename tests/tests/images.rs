@@ -8,7 +8,7 @@ use bcvk_testkit::{Checks, Sandbox, Vm};
 fn on_a_guest(containerfile: &str, checks_of: impl FnOnce(&mut Checks, &Vm<'_>)) {
     let sandbox = Sandbox::new();
     let image = sandbox.build_image(containerfile);
-    let vm = sandbox.boot("vm", &[], &image);
+    let vm = sandbox.boot("vm", &["--memory=2G"], &image);
     vm.sh("true");
     let mut checks = Checks::new();
     checks_of(&mut checks, &vm);
@@ -39,17 +39,52 @@ fn check_cmdline_of_uki(checks: &mut Checks, vm: &Vm<'_>, karg: &str) {
 fn an_initramfs_without_the_modules_of_a_vm() {
     let image = include_str!("fixtures/Containerfile.no-modules");
     on_a_guest(image, |checks, vm| {
-        checks.check("/var is an overlay that keeps no container storage", || {
+        checks.check("all of /var is there", || {
             assert_eq!(
-                vm.sh("stat -f -c %T /var /var/lib/containers && stat -c %s /var/lib/large"),
-                format!("overlayfs\ntmpfs\n{}", 80 << 20)
-            );
-            vm.sh(
-                "cd /var/lib/containers && mkdir lower upper work merged && \
-                 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged && \
-                 echo x >merged/x && test -s upper/x && umount merged",
+                vm.sh("cd /var && stat -f -c %T . lib lib/containers && \
+                       stat -c %s lib/large lib/containers/x/f && ls many | wc -l && \
+                       dpkg -l bash | grep -c ^ii"),
+                format!(
+                    "{}\n{}\n{}\n2000\n1",
+                    ["tmpfs"; 3].join("\n"),
+                    80 << 20,
+                    70 << 20
+                )
             );
         });
+        checks.check(
+            "container engines find a file system for their overlays",
+            || {
+                for dir in [
+                    "lib/containers/storage/overlay/b",
+                    "lib/docker/overlay2/b",
+                    "tmp/b",
+                ] {
+                    vm.sh(&format!(
+                        "mkdir -p /var/{dir} && cd /var/{dir} && mkdir diff work merged && \
+                     mount -t overlay -o lowerdir=/var/lib/containers/storage/overlay/a/diff,\
+                     upperdir=diff,workdir=work overlay merged && \
+                     test -f merged/f && echo x >merged/x && test -s diff/x && umount merged"
+                    ));
+                }
+            },
+        );
+        checks.check("directories of the image can be renamed", || {
+            for dir in ["etc/ssh", "var/lib/dpkg/info", "root/.ssh", "var/lib/systemd"] {
+                vm.sh(&format!(
+                    "perl -e 'rename $ARGV[0], \"$ARGV[0].x\" and rename \"$ARGV[0].x\", $ARGV[0] or die $!' /{dir}"
+                ));
+            }
+        });
+        checks.check(
+            "a full file system is an error and no end of the guest",
+            || {
+                let full = vm.sh("for dir in var etc root tmp; do \
+                     dd if=/dev/zero of=/$dir/fill bs=1M 2>&1 | grep -o 'No space left'; \
+                 done; rm /*/fill; echo x >/etc/x && echo alive");
+                assert_eq!(full, format!("{}alive", "No space left\n".repeat(4)));
+            },
+        );
         checks.check("sshd was started by its socket", || {
             assert_eq!(
                 vm.sh("systemctl is-active ssh.socket; systemctl is-enabled ssh.service || true"),

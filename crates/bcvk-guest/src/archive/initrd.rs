@@ -1,23 +1,20 @@
 //! Units and files of the initramfs itself.
 
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::VmSpec;
+use bcvk_contract::spec::{SwapSize, VmSpec};
 
 use super::env::environment;
 use super::journal::journal_unit;
 use super::tree::Tree;
-use crate::early::{self, Plan, Var};
+use crate::early::{self, Plan};
 use crate::facts::GuestFacts;
 use crate::masks::Masks;
 
 /// Adds the plan that [`crate::early`] reads.
 pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     let plan = Plan {
-        var: if facts.var.copyable() {
-            Var::Copy
-        } else {
-            Var::Overlay
-        },
+        var: facts.var.clone(),
+        swap: spec.swap.map_or(0, SwapSize::bytes),
         home: facts.root_home.clone(),
         environment: environment(&spec.env),
     };

@@ -10,12 +10,14 @@ mod init;
 mod modules;
 mod processors;
 mod root;
+mod var;
 
 use std::path::{Path, PathBuf};
 
 use bcvk_contract::control::Message;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::VarLayout;
 use crate::port::tell;
 
 pub use error::EarlyError;
@@ -43,22 +45,14 @@ const SYSROOT: &str = "/sysroot";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// Source of the content of `/var`.
-    pub(crate) var: Var,
+    /// Layout of `/var`.
+    pub(crate) var: VarLayout,
+    /// Size of the guest's swap device in bytes.
+    pub(crate) swap: u64,
     /// Destination of `/root`, if it leads anywhere.
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
-}
-
-/// Source of the content of `/var`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Var {
-    /// A copy in memory, on which container storage, itself an overlay, works.
-    Copy,
-    /// The image's own `/var`, under an overlay in memory.
-    Overlay,
 }
 
 /// Starts all processors, mounts the image at `/sysroot`, and makes it writable there.

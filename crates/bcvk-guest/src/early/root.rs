@@ -1,8 +1,9 @@
 //! The image as a root that can be written to, without a trace in the image.
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -11,18 +12,20 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_move,
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount,
 };
 
 use super::error::EarlyError;
 use super::files::{append, install, make_dir};
-use super::{DIR, PROGRAM, Plan, SYSROOT, SYSTEM_PROGRAM, Var};
+use super::{DIR, PROGRAM, Plan, SYSROOT, SYSTEM_PROGRAM, var};
 
 /// Directory of the overlays' upper directories.
 const VOLATILE: &str = "/run/bcvk/volatile";
 
-/// Options of a tmpfs that may take all of the memory.
-const WHOLE: &str = "mode=0755,size=100%";
+/// Memory that the system keeps for itself: a quarter of all, and this much at least where that is not
+/// more than half. A tmpfs whose limit left less could be filled until the kernel kills processes, or
+/// panics.
+const KEPT: u64 = 320 << 20;
 
 /// Mounts the image. The file server's device is there a moment after its driver at the latest.
 pub(super) fn mount_image() -> Result<(), EarlyError> {
@@ -52,23 +55,14 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
         .map_err(EarlyError::with("make private", root))?;
     let volatile = Path::new(VOLATILE);
     make_dir(volatile, 0o755)?;
-    // The overlays have a file system of their own, because /run is limited to a fifth of the memory.
-    tmpfs("bcvk-volatile", volatile, WHOLE, MountFlags::empty())?;
+    // The volatile directories share a file system: /run is limited to a fifth of the memory, and the
+    // limits of several would add up to more than there is.
+    let size = format!("mode=0755,size={}", limit(memory(), plan.swap));
+    tmpfs("bcvk-volatile", volatile, &size)?;
     load_overlay();
 
     overlay("etc", &root.join("etc"), 0o755)?;
-    let var = root.join("var");
-    match plan.var {
-        Var::Copy => copy_var(root, &var)?,
-        Var::Overlay => {
-            overlay("var", &var, 0o755)?;
-            if var.join("lib").is_dir() {
-                let containers = var.join("lib/containers");
-                make_dir(&containers, 0o755)?;
-                tmpfs("bcvk-containers", &containers, WHOLE, MountFlags::empty())?;
-            }
-        }
-    }
+    var::mount_var(root, &volatile.join("var"), &plan.var)?;
     if let Some(home) = &plan.home {
         let path = below(root, home);
         if ["/var", "/etc"].iter().any(|dir| home.starts_with(dir)) {
@@ -82,8 +76,13 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     // root every service with a private /dev or /tmp needs it.
     let tmp = root.join("tmp");
     if fs::symlink_metadata(&tmp).is_ok_and(|found| found.is_dir()) {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        tmpfs("tmpfs", &tmp, "mode=1777,size=50%", flags)?;
+        let source = volatile.join("tmp");
+        make_dir(&source, 0o755)?;
+        fs::set_permissions(&source, Permissions::from_mode(0o1777))
+            .map_err(EarlyError::with("open to all", &source))?;
+        mount_bind(&source, &tmp).map_err(EarlyError::with("mount a tmpfs on", &tmp))?;
+        let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
+        mount_remount(&tmp, flags, "").map_err(EarlyError::with("restrict", &tmp))?;
     }
 
     keep_program()?;
@@ -112,59 +111,67 @@ fn load_overlay() {
     }
 }
 
-/// Mounts an overlay. The lower directory is bound elsewhere first: kernels before 6.x hang on an
-/// overlay that is mounted over its own lower directory.
+/// Mounts an overlay of the directory `on` over it.
 fn overlay(name: &str, on: &Path, mode: u32) -> Result<(), EarlyError> {
-    let dir = Path::new(VOLATILE).join(name);
-    let [lower, upper, work] = ["lower", "upper", "work"].map(|part| dir.join(part));
-    make_dir(&lower, 0o755)?;
+    overlay_of(on, &Path::new(VOLATILE).join(name), mode, on)
+}
+
+/// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. A directory of the
+/// image's can be renamed, which takes `redirect_dir` (Linux,
+/// Documentation/filesystems/overlayfs.rst). The lower directory is bound elsewhere first: kernels
+/// before 6.x hang on an overlay that is mounted over its own lower directory.
+pub(super) fn overlay_of(
+    lower: &Path,
+    store: &Path,
+    mode: u32,
+    target: &Path,
+) -> Result<(), EarlyError> {
+    let [below, upper, work] = ["lower", "upper", "work"].map(|part| store.join(part));
+    make_dir(&below, 0o755)?;
     make_dir(&work, 0o755)?;
     make_dir(&upper, mode)?;
-    mount_bind(on, &lower).map_err(EarlyError::with("bind", on))?;
+    mount_bind(lower, &below).map_err(EarlyError::with("bind", lower))?;
     // None of these names has a character that the option's syntax gives a meaning.
     let options = c_string(format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off",
-        lower.display(),
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=on",
+        below.display(),
         upper.display(),
         work.display(),
     ));
-    let source = format!("bcvk-{name}");
+    let name = store.file_name().unwrap_or_default().display();
     mount(
-        source,
-        on,
+        format!("bcvk-{name}"),
+        target,
         "overlay",
         MountFlags::empty(),
         options.as_c_str(),
     )
-    .map_err(EarlyError::with("mount an overlay on", on))
+    .map_err(EarlyError::with("mount an overlay on", target))
 }
 
-fn tmpfs(name: &str, on: &Path, options: &str, flags: MountFlags) -> Result<(), EarlyError> {
+fn tmpfs(name: &str, on: &Path, options: &str) -> Result<(), EarlyError> {
     let options = c_string(options.to_owned());
-    mount(name, on, "tmpfs", flags, options.as_c_str())
+    mount(name, on, "tmpfs", MountFlags::empty(), options.as_c_str())
         .map_err(EarlyError::with("mount a tmpfs on", on))
 }
 
-/// Copies `/var` with the image's own `cp`, to what will be `/var` but is at `/run` meanwhile,
-/// which is empty in an image.
-fn copy_var(root: &Path, var: &Path) -> Result<(), EarlyError> {
-    let run = root.join("run");
-    tmpfs("bcvk-var", &run, WHOLE, MountFlags::empty())?;
-    in_root(root, || {
-        let mut copy = Command::new("/bin/cp");
-        let status = copy.args(["-a", "/var/.", "/run/"]).status()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("cp: {status}")))
-        }
-    })
-    .map_err(|e| EarlyError::new("copy the image's /var", e))?;
-    mount_move(&run, var).map_err(EarlyError::with("mount the copy of", Path::new("/var")))
+/// Returns the guest's memory in bytes.
+fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    // The types of these fields are not the same on every architecture.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    let bytes = info.totalram as u64 * u64::from(info.mem_unit);
+    bytes
+}
+
+/// Returns the limit for everything volatile in a guest with this much memory and swap space.
+fn limit(memory: u64, swap: u64) -> u64 {
+    let kept = KEPT.max(memory / 4).min(memory / 2);
+    memory - kept + swap
 }
 
 /// Does something with the image as the root of this process, which has one thread only.
-fn in_root(root: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub(super) fn in_root(root: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let back = openat(
         CWD,
         "/",
@@ -187,4 +194,26 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 
 fn c_string(text: String) -> CString {
     CString::new(text).expect("no NUL in bcvk's own names")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit;
+
+    #[test]
+    fn a_full_file_system_leaves_memory_to_the_system() {
+        const MIB: u64 = 1 << 20;
+        for (memory, swap, size) in [
+            (480, 0, 240),
+            (960, 0, 640),
+            (2000, 0, 1500),
+            (2000, 4000, 5500),
+        ] {
+            assert_eq!(
+                limit(memory * MIB, swap * MIB),
+                size * MIB,
+                "{memory} {swap}"
+            );
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::path::Component;
 
-use super::{GuestFacts, VarContent, tree};
+use super::{GuestFacts, VarLayout, tree};
 use crate::rooted::Rooted;
 
 /// Limit for the size of a tree: each file costs a few calls of the kernel.
@@ -23,7 +23,15 @@ pub fn facts(data: &[u8]) {
     let Ok(facts) = GuestFacts::read(&root) else {
         return;
     };
-    assert!(facts.var.entries <= VarContent::MAX_ENTRIES + 1);
+    let VarLayout {
+        directories,
+        copied,
+        overlaid,
+        ..
+    } = &facts.var;
+    let parts = directories.iter().chain(copied).chain(overlaid);
+    let mut parts = parts.flat_map(|path| path.components());
+    assert!(parts.all(|part| matches!(part, Component::Normal(_))));
     if let Some(home) = &facts.root_home {
         let mut parts = home.components();
         assert_eq!(parts.next(), Some(Component::RootDir), "{home:?}");

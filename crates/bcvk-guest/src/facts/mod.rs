@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use network::Network;
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
-pub use var::VarContent;
+pub use var::VarLayout;
 pub use waiting::WantedUnit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
@@ -51,8 +51,8 @@ pub struct GuestFacts {
     pub networkd_installed: bool,
     /// True if there is the `ip` command.
     pub iproute2: bool,
-    /// Content of `/var`.
-    pub var: VarContent,
+    /// Layout of `/var`.
+    pub var: VarLayout,
     /// Real path of root's home directory `/root`: bootc's is `/var/roothome`. It need not exist
     /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none,
     /// and none can be made.
@@ -109,7 +109,7 @@ impl GuestFacts {
                 root,
                 &["/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"],
             )?,
-            var: VarContent::read(root)?,
+            var: VarLayout::read(root)?,
             root_home: root_home(root)?,
             root_shell: root_shell(root)?,
             has_hostname: has_hostname(root)?,

@@ -33,9 +33,9 @@ fn an_empty_image_has_nothing() {
             network: Network::None,
             networkd_installed: false,
             iproute2: false,
-            var: VarContent {
-                bytes: 0,
-                entries: 0
+            var: VarLayout {
+                copied_whole: true,
+                ..VarLayout::default()
             },
             root_home: None,
             root_shell: None,
@@ -239,54 +239,66 @@ fn networkd_and_ip() {
 }
 
 #[test]
-fn var_is_counted_until_it_is_too_much() {
-    let var = facts(&["var/lib/a = 12345", "var/lib/b -> a", "var/log/"]).var;
-    assert_eq!(
-        var,
-        VarContent {
-            bytes: 5,
-            entries: 4
-        }
-    );
-    assert!(var.copyable());
-    // These have a merged or moved /var, and one that is circular.
-    assert_eq!(
-        facts(&["var -> srv", "srv/a = 123"]).var,
-        VarContent {
-            bytes: 3,
-            entries: 1
-        }
-    );
-    assert_eq!(facts(&["var/self -> ."]).var.entries, 1);
+fn a_small_var_is_copied() {
+    for files in [
+        &["var/lib/a = 12345", "var/lib/b -> a", "var/log/"][..],
+        // These have a moved /var, and one that is circular.
+        &["var -> srv", "srv/a = 123"],
+        &["var/self -> ."],
+    ] {
+        assert!(facts(files).var.copied_whole, "{files:?}");
+    }
+}
 
+#[test]
+fn a_large_var_is_copied_but_for_its_large_parts() {
     let dir = tempfile::tempdir().expect("a directory");
     let var = dir.path().join("var");
-    fs::create_dir(&var).expect("a directory");
-    for name in ["a", "b", "c"] {
-        let file = fs::File::create(var.join(name)).expect("a file");
+    let large = |path: &str| {
+        let path = var.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+        let file = fs::File::create(path).expect("a file");
         file.set_len(40 << 20).expect("sparse");
-    }
-    assert_eq!(
-        read(dir.path()).var,
-        VarContent {
-            bytes: 80 << 20,
-            entries: 2
+    };
+    let many = |path: &str, count: usize| {
+        fs::create_dir_all(var.join(path)).expect("a directory");
+        for i in 0..count {
+            fs::File::create(var.join(path).join(i.to_string())).expect("a file");
         }
+    };
+    many("many", 2000);
+    many("lib/dpkg/info", 300);
+    many("lib/small", 3);
+    large("lib/file");
+    large("lib/containers/x/f");
+    for id in ["a", "b"] {
+        large(&format!("lib/containers/storage/overlay/{id}/diff/f"));
+        large(&format!("lib/other/snapshots/{id}/fs/f"));
+    }
+    many("lib/containers/storage/overlay/l", 1);
+    let layout = read(dir.path()).var;
+    let paths = |paths: &[PathBuf]| {
+        let mut paths: Vec<_> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        paths.sort();
+        paths.join(" ")
+    };
+    assert!(!layout.copied_whole);
+    assert_eq!(
+        paths(&layout.directories),
+        " lib lib/containers lib/containers/storage lib/containers/storage/overlay lib/other \
+         lib/other/snapshots"
     );
-    assert!(!read(dir.path()).var.copyable());
-
-    let dir = tempfile::tempdir().expect("a directory");
-    let many = dir.path().join("var/many");
-    fs::create_dir_all(&many).expect("a directory");
-    for i in 0..2000 {
-        fs::File::create(many.join(i.to_string())).expect("a file");
-    }
     assert_eq!(
-        read(dir.path()).var,
-        VarContent {
-            bytes: 0,
-            entries: 1501
-        }
+        paths(&layout.copied),
+        "lib/containers/storage/overlay/l lib/small"
+    );
+    assert_eq!(
+        paths(&layout.overlaid),
+        "lib/containers/storage/overlay/a lib/containers/storage/overlay/b lib/containers/x \
+         lib/dpkg lib/file lib/other/snapshots/a lib/other/snapshots/b many"
     );
 }
 

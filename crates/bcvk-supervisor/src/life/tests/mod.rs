@@ -98,7 +98,7 @@ fn booted_for(purpose: Purpose, lifetime: Lifetime, rows: Vec<Row<'_>>) {
         ),
     ];
     let rows = boot.into_iter().chain(rows).collect();
-    let (life, actions) = Life::begin(purpose, lifetime, None);
+    let (life, actions) = Life::begin(purpose, Reachable::Banner, lifetime, None);
     follow(life, &actions, "prepare boot", rows);
 }
 
