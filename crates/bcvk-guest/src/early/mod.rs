@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod init;
 mod modules;
+mod mounts;
 mod processors;
 mod root;
 mod var;
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use bcvk_contract::control::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::VarLayout;
 use crate::port::tell;
 
 pub use error::EarlyError;
@@ -53,6 +53,21 @@ pub(crate) struct Plan {
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
+}
+
+/// Layout of `/var`, which is a file system without overlays in any case: container engines put
+/// overlays on it. Directories that are too large to be copied are overlays of the image's, mounted
+/// there one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VarLayout {
+    /// True if all of the image's is copied, and there are no parts.
+    pub copied_whole: bool,
+    /// Directories that are made anew, parents first, relative to `/var`.
+    pub directories: Vec<PathBuf>,
+    /// Paths that are copied.
+    pub copied: Vec<PathBuf>,
+    /// Directories and files that are overlays.
+    pub overlaid: Vec<PathBuf>,
 }
 
 /// Starts all processors, mounts the image at `/sysroot`, and makes it writable there.

@@ -1,15 +1,12 @@
 //! The image as a root that can be written to, without a trace in the image.
 
-use std::ffi::CString;
 use std::fs::{self, Permissions};
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount,
@@ -17,6 +14,7 @@ use rustix::mount::{
 
 use super::error::EarlyError;
 use super::files::{append, install, make_dir};
+use super::mounts::{overlay_of, tmpfs};
 use super::{DIR, PROGRAM, Plan, SYSROOT, SYSTEM_PROGRAM, var};
 
 /// Directory of the overlays' upper directories.
@@ -116,45 +114,6 @@ fn overlay(name: &str, on: &Path, mode: u32) -> Result<(), EarlyError> {
     overlay_of(on, &Path::new(VOLATILE).join(name), mode, on)
 }
 
-/// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. A directory of the
-/// image's can be renamed, which takes `redirect_dir` (Linux,
-/// Documentation/filesystems/overlayfs.rst). The lower directory is bound elsewhere first: kernels
-/// before 6.x hang on an overlay that is mounted over its own lower directory.
-pub(super) fn overlay_of(
-    lower: &Path,
-    store: &Path,
-    mode: u32,
-    target: &Path,
-) -> Result<(), EarlyError> {
-    let [below, upper, work] = ["lower", "upper", "work"].map(|part| store.join(part));
-    make_dir(&below, 0o755)?;
-    make_dir(&work, 0o755)?;
-    make_dir(&upper, mode)?;
-    mount_bind(lower, &below).map_err(EarlyError::with("bind", lower))?;
-    // None of these names has a character that the option's syntax gives a meaning.
-    let options = c_string(format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=on",
-        below.display(),
-        upper.display(),
-        work.display(),
-    ));
-    let name = store.file_name().unwrap_or_default().display();
-    mount(
-        format!("bcvk-{name}"),
-        target,
-        "overlay",
-        MountFlags::empty(),
-        options.as_c_str(),
-    )
-    .map_err(EarlyError::with("mount an overlay on", target))
-}
-
-fn tmpfs(name: &str, on: &Path, options: &str) -> Result<(), EarlyError> {
-    let options = c_string(options.to_owned());
-    mount(name, on, "tmpfs", MountFlags::empty(), options.as_c_str())
-        .map_err(EarlyError::with("mount a tmpfs on", on))
-}
-
 /// Returns the guest's memory in bytes.
 fn memory() -> u64 {
     let info = rustix::system::sysinfo();
@@ -170,30 +129,9 @@ fn limit(memory: u64, swap: u64) -> u64 {
     memory - kept + swap
 }
 
-/// Does something with the image as the root of this process, which has one thread only.
-pub(super) fn in_root(root: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let back = openat(
-        CWD,
-        "/",
-        OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    rustix::process::chroot(root)?;
-    let result = rustix::process::chdir("/")
-        .map_err(io::Error::from)
-        .and_then(|()| act());
-    rustix::process::fchdir(&back)?;
-    rustix::process::chroot(".")?;
-    result
-}
-
 /// Returns a path of the image's as it is seen from here.
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-fn c_string(text: String) -> CString {
-    CString::new(text).expect("no NUL in bcvk's own names")
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
+use super::VarLayout;
 use super::error::EarlyError;
 use super::files::make_dir;
-use super::root::{in_root, overlay_of};
-use crate::facts::VarLayout;
+use super::mounts::{in_root, overlay_of};
 
 /// Makes `/var` of the image at `root` a directory of the volatile file system below `store`, with the
 /// image's content.

@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 pub use network::Network;
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
-pub use var::VarLayout;
 pub use waiting::WantedUnit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
 
+use crate::early::VarLayout;
 use crate::rooted::{Rooted, if_exists};
 use units::Units;
 

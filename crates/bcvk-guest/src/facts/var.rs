@@ -3,24 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use crate::early::VarLayout;
 use crate::rooted::{EntryKind, Rooted, if_exists};
-
-/// Layout of `/var`, which is a file system without overlays in any case: container engines put
-/// overlays on it. Directories that are too large to be copied are overlays of the image's, mounted
-/// there one by one.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct VarLayout {
-    /// True if all of the image's is copied, and there are no parts.
-    pub copied_whole: bool,
-    /// Directories that are made anew, parents first, relative to `/var`.
-    pub directories: Vec<PathBuf>,
-    /// Paths that are copied.
-    pub copied: Vec<PathBuf>,
-    /// Directories and files that are overlays.
-    pub overlaid: Vec<PathBuf>,
-}
 
 /// Size of a part of `/var`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

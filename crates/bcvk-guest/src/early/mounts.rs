@@ -1,0 +1,71 @@
+//! Mounts of the volatile parts of a root.
+
+use std::ffi::CString;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{MountFlags, mount, mount_bind};
+
+use super::error::EarlyError;
+use super::files::make_dir;
+
+/// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. A directory of the
+/// image's can be renamed, which takes `redirect_dir` (Linux,
+/// Documentation/filesystems/overlayfs.rst). The lower directory is bound elsewhere first: kernels
+/// before 6.x hang on an overlay that is mounted over its own lower directory.
+pub(super) fn overlay_of(
+    lower: &Path,
+    store: &Path,
+    mode: u32,
+    target: &Path,
+) -> Result<(), EarlyError> {
+    let [below, upper, work] = ["lower", "upper", "work"].map(|part| store.join(part));
+    make_dir(&below, 0o755)?;
+    make_dir(&work, 0o755)?;
+    make_dir(&upper, mode)?;
+    mount_bind(lower, &below).map_err(EarlyError::with("bind", lower))?;
+    // None of these names has a character that the option's syntax gives a meaning.
+    let options = c_string(format!(
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=on",
+        below.display(),
+        upper.display(),
+        work.display(),
+    ));
+    let name = store.file_name().unwrap_or_default().display();
+    mount(
+        format!("bcvk-{name}"),
+        target,
+        "overlay",
+        MountFlags::empty(),
+        options.as_c_str(),
+    )
+    .map_err(EarlyError::with("mount an overlay on", target))
+}
+
+pub(super) fn tmpfs(name: &str, on: &Path, options: &str) -> Result<(), EarlyError> {
+    let options = c_string(options.to_owned());
+    mount(name, on, "tmpfs", MountFlags::empty(), options.as_c_str())
+        .map_err(EarlyError::with("mount a tmpfs on", on))
+}
+
+/// Does something with the image as the root of this process, which has one thread only.
+pub(super) fn in_root(root: &Path, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let back = openat(
+        CWD,
+        "/",
+        OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    rustix::process::chroot(root)?;
+    let result = rustix::process::chdir("/")
+        .map_err(io::Error::from)
+        .and_then(|()| act());
+    rustix::process::fchdir(&back)?;
+    rustix::process::chroot(".")?;
+    result
+}
+
+fn c_string(text: String) -> CString {
+    CString::new(text).expect("no NUL in bcvk's own names")
+}
