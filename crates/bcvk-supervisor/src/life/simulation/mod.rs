@@ -81,12 +81,7 @@ fn every_life_ends_well(purpose: Purpose) {
     let lives = (begin, moves(), any::<bool>());
     let result = runner.run(&lives, |(begin, moves, collected)| {
         let (snapshot, reachable, start_fails, saves, lifetime) = begin;
-        let mut world = World::new(
-            (purpose, reachable, lifetime),
-            snapshot,
-            start_fails,
-            saves,
-        );
+        let mut world = World::new((purpose, reachable, lifetime), snapshot, start_fails, saves);
         for next in moves {
             if world.exit.is_none() {
                 world.step(next);
