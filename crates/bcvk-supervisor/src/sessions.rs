@@ -259,14 +259,13 @@ mod tests {
             .map(|n: u8| {
                 let mut client = connect();
                 thread::spawn(move || {
-                    let text: Vec<u8> = (0..1_000_000)
-                        .map(|i: u32| b'a' + (i % 20) as u8 ^ (n & 1))
-                        .collect();
-                    let mut writer = client.try_clone().expect("a clone");
+                    let letters = b'a'..=b'z';
+                    let text: Vec<u8> = letters.cycle().skip(n.into()).take(1_000_000).collect();
+                    let mut sender = client.try_clone().expect("a clone");
                     let sent = text.clone();
                     let writes = thread::spawn(move || {
-                        writer.write_all(&sent).expect("written");
-                        writer.shutdown(std::net::Shutdown::Write).expect("closed");
+                        sender.write_all(&sent).expect("written");
+                        sender.shutdown(std::net::Shutdown::Write).expect("closed");
                     });
                     let mut heard = Vec::new();
                     client.read_to_end(&mut heard).expect("read");
@@ -288,7 +287,7 @@ mod tests {
         let sessions = Sessions::serve(&socket, ours).expect("served");
         sessions.begin();
         let again = guests.try_clone().expect("a clone");
-        guests.write_all(&[0xff; 100_000]).expect("written");
+        guests.write_all(&vec![0xff; 100_000]).expect("written");
         guest(again);
         let mut client = untrusted::connect_to(&socket).expect("connected");
         assert_eq!(answered(&mut client, "hello"), "HELLO");

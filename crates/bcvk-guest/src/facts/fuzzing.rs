@@ -34,10 +34,11 @@ pub fn facts(data: &[u8]) {
     assert!(parts.all(|part| matches!(part, Component::Normal(_))));
     if let Some(home) = &facts.root_home {
         let mut parts = home.components();
-        assert_eq!(parts.next(), Some(Component::RootDir), "{home:?}");
+        assert_eq!(parts.next(), Some(Component::RootDir), "{}", home.display());
         assert!(
             parts.all(|part| matches!(part, Component::Normal(_))),
-            "{home:?}"
+            "{}",
+            home.display()
         );
     }
     if let Some(unit) = facts.sshd.unit() {

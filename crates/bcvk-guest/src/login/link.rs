@@ -237,7 +237,7 @@ mod tests {
     async fn an_end_that_nobody_has_opened_is_an_error() {
         let (host, guest) = duplex(100);
         drop(host);
-        let error = answer(guest).await.err().expect("an error");
+        let error = answer(guest).await.map(drop).expect_err("an error");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
