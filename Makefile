@@ -95,9 +95,10 @@ schemas: ## write the JSON schemas of docs/schemas anew
 	BCVK_WRITE_SCHEMAS=1 cargo test --quiet --package bcvk schemas
 
 # shellcheck is no part of the set-up; where it is there, use it.
-lint: ## formatting, clippy, shell scripts
+lint: ## formatting, clippy, lock files, shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@! command -v shellcheck >/dev/null || shellcheck -x setup/*.sh docs/*.sh .ci/run fuzz/*.sh runner/*.sh $(images)/*.sh tests/*.sh
 
 # Advisories come from the network; DENY='bans licenses sources' leaves them out.

@@ -31,8 +31,8 @@ packages=(
     mmdebstrap debian-archive-keyring
     # These are for tests: of podman's Pods; of completion in other shells than bash; of manual pages;
     # of what the guide asks of a VM's web server; of JSON against its schemas; of the examples; and
-    # at a terminal whose screen can be looked at.
-    catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux
+    # at a terminal whose screen can be looked at; and of parsers, with libFuzzer, which is C++.
+    catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux g++
 )
 
 case $(uname -m) in
