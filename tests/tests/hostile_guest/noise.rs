@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bcvk_testkit::{Checks, Process, Sandbox, Vm};
+use bcvk_testkit::{Checks, Process, Sandbox, Vm, limit};
 
 use crate::steering;
 
@@ -37,10 +37,12 @@ pub(crate) fn supervisor_kib(vm: &Vm<'_>) -> u64 {
 
 pub(crate) fn check_noise(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("noise on every port", || {
-        // The senders of the journal hold its port, so they are stopped first.
+        // The senders of the journal hold its port, so they are stopped first. What takes sessions, this
+        // one too, has its own turn below.
         let seen = vm.sh(
             "systemctl stop bcvk-journal.service bcvk-system-journal.service 2>/dev/null\n\
              for port in /dev/virtio-ports/*; do\n\
+               case $port in *.sessions) continue ;; esac\n\
                { head -c 1000000 /dev/zero; head -c 1000000 /dev/urandom; echo\n\
                  head -c 4194304 /dev/zero | tr '\\0' 'x'; echo\n\
                  head -c 100000 /dev/zero | tr '\\0' '['; echo\n\
@@ -66,6 +68,15 @@ pub(crate) fn check_noise(checks: &mut Checks, vm: &Vm<'_>) {
         assert_eq!(ports, expected);
     });
     checks.check("the VM answers", || {
+        assert_eq!(vm.sh("echo still here"), "still here");
+    });
+    checks.check("noise on the port for sessions ends sessions, and no more", || {
+        vm.sh(
+            "systemd-run --collect --unit=noise sh -c 'sleep 1; systemctl stop bcvk-login.service; \
+             { head -c 3000000 /dev/urandom; head -c 3000000 /dev/zero; printf \"\\nbcvk-sessions here 1\\n\"; \
+             } >/dev/virtio-ports/org.bcvk.sessions; systemctl start bcvk-login.service'",
+        );
+        let _ = vm.ssh(&["sleep", "60"]).limit(limit::BOOT).run().expect_code(255);
         assert_eq!(vm.sh("echo still here"), "still here");
     });
 }

@@ -126,6 +126,19 @@ impl ImageSshd {
     }
 }
 
+/// Gives the client's name an address in `hosts` (hosts(5)). sshd calls whoever comes over a socket
+/// without addresses so, and hands the name on to PAM. Where that is built with auditing, each step of
+/// a login asks for the name's address, and waits for a name server that may never answer.
+pub(super) fn name_the_client(hosts: &Path) -> io::Result<()> {
+    const CLIENT: &str = "UNKNOWN";
+    let text = if_exists(fs::read_to_string(hosts))?.unwrap_or_default();
+    if text.split_whitespace().any(|word| word == CLIENT) {
+        return Ok(());
+    }
+    let mut file = OpenOptions::new().append(true).create(true).open(hosts)?;
+    writeln!(file, "\n127.0.0.1 {CLIENT} # the client of {NAME}")
+}
+
 /// Returns the configuration (sshd_config(5)). `is_split` is true for an sshd since 9.8, which no
 /// longer takes the name of its PAM service from its own.
 fn config(dir: &Path, is_split: bool, identity: &Identity) -> String {
@@ -184,7 +197,7 @@ fn is_program(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bcvk_contract::spec::EnvVar;
+    use bcvk_contract::spec::{EnvVar, Ready};
 
     fn identity() -> Identity {
         let var = |name: &str, value: &str| EnvVar {
@@ -199,6 +212,7 @@ mod tests {
                 var("LINES", "1\n2"),
                 var("EMPTY", ""),
             ],
+            ready: Ready::Deployed,
         }
     }
 
@@ -208,6 +222,19 @@ mod tests {
         insta::assert_snapshot!(config(dir, true, &identity()));
         let old = config(dir, false, &identity());
         assert!(!old.contains("PAMServiceName"), "unknown before 9.8");
+    }
+
+    #[test]
+    fn the_client_has_a_name_once() {
+        let etc = tempfile::tempdir().expect("a directory");
+        let hosts = etc.path().join("hosts");
+        fs::write(&hosts, "127.0.0.1 localhost").expect("written");
+        for _ in 0..2 {
+            name_the_client(&hosts).expect("written");
+            let text = fs::read_to_string(&hosts).expect("text");
+            let expected = "127.0.0.1 localhost\n127.0.0.1 UNKNOWN # the client of bcvk-sshd\n";
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod identity;
 pub(crate) mod image;
 mod link;
+mod network;
 mod port;
 
 use std::future::poll_fn;
@@ -17,8 +18,10 @@ use std::time::Duration;
 
 use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
+use bcvk_contract::spec::Ready;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
 use tokio::runtime;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
@@ -48,9 +51,10 @@ pub fn serve() -> io::Result<()> {
     runtime.block_on(async {
         let mut port = Port::new(file)?;
         tell(&Message::Sessions);
+        let network = Arc::new(OnceCell::new());
         loop {
             match answer(&mut port).await {
-                Ok(link) => converse(link, Path::new("/"), Path::new("/run")).await?,
+                Ok(link) => converse(link, &network).await?,
                 // Nobody has opened the other end.
                 Err(_) => sleep(PAUSE).await,
             }
@@ -59,20 +63,35 @@ pub fn serve() -> io::Result<()> {
 }
 
 /// Serves the sessions of one conversation. Those that still run when it ends lose their client.
-async fn converse<S>(mut link: Link<S>, root: &Path, run: &Path) -> io::Result<()>
+/// The first of all waits for the `network`, unless its user wants to be in as early as possible.
+async fn converse<S>(mut link: Link<S>, network: &Arc<OnceCell<()>>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let run = Path::new("/run");
     let identity = Identity::read(run)?;
-    let sshd = match ImageSshd::find(root) {
-        Some(program) => Some(Arc::new(ImageSshd::new(program, run, &identity)?)),
+    let waits = match identity.ready {
+        Ready::Deployed => true,
+        Ready::Early => false,
+    };
+    let sshd = match ImageSshd::find(Path::new("/")) {
+        Some(program) => {
+            // Without it, a login may take its time, and works.
+            let _ = image::name_the_client(Path::new("/etc/hosts"));
+            Some(Arc::new(ImageSshd::new(program, run, &identity)?))
+        }
         None => None,
     };
     let mut sessions = JoinSet::new();
     while let Some(Ok(session)) = poll_fn(|cx| link.poll_next_inbound(cx)).await {
         while sessions.try_join_next().is_some() {}
-        let sshd = sshd.clone();
+        let (sshd, network) = (sshd.clone(), Arc::clone(network));
         sessions.spawn(async move {
+            if waits {
+                network
+                    .get_or_init(|| network::settle(Path::new("/proc")))
+                    .await;
+            }
             // The client sees the end of its stream; there is nobody else to tell.
             let _ = session_of(session.compat(), sshd.as_deref()).await;
         });
