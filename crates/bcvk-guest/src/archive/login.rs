@@ -1,11 +1,14 @@
 //! The user's own way in.
 
+use std::path::Path;
+
 use bcvk_contract::control::Message;
 use bcvk_contract::spec::{SshAccess, VmSpec};
 
 use super::system::told;
 use super::tree::Tree;
 use crate::login::{FILE, Identity, image};
+use crate::unit_name::unit_name;
 
 /// Adds what lets the user of `ssh` in, and what tells the host from when on a deployed system would.
 pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
@@ -27,4 +30,23 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
         ),
     );
     tree.run_wants("multi-user.target", "bcvk-answers.service");
+    if !spec.disks.is_empty() {
+        // A session is there before udev has named the disks that it is about to use.
+        let devices: Vec<String> = spec
+            .disks
+            .iter()
+            .map(|disk| device_of(&disk.name))
+            .collect();
+        let devices = devices.join(" ");
+        tree.run_file(
+            "systemd/system/bcvk-answers.service.d/50-disks.conf",
+            &format!("[Unit]\nWants={devices}\nAfter={devices}\n"),
+        );
+    }
+}
+
+/// Returns the device unit of the disk with this serial number.
+fn device_of(serial: &str) -> String {
+    let link = Path::new("/dev/disk/by-id").join(format!("virtio-{serial}"));
+    format!("{}.device", unit_name(&link))
 }
