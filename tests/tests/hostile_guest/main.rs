@@ -308,11 +308,19 @@ fn what_a_hostile_image_says_steers_no_terminal() {
     let bcvk = |args: &[&str]| sandbox.command(sandbox.bcvk_path()).args(args);
     let mut checks = Checks::new();
     checks.check("a boot that fails, with its console and its error", || {
-        let output = bcvk(&["ephemeral", "run", "--console", "--name", &name, &image])
-            .at_a_terminal()
-            .limit(limit::BOOT)
-            .run()
-            .expect_code(126);
+        let output = bcvk(&[
+            "ephemeral",
+            "run",
+            "--console",
+            "--login=image",
+            "--name",
+            &name,
+            &image,
+        ])
+        .at_a_terminal()
+        .limit(limit::BOOT)
+        .run()
+        .expect_code(126);
         assert_eq!(steering(&output.stdout()), None, "{output}");
         // The text is on the console, and is the reason of the failed unit.
         let error = output.stdout();
