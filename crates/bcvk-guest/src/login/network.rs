@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// Time for a network to get its address that was not there when the first session came. The system
+/// Time for a network to get its address that was not there when the first session came: an emulated guest
+/// takes up to half of it. The system
 /// is up to `network.target` then, so DHCP runs; whatever takes longer may not come at all.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(20);
 

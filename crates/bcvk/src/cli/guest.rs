@@ -176,7 +176,7 @@ pub(crate) struct GuestOptions {
     /// Ready
     ///
     /// When the VM is ready for sessions. `deployed` is when a deployed host's sshd would answer: once
-    /// **network.target** is reached; the first session waits up to 3 seconds for the guest's network to
+    /// **network.target** is reached; the first session waits up to 10 seconds for the guest's network to
     /// have an address. `early` is the first moment at which a session is possible, while the system still starts. With
     /// **--login image** the VM is ready when the image's sshd answers, and `early` is not possible.
     #[arg(
