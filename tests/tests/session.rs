@@ -178,7 +178,7 @@ fn check_words(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
             .expect_stderr("debug1:");
         let _ = run(&[
             "-o",
-            "User=nobody",
+            "User=none-such",
             "-o",
             "BatchMode=yes",
             vm.name(),
