@@ -90,11 +90,7 @@ pub fn personal(
         host_key: identity.sshd.clone().map(|service| NewHostKey {
             service,
             text: spec.host_key.clone(),
-            awaited: logs_in
-                && spec
-                    .ssh
-                    .as_ref()
-                    .is_some_and(|ssh| ssh.login == Login::Image),
+            awaited: logs_in && spec.login() == Some(Login::Image),
         }),
         files,
         environment: environment(&spec.env),

@@ -22,6 +22,11 @@ pub(crate) fn unit_name(path: &Path) -> String {
     name
 }
 
+/// Returns the name of the unit of a device.
+pub(crate) fn device_unit(path: &Path) -> String {
+    format!("{}.device", unit_name(path))
+}
+
 /// Returns the path of a device unit (systemd.unit(5), STRING ESCAPING FOR INCLUSION IN UNIT NAMES);
 /// `None` if the unit is no device in `/dev`, or has a specifier in its name.
 pub(crate) fn device_path(unit: &str) -> Option<String> {

@@ -22,32 +22,26 @@ pub(super) const MAX_FAILED: usize = 50;
 /// Most starts of the program that takes sessions.
 const MAX_SESSIONS: usize = 1000;
 
-/// Messages that have been passed on. A guest can repeat itself faster than the supervisor handles
-/// messages, and the supervisor's queue has no bound; a repetition has no news either.
+/// Messages that have been passed on, and how often. A guest can repeat itself faster than the
+/// supervisor handles messages, and the supervisor's queue has no bound; a repetition has no news either.
 #[derive(Debug, Default)]
-struct Heard {
-    words: Vec<Discriminant<Message>>,
-    failed: usize,
-    sessions: usize,
-}
+struct Heard(Vec<(Discriminant<Message>, usize)>);
 
 impl Heard {
     fn is_news(&mut self, message: &Message) -> bool {
-        if matches!(message, Message::Failed(_)) {
-            self.failed += 1;
-            return self.failed <= MAX_FAILED;
-        }
-        // A program that starts again has to be heard again.
-        if matches!(message, Message::Sessions) {
-            self.sessions += 1;
-            return self.sessions <= MAX_SESSIONS;
-        }
+        let most = match message {
+            Message::Failed(_) => MAX_FAILED,
+            // A program that starts again has to be heard again.
+            Message::Sessions => MAX_SESSIONS,
+            _ => 1,
+        };
         let word = discriminant(message);
-        let news = !self.words.contains(&word);
-        if news {
-            self.words.push(word);
+        if let Some((_, times)) = self.0.iter_mut().find(|(known, _)| *known == word) {
+            *times += 1;
+            return *times <= most;
         }
-        news
+        self.0.push((word, 1));
+        true
     }
 }
 

@@ -136,12 +136,9 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     if facts.root_shell.is_none() {
         return Err(Problem::NoShell(image()));
     }
-    let image_lets_in = spec
-        .ssh
-        .as_ref()
-        .is_some_and(|ssh| ssh.login == Login::Image);
-    if !image_lets_in {
-        return Ok(());
+    match spec.login() {
+        Some(Login::Image) => {}
+        Some(Login::Own) | None => return Ok(()),
     }
     if facts.root_home.is_none() {
         return Err(Problem::NoRootHome(image()));

@@ -128,6 +128,12 @@ pub struct Disk {
     pub format: DiskFormat,
 }
 
+/// Returns the path of the disk with this serial number in the guest: a link that udev makes.
+#[must_use]
+pub fn guest_disk(serial: &str) -> PathBuf {
+    Path::new("/dev/disk/by-id").join(format!("virtio-{serial}"))
+}
+
 impl Disk {
     /// Returns the path of the file in the container.
     #[must_use]

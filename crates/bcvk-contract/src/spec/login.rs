@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::VmSpec;
 use crate::choice;
 
 /// Way in.
@@ -31,3 +32,32 @@ pub enum Ready {
 }
 
 choice!(Ready, "a moment", { Deployed: "deployed", Early: "early" });
+
+/// Sign by which a VM that its user logs in to counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachable {
+    /// The image's sshd has sent its banner.
+    Banner,
+    /// A deployed host would answer.
+    Answers,
+    /// Sessions are possible.
+    Sessions,
+}
+
+impl VmSpec {
+    /// The way into the VM; `None` if nobody logs in.
+    #[must_use]
+    pub fn login(&self) -> Option<Login> {
+        self.ssh.as_ref().map(|ssh| ssh.login)
+    }
+
+    /// The sign by which the VM counts as ready.
+    #[must_use]
+    pub fn reachable(&self) -> Reachable {
+        match self.ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)) {
+            Some((Login::Image, _)) => Reachable::Banner,
+            Some((Login::Own, Ready::Early)) => Reachable::Sessions,
+            Some((Login::Own, Ready::Deployed)) | None => Reachable::Answers,
+        }
+    }
+}

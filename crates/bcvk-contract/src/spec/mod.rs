@@ -37,7 +37,7 @@ use crate::choice;
 
 pub use arch::Arch;
 pub use choice::{Choice, choose, list};
-pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks};
+pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks, guest_disk};
 pub use env::{EnvRequest, EnvVar};
 pub use error::SpecError;
 pub use fidelity::Fidelity;
@@ -45,7 +45,7 @@ pub use initramfs::Initramfs;
 pub use itype::InstanceType;
 pub use karg::Karg;
 pub use label::{LABEL, LABEL_RUNNER, LABEL_VM, Label};
-pub use login::{Login, Ready};
+pub use login::{Login, Reachable, Ready};
 pub use machine_id::{MachineId, MachineIdRequest};
 pub use memory::MemorySize;
 pub use name::VmName;

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use bcvk_contract::spec::{Fidelity, Karg, VmSpec};
 
 use crate::facts::{GuestFacts, WantedUnit};
-use crate::unit_name::unit_name;
+use crate::unit_name::device_unit;
 use devices::{Machine, Presence};
 
 /// Number of absent things that the notice names.
@@ -100,13 +100,13 @@ impl Absent {
             if unit.is_mount() {
                 self.mounts.push(unit.file.clone());
             } else {
-                self.devices.insert(device_unit(what));
+                self.devices.insert(unit_of(what));
             }
             self.names.push(format!("{name} ({what})"));
         }
         for device in &unit.devices {
             if machine.has_device(device) == Presence::Absent {
-                self.devices.insert(device_unit(device));
+                self.devices.insert(unit_of(device));
                 self.names.push(format!("{name} ({device})"));
             }
         }
@@ -138,9 +138,8 @@ impl Absent {
 }
 
 /// Returns the device unit of a source, as fstab(5) and systemd.mount(5) name it.
-fn device_unit(source: &str) -> String {
-    let path = devices::path(source);
-    format!("{}.device", unit_name(path.as_ref()))
+fn unit_of(source: &str) -> String {
+    device_unit(devices::path(source).as_ref())
 }
 
 /// Returns `/etc/fstab` and `/etc/crypttab` of this text on a machine without disks, each with the

@@ -95,7 +95,7 @@ impl<'t> Entry<'t> {
 pub(super) fn fstab(text: &str, machine: &Machine) -> Table {
     let mut lines = Vec::new();
     let mut names = Vec::new();
-    // What is mounted from or in another file system of the table is as absent as that one.
+    // A file system that is mounted from or in another one of the table is as absent as that one.
     let mut absent: Vec<String> = Vec::new();
     let mut possible: Vec<String> = Vec::new();
     for line in text.lines() {

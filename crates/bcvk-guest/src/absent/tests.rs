@@ -1,4 +1,4 @@
-//! What a VM has, and what an image's boot does not wait for.
+//! Tests of the devices that a VM has, and of tables and units without the others.
 
 use bcvk_contract::examples::example;
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use base64ct::{Base64, Encoding};
 use bcvk_contract::guest_port;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{MachineId, UnitContent, UnitFile};
+use bcvk_contract::spec::{MachineId, UnitContent, UnitFile, guest_disk};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::time::{ClockId, Timespec, clock_settime};
@@ -322,7 +322,7 @@ fn mount_share(share: &Mount, deadline: Instant) -> io::Result<()> {
 
 /// Waits for a disk, which udev names after its serial number once it has looked at it.
 fn await_disk(name: &str, deadline: Instant) -> io::Result<()> {
-    let link = Path::new("/dev/disk/by-id").join(format!("virtio-{name}"));
+    let link = guest_disk(name);
     until(deadline, || Ok(link.exists()))
 }
 

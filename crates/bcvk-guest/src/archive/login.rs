@@ -1,14 +1,12 @@
 //! The user's own way in.
 
-use std::path::Path;
-
 use bcvk_contract::control::Message;
-use bcvk_contract::spec::{SshAccess, VmSpec};
+use bcvk_contract::spec::{SshAccess, VmSpec, guest_disk};
 
 use super::system::told;
 use super::tree::Tree;
 use crate::login::{FILE, Identity, image};
-use crate::unit_name::unit_name;
+use crate::unit_name::device_unit;
 
 /// Adds what lets the user of `ssh` in, and what tells the host from when on a deployed system would.
 pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
@@ -35,7 +33,7 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
         let devices: Vec<String> = spec
             .disks
             .iter()
-            .map(|disk| device_of(&disk.name))
+            .map(|disk| device_unit(&guest_disk(&disk.name)))
             .collect();
         let devices = devices.join(" ");
         tree.run_file(
@@ -43,10 +41,4 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
             &format!("[Unit]\nWants={devices}\nAfter={devices}\n"),
         );
     }
-}
-
-/// Returns the device unit of the disk with this serial number.
-fn device_of(serial: &str) -> String {
-    let link = Path::new("/dev/disk/by-id").join(format!("virtio-{serial}"));
-    format!("{}.device", unit_name(&link))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bcvk_contract::spec::{SWAP_NAME, Share};
+use bcvk_contract::spec::{SWAP_NAME, Share, guest_disk};
 
 use super::tree::Tree;
 use crate::unit_name::unit_name;
@@ -19,11 +19,11 @@ pub(super) fn add_shares(tree: &mut Tree, shares: &[Share]) {
 /// Adds a swap unit. systemd finds the device by its serial number, and swaps on it once udev has
 /// seen it.
 pub(super) fn add_swap(tree: &mut Tree) {
-    let device = format!("/dev/disk/by-id/virtio-{SWAP_NAME}");
-    let unit = format!("{}.swap", unit_name(Path::new(&device)));
+    let device = guest_disk(SWAP_NAME);
+    let unit = format!("{}.swap", unit_name(&device));
     tree.run_unit(
         &unit,
-        &include_str!("../units/bcvk.swap").replace("@WHAT@", &device),
+        &include_str!("../units/bcvk.swap").replace("@WHAT@", &device.to_string_lossy()),
     );
     tree.run_wants("swap.target", &unit);
 }

@@ -15,7 +15,7 @@ pub fn facts(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let dir = tempfile::tempdir().expect("a directory");
     for line in text.lines().take(MAX_FILES) {
-        // What is no file is left out.
+        // A line that names no file is left out.
         let _ = tree::add(dir.path(), line);
     }
     let root = Rooted::new(dir.path()).expect("the root");

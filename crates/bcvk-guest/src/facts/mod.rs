@@ -191,9 +191,14 @@ fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-fn root_shell(root: &Rooted) -> io::Result<Option<String>> {
+/// Returns root's login shell, if it is one that runs commands and is there.
+///
+/// # Errors
+/// If the tree cannot be read.
+pub(crate) fn root_shell(root: &Rooted) -> io::Result<Option<String>> {
+    // The second file is for users of the image itself (nss-altfiles).
     let mut passwd = String::new();
-    for file in PASSWD {
+    for file in ["/etc/passwd", "/usr/lib/passwd"] {
         passwd += &text(root, file)?;
         passwd.push('\n');
     }
@@ -202,13 +207,9 @@ fn root_shell(root: &Rooted) -> io::Result<Option<String>> {
     Ok(runs.then(|| shell.to_owned()))
 }
 
-/// Files of users, the first with more to say: the second is for users of the image itself
-/// (nss-altfiles).
-pub(crate) const PASSWD: [&str; 2] = ["/etc/passwd", "/usr/lib/passwd"];
-
 /// Returns root's shell in lines of passwd(5). Where root has no line, systemd makes one up
 /// (nss-systemd(8)).
-pub(crate) fn shell_of_root(passwd: &str) -> &str {
+fn shell_of_root(passwd: &str) -> &str {
     let mut lines = passwd.lines();
     let root = lines.find_map(|line| line.strip_prefix("root:"));
     let shell = root.and_then(|fields| fields.split(':').nth(5));
@@ -216,7 +217,7 @@ pub(crate) fn shell_of_root(passwd: &str) -> &str {
 }
 
 /// Returns true unless the shell is a program that stands for none.
-pub(crate) fn runs_commands(shell: &str) -> bool {
+fn runs_commands(shell: &str) -> bool {
     let name = shell.rsplit('/').next();
     !matches!(name, Some("nologin" | "false" | "true" | "sync"))
 }

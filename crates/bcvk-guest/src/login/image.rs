@@ -20,7 +20,8 @@ use tokio::process::Command;
 
 use super::identity::{DIR, Identity};
 use super::relay;
-use crate::facts::{PASSWD, SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS, runs_commands, shell_of_root};
+use crate::facts::{SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS, root_shell};
+use crate::rooted::Rooted;
 
 /// Name under which sshd runs. Until version 9.8 it is also that of the PAM service.
 pub(crate) const NAME: &str = "bcvk-sshd";
@@ -58,13 +59,8 @@ impl ImageSshd {
         if fips.is_ok_and(|text| text.trim() == "1") {
             return None;
         }
-        let passwd: Vec<String> = PASSWD
-            .iter()
-            .filter_map(|file| fs::read_to_string(below(file)).ok())
-            .collect();
-        let passwd = passwd.join("\n");
-        let shell = shell_of_root(&passwd);
-        if !runs_commands(shell) || !is_program(&below(shell)) {
+        let shell = root_shell(&Rooted::new(root).ok()?).ok()??;
+        if !is_program(&below(&shell)) {
             return None;
         }
         let found = SSHD_PROGRAMS.iter().find(|path| is_program(&below(path)));

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use bcvk_contract::spec::Purpose;
+use bcvk_contract::spec::{Purpose, Reachable};
 use bcvk_contract::status::Phase;
 
 use super::event::Pending;
 use super::{
     Action, BANNER_GRACE, GuestEnd, Life, LifeEvent, PERSONALIZING, PRESS_AGAIN, QEMU_FOLLOWS,
-    REPORT_GRACE, RESTART_GRACE, Reachable, SAVING, SHUTDOWN_GRACE, Stage, Trouble, Why,
+    REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Stage, Trouble, Why,
 };
 use crate::console::Sign;
 use crate::problem::Problem;
@@ -138,6 +138,15 @@ impl Signs {
     }
 }
 
+/// Returns true if the event is the sign.
+fn shows(sign: Reachable, event: &LifeEvent) -> bool {
+    match sign {
+        Reachable::Banner => matches!(event, LifeEvent::Banner),
+        Reachable::Answers => matches!(event, LifeEvent::Control(Message::Answers)),
+        Reachable::Sessions => matches!(event, LifeEvent::Control(Message::Sessions)),
+    }
+}
+
 impl Life {
     pub(super) fn while_alive(
         &mut self,
@@ -191,9 +200,9 @@ impl Life {
             LifeEvent::Control(Message::Executed(code)) => {
                 return self.executed(alive, code, now);
             }
-            LifeEvent::Control(Message::Sessions) => {
+            event @ LifeEvent::Control(Message::Sessions) => {
                 self.enter(Phase::Reachable);
-                return self.come(alive, LifeEvent::Control(Message::Sessions), now);
+                return self.come(alive, event, now);
             }
             event => return self.come(alive, event, now),
         }
@@ -230,7 +239,7 @@ impl Life {
                 signs.reported = true;
                 step
             }
-            (event, Step::Booting { saves }) if self.reachable.shown_by(&event) => {
+            (event, Step::Booting { saves }) if shows(self.reachable, &event) => {
                 match self.purpose {
                     Purpose::Login => {
                         return self.up(coming(Step::Booting { saves }, signs), saves, now);

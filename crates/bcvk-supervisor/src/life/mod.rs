@@ -21,7 +21,7 @@ use crate::console::Sign;
 use crate::problem::Problem;
 use bcvk_contract::control::Message;
 use bcvk_contract::exit;
-use bcvk_contract::spec::{Lifetime, Login, Purpose, Ready, Snapshot, SshAccess};
+use bcvk_contract::spec::{Lifetime, Purpose, Reachable, Snapshot};
 use bcvk_contract::status::{FailureKind, Phase};
 
 /// Time for a guest to power off before QEMU is killed. Below the `podman stop` time-out
@@ -77,36 +77,6 @@ pub(super) struct Life {
     failure: Option<FailureKind>,
     /// Actions that are handed out at the end of the present step.
     actions: Vec<Action>,
-}
-
-/// Sign that a user can log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reachable {
-    /// The image's sshd has sent its banner.
-    Banner,
-    /// A deployed host would answer.
-    Answers,
-    /// Sessions are possible.
-    Sessions,
-}
-
-impl Reachable {
-    /// Returns the sign of a VM with this way in.
-    pub(super) fn of(ssh: Option<&SshAccess>) -> Self {
-        match ssh.map(|ssh| (ssh.login, ssh.ready)) {
-            Some((Login::Image, _)) => Self::Banner,
-            Some((Login::Own, Ready::Early)) => Self::Sessions,
-            Some((Login::Own, Ready::Deployed)) | None => Self::Answers,
-        }
-    }
-
-    fn shown_by(self, event: &LifeEvent) -> bool {
-        match self {
-            Self::Banner => matches!(event, LifeEvent::Banner),
-            Self::Answers => matches!(event, LifeEvent::Control(Message::Answers)),
-            Self::Sessions => matches!(event, LifeEvent::Control(Message::Sessions)),
-        }
-    }
 }
 
 /// The part of its life that a VM is in.

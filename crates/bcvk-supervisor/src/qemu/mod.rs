@@ -29,7 +29,7 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
 
 /// Returns the machine of `spec`, with placeholders for the rest.
 fn machine(spec: &VmSpec) -> Machine<'_> {
-    let login = spec.ssh.as_ref().map(|ssh| ssh.login);
+    let login = spec.login();
     let disks = spec.disks.len() + usize::from(spec.swap.is_some());
     Machine {
         spec,

@@ -33,7 +33,7 @@ use crate::Event;
 use crate::children::{Children, Role};
 use crate::console;
 use crate::container::Container;
-use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Reachable, Start, Trouble};
+use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
 use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
 use crate::qemu::monitor::Monitor;
@@ -84,8 +84,6 @@ struct Supervisor {
     /// The files that the next start takes.
     files: Option<Files>,
     running: Option<Running>,
-    /// True once the guest has what only this VM has: one that may be saved has it when it is ready.
-    is_personal: bool,
     /// The guest that is yet to become this VM.
     pending: Option<warm::Pending>,
     /// Reports of failed units that have come so far.
@@ -134,7 +132,6 @@ impl Supervisor {
             children: Children::default(),
             files: None,
             running: None,
-            is_personal: false,
             pending: None,
             failed_units: Vec::new(),
             _locks: locks,
@@ -145,7 +142,7 @@ impl Supervisor {
     fn live(&mut self) -> u8 {
         let (mut life, begun) = Life::begin(
             self.spec.purpose(),
-            Reachable::of(self.spec.ssh.as_ref()),
+            self.spec.reachable(),
             self.spec.lifetime,
             self.spec.snapshot,
         );
@@ -278,11 +275,10 @@ impl Supervisor {
                 return self.children.have_left().then_some(LifeEvent::Cleared);
             }
             Action::RecordPhase(phase) => {
-                if phase == Phase::Ready && !self.is_personal {
-                    self.is_personal = true;
+                self.record(|status| status.enter(phase));
+                if phase == Phase::Ready && self.spec.snapshot.is_some() {
                     self.begin_sessions();
                 }
-                self.record(|status| status.enter(phase));
             }
             Action::RecordFailure(trouble) => {
                 let failure = self.failure(trouble);
@@ -354,10 +350,7 @@ impl Supervisor {
             .start_qemu(spec, prepared, &sockets, &beginning)
             .map_err(Problem::StartQemu)?;
         let saves = match agent {
-            None => {
-                self.is_personal = true;
-                false
-            }
+            None => false,
             Some(agent) => {
                 let identity = prepared.identity.clone();
                 let personalization =
@@ -369,10 +362,11 @@ impl Supervisor {
     }
 
     /// Agrees with the guest on a new conversation about sessions, because its program has started or
-    /// has got the keys of this VM.
+    /// has got the keys of this VM: a guest that may be saved has them once it is ready.
     fn begin_sessions(&self) {
         let sessions = self.running.as_ref().and_then(|it| it.sessions.as_ref());
-        if let Some(sessions) = sessions.filter(|_| self.is_personal) {
+        let has_keys = self.spec.snapshot.is_none() || self.status.status().phase >= Phase::Ready;
+        if let Some(sessions) = sessions.filter(|_| has_keys) {
             sessions.begin();
         }
     }

@@ -108,7 +108,7 @@ impl Supervisor {
         let (console, qemu_console) = UnixStream::pair()?;
         let (control, qemu_control) = UnixStream::pair()?;
         let (monitor, qemu_monitor) = UnixStream::pair()?;
-        let login = base.ssh.as_ref().map(|ssh| ssh.login);
+        let login = base.login();
         let ports = match login {
             Some(Login::Image) => Some(Ports::free(&base.ports)?),
             Some(Login::Own) | None => None,

@@ -6,7 +6,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bcvk_contract::replace::{beside, replace};
-use bcvk_contract::spec::{Login, Purpose, Ready, Snapshot, VmSpec};
+use bcvk_contract::spec::{Purpose, Reachable, Snapshot, VmSpec};
 use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
@@ -114,10 +114,10 @@ fn host(dir: &VmDir, spec: &VmSpec, status: &Status) -> Host {
         awaited: match (spec.purpose(), spec.snapshot) {
             (Purpose::Execute, _) => Awaited::Execute,
             (Purpose::Login | Purpose::Boot, Some(Snapshot::Save)) => Awaited::Snapshot,
-            (Purpose::Login | Purpose::Boot, _) => match spec.ssh.as_ref() {
-                Some(ssh) if ssh.login == Login::Image => Awaited::Sshd,
-                Some(ssh) if ssh.ready == Ready::Early => Awaited::Sessions,
-                Some(_) | None => Awaited::Answers,
+            (Purpose::Login | Purpose::Boot, _) => match spec.reachable() {
+                Reachable::Banner => Awaited::Sshd,
+                Reachable::Sessions => Awaited::Sessions,
+                Reachable::Answers => Awaited::Answers,
             },
         },
         command: None,
