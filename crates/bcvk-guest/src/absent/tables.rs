@@ -98,7 +98,7 @@ pub(super) fn fstab(text: &str, machine: &Machine) -> Table {
     // A file system that is mounted from or in another one of the table is as absent as that one.
     let mut absent: Vec<String> = Vec::new();
     let mut possible: Vec<String> = Vec::new();
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         let Some(entry) = Entry::parse(line).filter(|entry| !entry.is_idle()) else {
             lines.push(line.to_owned());
             continue;
@@ -136,7 +136,7 @@ pub(super) fn fstab(text: &str, machine: &Machine) -> Table {
 pub(super) fn crypttab(text: &str, machine: &Machine) -> Table {
     let mut lines = Vec::new();
     let mut names = Vec::new();
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let &[name, device, ref rest @ ..] = fields.as_slice() else {
             lines.push(line.to_owned());
@@ -164,7 +164,7 @@ pub(super) fn crypttab(text: &str, machine: &Machine) -> Table {
 
 impl Table {
     fn new(image: &str, lines: &[String], names: Vec<String>) -> Self {
-        let same = image.lines().eq(lines.iter());
+        let same = image.split_terminator('\n').eq(lines.iter());
         let text = (!same).then(|| lines.iter().flat_map(|line| [line, "\n"]).collect());
         Self { text, names }
     }
