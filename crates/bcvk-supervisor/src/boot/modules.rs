@@ -1,4 +1,4 @@
-//! Kernel modules without which a guest cannot reach its root.
+//! Kernel modules without which a guest cannot reach its root, or would wait for its network.
 //!
 //! An initramfs that was made for a real machine often lacks them, although the image has them in
 //! `/usr/lib/modules`. bcvk does not check whether an initramfs has them, because it cannot unpack
@@ -16,8 +16,8 @@ use super::compression::Compression;
 use super::cpio::Archive;
 use super::kernel::MODULES;
 
-/// Modules that a guest needs, in the order in which they are loaded.
-const NEEDED: [Needed; 4] = [
+/// Modules that a guest needs early, in the order in which they are loaded.
+const NEEDED: [Needed; 5] = [
     Needed {
         module: "virtio_pci",
         option: Some("CONFIG_VIRTIO_PCI"),
@@ -33,6 +33,12 @@ const NEEDED: [Needed; 4] = [
     // Without this module, the host does not hear how far the boot is.
     Needed {
         module: "virtio_console",
+        option: None,
+    },
+    // The image's udev would load it when it has looked at every other device, and the network would
+    // come as much later.
+    Needed {
+        module: "virtio_net",
         option: None,
     },
 ];
@@ -104,7 +110,7 @@ impl ModulesError {
     }
 }
 
-/// Reads the modules that kernel `release` needs to reach its root, in the order in which to load
+/// Reads the modules that kernel `release` needs early, in the order in which to load
 /// them. There are none if the image has no list of the kernel's modules: the guest then has only
 /// what its initramfs has.
 ///
@@ -219,6 +225,8 @@ kernel/fs/fuse/fuse.ko:
 kernel/fs/fuse/virtiofs.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko kernel/fs/fuse/fuse.ko
 kernel/fs/overlayfs/overlay.ko:
 kernel/drivers/char/virtio_console.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
+kernel/drivers/net/virtio_net.ko: kernel/net/core/failover.ko kernel/drivers/virtio/virtio.ko
+kernel/net/core/failover.ko:
 kernel/drivers/virtio/virtio.ko:
 kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko
 kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
@@ -236,6 +244,8 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
                 "kernel/fs/fuse/virtiofs.ko",
                 "kernel/fs/overlayfs/overlay.ko",
                 "kernel/drivers/char/virtio_console.ko",
+                "kernel/net/core/failover.ko",
+                "kernel/drivers/net/virtio_net.ko",
             ]
         );
     }
