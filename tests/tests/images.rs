@@ -156,6 +156,31 @@ fn a_uki_beside_its_modules_and_cloud_init() {
     });
 }
 
+/// NetworkManager, a firewall that drops, dbus-broker, chrony, presets that the first boot applies,
+/// SELinux enforcing by arguments that `selinux=0` does not undo.
+#[test]
+fn an_image_like_those_of_the_field() {
+    let image = include_str!("fixtures/Containerfile.field");
+    on_a_guest(image, |checks, vm| {
+        checks.check(
+            "SELinux is off, although the image's arguments say on",
+            || {
+                vm.sh("grep -q selinux=0 /proc/cmdline && ! grep -qw selinuxfs /proc/mounts");
+            },
+        );
+        checks.check("the presets were applied", || {
+            let services = "NetworkManager chrony dbus-broker nftables sshd";
+            let active = vm.sh(&format!("systemctl is-active {services}"));
+            assert_eq!(active, ["active"; 5].join("\n"));
+            let off = vm.sh("systemctl is-active systemd-networkd systemd-resolved || true");
+            assert_eq!(off, "inactive\ninactive");
+        });
+        checks.check("the firewall is as the image wants it", || {
+            vm.sh("nft list ruleset | grep -q 'policy drop'");
+        });
+    });
+}
+
 #[test]
 fn an_initramfs_of_systemds_own_without_dracut() {
     let image = include_str!("fixtures/Containerfile.systemd-initrd");

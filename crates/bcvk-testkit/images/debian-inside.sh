@@ -33,6 +33,11 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
     systemctl --quiet disable "$unit" 2>/dev/null || true
 done
 
+# What only derived images want to run.
+for unit in chrony.service dbus-broker.service; do
+    systemctl --quiet disable "$unit" 2>/dev/null || true
+done
+
 # A host's own name was copied in; real images have none.
 rm -f /etc/hostname
 

@@ -27,7 +27,8 @@ packages=(
     openssh-server iproute2 procps
 )
 if [ "$tag" = full ]; then
-    packages+=(podman network-manager cloud-init systemd-ukify systemd-boot-efi cpio)
+    packages+=(podman network-manager cloud-init systemd-ukify systemd-boot-efi cpio
+        nftables chrony dbus-broker selinux-policy-default)
 fi
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -55,7 +56,8 @@ fi
 eval "$(apt-config shell check_valid_until Acquire::Check-Valid-Until)"
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+made=$(mktemp)
+trap 'rm -f "$log" "$made"' EXIT
 
 # dracut's kernel hook would make a second initramfs in /boot that nobody boots; a stub, since
 # dracut's own package script calls it by name.
@@ -75,10 +77,12 @@ mmdebstrap --variant=minbase --keyring="$keyring" \
         --change "LABEL bcvk.test.recipe=$recipe" \
         --change 'CMD ["/sbin/init"]' \
         --change 'STOPSIGNAL SIGRTMIN+3' \
-        - "$repository:$tag" >/dev/null || {
+        - >"$made" || {
     tail -n 30 "$log" >&2
+    # What was bootstrapped so far is an image too, and must not pass for this one.
+    drop_replaced
     die "bootstrapping $suite failed; the end of mmdebstrap's output is above"
 }
-
+podman tag "$(cat "$made")" "$repository:$tag"
 drop_replaced
 say "done in ${SECONDS}s" "$tag"

@@ -22,14 +22,30 @@ const ROOT_ARGUMENTS: [&str; 12] = [
     "composefs",
 ];
 
+/// Arguments that decide whether SELinux is on, which is not for the image to say.
+const SELINUX_ARGUMENTS: [&str; 2] = ["selinux", "enforcing"];
+
+/// Returns an argument of the image as a VM has it; `None` if it is left out.
+fn for_a_vm(karg: &Karg) -> Option<String> {
+    let name = karg.name();
+    if ROOT_ARGUMENTS.contains(&name) || SELINUX_ARGUMENTS.contains(&name) {
+        return None;
+    }
+    let text = karg.as_str();
+    match text.split_once('=') {
+        Some(("security", "selinux")) => None,
+        Some(("lsm", modules)) => {
+            let modules: Vec<&str> = modules.split(',').filter(|m| *m != "selinux").collect();
+            Some(format!("lsm={}", modules.join(",")))
+        }
+        _ => Some(text.to_owned()),
+    }
+}
+
 /// Builds the command line: the image's arguments, then ours, then the user's. The last one of a name
 /// wins.
 pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> String {
-    let mut arguments: Vec<String> = from_image
-        .iter()
-        .filter(|karg| !ROOT_ARGUMENTS.contains(&karg.name()))
-        .map(ToString::to_string)
-        .collect();
+    let mut arguments: Vec<String> = from_image.iter().filter_map(for_a_vm).collect();
     let machine: &[&str] = match spec.arch {
         Arch::X86_64 => &[
             "console=ttyS0",
@@ -43,8 +59,9 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         Arch::Aarch64 => &["console=ttyAMA0"],
     };
     arguments.extend(machine.iter().map(|argument| (*argument).to_owned()));
-    // Every file on virtiofs has one label.
-    arguments.push("selinux=0".to_owned());
+    // Every file on virtiofs has one label. A kernel may not know the first of them (Linux,
+    // CONFIG_SECURITY_SELINUX_BOOTPARAM); a policy that is loaded then enforces nothing.
+    arguments.extend(["selinux=0", "enforcing=0"].map(str::to_owned));
     // systemd would look for partitions on disks that a VM does not have.
     arguments.push("systemd.gpt_auto=0".to_owned());
     let says = |name: &str| {
@@ -111,10 +128,32 @@ mod tests {
             Karg::split("rw root=UUID=1 rootwait console=tty0 composefs=abc").expect("kargs");
         assert_eq!(
             build(&bcvk_contract::examples::example(), &facts, &kargs),
-            "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 \
+            "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 enforcing=0 \
              systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests systemd.firstboot=no ignition.firstboot \
              ignition.platform.id=qemu systemd.hostname=testvm \
              systemd.machine_id=07070707070747078707070707070707 quiet"
+        );
+    }
+
+    #[test]
+    fn an_image_cannot_turn_selinux_on() {
+        let image = tempfile::tempdir().expect("temporary directory");
+        let root = bcvk_guest::rooted::Rooted::new(image.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let mut spec = bcvk_contract::examples::example();
+        for (image, left) in [
+            ("selinux=1 security=selinux enforcing=1 a=b", "a=b"),
+            ("security=apparmor", "security=apparmor"),
+            ("lsm=landlock,selinux,bpf", "lsm=landlock,bpf"),
+        ] {
+            let kargs = Karg::split(image).expect("kargs");
+            let line = build(&spec, &facts, &kargs);
+            assert!(line.starts_with(&format!("{left} console=")), "{line}");
+        }
+        spec.kargs = Karg::split("selinux=1").expect("kargs");
+        assert!(
+            build(&spec, &facts, &[]).ends_with(" selinux=1"),
+            "the user can"
         );
     }
 
@@ -129,7 +168,7 @@ mod tests {
         };
         assert_eq!(
             build(&spec, &facts, &[]),
-            "console=ttyAMA0 selinux=0 systemd.gpt_auto=0 cryptomgr.notests systemd.firstboot=no ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
+            "console=ttyAMA0 selinux=0 enforcing=0 systemd.gpt_auto=0 cryptomgr.notests systemd.firstboot=no ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
         );
     }
 
