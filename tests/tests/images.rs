@@ -186,7 +186,19 @@ fn an_image_like_those_of_the_field() {
 #[test]
 fn an_initramfs_of_systemds_own_without_dracut() {
     let image = include_str!("fixtures/Containerfile.systemd-initrd");
-    on_a_guest(image, |_, _| {});
+    on_a_guest(image, |checks, vm| {
+        checks.check("the root can be written to, as the image wants it", || {
+            let root = "mkdir /nix && echo new | tee /nix/x /usr/x && findmnt -no FSTYPE /";
+            assert_eq!(vm.sh(root), "new\noverlay");
+            let seen = vm.exec("ls -d /bcvk-*/run/bcvk-image/nix");
+            assert_ne!(seen.code(), Some(0), "{seen}");
+        });
+        checks.check("directories that are links into /var", || {
+            for dir in ["opt", "srv", "mnt", "home", "usr/local"] {
+                vm.sh(&format!("cd /{dir} && pwd -P | grep ^/var/ && touch x"));
+            }
+        });
+    });
 }
 
 #[test]

@@ -39,15 +39,22 @@ fn an_image_that_locks_everybody_out_lets_its_user_in() {
     checks.check("another user of the image", || {
         let somebody = format!("other@{}", vm.name());
         for words in [
-            ["ssh", &*somebody, "id -un; pwd"],
+            [
+                "ssh",
+                &*somebody,
+                "id -un; pwd; touch new && stat -c %U new",
+            ],
             ["ssh", "-lother", vm.name()],
         ] {
             let output = sandbox
                 .bcvk(words)
-                .stdin("id -un; pwd\n")
+                .stdin("id -un; pwd; touch new && stat -c %U new\n")
                 .limit(limit::BOOT)
                 .run();
-            assert_eq!(output.expect_success().text(), "other\n/var/home/other");
+            assert_eq!(
+                output.expect_success().text(),
+                "other\n/var/home/other\nother"
+            );
         }
     });
     checks.check("forty at once", || {

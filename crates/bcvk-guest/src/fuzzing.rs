@@ -10,18 +10,23 @@ use bcvk_contract::spec::{EnvRequest, STORAGE_GUEST_PATH, Share, ShareRequest};
 use crate::absent::tables_of_a_vm;
 use crate::archive::env::manager_env;
 use crate::archive::mounts::share_mount;
-use crate::facts::{assigned, parse_unit};
+use crate::facts::{assigned, parse_unit, root_in_key_file, root_in_toml};
 use crate::storage;
 use crate::unit_name::unit_name;
 
 pub use crate::facts::fuzzing::facts;
 
-/// Parses files of `KEY=VALUE` lines, such as SELinux' configuration.
+/// Parses files of `KEY=VALUE` lines, such as SELinux' configuration, and those that have such lines in
+/// groups.
 pub fn assignments(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(value) = assigned(&text, "SELINUX") {
         assert!(!value.contains('\n') && text.contains(value));
     }
+    if root_in_key_file(&text) {
+        assert!(text.contains("[root]") && text.contains("transient"));
+    }
+    let _ = root_in_toml(&text);
 }
 
 /// Parses the image's storage.conf, to which the host's store is added.

@@ -13,6 +13,7 @@ use crate::masks::Masks;
 /// Adds the plan that [`crate::early`] reads.
 pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     let plan = Plan {
+        transient_root: facts.transient_root,
         var: facts.var.clone(),
         swap: spec.swap.map_or(0, SwapSize::bytes),
         home: facts.root_home.clone(),

@@ -45,6 +45,8 @@ const SYSROOT: &str = "/sysroot";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
+    /// True if all of the root can be written to.
+    pub(crate) transient_root: bool,
     /// Layout of `/var`.
     pub(crate) var: VarLayout,
     /// Size of the guest's swap device in bytes.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{MountFlags, mount, mount_bind};
@@ -10,8 +10,8 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 use super::error::EarlyError;
 use super::files::make_dir;
 
-/// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. A directory of the
-/// image's can be renamed, which takes `redirect_dir` (Linux,
+/// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. Returns the path at
+/// which `lower` itself can still be seen. A directory of the image's can be renamed, which takes `redirect_dir` (Linux,
 /// Documentation/filesystems/overlayfs.rst). The lower directory is bound elsewhere first: kernels
 /// before 6.x hang on an overlay that is mounted over its own lower directory.
 pub(super) fn overlay_of(
@@ -19,7 +19,7 @@ pub(super) fn overlay_of(
     store: &Path,
     mode: u32,
     target: &Path,
-) -> Result<(), EarlyError> {
+) -> Result<PathBuf, EarlyError> {
     let [below, upper, work] = ["lower", "upper", "work"].map(|part| store.join(part));
     make_dir(&below, 0o755)?;
     make_dir(&work, 0o755)?;
@@ -40,7 +40,8 @@ pub(super) fn overlay_of(
         MountFlags::empty(),
         options.as_c_str(),
     )
-    .map_err(EarlyError::with("mount an overlay on", target))
+    .map_err(EarlyError::with("mount an overlay on", target))?;
+    Ok(below)
 }
 
 pub(super) fn tmpfs(name: &str, on: &Path, options: &str) -> Result<(), EarlyError> {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change,
+    mount_remount, unmount,
 };
 
 use super::error::EarlyError;
@@ -43,8 +44,8 @@ pub(super) fn mount_image() -> Result<(), EarlyError> {
     }
 }
 
-/// Makes `/etc`, `/var`, `/root` and `/tmp` of the image at [`SYSROOT`] writable and volatile, and
-/// adds bcvk's files to `/etc`.
+/// Makes `/etc`, `/var`, `/root` and `/tmp` of the image at [`SYSROOT`] writable and volatile, or all of
+/// it, and adds bcvk's files to `/etc`.
 pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     let root = Path::new(SYSROOT);
     // Otherwise a mount over a directory would also appear on the binds of it below, and nothing
@@ -59,28 +60,34 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     tmpfs("bcvk-volatile", volatile, &size)?;
     load_overlay();
 
-    overlay("etc", &root.join("etc"), 0o755)?;
-    var::mount_var(root, &volatile.join("var"), &plan.var)?;
+    // What is mounted in an overlay of the root has the image itself below, and not that overlay: the
+    // kernel allows two on top of each other (Linux, fs/overlayfs/super.c), and container engines need
+    // one.
+    let image = if plan.transient_root {
+        overlay_of(root, &volatile.join("rootfs"), 0o755, root)?
+    } else {
+        root.to_owned()
+    };
+    overlay_of(
+        &image.join("etc"),
+        &volatile.join("etc"),
+        0o755,
+        &root.join("etc"),
+    )?;
+    var::mount_var(&image, root, &volatile.join("var"), &plan.var)?;
     if let Some(home) = &plan.home {
-        let path = below(root, home);
         if ["/var", "/etc"].iter().any(|dir| home.starts_with(dir)) {
             // The path is writable already, but it may not exist yet.
-            make_dir(&path, 0o700)?;
+            make_dir(&below(root, home), 0o700)?;
         } else {
-            overlay("root", &path, 0o700)?;
+            let store = volatile.join("root");
+            overlay_of(&below(&image, home), &store, 0o700, &below(root, home))?;
         }
     }
-    // systemd before 256 does not mount a tmpfs on /tmp by default everywhere, but on a read-only
-    // root every service with a private /dev or /tmp needs it.
-    let tmp = root.join("tmp");
-    if fs::symlink_metadata(&tmp).is_ok_and(|found| found.is_dir()) {
-        let source = volatile.join("tmp");
-        make_dir(&source, 0o755)?;
-        fs::set_permissions(&source, Permissions::from_mode(0o1777))
-            .map_err(EarlyError::with("open to all", &source))?;
-        mount_bind(&source, &tmp).map_err(EarlyError::with("mount a tmpfs on", &tmp))?;
-        let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
-        mount_remount(&tmp, flags, "").map_err(EarlyError::with("restrict", &tmp))?;
+    mount_tmp(root, volatile)?;
+    if plan.transient_root {
+        // The overlays hold it themselves, and nobody needs to see all of it once more.
+        unmount(&image, UnmountFlags::empty()).map_err(EarlyError::with("unmount", &image))?;
     }
 
     keep_program()?;
@@ -89,6 +96,24 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
         append(&root.join("etc/environment"), &plan.environment)?;
     }
     Ok(())
+}
+
+/// Makes `/tmp` an empty directory of the volatile file system, if there is such a directory.
+///
+/// systemd before 256 does not mount a tmpfs there by default everywhere, but on a read-only root every
+/// service with a private `/dev` or `/tmp` needs it.
+fn mount_tmp(root: &Path, volatile: &Path) -> Result<(), EarlyError> {
+    let tmp = root.join("tmp");
+    if !fs::symlink_metadata(&tmp).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    let source = volatile.join("tmp");
+    make_dir(&source, 0o755)?;
+    fs::set_permissions(&source, Permissions::from_mode(0o1777))
+        .map_err(EarlyError::with("open to all", &source))?;
+    mount_bind(&source, &tmp).map_err(EarlyError::with("mount a tmpfs on", &tmp))?;
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount(&tmp, flags, "").map_err(EarlyError::with("restrict", &tmp))
 }
 
 /// Keeps this program within reach of the image's system, which removes the initramfs. A bind takes no
@@ -107,11 +132,6 @@ fn load_overlay() {
         // If this fails, mounting the overlay reports it.
         let _ = Command::new("modprobe").arg("overlay").status();
     }
-}
-
-/// Mounts an overlay of the directory `on` over it.
-fn overlay(name: &str, on: &Path, mode: u32) -> Result<(), EarlyError> {
-    overlay_of(on, &Path::new(VOLATILE).join(name), mode, on)
 }
 
 /// Returns the guest's memory in bytes.

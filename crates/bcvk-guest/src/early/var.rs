@@ -13,25 +13,30 @@ use super::error::EarlyError;
 use super::files::make_dir;
 use super::mounts::{in_root, overlay_of};
 
-/// Makes `/var` of the image at `root` a directory of the volatile file system below `store`, with the
-/// image's content.
-pub(super) fn mount_var(root: &Path, store: &Path, layout: &VarLayout) -> Result<(), EarlyError> {
-    let var = root.join("var");
+/// Makes `/var` of the `root` a directory of the volatile file system below `store`, with the content
+/// of the `image`'s.
+pub(super) fn mount_var(
+    image: &Path,
+    root: &Path,
+    store: &Path,
+    layout: &VarLayout,
+) -> Result<(), EarlyError> {
+    let (from, var) = (image.join("var"), root.join("var"));
     let content = store.join("content");
     make_dir(&content, 0o755)?;
     if layout.copied_whole {
-        copy(root, &content, &[Path::new(".")])?;
+        copy(image, &content, &[Path::new(".")])?;
         return mount_bind(&content, &var).map_err(EarlyError::with("mount", &var));
     }
     let whole = store.join("whole");
     make_dir(&whole, 0o755)?;
-    overlay_of(&var, store, 0o755, &whole)?;
+    overlay_of(&from, store, 0o755, &whole)?;
     for dir in &layout.directories {
-        make_like(&var.join(dir), &content.join(dir))?;
+        make_like(&from.join(dir), &content.join(dir))?;
     }
     let copied: Vec<&Path> = layout.copied.iter().map(AsRef::as_ref).collect();
     if !copied.is_empty() {
-        copy(root, &content, &copied)?;
+        copy(image, &content, &copied)?;
     }
     for part in &layout.overlaid {
         let (source, target) = (whole.join(part), content.join(part));
@@ -62,10 +67,10 @@ fn make_like(model: &Path, dir: &Path) -> Result<(), EarlyError> {
 
 /// Copies `paths` of the image's `/var` into `content` with the image's own `cp`. It sees `content` at
 /// `/run`, which is empty in an image.
-fn copy(root: &Path, content: &Path, paths: &[&Path]) -> Result<(), EarlyError> {
-    let run = root.join("run");
+fn copy(image: &Path, content: &Path, paths: &[&Path]) -> Result<(), EarlyError> {
+    let run = image.join("run");
     mount_bind(content, &run).map_err(EarlyError::with("mount", &run))?;
-    let copied = in_root(root, || {
+    let copied = in_root(image, || {
         let mut copy = Command::new("/bin/cp");
         copy.current_dir("/var").args(["-a", "--parents", "--"]);
         let status = copy.args(paths).arg("/run/").status()?;

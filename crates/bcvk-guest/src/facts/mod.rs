@@ -6,7 +6,9 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod network;
+mod key_file;
 mod sshd;
+mod root;
 #[cfg(any(test, fuzzing))]
 mod tree;
 mod units;
@@ -22,6 +24,8 @@ pub use network::Network;
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
 pub use waiting::WantedUnit;
+#[cfg(any(test, fuzzing))]
+pub(crate) use root::{in_key_file as root_in_key_file, in_toml as root_in_toml};
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
 
@@ -54,6 +58,8 @@ pub struct GuestFacts {
     /// Layout of `/var`.
     pub var: VarLayout,
     /// Real path of root's home directory `/root`: bootc's is `/var/roothome`. It need not exist
+    /// True if the root is to be an overlay that forgets what is written to it (`root.transient`).
+    pub transient_root: bool,
     /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none,
     /// and none can be made.
     pub root_home: Option<PathBuf>,
@@ -114,6 +120,7 @@ impl GuestFacts {
             root_shell: root_shell(root)?,
             has_hostname: has_hostname(root)?,
             has_machine_id: has_machine_id(root)?,
+            transient_root: root::is_transient(root)?,
             selinux_enforcing: selinux_enforcing(root)?,
             cloud_init_enabled: cloud_init_enabled(root, &units)?,
             ignition: ignition(root)?,

@@ -33,6 +33,7 @@ fn an_empty_image_has_nothing() {
             network: Network::None,
             networkd_installed: false,
             iproute2: false,
+            transient_root: false,
             var: VarLayout {
                 copied_whole: true,
                 ..VarLayout::default()
