@@ -2,6 +2,7 @@
 
 mod guide;
 mod root;
+mod soft_reboot;
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use bcvk_testkit::{Checks, ReservedPort, Sandbox, Vm, expect_sshd, images, limit
 
 use guide::{check_listed_arguments, check_listed_masks};
 use root::{check_read_only, check_transient};
+use soft_reboot::check_soft_reboot;
 
 /// One VM has everything that one `run` can be asked for.
 #[test]
@@ -63,6 +65,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
         vm.sh("ip -4 route show default | grep -q via && getent hosts localhost");
     });
     check_image(&mut checks, &sandbox);
+    check_soft_reboot(&mut checks, &vm);
 
     vm.stop();
     // --rm has removed the container.

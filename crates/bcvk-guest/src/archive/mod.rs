@@ -38,6 +38,7 @@ pub fn initramfs_entries(
         initrd::add_units(&mut tree, spec, &masks);
     }
     system::add_masks(&mut tree, &masks);
+    mounts::add_kept(&mut tree, facts);
     absent::add_absent(&mut tree, spec, absent);
     absent::add_link_to_wait_for(&mut tree, spec, facts);
     system::add_reports(&mut tree);

@@ -5,7 +5,28 @@ use std::path::Path;
 use bcvk_contract::spec::{SWAP_NAME, Share, guest_disk};
 
 use super::tree::Tree;
+use crate::facts::GuestFacts;
 use crate::unit_name::unit_name;
+
+/// Drop-in for a mount that no target ends.
+const KEPT: &str = "[Unit]\nDefaultDependencies=no\n";
+
+/// Keeps what has been mounted for the system before it started. A soft-reboot ends every other mount
+/// than `/`, `/usr` and `/etc` (systemd-soft-reboot.service(8)), and there is no initramfs to mount
+/// these anew.
+pub(super) fn add_kept(tree: &mut Tree, facts: &GuestFacts) {
+    // The first stands for all mounts below the directory (systemd.unit(5)).
+    let mut kept = ["run-bcvk-", "var", "tmp"].map(str::to_owned).to_vec();
+    kept.extend(facts.root_home.as_deref().map(unit_name));
+    let parts = facts.var.overlaid.iter();
+    kept.extend(parts.map(|part| unit_name(&Path::new("/var").join(part))));
+    for unit in kept {
+        tree.run_file(
+            &format!("systemd/system/{unit}.mount.d/50-bcvk-kept.conf"),
+            KEPT,
+        );
+    }
+}
 
 /// Adds a mount unit for each share.
 pub(super) fn add_shares(tree: &mut Tree, shares: &[Share]) {

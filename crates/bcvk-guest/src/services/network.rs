@@ -19,8 +19,9 @@ pub fn configure_network() -> io::Result<()> {
     let name = await_interface()?;
     for line in [
         format!("link set {name} up"),
-        format!("address add {} dev {name}", user_net::GUEST),
-        format!("route add default via {}", user_net::GATEWAY),
+        // They are there already after a soft-reboot.
+        format!("address replace {} dev {name}", user_net::GUEST),
+        format!("route replace default via {}", user_net::GATEWAY),
     ] {
         ended(command("ip", line.split(' ')).spawn()?)?;
     }
