@@ -51,6 +51,27 @@ fn assert_unseen(vm: &Vm<'_>, written: &str) {
     }
 }
 
+/// Checks containers that start with the system, of images that are bound to that of the VM.
+fn check_bound(checks: &mut Checks, vm: &Vm<'_>) {
+    checks.check("containers of bound images start with the system", || {
+        vm.sh("systemctl is-system-running --wait || true");
+        let states = vm.sh("systemctl is-active plain.service bootc.service");
+        assert_eq!(states, "active\nactive");
+        let running = vm.sh("podman ps --format '{{.Names}} {{.Image}}' | sort");
+        let expected =
+            ["bootc", "plain"].map(|name| format!("systemd-{name} {}", images::nosshd()));
+        assert_eq!(running, expected.join("\n"));
+    });
+    checks.check(
+        "a notice names the image that the host lacks, and no other",
+        || {
+            let described = vm.described();
+            let notice = "podman pull quay.io/example/nobody-has:1`";
+            assert!(described.contains(notice), "{described}");
+        },
+    );
+}
+
 #[test]
 fn podman_in_the_guest_runs_images_of_the_host() {
     let sandbox = Sandbox::new();
@@ -61,7 +82,8 @@ fn podman_in_the_guest_runs_images_of_the_host() {
     let file = file.to_str().expect("text");
     podman(&sandbox, &["secret", "create", &secret, file]);
     podman(&sandbox, &["volume", "create", &volume]);
-    let vm = sandbox.boot("vm", &["--rm", "--bind-storage-ro"], images::full());
+    let image = sandbox.build_image(include_str!("fixtures/Containerfile.bound"));
+    let vm = sandbox.boot("vm", &["--rm", "--bind-storage-ro"], &image);
     let mut checks = Checks::new();
     checks.check(
         "the host's images are there, as those of somebody else",
@@ -94,6 +116,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
             .run()
             .expect_success();
     });
+    check_bound(&mut checks, &vm);
     checks.check("nothing but images is there", || {
         assert_unseen(&vm, &written);
     });
@@ -101,6 +124,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
         assert_unseen(&vm, &make_container(&sandbox, &younger));
     });
     vm.stop();
+    sandbox.remove_image(&image);
     podman(&sandbox, &["rm", "--ignore", &older, &younger]);
     podman(&sandbox, &["volume", "rm", &volume]);
     podman(&sandbox, &["secret", "rm", &secret]);

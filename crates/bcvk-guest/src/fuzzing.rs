@@ -10,7 +10,7 @@ use bcvk_contract::spec::{EnvRequest, STORAGE_GUEST_PATH, Share, ShareRequest};
 use crate::absent::tables_of_a_vm;
 use crate::archive::env::manager_env;
 use crate::archive::mounts::share_mount;
-use crate::facts::{assigned, parse_unit, root_in_key_file, root_in_toml};
+use crate::facts::{assigned, image_of, parse_unit, root_in_key_file, root_in_toml};
 use crate::storage;
 use crate::unit_name::unit_name;
 
@@ -27,6 +27,9 @@ pub fn assignments(data: &[u8]) {
         assert!(text.contains("[root]") && text.contains("transient"));
     }
     let _ = root_in_toml(&text);
+    if let Some(image) = image_of("x.container", &text) {
+        assert!(text.contains(image) && !image.contains(char::is_control));
+    }
 }
 
 /// Parses the image's storage.conf, to which the host's store is added.

@@ -223,6 +223,28 @@ impl Rooted {
         Ok(path.to_owned())
     }
 
+    /// Returns where `path` leads, which need not exist: a link at its end is followed all the same, and
+    /// what it leads to may be made later.
+    ///
+    /// # Errors
+    /// As [`Rooted::resolve`]; [`io::ErrorKind::NotFound`] if the links go in circles.
+    pub fn destination(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        /// Number of symlinks that the kernel would follow (path_resolution(7)).
+        const LINKS: u32 = 40;
+
+        let mut path = path.as_ref().to_owned();
+        for _ in 0..LINKS {
+            let found = if_exists(self.symlink_metadata(&path))?;
+            if !found.is_some_and(|found| found.is_symlink()) {
+                return self.resolve(&path);
+            }
+            let target = self.read_link(&path)?;
+            path.pop();
+            path.push(target);
+        }
+        Err(named(Errno::LOOP, &path))
+    }
+
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         self.lookup(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
@@ -296,6 +318,31 @@ mod tests {
         ] {
             assert_eq!(root.resolve(path).expect(path), Path::new(resolved));
         }
+    }
+
+    #[test]
+    fn links_are_followed_to_what_is_not_there_yet() {
+        let (dir, root) = tree();
+        for (link, target) in [
+            ("opt", "var/opt"),
+            ("usr/storage", "../sysroot/storage"),
+            ("twice", "/opt"),
+            ("to-lib", "lib"),
+        ] {
+            symlink(target, dir.path().join("root").join(link)).expect("a symlink");
+        }
+        for (path, destination) in [
+            ("/opt", "/var/opt"),
+            ("/usr/storage", "/sysroot/storage"),
+            ("/twice", "/var/opt"),
+            ("/to-lib", "/usr/lib"),
+            ("/nothing/here", "/nothing/here"),
+        ] {
+            let found = root.destination(path).expect(path);
+            assert_eq!(found, Path::new(destination));
+        }
+        let circle = root.destination("/loop").expect_err("a circle");
+        assert_eq!(circle.kind(), io::ErrorKind::NotFound);
     }
 
     fn tree() -> (tempfile::TempDir, Rooted) {

@@ -186,6 +186,8 @@ pub fn image_layers(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let images = parts.next().unwrap_or_default();
     let layers = parts.next().unwrap_or_default();
+    let wanted = ["localhost/a".to_owned()];
+    assert!(store::names::missing_in(&[images.to_vec()], &wanted).len() <= 1);
     if let Ok(found) = store::layers::image_layers(images, layers) {
         for id in found {
             assert!(

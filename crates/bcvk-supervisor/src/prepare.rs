@@ -11,7 +11,7 @@ use std::thread;
 
 use bcvk_contract::spec::{
     Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, Login,
-    Purpose, VmSpec, fits_unit,
+    Purpose, STORAGE_TAG, Share, VmSpec, fits_unit,
 };
 use bcvk_guest::facts::{GuestFacts, Network, Sshd};
 use bcvk_guest::rooted::Rooted;
@@ -26,11 +26,18 @@ use crate::boot::zboot::ZbootError;
 use crate::boot::{bootconfig, bzimage, cmdline, initramfs, kargs, uki, zboot};
 use crate::container::{BootFile, Container};
 use crate::problem::{Cause, Problem};
+use crate::virtiofs::store::names::missing;
 use crate::warm::Saved;
 
 /// Limit for the size of a kernel, initramfs or UKI that is read into memory. Distributions' files
 /// have at most a few hundred MiB.
 const MAX_FILE: u64 = 1 << 30;
+
+/// Store of logically bound images, as units name it (bootc's documentation, "Logically bound images").
+const BOOTC_STORE: &str = "/usr/lib/bootc/storage";
+
+/// Number of bound images that a notice names.
+const NAMED: usize = 16;
 
 /// Files that a VM boots from. They are in memory, and vanish with the container.
 #[derive(Debug)]
@@ -113,7 +120,7 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
         ignition: ignition(spec, container).map_err(Problem::FilesInMemory)?,
         cmdline: cmdline::build(spec, &facts, &absent.remaining(&from_image)),
         identity: OpenIdentity::new(spec, &facts),
-        warnings: warnings(&facts, &absent),
+        warnings: warnings(spec, &facts, &absent),
     })
 }
 
@@ -153,9 +160,14 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
 /// links such as `/srv → var/srv`.
 fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
     let mut spec = spec.clone();
+    let store = host_store(&spec).cloned();
+    spec.shares.extend(store.map(|store| Share {
+        guest_path: BOOTC_STORE.into(),
+        ..store
+    }));
     for share in &mut spec.shares {
         if !share.guest_path.starts_with("/run") {
-            share.guest_path = root.resolve(&share.guest_path)?;
+            share.guest_path = root.destination(&share.guest_path)?;
             if !fits_unit(&share.guest_path) {
                 let text = format!("{} cannot be a mount point", share.guest_path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -168,8 +180,45 @@ fn with_mount_points(spec: &VmSpec, root: &Rooted) -> io::Result<VmSpec> {
     Ok(spec)
 }
 
-fn warnings(facts: &GuestFacts, absent: &Absent) -> Vec<String> {
-    let mut warnings = Vec::from_iter(absent.notice());
+/// Returns the share of the host's images, if the guest's podman is to use it.
+fn host_store(spec: &VmSpec) -> Option<&Share> {
+    let mut shares = spec.shares.iter().filter(|_| spec.host_storage);
+    shares.find(|share| share.tag == STORAGE_TAG)
+}
+
+/// Names the logically bound images that the guest's podman does not find.
+fn unbound(spec: &VmSpec, facts: &GuestFacts) -> Option<String> {
+    let bound = &facts.bound_images;
+    let missing = match host_store(spec) {
+        Some(store) => missing(&store.container_path(), bound),
+        None => bound.iter().map(String::as_str).collect(),
+    };
+    let (first, rest) = missing.split_at(missing.len().min(NAMED));
+    if first.is_empty() {
+        return None;
+    }
+    let names = first.join(" ");
+    let more = match rest.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Some(match host_store(spec) {
+        Some(_) => {
+            format!("the host lacks images that are bound to the VM's: `podman pull {names}`{more}")
+        }
+        None => format!(
+            "the VM lacks images that are bound to its own, because it does not see the host's: \
+             {names}{more}"
+        ),
+    })
+}
+
+fn warnings(spec: &VmSpec, facts: &GuestFacts, absent: &Absent) -> Vec<String> {
+    let mut warnings: Vec<String> = absent
+        .notice()
+        .into_iter()
+        .chain(unbound(spec, facts))
+        .collect();
     if facts.selinux_enforcing {
         warnings.push(
             "the image enforces SELinux; the VM runs without, because virtiofs gives every file \
@@ -318,7 +367,7 @@ pub(super) fn prepare_to_resume(
         ignition: None,
         cmdline: String::new(),
         identity: OpenIdentity::new(spec, &facts),
-        warnings: warnings(&facts, &absent),
+        warnings: warnings(spec, &facts, &absent),
     })
 }
 

@@ -3,12 +3,13 @@
 //! They are read from the image's tree before anything runs. Nothing here is configuration: it is
 //! what is, and what follows from it is decided elsewhere.
 
+mod bound;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod network;
 mod key_file;
-mod sshd;
+mod network;
 mod root;
+mod sshd;
 #[cfg(any(test, fuzzing))]
 mod tree;
 mod units;
@@ -20,12 +21,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use bound::image_of;
 pub use network::Network;
+#[cfg(any(test, fuzzing))]
+pub(crate) use root::{in_key_file as root_in_key_file, in_toml as root_in_toml};
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
 pub use waiting::WantedUnit;
-#[cfg(any(test, fuzzing))]
-pub(crate) use root::{in_key_file as root_in_key_file, in_toml as root_in_toml};
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
 
@@ -55,11 +58,11 @@ pub struct GuestFacts {
     pub networkd_installed: bool,
     /// True if there is the `ip` command.
     pub iproute2: bool,
+    /// True if the root is to be an overlay that forgets what is written to it (`root.transient`).
+    pub transient_root: bool,
     /// Layout of `/var`.
     pub var: VarLayout,
     /// Real path of root's home directory `/root`: bootc's is `/var/roothome`. It need not exist
-    /// True if the root is to be an overlay that forgets what is written to it (`root.transient`).
-    pub transient_root: bool,
     /// yet if it is in `/var` or `/etc`, which are writable in a guest. `None` if there is none,
     /// and none can be made.
     pub root_home: Option<PathBuf>,
@@ -81,6 +84,8 @@ pub struct GuestFacts {
     pub rc_local: bool,
     /// Configuration of container storage (containers-storage.conf(5)).
     pub storage_conf: Option<String>,
+    /// Names of the images that are logically bound to this one.
+    pub bound_images: Vec<String>,
     /// Text of `/etc/fstab`, empty if there is none.
     pub fstab: String,
     /// Text of `/etc/crypttab`, empty if there is none.
@@ -115,18 +120,19 @@ impl GuestFacts {
                 root,
                 &["/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"],
             )?,
+            transient_root: root::is_transient(root)?,
             var: VarLayout::read(root)?,
             root_home: root_home(root)?,
             root_shell: root_shell(root)?,
             has_hostname: has_hostname(root)?,
             has_machine_id: has_machine_id(root)?,
-            transient_root: root::is_transient(root)?,
             selinux_enforcing: selinux_enforcing(root)?,
             cloud_init_enabled: cloud_init_enabled(root, &units)?,
             ignition: ignition(root)?,
             credentials: credentials(root)?,
             rc_local: any_exists(root, &["/etc/rc.local", "/etc/rc.d/rc.local"])?,
             storage_conf: storage_conf(root)?,
+            bound_images: bound::read(root)?,
             fstab: text(root, "/etc/fstab")?,
             crypttab: text(root, "/etc/crypttab")?,
             wanted_units: waiting::wanted_units(root, &units)?,
@@ -176,26 +182,15 @@ pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
 }
 
 fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
-    /// Number of symlinks that the kernel would follow (path_resolution(7)).
-    const LINKS: u32 = 40;
-
-    let mut path = PathBuf::from("/root");
-    for _ in 0..LINKS {
-        let Some(found) = if_exists(root.symlink_metadata(&path))? else {
-            // The target of the link may be made when the guest boots.
-            let path = root.resolve(&path)?;
-            let volatile = ["/var", "/etc"].iter().any(|dir| path.starts_with(dir));
-            return Ok(Some(path).filter(|_| volatile));
-        };
-        if !found.is_symlink() {
-            let path = root.resolve(&path)?;
-            return Ok(Some(path).filter(|_| found.is_dir()));
-        }
-        let target = root.read_link(&path)?;
-        path.pop();
-        path.push(target);
-    }
-    Ok(None)
+    let Some(path) = if_exists(root.destination("/root"))? else {
+        return Ok(None);
+    };
+    let usable = match if_exists(root.symlink_metadata(&path))? {
+        Some(found) => found.is_dir(),
+        // It may be made when the guest boots.
+        None => ["/var", "/etc"].iter().any(|dir| path.starts_with(dir)),
+    };
+    Ok(Some(path).filter(|_| usable))
 }
 
 /// Returns root's login shell, if it is one that runs commands and is there.

@@ -48,6 +48,7 @@ fn an_empty_image_has_nothing() {
             credentials: false,
             rc_local: false,
             storage_conf: None,
+            bound_images: Vec::new(),
             fstab: String::new(),
             crypttab: String::new(),
             wanted_units: Vec::new(),

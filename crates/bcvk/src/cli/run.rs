@@ -51,6 +51,9 @@ pub(crate) struct VmOptions {
     /// Where a layer of an image replaces a whole directory, files
     /// that earlier layers had there are seen too: overlayfs marks such directories for privileged
     /// readers only, and the file server is none.
+    ///
+    /// The images are also at `/usr/lib/bootc/storage`, where units look for logically bound images. A
+    /// notice names those that the host lacks.
     #[arg(long, help_heading = heading::FILES)]
     pub(crate) bind_storage_ro: bool,
 

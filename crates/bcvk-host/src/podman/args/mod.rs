@@ -197,7 +197,7 @@ fn add_mounts(args: &mut Args, plan: &ContainerPlan<'_>) {
             "type=image,source={},destination={},rw={}",
             plan.spec.image.id,
             in_container(plan.dir.id(), CONTAINER_IMAGE).display(),
-            plan.spec.shares.iter().any(Share::needs_mount_point),
+            plan.spec.host_storage || plan.spec.shares.iter().any(Share::needs_mount_point),
         ),
     );
 }

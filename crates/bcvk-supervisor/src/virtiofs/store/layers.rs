@@ -107,7 +107,7 @@ impl ImageLayers {
 
 /// Reads a regular file. `untrusted` cannot do that here: it opens files through `/proc`, which a
 /// file server does not have.
-fn read(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(CWD, path, flags, Mode::empty()).ok()?);
     if !file.metadata().ok()?.is_file() {

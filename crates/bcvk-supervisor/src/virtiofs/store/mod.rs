@@ -7,6 +7,7 @@
 //! whole.
 
 pub(crate) mod layers;
+pub(crate) mod names;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
