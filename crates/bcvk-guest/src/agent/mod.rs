@@ -42,6 +42,9 @@ const PLUGGED: Duration = Duration::from_secs(30);
 /// Pause between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// File that says that the guest is a VM. After a soft-reboot, nobody tells the agent anything.
+const PERSONAL: &str = "/run/bcvk/personal";
+
 /// Directory of units that are not the image's.
 const UNITS: &str = "/run/systemd/system";
 
@@ -130,7 +133,10 @@ pub fn serve() -> io::Result<()> {
         match line.trim_end() {
             HELLO => writeln!(&port, "{HERE}")?,
             text => {
-                return match obey(text) {
+                let obeyed = obey(text).and_then(|()| {
+                    fs::write(PERSONAL, "").map_err(|e| format!("cannot write {PERSONAL}: {e}"))
+                });
+                return match obeyed {
                     Ok(()) => writeln!(&port, "{DONE}"),
                     Err(what) => writeln!(&port, "{FAILED}{what}"),
                 };
@@ -369,6 +375,12 @@ mod tests {
         let text = fs::read_to_string(at("etc/machine-id")).expect("text");
         assert_eq!(text, format!("{id}\n"));
         assert!(at(&format!("run/log/journal/{id}/system.journal")).exists());
+    }
+
+    #[test]
+    fn a_guest_that_is_a_vm_starts_no_agent() {
+        let unit = include_str!("../units/bcvk-agent.service");
+        assert!(unit.contains(&format!("\nConditionPathExists=!{PERSONAL}\n")));
     }
 
     #[test]
