@@ -42,6 +42,10 @@ fn text_of(events: &[Value], stream: &str) -> String {
 #[test]
 fn a_command_from_start_to_end() {
     let sandbox = Sandbox::new();
+    let image = sandbox.build_image(
+        "FROM BASE\nRUN echo 'LABEL=swap none swap sw 0 0' >>/etc/fstab && mkdir -p /usr/lib/repart.d && \
+         printf '[Partition]\\nType=var\\n' >/usr/lib/repart.d/50-var.conf\n",
+    );
     let name = sandbox.name("vm");
     let output = sandbox
         .bcvk(["run", "--rm", "--output=json", "--name", &name])
@@ -50,7 +54,7 @@ fn a_command_from_start_to_end() {
             "echo out; printf '\\303'; sleep 1; printf '\\244\\377\\033[1m'",
         ])
         .args(["--execute", "echo err >&2; exit 3"])
-        .arg(images::trixie())
+        .arg(&image)
         .limit(limit::BOOT)
         .run()
         .expect_code(3)
@@ -79,17 +83,32 @@ fn a_command_from_start_to_end() {
         let started = find(&events, "Started");
         assert_eq!(started["Name"], name.as_str());
         assert_eq!(started["Id"].as_str().map(str::len), Some(64));
-        assert_eq!(started["Image"]["Name"], images::trixie());
+        assert_eq!(started["Image"]["Name"], image.as_str());
         let ready = find(&events, "Ready");
         assert_eq!(ready["Ssh"], format!("bcvk ephemeral ssh {name}"));
         let config = ready["SshConfig"].as_str().unwrap_or_default();
         assert!(config.ends_with("/ssh_config"), "{config}");
+    });
+    checks.check("what the boot does not wait for", || {
+        let warnings: Vec<&str> = events
+            .iter()
+            .filter_map(|event| {
+                event["Message"]
+                    .as_str()
+                    .filter(|_| event["Event"] == "Warning")
+            })
+            .collect();
+        for words in ["swap on LABEL=swap", "a disk for systemd-repart.service"] {
+            let mut named = warnings.iter().filter(|warning| warning.contains(words));
+            assert!(named.next().is_some(), "{words}: {warnings:?}");
+        }
     });
     checks.check("what the command wrote", || {
         assert_eq!(text_of(&events, "stdout"), "out\nä\u{fffd}\u{1b}[1m");
         assert_eq!(text_of(&events, "stderr"), "err\n");
         assert!(!output.stdout().contains('\u{1b}'), "{output}");
     });
+    sandbox.remove_image(&image);
     checks.finish();
     sandbox.finish();
 }
