@@ -15,6 +15,8 @@ fn an_image_that_cannot_boot_leaves_no_files() {
     let dir = sandbox.make_dir("files");
     let config = sandbox.path().join("config.ign");
     std::fs::write(&config, r#"{"ignition": {"version": "3.4.0"}}"#).expect("write");
+    let user_data = sandbox.path().join("user-data");
+    std::fs::write(&user_data, "#cloud-config\n").expect("write");
     let mut checks = Checks::new();
     for verb in [&["run"][..], &["run", "-d"], &["run-ssh"]] {
         for (image, option, words) in [
@@ -23,6 +25,11 @@ fn an_image_that_cannot_boot_leaves_no_files() {
                 images::trixie(),
                 Some(format!("--ignition={}", config.display())),
                 &["has no Ignition", "hint: "],
+            ),
+            (
+                images::trixie(),
+                Some(format!("--cloud-init={}", user_data.display())),
+                &["has no cloud-init", "hint: ", "--cloud-init"],
             ),
         ] {
             checks.check(&format!("{verb:?} {image}"), || {

@@ -72,6 +72,21 @@ fn check_bound(checks: &mut Checks, vm: &Vm<'_>) {
     );
 }
 
+fn check_cloud_init(checks: &mut Checks, vm: &Vm<'_>) {
+    checks.check("cloud-init does what its user data says", || {
+        // The exit code is 2 if it has warnings.
+        let status = vm.run_sh("cloud-init status --wait --long; cloud-id");
+        let _ = status
+            .expect_stdout("status: done")
+            .expect_stdout("nocloud");
+        assert_eq!(vm.sh("cat /etc/of-the-user"), "written");
+    });
+    checks.check("nobody but root reads it", || {
+        let modes = vm.sh("stat -c %a /var/lib/cloud/seed/nocloud/*");
+        assert_eq!(modes, "600\n600");
+    });
+}
+
 #[test]
 fn podman_in_the_guest_runs_images_of_the_host() {
     let sandbox = Sandbox::new();
@@ -83,7 +98,12 @@ fn podman_in_the_guest_runs_images_of_the_host() {
     podman(&sandbox, &["secret", "create", &secret, file]);
     podman(&sandbox, &["volume", "create", &volume]);
     let image = sandbox.build_image(include_str!("fixtures/Containerfile.bound"));
-    let vm = sandbox.boot("vm", &["--rm", "--bind-storage-ro"], &image);
+    let user_data = sandbox.path().join("user-data");
+    let text = "#cloud-config\nwrite_files:\n- {path: /etc/of-the-user, content: written}\n";
+    fs::write(&user_data, text).expect("written");
+    let cloud_init = format!("--cloud-init={}", user_data.display());
+    let options = ["--rm", "--bind-storage-ro", &cloud_init];
+    let vm = sandbox.boot("vm", &options, &image);
     let mut checks = Checks::new();
     checks.check(
         "the host's images are there, as those of somebody else",
@@ -117,6 +137,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
             .expect_success();
     });
     check_bound(&mut checks, &vm);
+    check_cloud_init(&mut checks, &vm);
     checks.check("nothing but images is there", || {
         assert_unseen(&vm, &written);
     });

@@ -178,6 +178,10 @@ fn unusable_files(at: impl Fn(&str) -> String) -> Vec<Refused> {
             &["--ignition", "--initramfs direct", "leave one"],
         ),
         (
+            vec![format!("--cloud-init={}", at("text"))],
+            &["cannot be used as cloud-init's user data", "#cloud-config"],
+        ),
+        (
             vec!["--initramfs=none".to_owned()],
             &["'none'", "image and direct"],
         ),

@@ -58,6 +58,7 @@ pub fn example() -> VmSpec {
             content: UnitContent::File("[Service]\n".into()),
         }],
         ignition: true,
+        cloud_init: true,
         execute: vec!["systemctl is-system-running".into()],
         ports: vec![GuestPort {
             container: 20_000,

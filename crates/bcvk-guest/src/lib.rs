@@ -20,6 +20,6 @@ mod storage;
 mod unit_name;
 
 pub use absent::Absent;
-pub use archive::{Content, Entry, initramfs_entries};
+pub use archive::{Content, Entry, initramfs_entries, user_data_entries};
 pub use personal::{OpenIdentity, hostname, personal};
 pub use port::tell;

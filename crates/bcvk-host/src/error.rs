@@ -147,6 +147,12 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
+    #[error("{} cannot be used as cloud-init's user data", path.display())]
+    UserData {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the VM's output cannot go to {}", path.display())]
     Output {
         path: PathBuf,

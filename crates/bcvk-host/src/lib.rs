@@ -38,6 +38,7 @@ pub use launch::runner::Runner;
 pub use launch::started::Started;
 pub use launch::{Launch, sweep, write_ssh_access};
 pub use podman::ImageClaims;
+pub use resources::cloud_init::read_user_data;
 pub use resources::disk::{NewDisk, ResolvedDisk, resolve_disk};
 pub use resources::ignition::read_ignition;
 pub use resources::limits::container_limits;

@@ -4,14 +4,14 @@
 //! All of the preparation happens before the first child is started.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::path::Path;
 use std::thread;
 
 use bcvk_contract::spec::{
-    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, Initramfs, Karg, Login,
-    Purpose, STORAGE_TAG, Share, VmSpec, fits_unit,
+    Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_USER_DATA,
+    Initramfs, Karg, Login, Purpose, STORAGE_TAG, Share, VmSpec, fits_unit,
 };
 use bcvk_guest::facts::{GuestFacts, Network, Sshd};
 use bcvk_guest::rooted::Rooted;
@@ -95,7 +95,11 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
     let spec = &with_mount_points(spec, &root).map_err(Problem::MountPoint)?;
     let program = Program::read(Path::new(CONTAINER_EXE)).map_err(Problem::OwnProgram)?;
     let absent = Absent::new(spec, &facts, &from_image);
-    let entries = bcvk_guest::initramfs_entries(spec, &facts, &absent, &from_image);
+    let mut entries = bcvk_guest::initramfs_entries(spec, &facts, &absent, &from_image);
+    if spec.cloud_init {
+        let data = fs::read_to_string(CONTAINER_USER_DATA).map_err(Problem::FilesInMemory)?;
+        entries.extend(bcvk_guest::user_data_entries(spec, data));
+    }
     let emulated = spec.accel == Accelerator::Tcg;
     let unpack_initrd = if emulated { spec.memory.bytes() / 8 } else { 0 };
     // The two files are unpacked and written at the same time: each has a hundred megabytes or so.
@@ -132,6 +136,9 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
     }
     if spec.ignition && !facts.ignition {
         return Err(Problem::NoIgnition(image()));
+    }
+    if spec.cloud_init && !facts.cloud_init_enabled {
+        return Err(Problem::NoCloudInit(image()));
     }
     match spec.purpose() {
         Purpose::Login => {}
@@ -375,7 +382,7 @@ fn ignition(spec: &VmSpec, container: &Container) -> io::Result<Option<BootFile>
     if !spec.ignition {
         return Ok(None);
     }
-    let config = std::fs::read(CONTAINER_IGNITION)?;
+    let config = fs::read(CONTAINER_IGNITION)?;
     container.boot_file("ignition", &[&config]).map(Some)
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Problem {
     NoSystemd(String),
     #[error("image {0} has no Ignition")]
     NoIgnition(String),
+    #[error("image {0} has no cloud-init that runs when it boots")]
+    NoCloudInit(String),
     #[error("image {0} has no sshd, so nobody could log in")]
     NoSshd(String),
     #[error("image {0} gives root no shell that runs commands, so nobody could log in")]
@@ -98,6 +100,7 @@ impl Problem {
             | Self::KernelArguments { .. }
             | Self::NoSystemd(_)
             | Self::NoIgnition(_)
+            | Self::NoCloudInit(_)
             | Self::NoSshd(_)
             | Self::NoShell(_)
             | Self::NoRootHome(_)
@@ -134,6 +137,7 @@ impl Problem {
             Self::NoSystemd(_) => {
                 Some("bcvk boots bootc images; start from one, such as quay.io/fedora/fedora-bootc")
             }
+            Self::NoCloudInit(_) => Some("install and enable cloud-init in the image"),
             Self::NoSshd(_) => Some("install openssh-server in the image"),
             Self::NoShell(_) => {
                 Some("give root one in the image's build: RUN usermod -s /bin/sh root")
@@ -151,6 +155,7 @@ impl Problem {
     const fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoIgnition(_) => Some(Remedy::WithoutIgnition),
+            Self::NoCloudInit(_) => Some(Remedy::WithoutCloudInit),
             Self::NoSshd(_) | Self::NoShell(_) | Self::NoNetwork(_) => Some(Remedy::WithoutSsh),
             Self::Resume(_) => Some(Remedy::BootIfNeeded),
             Self::NotTaken(_) => Some(Remedy::Boot),
@@ -209,6 +214,7 @@ mod tests {
             }],
             NoSystemd: [Problem::NoSystemd(image())],
             NoIgnition: [Problem::NoIgnition(image())],
+            NoCloudInit: [Problem::NoCloudInit(image())],
             NoSshd: [Problem::NoSshd(image())],
             NoShell: [Problem::NoShell(image())],
             NoRootHome: [Problem::NoRootHome(image())],

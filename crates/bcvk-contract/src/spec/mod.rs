@@ -73,6 +73,8 @@ pub const CONTAINER_VM_DIR: &str = "/run/bcvk";
 pub const CONTAINER_SPEC: &str = "/run/bcvk-spec.json";
 /// Path of the configuration for Ignition inside the container.
 pub const CONTAINER_IGNITION: &str = "/run/bcvk-ignition.json";
+/// Path of the user data for cloud-init inside the container.
+pub const CONTAINER_USER_DATA: &str = "/run/bcvk-user-data";
 /// Path inside the container of the lock of the command that an attached VM belongs to.
 pub const CONTAINER_CLI_LOCK: &str = "/run/bcvk-cli.lock";
 /// Path of QEMU's root inside the container.
@@ -150,6 +152,8 @@ pub struct VmSpec {
     pub units: Vec<UnitFile>,
     /// True if the VM directory has a configuration for Ignition.
     pub ignition: bool,
+    /// True if the VM directory has user data for cloud-init.
+    pub cloud_init: bool,
     /// Shell commands to run once the system is up, one after the other, until one fails. The
     /// guest powers off afterwards.
     pub execute: Vec<String>,

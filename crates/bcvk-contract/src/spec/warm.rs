@@ -128,6 +128,7 @@ impl VmSpec {
             ),
             (self.ssh.is_none(), "nobody can log in to it"),
             (self.ignition, "it has a configuration for Ignition"),
+            (self.cloud_init, "it has user data for cloud-init"),
             (self.swap.is_some(), "it has a swap device"),
             (self.host_storage, "it has the host's images"),
             (self.logs.is_some(), "its logs are kept"),
@@ -192,16 +193,18 @@ mod tests {
         type Change = fn(&mut VmSpec);
         let resumable = VmSpec {
             ignition: false,
+            cloud_init: false,
             swap: None,
             logs: None,
             serial_ports: Vec::new(),
             ..example()
         };
         assert_eq!(resumable.snapshot_obstacle(), None);
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 14] = [
             ("only x86-64", |spec| spec.arch = Arch::Aarch64),
             ("log in", |spec| spec.ssh = None),
             ("Ignition", |spec| spec.ignition = true),
+            ("cloud-init", |spec| spec.cloud_init = true),
             ("swap", |spec| spec.swap = example().swap),
             ("images", |spec| spec.host_storage = true),
             ("logs", |spec| spec.logs = example().logs),

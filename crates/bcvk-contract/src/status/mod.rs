@@ -206,6 +206,8 @@ impl Failure {
 pub enum Remedy {
     /// Without a configuration for Ignition.
     WithoutIgnition,
+    /// Without user data for cloud-init.
+    WithoutCloudInit,
     /// Without SSH, and with its console shown.
     WithoutSsh,
     /// Booted if it cannot be resumed.

@@ -2,6 +2,7 @@
 //! the real root.
 
 mod absent;
+mod cloud_init;
 pub(crate) mod env;
 pub(crate) mod execute;
 mod initrd;
@@ -15,6 +16,7 @@ mod tree;
 
 use bcvk_contract::spec::{Initramfs, Karg, Login, Purpose, VmSpec};
 
+pub use cloud_init::user_data_entries;
 pub use tree::{Content, Entry};
 
 use crate::absent::Absent;

@@ -67,11 +67,15 @@ impl Tree {
         self.file(&format!("usr/lib/bcvk/run/{path}"), text);
     }
 
-    pub(super) fn run_secret(&mut self, path: &str, text: &str) {
+    pub(super) fn secret(&mut self, path: String, text: String) {
         self.0.push(Entry {
-            path: format!("usr/lib/bcvk/run/{path}"),
-            content: Content::Secret(text.to_owned()),
+            path,
+            content: Content::Secret(text),
         });
+    }
+
+    pub(super) fn run_secret(&mut self, path: &str, text: &str) {
+        self.secret(format!("usr/lib/bcvk/run/{path}"), text.to_owned());
     }
 
     pub(super) fn run_unit(&mut self, name: &str, text: &str) {

@@ -45,7 +45,7 @@ pub(super) fn mount_image() -> Result<(), EarlyError> {
 }
 
 /// Makes `/etc`, `/var`, `/root` and `/tmp` of the image at [`SYSROOT`] writable and volatile, or all of
-/// it, and adds bcvk's files to `/etc`.
+/// it, and adds bcvk's files to `/etc` and `/var`.
 pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     let root = Path::new(SYSROOT);
     // Otherwise a mount over a directory would also appear on the binds of it below, and nothing
@@ -91,7 +91,9 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     }
 
     keep_program()?;
-    install(&Path::new(DIR).join("etc"), &root.join("etc"))?;
+    for dir in ["etc", "var"] {
+        install(&Path::new(DIR).join(dir), &root.join(dir))?;
+    }
     if !plan.environment.is_empty() {
         append(&root.join("etc/environment"), &plan.environment)?;
     }

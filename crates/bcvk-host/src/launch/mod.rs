@@ -65,6 +65,8 @@ pub struct Launch {
     pub new_disks: Vec<NewDisk>,
     /// The user's configuration for Ignition.
     pub ignition: Option<Vec<u8>>,
+    /// The user's data for cloud-init.
+    pub cloud_init: Option<Vec<u8>>,
     /// The VM's snapshot: the one that it is resumed from, or the one that is to be made.
     pub snapshot: Option<HeldSnapshot>,
 }
@@ -248,6 +250,9 @@ impl Launch {
         status::reserve(paths.dir())?;
         if let Some(config) = &self.ignition {
             dir.write_private("ignition.json", config)?;
+        }
+        if let Some(data) = &self.cloud_init {
+            dir.write_private("user-data", data)?;
         }
         if self.spec.lifetime == Lifetime::Cli && self.spec.purpose().executes() {
             for fifo in paths.command_streams() {

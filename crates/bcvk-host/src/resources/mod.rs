@@ -1,5 +1,6 @@
 //! Resources of the host that a VM is given, and how much of each.
 
+pub(crate) mod cloud_init;
 pub(crate) mod disk;
 pub(crate) mod ignition;
 pub(crate) mod limits;

@@ -42,6 +42,7 @@ impl SnapshotKey {
             swap: _,
             units: _,
             ignition: _,
+            cloud_init: _,
             execute: _,
             ports: _,
             env: _,

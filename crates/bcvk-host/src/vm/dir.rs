@@ -1,7 +1,7 @@
 //! The VM directory, in which the host keeps everything of one VM.
 //!
 //! No container sees the directory as a whole. The files that the container reads are mounted one by
-//! one and read-only (`spec.json`, `ignition.json`, `cli.lock`, `root`). The container writes to one
+//! one and read-only (`spec.json`, `ignition.json`, `user-data`, `cli.lock`, `root`). The container writes to one
 //! directory in it, which the host reads as a stranger's ([`SharedDir`]).
 //!
 //! Locks (`flock(2)`) show who is alive, because the kernel drops a lock however its holder ends:
@@ -183,6 +183,12 @@ impl VmDir {
     #[must_use]
     pub fn ignition_config(&self) -> PathBuf {
         self.path.join("ignition.json")
+    }
+
+    /// Returns the path of the user data for cloud-init.
+    #[must_use]
+    pub(crate) fn user_data(&self) -> PathBuf {
+        self.path.join("user-data")
     }
 
     /// Returns the path of the file to which podman writes the process ID of the container's first

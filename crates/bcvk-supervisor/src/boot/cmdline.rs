@@ -86,7 +86,12 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
         // crypto/testmgr.c).
         arguments.push("cryptomgr.notests".to_owned());
     }
-    if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
+    if spec.cloud_init {
+        // Images name other data sources, and ask each of these over the network before they give up.
+        if !says("ds") {
+            arguments.push("ds=nocloud".to_owned());
+        }
+    } else if facts.cloud_init_enabled && !says("ds") && !says("cloud-init") {
         // There is no data source here. `ds=none` would spare the search for one, but not the
         // rest: minutes under emulation, new host keys for an sshd that is about to start, and
         // distributions' units that leave making keys to it.
@@ -129,7 +134,7 @@ mod tests {
         assert_eq!(
             build(&bcvk_contract::examples::example(), &facts, &kargs),
             "rootwait console=tty0 console=ttyS0 8250.nr_uarts=1 no_timer_check selinux=0 enforcing=0 \
-             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests systemd.firstboot=no ignition.firstboot \
+             systemd.gpt_auto=0 maxcpus=1 noreplace-smp bcvk.start_processors cryptomgr.notests ds=nocloud systemd.firstboot=no ignition.firstboot \
              ignition.platform.id=qemu systemd.hostname=testvm \
              systemd.machine_id=07070707070747078707070707070707 quiet"
         );
@@ -168,7 +173,7 @@ mod tests {
         };
         assert_eq!(
             build(&spec, &facts, &[]),
-            "console=ttyAMA0 selinux=0 enforcing=0 systemd.gpt_auto=0 cryptomgr.notests systemd.firstboot=no ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
+            "console=ttyAMA0 selinux=0 enforcing=0 systemd.gpt_auto=0 cryptomgr.notests ds=nocloud systemd.firstboot=no ignition.firstboot ignition.platform.id=qemu systemd.hostname=testvm systemd.machine_id=07070707070747078707070707070707 quiet"
         );
     }
 
@@ -186,9 +191,14 @@ mod tests {
             ("cloud-init=enabled", "", false),
         ] {
             let mut spec = bcvk_contract::examples::example();
+            spec.cloud_init = false;
             spec.kargs = Karg::split(user).expect("kargs");
             let line = build(&spec, &facts, &Karg::split(image).expect("kargs"));
             assert_eq!(line.contains("cloud-init=disabled"), off, "{line}");
+            spec.cloud_init = true;
+            let line = build(&spec, &facts, &Karg::split(image).expect("kargs"));
+            assert!(!line.contains("cloud-init=disabled"), "{line}");
+            assert_eq!(line.matches("ds=nocloud").count(), 1, "{line}");
         }
     }
 

@@ -98,6 +98,19 @@ pub(crate) struct VmOptions {
     )]
     pub(crate) ignition: Option<PathBuf>,
 
+    /// Give the VM user data for cloud-init
+    ///
+    /// FILE is what a cloud takes as user data, such as `#cloud-config` or a script, as text of at most
+    /// 1 MiB. The image's cloud-init finds it through the data source NoCloud; an image whose cloud-init
+    /// does not run is refused. Without the option, cloud-init runs only if a kernel argument says so.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        help_heading = heading::BOOT
+    )]
+    pub(crate) cloud_init: Option<PathBuf>,
+
     /// Resume a VM
     ///
     /// `auto` resumes the VM from a snapshot of one like it, a second after the command; if there is

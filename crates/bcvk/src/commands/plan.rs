@@ -13,7 +13,7 @@ use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
     ImageClaims, ImageError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
     check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
-    read_units, resolve_disk, resolve_share,
+    read_units, read_user_data, resolve_disk, resolve_share,
 };
 
 use super::Context;
@@ -43,6 +43,7 @@ struct Inputs {
     logs: Option<KeptLogs>,
     units: Vec<UnitFile>,
     ignition: Option<Vec<u8>>,
+    cloud_init: Option<Vec<u8>>,
     publish: Vec<(PortForward, u16)>,
     env: Vec<EnvVar>,
 }
@@ -68,6 +69,8 @@ impl Inputs {
         }
         let ignition = options.ignition.as_deref().map(read_ignition);
         let ignition = ignition.transpose()?;
+        let cloud_init = options.cloud_init.as_deref().map(read_user_data);
+        let cloud_init = cloud_init.transpose()?;
         check_output(options, mode)?;
         let publish = published(options)?;
         let env = vm::environment(&guest.env, ui)?;
@@ -78,6 +81,7 @@ impl Inputs {
             logs,
             units,
             ignition,
+            cloud_init,
             publish,
             env,
         })
@@ -123,6 +127,7 @@ pub(super) fn plan(
         disks: disks.iter().map(|resolved| resolved.disk.clone()).collect(),
         units: inputs.units,
         ignition: inputs.ignition.is_some(),
+        cloud_init: inputs.cloud_init.is_some(),
         lifetime: mode.lifetime,
         console: if mode.interactive {
             Console::Interactive
@@ -158,6 +163,7 @@ pub(super) fn plan(
         key,
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
         ignition: inputs.ignition,
+        cloud_init: inputs.cloud_init,
         snapshot: None,
     })
 }

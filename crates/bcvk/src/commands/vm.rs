@@ -61,6 +61,7 @@ pub(super) fn spec(
         swap: guest.add_swap,
         units: Vec::new(),
         ignition: false,
+        cloud_init: false,
         execute: guest.execute.clone(),
         ports,
         env,

@@ -207,6 +207,13 @@ fn of_files() {
                 source: Error::other("expected value at line 1 column 1"),
             },
         ],
+        UserData: [
+            FileError::UserData { path: path("user-data"), source: missing() },
+            FileError::UserData {
+                path: path("user-data"),
+                source: Error::other("its first line does not say what it is"),
+            },
+        ],
         Output: [
             FileError::Output { path: path("out/console"), source: missing() },
             FileError::Output { path: path("/root/out"), source: forbidden() },

@@ -14,6 +14,9 @@ pub(super) fn failure_hint(failure: &Failure) -> Option<String> {
         Remedy::WithoutIgnition => {
             "leave --ignition out: nothing in the image would read the configuration"
         }
+        Remedy::WithoutCloudInit => {
+            "leave --cloud-init out: nothing in the image would read the user data"
+        }
         Remedy::WithoutSsh => "boot it with `bcvk ephemeral run --no-ssh-keygen --console`",
         Remedy::BootIfNeeded => "--warm auto boots a VM that cannot be resumed",
         Remedy::Boot => "--warm off boots it instead",

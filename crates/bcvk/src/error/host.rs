@@ -188,7 +188,13 @@ impl Explain for FileError {
                 "`butane --strict {} >config.ign` makes one of Butane's YAML",
                 word(path)
             ),
+            Self::UserData { source, .. } if source.kind() == ErrorKind::Other => {
+                "user data is text that begins with `#cloud-config`, `#!` or another of cloud-init's \
+                 words"
+                    .to_owned()
+            }
             Self::Share { path, source }
+            | Self::UserData { path, source }
             | Self::Units { dir: path, source }
             | Self::Ignition { path, source } => {
                 return path_hint(path, source.kind());

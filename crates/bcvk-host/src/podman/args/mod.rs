@@ -8,8 +8,8 @@ use bcvk_contract::limits::{LOG_BYTES, STOP_TIMEOUT_SECONDS};
 use bcvk_contract::snapshot;
 use bcvk_contract::spec::{
     CONTAINER_CLI_LOCK, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_LOGS,
-    CONTAINER_QEMU_ROOT, CONTAINER_SPEC, CONTAINER_VM_DIR, LABEL, LABEL_VM, Label, Lifetime,
-    PortForward, QEMU_BOOT_DIR, Share, VmSpec, in_container,
+    CONTAINER_QEMU_ROOT, CONTAINER_SPEC, CONTAINER_USER_DATA, CONTAINER_VM_DIR, LABEL, LABEL_VM,
+    Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, VmSpec, in_container,
 };
 
 use crate::FileError;
@@ -185,6 +185,9 @@ fn add_mounts(args: &mut Args, plan: &ContainerPlan<'_>) {
     if plan.spec.ignition {
         let config = plan.dir.ignition_config();
         mount(&config, Path::new(CONTAINER_IGNITION), true);
+    }
+    if plan.spec.cloud_init {
+        mount(&plan.dir.user_data(), Path::new(CONTAINER_USER_DATA), true);
     }
     let shared = plan.dir.shared();
     mount(shared.paths().dir(), Path::new(CONTAINER_VM_DIR), false);

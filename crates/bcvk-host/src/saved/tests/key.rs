@@ -43,6 +43,7 @@ fn resumable(programs: &Programs) -> VmSpec {
         qemu: programs.qemu.clone(),
         swap: None,
         ignition: false,
+        cloud_init: false,
         logs: None,
         serial_ports: Vec::new(),
         ..example()
@@ -103,12 +104,12 @@ fn with_each_field_of(other: VmSpec, spec: &VmSpec) -> [Copies; 3] {
     #[rustfmt::skip]
     let VmSpec {
         version, name, image, arch, accel, vcpus, memory, qemu, machine_id, kargs, shares,
-        host_storage, disks, swap, units, ignition, execute, ports, env, ssh, host_key, fidelity,
-        initramfs, snapshot, lifetime, console, output, logs, serial_ports,
+        host_storage, disks, swap, units, ignition, cloud_init, execute, ports, env, ssh, host_key,
+        fidelity, initramfs, snapshot, lifetime, console, output, logs, serial_ports,
     } = other;
     [
         copies![version image arch accel vcpus memory qemu kargs fidelity initramfs],
-        copies![host_storage swap ignition ssh console output logs serial_ports],
+        copies![host_storage swap ignition cloud_init ssh console output logs serial_ports],
         copies![
             name machine_id shares disks units execute ports env host_key snapshot lifetime
         ],
