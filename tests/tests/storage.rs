@@ -102,7 +102,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
     let text = "#cloud-config\nwrite_files:\n- {path: /etc/of-the-user, content: written}\n";
     fs::write(&user_data, text).expect("written");
     let cloud_init = format!("--cloud-init={}", user_data.display());
-    let options = ["--rm", "--bind-storage-ro", &cloud_init];
+    let options = ["--bind-storage-ro", &*cloud_init];
     let vm = sandbox.boot("vm", &options, &image);
     let mut checks = Checks::new();
     checks.check(
@@ -145,6 +145,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
         assert_unseen(&vm, &make_container(&sandbox, &younger));
     });
     vm.stop();
+    vm.discard();
     sandbox.remove_image(&image);
     podman(&sandbox, &["rm", "--ignore", &older, &younger]);
     podman(&sandbox, &["volume", "rm", &volume]);

@@ -133,7 +133,7 @@ fn a_bookworm_guest_boots_too() {
     // The VM has two processors and 4 GiB.
     let machine_id = "0123456789abcdef0123456789abcdef";
     let asked = format!("--machine-id={machine_id}");
-    let options = ["--rm", "--itype=u1.2xmedium", "--fidelity=full", &asked];
+    let options = ["--itype=u1.2xmedium", "--fidelity=full", &asked];
     let image = sandbox.build_image(&format!(
         "FROM {}\nRUN echo 'LABEL=swap none swap x-systemd.device-timeout=7s 0 0' >>/etc/fstab\n",
         images::bookworm()
@@ -176,6 +176,7 @@ fn a_bookworm_guest_boots_too() {
         vm.sh("grep -q bookworm /etc/os-release && test -f /var/lib/dpkg/status");
     });
     vm.stop();
+    vm.discard();
     sandbox.remove_image(&image);
     checks.finish();
     sandbox.finish();
@@ -209,7 +210,6 @@ fn boots_directly(sandbox: &Sandbox, image: &str, check_root: fn(&mut Checks, &V
     let share = sandbox.make_dir("data");
     std::fs::write(share.join("in"), "in").expect("write");
     let options = [
-        "--rm",
         "--initramfs=direct",
         &format!("--bind={}:data", share.display()),
         "--env=GREETING=hello",
@@ -232,6 +232,7 @@ fn boots_directly(sandbox: &Sandbox, image: &str, check_root: fn(&mut Checks, &V
     check_private_key(&mut checks, &vm);
     check_chart(&mut checks, sandbox, &vm, "* kernel and initramfs");
     vm.stop();
+    vm.discard();
     checks
 }
 
