@@ -175,10 +175,6 @@ fn images_that_cannot_boot_are_refused_at_once() {
             &["no kernel", "/usr/lib/modules", "hint: "][..],
         ),
         (images::nosystemd(), &["systemd", "hint: "]),
-        (
-            images::nosshd(),
-            &["sshd", "hint: ", "openssh-server", "--no-ssh-keygen"],
-        ),
         (images::scratch(), &["no systemd", "hint: ", "bootc images"]),
     ] {
         for (verb, more) in [

@@ -326,7 +326,7 @@ const UNBOOTABLE: [(&str, &str, &[&str]); 7] = [
         &[
             "no means to configure its network",
             "hint: ",
-            "--no-ssh-keygen",
+            "leave out --login image",
         ],
     ),
 ];

@@ -1,8 +1,13 @@
 //! A command in the guest is like a command at home: streams, exit codes, words, terminals.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Output, Sandbox, Signal, Terminal, Vm, images, limit, until};
+use bcvk_testkit::{
+    Checks, Output, ReservedPort, Sandbox, Signal, Terminal, Vm, images, limit, until, until_some,
+};
 
 /// A MiB of every byte value, the same on every run, with no pattern that buffers would hide.
 fn noise() -> Vec<u8> {
@@ -91,7 +96,128 @@ fn a_session_is_transparent() {
     let sandbox = Sandbox::new().resuming();
     let vm = sandbox.boot("vm", &["--rm"], images::trixie());
     let mut checks = Checks::new();
+    check_transparency(&mut checks, &sandbox, &vm);
+    checks.check("a lost connection is 255", || {
+        let mut session = vm.ssh(&["echo here; exec sleep 600"]).spawn();
+        session.await_stdout("here", limit::BOOT);
+        vm.sh("kill $(pgrep -f 'sleep [6]00' | xargs -n1 ps -o ppid= -p)");
+        let _ = session.wait(limit::QUICK).expect_code(255);
+    });
+    vm.discard();
+    checks.finish();
+    sandbox.finish();
+}
 
+/// Where the image has no sshd, bcvk's own server does the same.
+#[test]
+fn a_session_without_an_sshd_is_as_transparent() {
+    let sandbox = Sandbox::new();
+    let options = ["--rm", "--env=GREETING=hello \"you\""];
+    let vm = sandbox.boot("vm", &options, images::nosshd());
+    let mut checks = Checks::new();
+    check_transparency(&mut checks, &sandbox, &vm);
+    checks.check("it has the environment of a login", || {
+        assert_eq!(
+            vm.sh("echo $HOME $USER $LOGNAME $SHELL $PWD"),
+            "/root root root /bin/bash /root"
+        );
+        assert_eq!(
+            vm.sh("echo $PATH"),
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        );
+        assert_eq!(vm.sh("echo \"$GREETING\"; umask"), "hello \"you\"\n0022");
+    });
+    checks.check("100 MB there and back, at the same time", || {
+        let noise = noise().repeat(100);
+        let output = vm.ssh(&["cat"]).stdin(noise.clone()).run().expect_success();
+        assert_same("stdout", output.stdout_bytes(), &noise);
+    });
+    checks.check("connections in both directions", || check_forwards(&vm));
+    check_files(&mut checks, &sandbox, &vm);
+    checks.check("nothing of all that stays", || {
+        until("no process is left of a session", limit::QUICK, || {
+            vm.sh("pgrep -c -P $(pgrep -f 'internal [l]ogin')") == "1"
+        });
+        vm.sh("! ps -eo stat= | grep -q Z");
+    });
+    vm.discard();
+    checks.finish();
+    sandbox.finish();
+}
+
+/// Checks a port of the guest that leads to the host, and one of the host that leads to that.
+fn check_forwards(vm: &Vm<'_>) {
+    let shouter = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let shouts = shouter.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        for stream in shouter.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("text");
+            let shout = text.to_uppercase();
+            stream.write_all(shout.as_bytes()).expect("written");
+        }
+    });
+    let port = ReservedPort::new();
+    let session = vm
+        .ssh(&[
+            "-N",
+            "-R",
+            &format!("7007:127.0.0.1:{shouts}"),
+            "-L",
+            &format!("127.0.0.1:{port}:localhost:7007"),
+        ])
+        .spawn();
+    let answer = until_some("the ports lead there", limit::QUICK, || {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).ok()?;
+        stream.write_all(b"hello").ok()?;
+        stream.shutdown(Shutdown::Write).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text).filter(|text| !text.is_empty())
+    });
+    assert_eq!(answer, "HELLO");
+    session.signal(Signal::TERM);
+    let _ = session.wait(limit::GONE);
+}
+
+fn check_files(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
+    sandbox.install_bcvk();
+    let run = |script: &str| {
+        let script = format!("bcvk ephemeral ssh-config $1 >config\n{script}");
+        let command = sandbox.command("sh");
+        let output = command
+            .args(["-euc", &script, "sh", vm.name()])
+            .limit(limit::BOOT)
+            .run();
+        let _ = output.expect_success();
+    };
+    // The image has sftp-server; without it, bcvk's own serves files.
+    for (name, prepare) in [
+        ("the image's sftp-server", "true"),
+        (
+            "bcvk's own",
+            "mount --bind /etc/hostname /usr/lib/openssh/sftp-server",
+        ),
+    ] {
+        vm.sh(prepare);
+        checks.check(&format!("scp and sftp with {name}"), || {
+            run("mkdir -p tree/inner
+                 head -c 1000000 /dev/urandom >tree/inner/file
+                 scp -qrp -F config tree $1:/tmp/
+                 scp -qrp -F config $1:/tmp/tree back
+                 cmp tree/inner/file back/inner/file
+                 printf 'get /etc/os-release\nrm /tmp/tree/inner/file\nrmdir /tmp/tree/inner\n' |
+                     sftp -q -b - -F config $1 >/dev/null
+                 grep -q trixie os-release
+                 ssh -F config $1 rmdir /tmp/tree
+                 rm -r tree back os-release");
+        });
+    }
+}
+
+/// Checks what a session is, whoever serves it.
+fn check_transparency(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     for code in [0, 1, 7, 42, 254] {
         checks.check(&format!("exit code {code}"), || {
             let _ = vm.ssh(&[&format!("exit {code}")]).run().expect_code(code);
@@ -100,15 +226,9 @@ fn a_session_is_transparent() {
     checks.check("a command that a signal ends is 255, as in ssh", || {
         let _ = vm.run_sh("kill -TERM $$").expect_code(255);
     });
-    checks.check("a lost connection is 255", || {
-        let mut session = vm.ssh(&["echo here; exec sleep 600"]).spawn();
-        session.await_stdout("here", limit::BOOT);
-        vm.sh("kill $(pgrep -f 'sleep [6]00' | xargs -n1 ps -o ppid= -p)");
-        let _ = session.wait(limit::QUICK).expect_code(255);
-    });
-    check_streams(&mut checks, &vm);
-    check_words(&mut checks, &sandbox, &vm);
-    check_terminals(&mut checks, &vm);
+    check_streams(checks, vm);
+    check_words(checks, sandbox, vm);
+    check_terminals(checks, vm);
     checks.check("SIGTERM ends the session on the host", || {
         let mut session = vm.ssh(&["echo here; exec sleep 602"]).spawn();
         session.await_stdout("here", limit::BOOT);
@@ -127,9 +247,6 @@ fn a_session_is_transparent() {
             );
         }
     });
-    vm.discard();
-    checks.finish();
-    sandbox.finish();
 }
 
 fn check_streams(checks: &mut Checks, vm: &Vm<'_>) {

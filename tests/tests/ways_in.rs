@@ -1,5 +1,7 @@
 //! The user's way into images that would lock everybody out.
 
+use std::time::Duration;
+
 use bcvk_testkit::{Checks, Sandbox, images, limit};
 
 /// Every setting here has kept users out of their own images. None of them matters, so one VM shows
@@ -94,22 +96,62 @@ fn an_image_that_locks_everybody_out_lets_its_user_in() {
     sandbox.finish();
 }
 
+/// Limit for a refusal before the start.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+/// Root and a user whose shells let nobody in, in an image whose sshd is fine.
+const SHELLLESS: &str = "FROM BASE\n\
+    RUN usermod -s /usr/sbin/nologin root && \
+    useradd --create-home --home-dir /var/home/closed --shell /bin/false closed && \
+    useradd --create-home --home-dir /var/home/open --shell /bin/sh open\n";
+
 #[test]
-fn an_image_whose_root_has_no_shell_is_refused() {
+fn an_image_whose_root_has_no_shell_lets_its_users_in() {
     let sandbox = Sandbox::new();
-    let image = sandbox.build_image("FROM BASE\nRUN usermod -s /usr/sbin/nologin root\n");
-    let name = sandbox.name("vm");
-    let refused = |words: &[&str]| {
-        let run =
-            sandbox.bcvk([&["run-ssh", "--name", &*name], words, &[&*image, "true"]].concat());
-        let _ = run
-            .limit(limit::BOOT)
-            .run()
-            .expect_error(125, &["gives root no shell", "usermod", "--no-ssh-keygen"]);
+    let mut checks = Checks::new();
+    let image = sandbox.build_image(SHELLLESS);
+    let refused = |words: &[&str], said: &[&str]| {
+        let output = sandbox.bcvk([&["run-ssh"], words, &["true"]].concat());
+        let _ = output.run().expect_error(125, said).expect_within(AT_ONCE);
     };
-    refused(&[]);
-    refused(&["--login=image"]);
+    checks.check("the image's own sshd would not", || {
+        refused(
+            &["--login=image", &image],
+            &["gives root no shell", "usermod", "leave out --login image"],
+        );
+    });
+    checks.check("nor one that is not there", || {
+        refused(
+            &["--login=image", images::nosshd()],
+            &["no sshd", "openssh-server", "leave out --login image"],
+        );
+    });
+    checks.check("an image without any shell lets nobody in", || {
+        let image = sandbox.build_image("FROM BASE\nRUN rm /usr/bin/bash /usr/bin/sh\n");
+        refused(&[&image], &["no shell", "bash", "--no-ssh-keygen"]);
+        sandbox.remove_image(&image);
+    });
+    let vm = sandbox.boot("vm", &["--rm"], &image);
+    checks.check("a shell of the image's stands in", || {
+        assert_eq!(vm.sh("id -un; echo $SHELL"), "root\n/bin/bash");
+        let _ = vm.run_sh("exit 7").expect_code(7);
+    });
+    checks.check("for each user who has none", || {
+        let whoami = |user: &str| {
+            let output = sandbox
+                .bcvk(["ssh", &*format!("{user}@{}", vm.name())])
+                .arg("id -un; pwd; cat /proc/$PPID/comm")
+                .limit(limit::BOOT)
+                .run();
+            output.expect_success().text()
+        };
+        assert_eq!(whoami("closed"), "closed\n/var/home/closed\nbcvk");
+        let open = whoami("open");
+        assert!(open.starts_with("open\n/var/home/open\nsshd"), "{open}");
+    });
+    vm.stop();
     sandbox.remove_image(&image);
+    checks.finish();
     sandbox.finish();
 }
 

@@ -7,6 +7,7 @@
 //! - [`exit`]: numbers the ways in which a VM ends
 //! - [`control`]: spells the messages of the guest
 //! - [`guest_port`], [`user_net`]: number the ports through which the guest speaks, and name its addresses
+//! - [`session_user`]: says who is about to log in
 //! - [`lock`]: marks files and directories as in use by a process that lives
 //! - [`limits`]: sizes and times that both sides of the container must agree on
 //! - [`key_pair`]: makes the keys that a VM lets in and is known by
@@ -29,6 +30,7 @@ pub mod lock;
 pub mod missing;
 pub mod procfs;
 pub mod replace;
+pub mod session_user;
 pub mod shared;
 pub mod snapshot;
 pub mod spec;

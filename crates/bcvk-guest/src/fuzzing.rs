@@ -1,5 +1,5 @@
-//! Fuzzing of what an image's files say, and of what bcvk's units say of the user's values. See
-//! [`crate::fuzzing`].
+//! Fuzzing of what an image's files say, of what bcvk's units say of the user's values, and of what an SSH
+//! client says. See [`crate::fuzzing`].
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 
@@ -15,6 +15,7 @@ use crate::storage;
 use crate::unit_name::unit_name;
 
 pub use crate::facts::fuzzing::facts;
+pub use crate::login::fuzzing::{ssh_messages, ssh_stream};
 
 /// Parses files of `KEY=VALUE` lines, such as SELinux' configuration, and those that have such lines in
 /// groups.
@@ -131,5 +132,7 @@ pub fn environment(data: &[u8]) {
 
 #[cfg(test)]
 mod seeds {
-    bcvk_testkit::test_seeds!(bcvk_guest: assignments environment facts mount_unit storage_conf tables unit);
+    bcvk_testkit::test_seeds!(
+        bcvk_guest: assignments environment facts mount_unit ssh_messages ssh_stream storage_conf tables unit
+    );
 }

@@ -144,15 +144,20 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
         Purpose::Login => {}
         Purpose::Boot | Purpose::Execute => return Ok(()),
     }
+    match spec.login() {
+        Some(Login::Image) => {}
+        Some(Login::Own) | None => {
+            return match facts.root_shell.as_ref().or(facts.stand_in_shell.as_ref()) {
+                Some(_) => Ok(()),
+                None => Err(Problem::NoShell(image())),
+            };
+        }
+    }
     if facts.sshd == Sshd::Absent {
         return Err(Problem::NoSshd(image()));
     }
     if facts.root_shell.is_none() {
-        return Err(Problem::NoShell(image()));
-    }
-    match spec.login() {
-        Some(Login::Image) => {}
-        Some(Login::Own) | None => return Ok(()),
+        return Err(Problem::RootWithoutShell(image()));
     }
     if facts.root_home.is_none() {
         return Err(Problem::NoRootHome(image()));

@@ -34,10 +34,12 @@ pub(super) enum Problem {
     NoIgnition(String),
     #[error("image {0} has no cloud-init that runs when it boots")]
     NoCloudInit(String),
-    #[error("image {0} has no sshd, so nobody could log in")]
-    NoSshd(String),
-    #[error("image {0} gives root no shell that runs commands, so nobody could log in")]
+    #[error("image {0} has no shell, so nobody could log in")]
     NoShell(String),
+    #[error("image {0} has no sshd to log in through")]
+    NoSshd(String),
+    #[error("image {0} gives root no shell that runs commands, so its sshd would end each session")]
+    RootWithoutShell(String),
     #[error("image {0} has no directory /root, so there is no place for the key to log in with")]
     NoRootHome(String),
     #[error("image {0} has no means to configure its network, so nobody could log in")]
@@ -101,8 +103,9 @@ impl Problem {
             | Self::NoSystemd(_)
             | Self::NoIgnition(_)
             | Self::NoCloudInit(_)
-            | Self::NoSshd(_)
             | Self::NoShell(_)
+            | Self::NoSshd(_)
+            | Self::RootWithoutShell(_)
             | Self::NoRootHome(_)
             | Self::NoNetwork(_) => FailureKind::Image,
             Self::NotStatic(_)
@@ -139,7 +142,8 @@ impl Problem {
             }
             Self::NoCloudInit(_) => Some("install and enable cloud-init in the image"),
             Self::NoSshd(_) => Some("install openssh-server in the image"),
-            Self::NoShell(_) => {
+            Self::NoShell(_) => Some("install bash, or another /bin/sh, in the image"),
+            Self::RootWithoutShell(_) => {
                 Some("give root one in the image's build: RUN usermod -s /bin/sh root")
             }
             Self::NoRootHome(_) => Some("make one in the image's build: RUN mkdir -m 0700 /root"),
@@ -156,7 +160,11 @@ impl Problem {
         match self {
             Self::NoIgnition(_) => Some(Remedy::WithoutIgnition),
             Self::NoCloudInit(_) => Some(Remedy::WithoutCloudInit),
-            Self::NoSshd(_) | Self::NoShell(_) | Self::NoNetwork(_) => Some(Remedy::WithoutSsh),
+            Self::NoShell(_) => Some(Remedy::WithoutSsh),
+            Self::NoSshd(_)
+            | Self::RootWithoutShell(_)
+            | Self::NoRootHome(_)
+            | Self::NoNetwork(_) => Some(Remedy::OwnLogin),
             Self::Resume(_) => Some(Remedy::BootIfNeeded),
             Self::NotTaken(_) => Some(Remedy::Boot),
             _ => None,
@@ -215,8 +223,9 @@ mod tests {
             NoSystemd: [Problem::NoSystemd(image())],
             NoIgnition: [Problem::NoIgnition(image())],
             NoCloudInit: [Problem::NoCloudInit(image())],
-            NoSshd: [Problem::NoSshd(image())],
             NoShell: [Problem::NoShell(image())],
+            NoSshd: [Problem::NoSshd(image())],
+            RootWithoutShell: [Problem::RootWithoutShell(image())],
             NoRootHome: [Problem::NoRootHome(image())],
             NoNetwork: [Problem::NoNetwork(image())],
             NotStatic: [Problem::NotStatic(NotStatic)],

@@ -210,6 +210,8 @@ pub enum Remedy {
     WithoutCloudInit,
     /// Without SSH, and with its console shown.
     WithoutSsh,
+    /// With bcvk's own way in instead of the image's.
+    OwnLogin,
     /// Booted if it cannot be resumed.
     BootIfNeeded,
     /// Booted instead of resumed.

@@ -13,6 +13,7 @@ mod sshd;
 #[cfg(any(test, fuzzing))]
 mod tree;
 mod units;
+mod users;
 mod var;
 mod waiting;
 
@@ -28,6 +29,7 @@ pub use network::Network;
 pub(crate) use root::{in_key_file as root_in_key_file, in_toml as root_in_toml};
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
+pub(crate) use users::{User, find_user, stand_in_shell};
 pub use waiting::WantedUnit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
@@ -67,7 +69,9 @@ pub struct GuestFacts {
     /// and none can be made.
     pub root_home: Option<PathBuf>,
     /// Root's login shell, if it is one that runs commands.
-    pub root_shell: Option<String>,
+    pub root_shell: Option<PathBuf>,
+    /// Shell for users whose own lets nobody in.
+    pub stand_in_shell: Option<PathBuf>,
     /// True if `/etc/hostname` names the host.
     pub has_hostname: bool,
     /// True if `/etc/machine-id` identifies it (machine-id(5)).
@@ -123,7 +127,8 @@ impl GuestFacts {
             transient_root: root::is_transient(root)?,
             var: VarLayout::read(root)?,
             root_home: root_home(root)?,
-            root_shell: root_shell(root)?,
+            root_shell: find_user(root, "root")?.and_then(|user| user.shell),
+            stand_in_shell: stand_in_shell(root)?,
             has_hostname: has_hostname(root)?,
             has_machine_id: has_machine_id(root)?,
             selinux_enforcing: selinux_enforcing(root)?,
@@ -191,37 +196,6 @@ fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {
         None => ["/var", "/etc"].iter().any(|dir| path.starts_with(dir)),
     };
     Ok(Some(path).filter(|_| usable))
-}
-
-/// Returns root's login shell, if it is one that runs commands and is there.
-///
-/// # Errors
-/// If the tree cannot be read.
-pub(crate) fn root_shell(root: &Rooted) -> io::Result<Option<String>> {
-    // The second file is for users of the image itself (nss-altfiles).
-    let mut passwd = String::new();
-    for file in ["/etc/passwd", "/usr/lib/passwd"] {
-        passwd += &text(root, file)?;
-        passwd.push('\n');
-    }
-    let shell = shell_of_root(&passwd);
-    let runs = runs_commands(shell) && any_exists(root, &[shell])?;
-    Ok(runs.then(|| shell.to_owned()))
-}
-
-/// Returns root's shell in lines of passwd(5). Where root has no line, systemd makes one up
-/// (nss-systemd(8)).
-fn shell_of_root(passwd: &str) -> &str {
-    let mut lines = passwd.lines();
-    let root = lines.find_map(|line| line.strip_prefix("root:"));
-    let shell = root.and_then(|fields| fields.split(':').nth(5));
-    shell.filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh")
-}
-
-/// Returns true unless the shell is a program that stands for none.
-fn runs_commands(shell: &str) -> bool {
-    let name = shell.rsplit('/').next();
-    !matches!(name, Some("nologin" | "false" | "true" | "sync"))
 }
 
 fn has_hostname(root: &Rooted) -> io::Result<bool> {

@@ -40,6 +40,7 @@ fn an_empty_image_has_nothing() {
             },
             root_home: None,
             root_shell: None,
+            stand_in_shell: None,
             has_hostname: false,
             has_machine_id: false,
             selinux_enforcing: false,
@@ -459,6 +460,10 @@ fn a_shell_of_roots_runs_commands() {
             None,
         ),
     ] {
-        assert_eq!(facts(files).root_shell.as_deref(), shell, "{files:?}");
+        assert_eq!(
+            facts(files).root_shell.as_deref(),
+            shell.map(Path::new),
+            "{files:?}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Trees of files for tests and fuzzing.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// Adds a file to the tree `root`, written as `PATH`, `PATH = CONTENT`, `PATH -> TARGET` or `PATH/`. What
@@ -49,5 +49,7 @@ fn write(path: &Path, content: &str) -> io::Result<()> {
     if path.is_symlink() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    fs::write(path, content)
+    fs::write(path, content)?;
+    // It may be a program.
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }

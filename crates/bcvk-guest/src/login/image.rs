@@ -14,14 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use bcvk_contract::missing::if_exists;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::identity::{DIR, Identity};
 use super::relay;
-use crate::facts::{SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS, root_shell};
-use crate::rooted::Rooted;
+use crate::facts::{SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS};
 
 /// Name under which sshd runs. Until version 9.8 it is also that of the PAM service.
 pub(crate) const NAME: &str = "bcvk-sshd";
@@ -51,16 +50,12 @@ pub(super) struct ImageSshd {
 }
 
 impl ImageSshd {
-    /// Finds sshd below `root`, if it can let root in: with a shell that is none, it would end each
-    /// session at once, and in FIPS mode it knows neither our host key nor the user's.
+    /// Finds sshd below `root`, unless the system is in FIPS mode, where it knows neither our host key
+    /// nor the user's.
     pub(super) fn find(root: &Path) -> Option<PathBuf> {
         let below = |path: &str| root.join(path.trim_start_matches('/'));
         let fips = fs::read_to_string(below("/proc/sys/crypto/fips_enabled"));
         if fips.is_ok_and(|text| text.trim() == "1") {
-            return None;
-        }
-        let shell = root_shell(&Rooted::new(root).ok()?).ok()??;
-        if !is_program(&below(&shell)) {
             return None;
         }
         let found = SSHD_PROGRAMS.iter().find(|path| is_program(&below(path)));
@@ -94,11 +89,9 @@ impl ImageSshd {
         })
     }
 
-    /// Serves one session.
-    pub(super) async fn serve(
-        &self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
-    ) -> io::Result<()> {
+    /// Starts sshd for one session. Returns `None` if it ends without a greeting: it has no use for the
+    /// configuration, a user or library that it needs is missing, or its program is none.
+    pub(super) async fn start(&self) -> io::Result<Option<Greeted>> {
         let separated = self.run.join(PRIVILEGE_SEPARATION);
         match DirBuilder::new().mode(0o755).create(separated) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
@@ -108,16 +101,41 @@ impl ImageSshd {
         let sshds = sshds.into_std()?;
         sshds.set_nonblocking(false)?;
         let stdin = OwnedFd::from(sshds.try_clone()?);
-        let mut sshd = Command::new(&self.program)
+        let spawned = Command::new(&self.program)
             .arg("-i")
             .arg("-f")
             .arg(self.run.join(DIR).join("sshd_config"))
             .stdin(Stdio::from(stdin))
             .stdout(Stdio::from(OwnedFd::from(sshds)))
             .stderr(Stdio::null())
-            .spawn()?;
-        let relayed = relay(client, ours).await;
-        sshd.wait().await?;
+            .spawn();
+        let Ok(mut sshd) = spawned else {
+            return Ok(None);
+        };
+        let mut stream = BufReader::new(ours);
+        if !matches!(stream.fill_buf().await, Ok([_, ..])) {
+            sshd.wait().await?;
+            return Ok(None);
+        }
+        Ok(Some(Greeted { sshd, stream }))
+    }
+}
+
+/// An sshd that has begun to speak.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    sshd: Child,
+    stream: BufReader<UnixStream>,
+}
+
+impl Greeted {
+    /// Serves the session.
+    pub(super) async fn serve(
+        mut self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> io::Result<()> {
+        let relayed = relay(client, self.stream).await;
+        self.sshd.wait().await?;
         relayed
     }
 }
@@ -253,28 +271,34 @@ mod tests {
     }
 
     #[test]
-    fn an_sshd_that_cannot_let_root_in_is_not_used() {
+    fn an_sshd_that_knows_no_key_of_ours_is_not_used() {
         let root = tempfile::tempdir().expect("a directory");
         let path = |name: &str| root.path().join(name);
-        for dir in ["etc", "bin", "usr/sbin", "proc/sys/crypto"] {
+        for dir in ["usr/sbin", "proc/sys/crypto"] {
             fs::create_dir_all(path(dir)).expect("made");
         }
-        let program = |name: &str| write(&path(name), 0o755, "").expect("made");
-        let shell = |shell: &str| {
-            let text = format!("x:x:1:1::/:/bin/no\nroot:x:0:0:root:/root:{shell}\n");
-            fs::write(path("etc/passwd"), text).expect("written");
-            ImageSshd::find(root.path())
-        };
-        program("bin/sh");
-        program("usr/sbin/nologin");
-        assert_eq!(shell("/bin/sh"), None, "there is no sshd");
-        program("usr/sbin/sshd");
+        assert_eq!(ImageSshd::find(root.path()), None, "there is no sshd");
+        write(&path("usr/sbin/sshd"), 0o755, "").expect("made");
         let found = Some(PathBuf::from("/usr/sbin/sshd"));
-        assert_eq!(shell("/bin/sh"), found);
-        assert_eq!(shell(""), found);
-        assert_eq!(shell("/usr/sbin/nologin"), None);
-        assert_eq!(shell("/bin/fish"), None, "it is not there");
+        assert_eq!(ImageSshd::find(root.path()), found);
         fs::write(path("proc/sys/crypto/fips_enabled"), "1\n").expect("written");
-        assert_eq!(shell("/bin/sh"), None, "FIPS");
+        assert_eq!(ImageSshd::find(root.path()), None, "FIPS");
+    }
+
+    #[tokio::test]
+    async fn an_sshd_that_cannot_serve_is_not_waited_for() {
+        let run = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(run.path().join(DIR)).expect("made");
+        for (text, greets) in [
+            ("#!/bin/sh\nexit 255\n", false),
+            ("no program", false),
+            ("#!/bin/sh\necho SSH-2.0-x\n", true),
+        ] {
+            let program = run.path().join("sshd-of-the-image");
+            write(&program, 0o755, text).expect("made");
+            let sshd = ImageSshd::new(program, run.path(), &identity()).expect("made");
+            let started = sshd.start().await.expect("tried");
+            assert_eq!(started.is_some(), greets, "{text}");
+        }
     }
 }

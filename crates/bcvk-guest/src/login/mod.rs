@@ -1,14 +1,16 @@
 //! The user's way into a guest, which depends on nothing of the image's.
 //!
 //! The supervisor hands each session over on a virtio-serial port, so there is no network, firewall or
-//! port in between. Who serves it is decided for each conversation: the image's sshd with our files
-//! ([`image`]), wherever that can let root in.
+//! port in between. Who serves it is decided for each: the image's sshd with our files ([`image`]),
+//! wherever that lets the user in, or else a server of our own ([`server`]).
 
+mod device;
 mod identity;
 pub(crate) mod image;
 mod link;
 mod network;
-mod port;
+mod server;
+mod user;
 
 use std::future::poll_fn;
 use std::io;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
 use bcvk_contract::spec::Ready;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy, split};
 use tokio::runtime;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
@@ -28,10 +30,16 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 pub(crate) use identity::{FILE, Identity};
 pub use link::{Link, answer, call};
+#[cfg(any(test, fuzzing))]
+pub(crate) use server::fuzzing;
+pub use server::{Launch, exec_session};
 
+use crate::facts::find_user;
 use crate::port::{open, tell};
+use crate::rooted::Rooted;
+use device::Device;
 use image::ImageSshd;
-use port::Port;
+use server::Server;
 
 /// First bytes of each stream of the link: what the user wants of it.
 pub const SSH: &[u8] = b"ssh\n";
@@ -49,7 +57,7 @@ pub fn serve() -> io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut port = Port::new(file)?;
+        let mut port = Device::new(file)?;
         tell(&Message::Sessions);
         let network = Arc::new(OnceCell::new());
         loop {
@@ -62,30 +70,68 @@ pub fn serve() -> io::Result<()> {
     })
 }
 
+/// Those who can serve the sessions of one conversation.
+struct Servers {
+    image: Option<ImageSshd>,
+    own: Server,
+}
+
+impl Servers {
+    fn of(identity: &Identity) -> io::Result<Self> {
+        let image = match ImageSshd::find(Path::new("/")) {
+            Some(program) => {
+                // Without it, a login may take its time, and works.
+                let _ = image::name_the_client(Path::new("/etc/hosts"));
+                Some(ImageSshd::new(program, Path::new("/run"), identity)?)
+            }
+            None => None,
+        };
+        let own = Server::new(identity)?;
+        Ok(Self { image, own })
+    }
+
+    /// Serves one session.
+    async fn session(&self, client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let mut client = BufReader::new(client);
+        let mut wish = [0; SSH.len()];
+        client.read_exact(&mut wish).await?;
+        if wish != SSH {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let name = user::announced(&mut client).await?;
+        if let Some(sshd) = &self.image
+            && lets_in(name.as_deref().unwrap_or("root"))
+            && let Some(greeted) = sshd.start().await?
+        {
+            return greeted.serve(client).await;
+        }
+        self.own.serve(client).await
+    }
+}
+
+/// Returns true if the image's sshd lets this user run commands: with a shell that is none, it would end
+/// each session at once. A user of no file may be one of a name service that sshd asks.
+fn lets_in(name: &str) -> bool {
+    let found = Rooted::new(Path::new("/")).and_then(|root| find_user(&root, name));
+    found.is_ok_and(|user| user.is_none_or(|user| user.shell.is_some()))
+}
+
 /// Serves the sessions of one conversation. Those that still run when it ends lose their client.
 /// The first of all waits for the `network`, unless its user wants to be in as early as possible.
 async fn converse<S>(mut link: Link<S>, network: &Arc<OnceCell<()>>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let run = Path::new("/run");
-    let identity = Identity::read(run)?;
+    let identity = Identity::read(Path::new("/run"))?;
     let waits = match identity.ready {
         Ready::Deployed => true,
         Ready::Early => false,
     };
-    let sshd = match ImageSshd::find(Path::new("/")) {
-        Some(program) => {
-            // Without it, a login may take its time, and works.
-            let _ = image::name_the_client(Path::new("/etc/hosts"));
-            Some(Arc::new(ImageSshd::new(program, run, &identity)?))
-        }
-        None => None,
-    };
+    let servers = Arc::new(Servers::of(&identity)?);
     let mut sessions = JoinSet::new();
     while let Some(Ok(session)) = poll_fn(|cx| link.poll_next_inbound(cx)).await {
         while sessions.try_join_next().is_some() {}
-        let (sshd, network) = (sshd.clone(), Arc::clone(network));
+        let (servers, network) = (Arc::clone(&servers), Arc::clone(network));
         sessions.spawn(async move {
             if waits {
                 network
@@ -93,22 +139,10 @@ where
                     .await;
             }
             // The client sees the end of its stream; there is nobody else to tell.
-            let _ = session_of(session.compat(), sshd.as_deref()).await;
+            let _ = servers.session(session.compat()).await;
         });
     }
     Ok(())
-}
-
-async fn session_of(
-    mut client: impl AsyncRead + AsyncWrite + Unpin,
-    sshd: Option<&ImageSshd>,
-) -> io::Result<()> {
-    let mut wish = [0; SSH.len()];
-    client.read_exact(&mut wish).await?;
-    match sshd {
-        Some(sshd) if wish == SSH => sshd.serve(client).await,
-        _ => Err(io::ErrorKind::Unsupported.into()),
-    }
 }
 
 /// Carries bytes both ways until the server has said everything: nothing more can follow from the

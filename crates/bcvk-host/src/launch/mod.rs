@@ -84,7 +84,7 @@ pub fn write_ssh_access(
     side: Side,
 ) -> io::Result<()> {
     dir.write_private("ssh_key", key.private().as_bytes())?;
-    let config = ssh::config(&spec.name, dir, exe, side);
+    let config = ssh::config(spec, dir, exe, side);
     dir.write_private("ssh_config", config.as_bytes())
 }
 

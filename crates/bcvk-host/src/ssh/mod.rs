@@ -5,7 +5,7 @@ pub(crate) mod proxy;
 use std::path::Path;
 use std::process::Command;
 
-use bcvk_contract::spec::VmName;
+use bcvk_contract::spec::{Login, VmSpec};
 
 use crate::VmDir;
 use crate::shell;
@@ -43,9 +43,11 @@ pub enum Side {
 /// Writes the `ssh_config(5)` stanza for one VM, whose files are in `dir`, for ssh on this `side`.
 ///
 /// The host key is not checked: the connection runs through a socket that only this VM's
-/// supervisor holds, in a directory that only its owner can enter.
+/// supervisor holds, in a directory that only its owner can enter. Who logs in is told to bcvk's own
+/// way in before SSH tells it.
 #[must_use]
-pub fn config(name: &VmName, dir: &VmDir, exe: &Path, side: Side) -> String {
+pub fn config(spec: &VmSpec, dir: &VmDir, exe: &Path, side: Side) -> String {
+    let name = &spec.name;
     let verb = match side {
         Side::Host => "proxy",
         Side::Container => "relay",
@@ -53,6 +55,10 @@ pub fn config(name: &VmName, dir: &VmDir, exe: &Path, side: Side) -> String {
     let proxy = [exe, Path::new("internal"), Path::new(verb), dir.path()]
         .map(|word| shell::quote(&word.to_string_lossy()))
         .join(" ");
+    let user = match spec.login() {
+        Some(Login::Own) => " '%r'",
+        Some(Login::Image) | None => "",
+    };
     let pinned: String = PINNED
         .iter()
         .map(|(option, value)| format!("  {option} {value}\n"))
@@ -64,7 +70,7 @@ pub fn config(name: &VmName, dir: &VmDir, exe: &Path, side: Side) -> String {
          \x20 IdentityFile \"{key}\"\n\
          \x20 IdentitiesOnly yes\n\
          \x20 PreferredAuthentications publickey\n\
-         \x20 ProxyCommand {proxy}\n\
+         \x20 ProxyCommand {proxy}{user}\n\
          \x20 StrictHostKeyChecking no\n\
          \x20 UserKnownHostsFile /dev/null\n\
          \x20 GlobalKnownHostsFile /dev/null\n\
@@ -123,6 +129,13 @@ fn percent(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn testvm() -> VmSpec {
+        VmSpec {
+            name: "testvm".parse().expect("name"),
+            ..bcvk_contract::examples::example()
+        }
+    }
+
     #[test]
     fn words_arrive_as_they_were_given() {
         let words = |w: &[&str]| -> Option<String> {
@@ -145,16 +158,15 @@ mod tests {
 
     #[test]
     fn the_stanza_names_everything_ssh_needs() {
-        let name: VmName = "testvm".parse().expect("name");
         let dir = VmDir::at("/run/user/1000/bcvk/vms/0123");
-        insta::assert_snapshot!(config(&name, &dir, Path::new("/opt/my tools/bcvk"), Side::Host), @r#"
+        insta::assert_snapshot!(config(&testvm(), &dir, Path::new("/opt/my tools/bcvk"), Side::Host), @r#"
         Host testvm
           HostName testvm
           User root
           IdentityFile "/run/user/1000/bcvk/vms/0123/ssh_key"
           IdentitiesOnly yes
           PreferredAuthentications publickey
-          ProxyCommand '/opt/my tools/bcvk' internal proxy /run/user/1000/bcvk/vms/0123
+          ProxyCommand '/opt/my tools/bcvk' internal proxy /run/user/1000/bcvk/vms/0123 '%r'
           StrictHostKeyChecking no
           UserKnownHostsFile /dev/null
           GlobalKnownHostsFile /dev/null
@@ -213,10 +225,9 @@ mod tests {
     #[test]
     fn what_a_user_has_set_for_every_host_is_not_for_a_vm() {
         let tmp = tempfile::tempdir().expect("temporary directory");
-        let name: VmName = "testvm".parse().expect("name");
         let stanza = tmp.path().join("stanza");
         let text = config(
-            &name,
+            &testvm(),
             &VmDir::at(tmp.path()),
             Path::new("/usr/bin/bcvk"),
             Side::Host,

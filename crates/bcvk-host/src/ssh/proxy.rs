@@ -1,4 +1,4 @@
-//! ssh's `ProxyCommand`, which connects stdin and stdout with the guest's sshd.
+//! ssh's `ProxyCommand`, which connects stdin and stdout with who serves sessions in the guest.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use bcvk_contract::session_user;
 use bcvk_contract::spec::{CONTAINER_EXE, CONTAINER_VM_DIR, in_container};
 
 use crate::HostError;
@@ -18,12 +19,13 @@ use crate::vm::shared_dir::SharedDir;
 /// Connects stdin and stdout with the VM's SSH socket until either side ends.
 ///
 /// If the socket cannot be reached from here (podman's storage and the VM directory can be on two
-/// machines), the same thing is run inside the container through `podman exec`.
-pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
+/// machines), the same thing is run inside the container through `podman exec`. bcvk's own way in is told
+/// which `user` logs in.
+pub fn proxy(dir: &VmDir, podman: Option<&Podman>, user: Option<&str>) -> Result<(), HostError> {
     let stream = match (dir.shared().connect_to_sshd(), podman) {
         (Ok(stream), _) => stream,
         (Err(_), Some(podman)) if dir.container_id().is_some() => {
-            return Err(exec_in_container(dir, podman));
+            return Err(exec_in_container(dir, podman, user));
         }
         (Err(source), _) => {
             return Err(HostError::Io {
@@ -32,26 +34,27 @@ pub fn proxy(dir: &VmDir, podman: Option<&Podman>) -> Result<(), HostError> {
             });
         }
     };
-    relay(&stream).map_err(HostError::io("relay the SSH connection"))
+    relay(&stream, user).map_err(HostError::io("relay the SSH connection"))
 }
 
 /// Connects stdin and stdout with the SSH socket in `dir`, where a supervisor keeps it.
 ///
 /// # Errors
 /// If the socket cannot be reached.
-pub fn relay_in_container(dir: &Path) -> Result<(), HostError> {
+pub fn relay_in_container(dir: &Path, user: Option<&str>) -> Result<(), HostError> {
     let stream = SharedDir::at(dir).connect_to_sshd();
     let stream = stream.map_err(HostError::io("reach the VM"))?;
-    relay(&stream).map_err(HostError::io("relay the SSH connection"))
+    relay(&stream, user).map_err(HostError::io("relay the SSH connection"))
 }
 
-fn exec_in_container(dir: &VmDir, podman: &Podman) -> HostError {
+fn exec_in_container(dir: &VmDir, podman: &Podman, user: Option<&str>) -> HostError {
     let id = dir.container_id().unwrap_or_default();
     let source = Command::new(podman.program())
         .args(["exec", "--interactive", &id])
         .arg(in_container(dir.id(), CONTAINER_EXE))
         .args(["internal", "relay"])
         .arg(in_container(dir.id(), CONTAINER_VM_DIR))
+        .args(user)
         .exec();
     HostError::Io {
         action: "run podman exec".to_owned(),
@@ -59,8 +62,11 @@ fn exec_in_container(dir: &VmDir, podman: &Podman) -> HostError {
     }
 }
 
-fn relay(stream: &UnixStream) -> io::Result<()> {
+fn relay(stream: &UnixStream, user: Option<&str>) -> io::Result<()> {
     let mut to_guest = stream.try_clone()?;
+    if let Some(user) = user {
+        to_guest.write_all(session_user::line(user).as_bytes())?;
+    }
     thread::spawn(move || {
         let _ = pump(&mut io::stdin().lock(), &mut to_guest);
         let _ = to_guest.shutdown(Shutdown::Write);

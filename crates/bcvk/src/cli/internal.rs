@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use bcvk_contract::control::Message;
+use bcvk_guest::login::Launch;
 use clap::{Args, Subcommand};
 
 use super::GuestOptions;
@@ -46,10 +47,10 @@ pub(crate) enum Internal {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Connect standard input and output with a VM's sshd
-    Proxy { dir: PathBuf },
+    /// Connect standard input and output with a VM, for a session of this user
+    Proxy { dir: PathBuf, user: Option<String> },
     /// The same inside the container
-    Relay { dir: PathBuf },
+    Relay { dir: PathBuf, user: Option<String> },
     /// Remove the directory of a VM whose container is gone
     Forget { dir: PathBuf },
     /// Make a snapshot of what a VM has saved
@@ -69,6 +70,13 @@ pub(crate) enum InGuest {
     Agent,
     /// In a VM: take the sessions of its user
     Login,
+    /// In a VM: become a process of a user's session
+    Session {
+        launch: Launch,
+        /// Program with its arguments; without one, files are served with SFTP
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// In a VM: tell the host a message of the control port
     Tell {
         #[arg(value_parser = message)]

@@ -58,13 +58,13 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
             };
             Err(exec_qemu(&confinement, command))
         }
-        Internal::Proxy { dir } => {
+        Internal::Proxy { dir, user } => {
             let podman = find_tool(Tool::Podman).ok().map(Podman::new);
-            bcvk_host::proxy(&VmDir::at(dir), podman.as_ref())?;
+            bcvk_host::proxy(&VmDir::at(dir), podman.as_ref(), user.as_deref())?;
             Ok(ExitCode::SUCCESS)
         }
-        Internal::Relay { dir } => {
-            bcvk_host::relay_in_container(&dir)?;
+        Internal::Relay { dir, user } => {
+            bcvk_host::relay_in_container(&dir, user.as_deref())?;
             Ok(ExitCode::SUCCESS)
         }
         Internal::Forget { dir } => {
@@ -88,6 +88,9 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
         InGuest::HandOver => return Ok(early(early::hand_over())),
         InGuest::Login => login::serve().map_err(CommandError::io("take sessions")),
         InGuest::Agent => agent::serve().map_err(CommandError::io("listen to the host")),
+        InGuest::Session { launch, command } => {
+            login::exec_session(&launch, &command).map_err(CommandError::io("begin the session"))
+        }
         InGuest::Tell { message } => {
             bcvk_guest::tell(&message);
             Ok(())

@@ -52,7 +52,7 @@ pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, CommandError> {
         .into());
     }
     let exe = std::env::current_exe().map_err(CommandError::io("find bcvk's own file"))?;
-    crate::ui::print(&ssh::config(&spec.name, &dir, &exe, ssh::Side::Host));
+    crate::ui::print(&ssh::config(&spec, &dir, &exe, ssh::Side::Host));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -237,8 +237,12 @@ fn of_watched_vms() {
                 ..failure(FailureKind::Image, Phase::Preparing, "image x has no Ignition")
             })),
             WatchError::Vm(Box::new(Failure {
-                hint: Some(s("install openssh-server in the image")),
                 remedy: Some(Remedy::WithoutSsh),
+                ..failure(FailureKind::Image, Phase::Preparing, "image x has no shell")
+            })),
+            WatchError::Vm(Box::new(Failure {
+                hint: Some(s("install openssh-server in the image")),
+                remedy: Some(Remedy::OwnLogin),
                 ..failure(FailureKind::Image, Phase::Preparing, "image x has no sshd")
             })),
             WatchError::Vm(Box::new(Failure {

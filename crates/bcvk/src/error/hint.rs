@@ -18,6 +18,7 @@ pub(super) fn failure_hint(failure: &Failure) -> Option<String> {
             "leave --cloud-init out: nothing in the image would read the user data"
         }
         Remedy::WithoutSsh => "boot it with `bcvk ephemeral run --no-ssh-keygen --console`",
+        Remedy::OwnLogin => "leave out --login image: bcvk's own way in needs none of it",
         Remedy::BootIfNeeded => "--warm auto boots a VM that cannot be resumed",
         Remedy::Boot => "--warm off boots it instead",
     });

@@ -1,4 +1,4 @@
-//! A virtio-serial port as a stream that can be waited for beside others.
+//! A device as a stream that can be waited for beside others.
 
 use std::fs::File;
 use std::io;
@@ -9,14 +9,14 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A port. It is at its end while nobody has opened the other side.
+/// A virtio-serial port or a terminal. A port is at its end while nobody has opened the other side.
 ///
-/// A port is not read like a pipe: the kernel hands out what it has received piece by piece, and a
+/// A device is not read like a pipe: the kernel hands out what it has received piece by piece, and a
 /// short read does not mean that nothing more is there. Only a read that would block says so.
 #[derive(Debug)]
-pub(super) struct Port(AsyncFd<File>);
+pub(super) struct Device(AsyncFd<File>);
 
-impl Port {
+impl Device {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let flags = fcntl_getfl(&file)?;
         fcntl_setfl(&file, flags | OFlags::NONBLOCK)?;
@@ -25,7 +25,7 @@ impl Port {
     }
 }
 
-impl AsyncRead for Port {
+impl AsyncRead for Device {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -33,8 +33,8 @@ impl AsyncRead for Port {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            let room = buffer.initialize_unfilled();
-            if let Ok(read) = guard.try_io(|port| Ok(rustix::io::read(port, room)?)) {
+            let space = buffer.initialize_unfilled();
+            if let Ok(read) = guard.try_io(|device| Ok(rustix::io::read(device, space)?)) {
                 buffer.advance(read?);
                 return Poll::Ready(Ok(()));
             }
@@ -42,7 +42,7 @@ impl AsyncRead for Port {
     }
 }
 
-impl AsyncWrite for Port {
+impl AsyncWrite for Device {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl AsyncWrite for Port {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_write_ready(cx))?;
-            if let Ok(written) = guard.try_io(|port| Ok(rustix::io::write(port, bytes)?)) {
+            if let Ok(written) = guard.try_io(|device| Ok(rustix::io::write(device, bytes)?)) {
                 return Poll::Ready(written);
             }
         }
@@ -60,6 +60,7 @@ impl AsyncWrite for Port {
         Poll::Ready(Ok(()))
     }
 
+    /// Does nothing: neither has an end of its input that its user does not send.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
