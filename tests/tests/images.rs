@@ -279,7 +279,7 @@ fn a_boot_does_not_wait_for_what_a_vm_does_not_have() {
 
 /// Images that cannot boot: a name, the lines after `FROM` the base image, and the words of the
 /// refusal.
-const UNBOOTABLE: [(&str, &str, &[&str]); 7] = [
+const UNBOOTABLE: [(&str, &str, &[&str]); 9] = [
     (
         "several kernels",
         "RUN cd /usr/lib/modules && mkdir 6.0.0 && cp */vmlinuz 6.0.0",
@@ -314,6 +314,20 @@ const UNBOOTABLE: [(&str, &str, &[&str]); 7] = [
         "a kernel without virtiofs",
         "RUN sed -i /virtiofs/d /usr/lib/modules/*/modules.builtin",
         &["has no virtiofs", "hint: ", "CONFIG_VIRTIO_FS"],
+    ),
+    (
+        "an sshd that is masked",
+        "RUN systemctl mask ssh.service",
+        &[
+            "masks its sshd, ssh.service",
+            "hint: ",
+            "leave out --login image",
+        ],
+    ),
+    (
+        "an sshd that is disabled",
+        "RUN systemctl disable ssh.service ssh.socket",
+        &["ssh.service is disabled", "hint: ", "systemctl enable"],
     ),
     (
         "no home for the key",

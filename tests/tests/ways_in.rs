@@ -127,7 +127,8 @@ fn an_image_whose_root_has_no_shell_lets_its_users_in() {
         );
     });
     checks.check("an image without any shell lets nobody in", || {
-        let image = sandbox.build_image("FROM BASE\nRUN rm /usr/bin/bash /usr/bin/sh\n");
+        let steps = "FROM BASE\nRUN rm /usr/bin/bash /usr/bin/sh\n";
+        let image = sandbox.build_image_named("shell-less", steps);
         refused(&[&image], &["no shell", "bash", "--no-ssh-keygen"]);
         sandbox.remove_image(&image);
     });

@@ -23,6 +23,8 @@ pub enum Message {
     Failed(String),
     /// All failed units have been reported.
     Reported,
+    /// The image's sshd has refused somebody; the rest of the line says why.
+    Refused(String),
     /// The guest cannot get as far as its system; the rest of the line says why.
     GaveUp(String),
 }
@@ -41,6 +43,7 @@ impl Message {
             "executed" => rest.parse().ok().map(Self::Executed),
             "failed" => Some(Self::Failed(printable(rest))),
             "reported" => Some(Self::Reported),
+            "refused" => Some(Self::Refused(printable(rest))),
             "gave-up" => Some(Self::GaveUp(printable(rest))),
             _ => None,
         }
@@ -59,6 +62,7 @@ impl fmt::Display for Message {
             Self::Executed(code) => write!(f, "executed {code}"),
             Self::Failed(unit) => write!(f, "failed {unit}"),
             Self::Reported => f.write_str("reported"),
+            Self::Refused(why) => write!(f, "refused {why}"),
             Self::GaveUp(why) => write!(f, "gave-up {why}"),
         }
     }
@@ -79,6 +83,7 @@ mod tests {
             Message::Executed(7),
             Message::Failed("web.service: no such file".to_owned()),
             Message::Reported,
+            Message::Refused("not listed in AllowUsers".to_owned()),
             Message::GaveUp("no image".to_owned()),
         ] {
             assert_eq!(Message::parse(&message.to_string()), Some(message));

@@ -38,8 +38,7 @@ impl OpenIdentity {
 
 fn sshd_service(sshd: &Sshd) -> Option<String> {
     match sshd {
-        Sshd::Absent => None,
-        Sshd::BinaryOnly { .. } | Sshd::Masked { .. } => Some("bcvk-sshd.service".to_owned()),
+        Sshd::Absent | Sshd::BinaryOnly { .. } | Sshd::Masked { .. } => None,
         Sshd::Enabled { unit } | Sshd::SocketActivated { unit } | Sshd::Installed { unit } => {
             let name = unit.strip_suffix(".socket");
             Some(name.map_or_else(|| unit.clone(), |name| format!("{name}.service")))
@@ -185,7 +184,7 @@ mod tests {
                 Sshd::BinaryOnly {
                     path: "/usr/sbin/sshd".into(),
                 },
-                Some("bcvk-sshd.service"),
+                None,
             ),
             (Sshd::Absent, None),
         ] {

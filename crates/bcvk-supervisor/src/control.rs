@@ -19,6 +19,9 @@ pub(super) const MAX_LINE_BYTES: usize = 4096;
 /// Most failed units that are reported.
 pub(super) const MAX_FAILED: usize = 50;
 
+/// Most reasons of the image's sshd that are passed on.
+const MAX_REFUSED: usize = 50;
+
 /// Most starts of the program that takes sessions.
 const MAX_SESSIONS: usize = 1000;
 
@@ -31,6 +34,7 @@ impl Heard {
     fn is_news(&mut self, message: &Message) -> bool {
         let most = match message {
             Message::Failed(_) => MAX_FAILED,
+            Message::Refused(_) => MAX_REFUSED,
             // A program that starts again has to be heard again.
             Message::Sessions => MAX_SESSIONS,
             _ => 1,

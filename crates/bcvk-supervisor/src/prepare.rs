@@ -153,9 +153,7 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
             };
         }
     }
-    if facts.sshd == Sshd::Absent {
-        return Err(Problem::NoSshd(image()));
-    }
+    check_sshd(spec, facts)?;
     if facts.root_shell.is_none() {
         return Err(Problem::RootWithoutShell(image()));
     }
@@ -166,6 +164,25 @@ fn check(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
         return Err(Problem::NoNetwork(image()));
     }
     Ok(())
+}
+
+/// Checks that the image's sshd starts by itself, unless a unit of the user's may start it.
+fn check_sshd(spec: &VmSpec, facts: &GuestFacts) -> Result<(), Problem> {
+    let names = spec
+        .units
+        .iter()
+        .filter_map(|unit| unit.path.rsplit('/').next());
+    if names.into_iter().any(Sshd::is_unit) {
+        return Ok(());
+    }
+    let image = spec.image.reference.clone();
+    Err(match facts.sshd.clone() {
+        Sshd::Enabled { .. } | Sshd::SocketActivated { .. } => return Ok(()),
+        Sshd::Absent => Problem::NoSshd(image),
+        Sshd::Masked { unit } => Problem::SshdMasked { image, unit },
+        Sshd::Installed { unit } => Problem::SshdDisabled { image, unit },
+        Sshd::BinaryOnly { .. } => Problem::SshdWithoutUnit(image),
+    })
 }
 
 /// Resolves the paths of mount points: systemd mounts on real paths only, and images are full of

@@ -38,6 +38,12 @@ pub(super) enum Problem {
     NoShell(String),
     #[error("image {0} has no sshd to log in through")]
     NoSshd(String),
+    #[error("image {image} masks its sshd, {unit}, so nobody could log in through it")]
+    SshdMasked { image: String, unit: String },
+    #[error("image {image} does not start its sshd: {unit} is disabled")]
+    SshdDisabled { image: String, unit: String },
+    #[error("image {0} has no unit that starts its sshd")]
+    SshdWithoutUnit(String),
     #[error("image {0} gives root no shell that runs commands, so its sshd would end each session")]
     RootWithoutShell(String),
     #[error("image {0} has no directory /root, so there is no place for the key to log in with")]
@@ -105,6 +111,9 @@ impl Problem {
             | Self::NoCloudInit(_)
             | Self::NoShell(_)
             | Self::NoSshd(_)
+            | Self::SshdMasked { .. }
+            | Self::SshdDisabled { .. }
+            | Self::SshdWithoutUnit(_)
             | Self::RootWithoutShell(_)
             | Self::NoRootHome(_)
             | Self::NoNetwork(_) => FailureKind::Image,
@@ -143,6 +152,11 @@ impl Problem {
             Self::NoCloudInit(_) => Some("install and enable cloud-init in the image"),
             Self::NoSshd(_) => Some("install openssh-server in the image"),
             Self::NoShell(_) => Some("install bash, or another /bin/sh, in the image"),
+            Self::SshdMasked { .. } => Some("unmask it in the image's build: RUN systemctl unmask"),
+            Self::SshdDisabled { .. } => {
+                Some("enable it in the image's build: RUN systemctl enable")
+            }
+            Self::SshdWithoutUnit(_) => Some("add one in the image's build"),
             Self::RootWithoutShell(_) => {
                 Some("give root one in the image's build: RUN usermod -s /bin/sh root")
             }
@@ -162,9 +176,13 @@ impl Problem {
             Self::NoCloudInit(_) => Some(Remedy::WithoutCloudInit),
             Self::NoShell(_) => Some(Remedy::WithoutSsh),
             Self::NoSshd(_)
+            | Self::SshdMasked { .. }
+            | Self::SshdDisabled { .. }
+            | Self::SshdWithoutUnit(_)
             | Self::RootWithoutShell(_)
             | Self::NoRootHome(_)
-            | Self::NoNetwork(_) => Some(Remedy::OwnLogin),
+            | Self::NoNetwork(_)
+            | Self::Sshd => Some(Remedy::OwnLogin),
             Self::Resume(_) => Some(Remedy::BootIfNeeded),
             Self::NotTaken(_) => Some(Remedy::Boot),
             _ => None,
@@ -225,6 +243,9 @@ mod tests {
             NoCloudInit: [Problem::NoCloudInit(image())],
             NoShell: [Problem::NoShell(image())],
             NoSshd: [Problem::NoSshd(image())],
+            SshdMasked: [Problem::SshdMasked { image: image(), unit: "ssh.service".to_owned() }],
+            SshdDisabled: [Problem::SshdDisabled { image: image(), unit: "ssh.service".to_owned() }],
+            SshdWithoutUnit: [Problem::SshdWithoutUnit(image())],
             RootWithoutShell: [Problem::RootWithoutShell(image())],
             NoRootHome: [Problem::NoRootHome(image())],
             NoNetwork: [Problem::NoNetwork(image())],

@@ -226,6 +226,9 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
         .collect()
 }
 
+/// Beginning of a warning with which the image's sshd says why it lets nobody in.
+pub const REFUSAL: &str = "the image's sshd: ";
+
 /// Advice for where something on the host was killed and nobody says by whom.
 pub const OUT_OF_MEMORY: &str = "the kernel kills what is large when memory is short: `journalctl -k -g 'Out of memory'` shows \
      whether it did";

@@ -36,8 +36,8 @@ pub(crate) fn user_key(ssh: &SshAccess) -> String {
     )
 }
 
-/// Makes sure that an sshd runs, if the image has one, that it knows the user's key, and that its
-/// failure is reported.
+/// Makes sure that the image's sshd knows the user's key, that its failure is reported, and that the host
+/// hears whom it refuses, and why.
 ///
 /// The key is in a `tmpfiles.d(5)` snippet, because systemd-tmpfiles follows the image's links to
 /// `/root`. Of two lines for one path systemd takes the first, in the order of file names; an image
@@ -56,25 +56,15 @@ pub(super) fn add_sshd(tree: &mut Tree, access: &SshAccess, facts: &GuestFacts) 
             ),
         );
     }
-    let report_failure = |tree: &mut Tree, unit: &str| {
+    if let Some(unit) = facts.sshd.unit() {
         tree.run_file(
             &format!("systemd/system/{unit}.d/50-bcvk.conf"),
             "[Unit]\nOnFailure=bcvk-failed.service\n",
         );
-    };
-    match &facts.sshd {
-        Sshd::Absent => {}
-        Sshd::Enabled { unit } | Sshd::SocketActivated { unit } => report_failure(tree, unit),
-        Sshd::Installed { unit } => {
-            tree.run_wants_image("multi-user.target", unit);
-            report_failure(tree, unit);
-        }
-        Sshd::BinaryOnly { path } | Sshd::Masked { path, .. } => {
-            let unit = include_str!("../units/bcvk-sshd.service")
-                .replace("@SSHD@", &path.to_string_lossy());
-            tree.run_unit("bcvk-sshd.service", &unit);
-            tree.run_wants("multi-user.target", "bcvk-sshd.service");
-            report_failure(tree, "bcvk-sshd.service");
-        }
     }
+    tree.run_service(
+        "bcvk-refusals.service",
+        include_str!("../units/bcvk-refusals.service"),
+    );
+    tree.run_wants("multi-user.target", "bcvk-refusals.service");
 }

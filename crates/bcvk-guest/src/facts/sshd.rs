@@ -51,8 +51,6 @@ pub enum Sshd {
     Masked {
         /// The unit.
         unit: String,
-        /// The program.
-        path: PathBuf,
     },
     /// There is the program, without any unit.
     BinaryOnly {
@@ -71,9 +69,15 @@ impl Sshd {
             Self::Enabled { unit }
             | Self::SocketActivated { unit }
             | Self::Installed { unit }
-            | Self::Masked { unit, .. } => Some(unit),
+            | Self::Masked { unit } => Some(unit),
             Self::BinaryOnly { .. } | Self::Absent => None,
         }
+    }
+
+    /// Returns true if the file of this name is a unit that starts sshd.
+    #[must_use]
+    pub fn is_unit(name: &str) -> bool {
+        SERVICES.contains(&name) || SOCKETS.contains(&name)
     }
 
     /// Returns true if the guest answers SSH without anybody's help.
@@ -109,9 +113,8 @@ pub(super) fn read(root: &Rooted, units: &Units) -> io::Result<Sshd> {
     let program = program(root)?;
     // Somebody masked the service on purpose, and a socket beside it does not outvote that.
     if let Some(unit) = masked {
-        return Ok(program.map_or(Sshd::Absent, |path| Sshd::Masked {
+        return Ok(program.map_or(Sshd::Absent, |_| Sshd::Masked {
             unit: unit.to_owned(),
-            path,
         }));
     }
     for unit in SOCKETS {

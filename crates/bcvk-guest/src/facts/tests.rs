@@ -134,10 +134,7 @@ fn sshd_that_answers_by_itself() {
 #[test]
 fn sshd_that_needs_help() {
     let installed = |unit: &str| Sshd::Installed { unit: unit.into() };
-    let masked = |unit: &str| Sshd::Masked {
-        unit: unit.into(),
-        path: "/usr/sbin/sshd".into(),
-    };
+    let masked = |unit: &str| Sshd::Masked { unit: unit.into() };
     for (files, expected) in [
         // On a desktop, sshd is installed but off. The unit that wants it is no target.
         (
@@ -179,6 +176,16 @@ fn sshd_that_needs_help() {
         (
             vec!["etc/systemd/system/ssh.service -> /dev/null".into()],
             Sshd::Absent,
+        ),
+        // Debian's alias outlives the mask.
+        (
+            vec![
+                unit("ssh.service"),
+                "etc/systemd/system/ssh.service -> /dev/null".into(),
+                format!("etc/systemd/system/sshd.service -> /{UNITS}/ssh.service"),
+                "usr/sbin/sshd".into(),
+            ],
+            masked("ssh.service"),
         ),
         // A package that was removed has left these links behind.
         (

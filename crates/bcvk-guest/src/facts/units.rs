@@ -1,6 +1,7 @@
 //! An image's systemd units (systemd.unit(5)), as far as their files tell.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
@@ -73,26 +74,45 @@ pub(super) fn find(root: &Rooted, unit: &str) -> io::Result<Unit> {
         let Some(found) = if_exists(root.symlink_metadata(&path))? else {
             continue;
         };
-        if !found.is_symlink() {
-            let masked = found.is_file() && found.len() == 0;
-            return Ok(if masked {
-                Unit::Masked
-            } else {
-                Unit::Present(unit.to_owned())
-            });
-        }
-        let target = root.read_link(&path)?;
-        if target == Path::new("/dev/null") {
+        if masks(root, &path, &found)? {
             return Ok(Unit::Masked);
         }
+        if !found.is_symlink() {
+            return Ok(Unit::Present(unit.to_owned()));
+        }
+        let target = root.read_link(&path)?;
         if if_exists(root.metadata(&path))?.is_none() {
             // A package that was removed has left this symlink behind.
             continue;
         }
         let name = target.file_name().and_then(|n| n.to_str()).unwrap_or(unit);
-        return Ok(Unit::Present(name.to_owned()));
+        // The alias of a unit that is masked starts nothing either.
+        return Ok(if name != unit && is_masked(root, name)? {
+            Unit::Masked
+        } else {
+            Unit::Present(name.to_owned())
+        });
     }
     Ok(Unit::Absent)
+}
+
+fn is_masked(root: &Rooted, unit: &str) -> io::Result<bool> {
+    for directory in DIRECTORIES {
+        let path = Path::new(directory).join(unit);
+        if let Some(found) = if_exists(root.symlink_metadata(&path))? {
+            return masks(root, &path, &found);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns true if what was `found` at the path of a unit's file masks it.
+fn masks(root: &Rooted, path: &Path, found: &Metadata) -> io::Result<bool> {
+    Ok(if found.is_symlink() {
+        root.read_link(path)? == Path::new("/dev/null")
+    } else {
+        found.is_file() && found.len() == 0
+    })
 }
 
 /// Returns the text of the unit of that name, or of its template; `None` if it cannot be started.

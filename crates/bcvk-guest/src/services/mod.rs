@@ -4,6 +4,7 @@ mod execute;
 mod failed;
 mod journal;
 mod network;
+mod refusals;
 
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,7 @@ pub use execute::execute;
 pub use failed::report_failed;
 pub use journal::send_journal;
 pub use network::configure_network;
+pub use refusals::report_refusals;
 
 pub(crate) use execute::COMMANDS;
 

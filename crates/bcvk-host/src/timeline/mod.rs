@@ -82,7 +82,6 @@ impl Awaited {
                 "bcvk-answers.service",
                 "ssh.service",
                 "sshd.service",
-                "bcvk-sshd.service",
                 "ssh.socket",
                 "sshd.socket",
             ],

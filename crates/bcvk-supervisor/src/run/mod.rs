@@ -1,5 +1,6 @@
 //! The life of one VM: prepare, start, watch, end.
 
+mod refusals;
 mod sources;
 mod start;
 mod warm;
@@ -214,6 +215,9 @@ impl Supervisor {
                 if let Message::Failed(unit) = &message {
                     self.failed_units.push(unit.clone());
                 }
+                if let Message::Refused(why) = message {
+                    return self.refused(&why);
+                }
                 LifeEvent::Control(message)
             }
             Event::Banner => LifeEvent::Banner,
@@ -415,10 +419,14 @@ impl Supervisor {
 
     /// A failure, with what can be seen of the VM now.
     fn failure(&self, trouble: Trouble) -> Failure {
+        let refusals = match trouble.problem {
+            Problem::Sshd => self.refusals(),
+            _ => Vec::new(),
+        };
         let failure = Failure::from(trouble.problem);
         Failure {
             phase: trouble.phase,
-            causes: [failure.causes, trouble.how].concat(),
+            causes: [failure.causes, trouble.how, refusals].concat(),
             failed_units: self.failed_units.clone(),
             console_tail: self
                 .running

@@ -162,8 +162,10 @@ pub(crate) struct GuestOptions {
     /// The way in
     ///
     /// `own` depends on nothing of the image's: neither on its sshd's configuration, keys and port nor
-    /// on its network, firewall or the state of root's account. `image` is the image's own sshd, over
-    /// the guest's network, as a stranger with a key for root would reach it.
+    /// on its network, firewall or the state of root's account. Where there is no sshd, or the user's shell
+    /// lets nobody in, bcvk's own server and another shell stand in. `image` is the image's own sshd, over
+    /// the guest's network, as a stranger with a key for root would reach it. One that does not start by
+    /// itself is refused before the start, and one that refuses the session says why.
     #[arg(
         long,
         default_value_t,

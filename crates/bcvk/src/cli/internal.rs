@@ -84,6 +84,8 @@ pub(crate) enum InGuest {
     },
     /// In a VM: tell the host which units failed
     ReportFailed,
+    /// In a VM: tell the host whom the image's sshd refuses
+    ReportRefusals,
     /// In a VM: run the commands that it is for, and power off
     Execute,
     /// In a VM: send the journal to the host, through the virtio-serial port of this number

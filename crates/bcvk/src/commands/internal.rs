@@ -99,6 +99,9 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
             services::report_failed();
             Ok(())
         }
+        InGuest::ReportRefusals => {
+            services::report_refusals().map_err(CommandError::io("read the journal"))
+        }
         InGuest::Execute => services::execute().map_err(CommandError::io("run the commands")),
         InGuest::SendJournal { port } => Err(CommandError::io("send the journal")(
             services::send_journal(port),

@@ -17,6 +17,7 @@ mod plan;
 mod pod;
 mod ps;
 mod ready;
+mod refused;
 mod run;
 mod run_ssh;
 #[cfg(test)]

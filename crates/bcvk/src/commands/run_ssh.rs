@@ -6,11 +6,13 @@ use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::Status;
 use bcvk_host::ssh;
 use bcvk_host::{
-    LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, WatchError, Watcher, find_tool,
+    LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, VmDir, WatchError, Watcher,
+    find_tool,
 };
 
 use super::plan::RunMode;
 use super::ready::await_ready;
+use super::refused;
 use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
@@ -130,19 +132,28 @@ impl TemporaryVm<'_> {
         .map_err(CommandError::io("run ssh"))?;
         let ssh = self.watcher.watch_session(ssh)?;
         let end = self.watcher.await_session(&ssh, None, LAST_WORD);
-        exit_code(end, self.watcher, ui)
+        exit_code(end, self.watcher, &self.started.dir, ui)
     }
 }
 
 /// Returns the session's exit code; a lost connection is explained if the VM knows why.
-fn exit_code(end: SessionEnd, watcher: &Watcher, ui: &Ui) -> Result<ExitCode, CommandError> {
+pub(super) fn exit_code(
+    end: SessionEnd,
+    watcher: &Watcher,
+    dir: &VmDir,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
     let code = match end {
         SessionEnd::Signal(signal) => return Err(WatchError::Interrupted { signal }.into()),
         SessionEnd::Exited(code) | SessionEnd::VmEnded(code) => code,
         SessionEnd::Lost | SessionEnd::Deadline => SSH_LOST,
     };
-    if code == SSH_LOST && watcher.is_over()? {
-        ui.notice(&Notice::ShutDownBySession);
+    if code == SSH_LOST {
+        if watcher.is_over()? {
+            ui.notice(&Notice::ShutDownBySession);
+        } else {
+            refused::explain(dir, ui);
+        }
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
@@ -159,7 +170,6 @@ mod tests {
     use bcvk_contract::lock::{Lock, lock_file};
     use bcvk_contract::shared::SharedPaths;
     use bcvk_contract::status::{Failure, FailureKind, Phase, StatusWriter};
-    use bcvk_host::VmDir;
 
     use super::*;
 
@@ -185,9 +195,10 @@ mod tests {
         let lock = lock_file(&shared.supervisor_lock()).expect("made");
         let alive = Lock::exclusive(lock).expect("taken");
         let mut status = StatusWriter::create(shared.dir()).expect("made");
-        let watcher = Watcher::open(&VmDir::at(dir.path())).expect("watched");
+        let vm_dir = VmDir::at(dir.path());
+        let watcher = Watcher::open(&vm_dir).expect("watched");
         let ui = Ui::new(true, 0);
-        let end = |end| exit_code(end, &watcher, &ui).map_err(|error| error.to_string());
+        let end = |end| exit_code(end, &watcher, &vm_dir, &ui).map_err(|error| error.to_string());
 
         let lost = ExitCode::from(255);
         assert_eq!(end(SessionEnd::Lost), Ok(lost), "the VM lives");

@@ -3,13 +3,14 @@
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-use bcvk_contract::spec::Timeout;
+use bcvk_contract::spec::{Login, Timeout};
 use bcvk_contract::status::Phase;
 use bcvk_host::ssh;
-use bcvk_host::{Tool, VmDir, Watcher, find_tool};
+use bcvk_host::{LAST_WORD, Tool, VmDir, Watcher, find_tool};
 
 use super::find::{self, Found};
 use super::ready::{await_ready, not_ready};
+use super::run_ssh::exit_code;
 use crate::cli::{Ssh, SshConfig, command};
 use crate::error::{CommandError, RequestError};
 use crate::ui::Ui;
@@ -32,15 +33,22 @@ pub(super) fn ssh(args: &Ssh, ui: &Ui) -> Result<ExitCode, CommandError> {
         return Err(RequestError::NoSsh { name: words.name }.into());
     }
     join_boot(&dir, &words.name, ui)?;
-    let error = ssh::command(
+    let mut ssh = ssh::command(
         &program,
         &dir,
         spec.name.as_str(),
         &words.options,
         &words.command,
-    )
-    .exec();
-    Err(CommandError::io("run ssh")(error))
+    );
+    match spec.login() {
+        Some(Login::Image) => {}
+        Some(Login::Own) | None => return Err(CommandError::io("run ssh")(ssh.exec())),
+    }
+    let mut watcher = Watcher::open(&dir)?;
+    let session = ssh.spawn().map_err(CommandError::io("run ssh"))?;
+    let session = watcher.watch_session(session)?;
+    let end = watcher.await_session(&session, None, LAST_WORD);
+    exit_code(end, &watcher, &dir, ui)
 }
 
 pub(super) fn ssh_config(args: &SshConfig) -> Result<ExitCode, CommandError> {

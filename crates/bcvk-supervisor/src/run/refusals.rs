@@ -1,0 +1,29 @@
+//! What the image's sshd says of those whom it refuses.
+
+use bcvk_contract::spec::Login;
+use bcvk_contract::status::REFUSAL;
+
+use super::Supervisor;
+use crate::life::LifeEvent;
+
+impl Supervisor {
+    /// Lets the user know of a reason of the image's sshd, where that is the way in.
+    pub(super) fn refused(&self, why: &str) -> Option<LifeEvent> {
+        /// Most characters that are shown.
+        const SHOWN: usize = 300;
+        if self.spec.login() != Some(Login::Image) {
+            return None;
+        }
+        let why: String = why.chars().take(SHOWN).collect();
+        Some(LifeEvent::Warning(format!("{REFUSAL}{why}")))
+    }
+
+    /// Returns the reasons of the image's sshd that have come so far.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        let warnings = self.status.status().warnings.iter();
+        warnings
+            .filter(|warning| warning.starts_with(REFUSAL))
+            .cloned()
+            .collect()
+    }
+}
