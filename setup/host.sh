@@ -29,10 +29,11 @@ packages=(
     gcc libc6-dev make pkg-config libcap-ng-dev ca-certificates
     # These are for building test images.
     mmdebstrap debian-archive-keyring
-    # These are for tests: of podman's Pods; of completion in other shells than bash; of manual pages;
-    # of what the guide asks of a VM's web server; of JSON against its schemas; of the examples; and
-    # at a terminal whose screen can be looked at; and of parsers, with libFuzzer, which is C++.
-    catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux g++
+    # These are for tests: of the file system on a disk for /var; of podman's Pods; of completion in
+    # other shells than bash; of manual pages; of what the guide asks of a VM's web server; of JSON
+    # against its schemas; of the examples; and at a terminal whose screen can be looked at; and of
+    # parsers, with libFuzzer, which is C++.
+    e2fsprogs catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux g++
 )
 
 case $(uname -m) in

@@ -31,6 +31,7 @@ fn a_vm_has_what_it_was_given() {
             &format!("--mount-disk-file={}:data", at("old, one.qcow2")),
             &format!("--mount-disk-file={}:fresh", at("new.qcow2")),
             "--add-swap=96M",
+            "--var-disk=1G",
             &format!("--systemd-units={}", at("units")),
             &format!("--virtio-serial-out=results:{}", at("results.txt")),
         ],
@@ -44,6 +45,7 @@ fn a_vm_has_what_it_was_given() {
         // The size is all but the page with the header, in KiB.
         assert_eq!(columns[1..3], ["partition", "98300"], "{swaps}");
     });
+    check_var(&mut checks, &vm);
     checks.check("units", || {
         assert_eq!(vm.sh("systemctl is-active linked"), "active");
         assert_eq!(vm.sh("cat /run/bcvk-test-linked"), "linked dropped-in");
@@ -101,6 +103,48 @@ fn check_disks(checks: &mut Checks, vm: &Vm<'_>, dir: &Path) {
             assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{file}");
         }
     });
+}
+
+fn check_var(checks: &mut Checks, vm: &Vm<'_>) {
+    checks.check("/var is on the last disk, with the image's content", || {
+        let found = vm.sh(
+            "readlink -f /dev/disk/by-id/virtio-bcvk-var; findmnt -no SOURCE,FSTYPE /var; \
+             dpkg -l bash | grep -c ^ii; stat -c %a:%U /var",
+        );
+        let [disk, mount, content, owner] = found.lines().collect::<Vec<_>>()[..] else {
+            panic!("{found}");
+        };
+        assert_eq!(disk, "/dev/vde");
+        let columns: Vec<&str> = mount.split_whitespace().collect();
+        assert_eq!(columns, ["/dev/vde[/content]", "ext4"]);
+        assert_eq!((content, owner), ("1", "755:root"));
+    });
+    checks.check("overlays, names and links work there", || {
+        vm.sh(
+            "mkdir -p /var/tmp/o && cd /var/tmp/o && mkdir lower upper work merged && \
+             mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged && \
+             echo x >merged/x && test -s upper/x && umount merged && \
+             ln upper/x hard && ln -s hard soft && mkdir many && cd many && touch $(seq 3000) && \
+             cd .. && mv many more && test $(ls more | wc -l) = 3000 && rm -r /var/tmp/o",
+        );
+    });
+    checks.check(
+        "a full disk is an error in the guest, which goes on",
+        || {
+            let full = vm.sh(
+                "dd if=/dev/zero of=/var/fill bs=1M 2>&1 | grep -o 'No space left'; \
+             echo $(($(stat -c %s /var/fill) >> 20)); rm /var/fill; sync; \
+             dd if=/dev/zero of=/var/again bs=1M count=8 conv=fsync status=none; rm /var/again; \
+             dmesg | grep -i 'ext4.*error' || echo in order",
+            );
+            let [error, mib, last] = full.lines().collect::<Vec<_>>()[..] else {
+                panic!("{full}");
+            };
+            assert_eq!((error, last), ("No space left", "in order"));
+            let mib: u32 = mib.parse().expect("a number");
+            assert!((900..1024).contains(&mib), "{mib}");
+        },
+    );
 }
 
 fn units(dir: &Path) {

@@ -82,7 +82,8 @@ fn make_like(dir: &Path, sandbox: &Sandbox) {
 }
 
 /// A VM needs nothing of its user's home, and raises a limit of open files that it may raise. What
-/// the host has no room for is an error in the guest, which lives on.
+/// the host has no room for is an error in the guest, which lives on. A disk that it has no room for is
+/// the guest's end, because QEMU stops it.
 #[test]
 fn a_full_share_is_the_guests_affair_and_a_read_only_home_nobodys() {
     let Some(sandbox) = Sandbox::root() else {
@@ -94,20 +95,28 @@ fn a_full_share_is_the_guests_affair_and_a_read_only_home_nobodys() {
     let read_only = Tmpfs::mount(&home, "ro");
     let script = "cd /run/virtiofs-mnt-full
         dd if=/dev/zero of=file bs=64k 2>&1 | grep -o 'No space left on device'
-        sync; rm file && echo again >file && cat file; exit 3";
+        sync; rm file && echo again >file && cat file
+        dd if=/dev/urandom of=/dev/vda bs=64k count=64 oflag=direct
+        sleep 600";
     let output = sandbox
         .command("prlimit")
         .arg("--nofile=64:")
         .arg(sandbox.bcvk_path())
         .args(["ephemeral", "run-ssh", "--name", &sandbox.name("vm")])
         .args(["--bind", &format!("{}:full", share.display())])
+        .args([
+            "--mount-disk-file",
+            &format!("{}/disk:small", share.display()),
+        ])
         .args([images::trixie(), script])
         .env("HOME", &home)
         .env("XDG_CONFIG_HOME", home.join("config"))
         .env("XDG_CACHE_HOME", home.join("cache"))
         .limit(limit::BOOT)
         .run()
-        .expect_code(3);
+        .expect_code(125)
+        .expect_stderr("the host has no space left for what the guest writes to disk small")
+        .expect_stderr("hint: `df`");
     assert_eq!(
         output.stdout(),
         "No space left on device\nagain\n",

@@ -1,4 +1,5 @@
-//! `--bind-storage-ro`: the host's images, for podman in the guest.
+//! podman in the guest: with the host's images (`--bind-storage-ro`), with those that the image brings
+//! along, and on a disk.
 
 use std::fs;
 
@@ -87,6 +88,35 @@ fn check_cloud_init(checks: &mut Checks, vm: &Vm<'_>) {
     });
 }
 
+/// Builds an image that brings another along, for podman in the guest, on a `base`. bcvk is all that one has, and
+/// large enough for its layer not to be copied at the start of the guest.
+fn image_with_another(sandbox: &Sandbox, base: &str) -> String {
+    let [files, own, context] =
+        ["files", "own", "context"].map(|name| sandbox.make_dir(&format!("preloaded-{name}")));
+    fs::copy(sandbox.bcvk_path(), files.join("bcvk")).expect("copied");
+    let tar = own.join("image.tar");
+    let archive = sandbox.command("tar").args(["--create", "--file"]);
+    let archive = archive.arg(&tar).arg("--directory").arg(&files).arg(".");
+    let _ = archive.run().expect_success();
+    let _ = sandbox
+        .podman(["--storage-driver=overlay", "--root"])
+        .arg(own.join("root"))
+        .arg("--runroot")
+        .arg(own.join("run"))
+        .args(["import", "--quiet"])
+        .arg(&tar)
+        .arg("localhost/preloaded")
+        .run()
+        .expect_success();
+    for part in ["overlay", "overlay-images", "overlay-layers"] {
+        let copy = sandbox.command("cp").arg("--archive");
+        let copy = copy.arg(own.join("root").join(part)).arg(&context);
+        let _ = copy.run().expect_success();
+    }
+    let containerfile = format!("{base}\nCOPY . /var/lib/containers/storage/\n");
+    sandbox.build_image_from("preloaded", &containerfile, &context, &[])
+}
+
 #[test]
 fn podman_in_the_guest_runs_images_of_the_host() {
     let sandbox = Sandbox::new();
@@ -97,14 +127,30 @@ fn podman_in_the_guest_runs_images_of_the_host() {
     let file = file.to_str().expect("text");
     podman(&sandbox, &["secret", "create", &secret, file]);
     podman(&sandbox, &["volume", "create", &volume]);
-    let image = sandbox.build_image(include_str!("fixtures/Containerfile.bound"));
+    let base = include_str!("fixtures/Containerfile.bound");
+    let image = image_with_another(&sandbox, base);
     let user_data = sandbox.path().join("user-data");
     let text = "#cloud-config\nwrite_files:\n- {path: /etc/of-the-user, content: written}\n";
     fs::write(&user_data, text).expect("written");
     let cloud_init = format!("--cloud-init={}", user_data.display());
-    let options = ["--bind-storage-ro", &*cloud_init];
+    let options = ["--bind-storage-ro", "--var-disk=8G", &*cloud_init];
     let vm = sandbox.boot("vm", &options, &image);
     let mut checks = Checks::new();
+    checks.check("an image that came with the VM's", || {
+        let said = vm.sh("podman run --rm --network=none localhost/preloaded /bcvk --version");
+        assert!(said.starts_with("bcvk "), "{said}");
+    });
+    checks.check("podman's overlays are the kernel's, on the disk", || {
+        let info = "podman info --format '{{.Store.GraphDriverName}} {{.Store.GraphStatus}}'";
+        let info = vm.sh(info);
+        for word in [
+            "overlay ",
+            "Backing Filesystem:extfs",
+            "Native Overlay Diff:true",
+        ] {
+            assert!(info.contains(word), "{info}");
+        }
+    });
     checks.check(
         "the host's images are there, as those of somebody else",
         || {

@@ -47,7 +47,11 @@ fn wrong_values_are_usage_errors() {
         ("--mount-disk-file", "", &["names no file"]),
         ("--mount-disk-file", "a.img:a:vmdk", &["vmdk", "qcow2"]),
         ("--mount-disk-file", "a.img:bcvk-swap", &["bcvk-swap"]),
+        ("--mount-disk-file", "a.img:bcvk-var", &["bcvk-var"]),
         ("--add-swap", "much", &["much", "512M"]),
+        ("--var-size", "32M", &["32M", "64M"]),
+        ("--var-size", "4G", &["4096 MiB", "hint: --memory"]),
+        ("--var-disk", "16T", &["16T", "15T"]),
         ("--output", "syslog", &["syslog", "journal"]),
         ("--log-dir", "logs", &["logs", "STREAMS=DIR"]),
         ("--log-dir", "syslog=logs", &["syslog", "journal"]),
@@ -220,6 +224,18 @@ fn options_that_cannot_be_had_together_are_usage_errors() {
         ),
         (&["run", "--console", "--output=journal"], &["--console"]),
         (&["run", "-d", "--debug"], &["--debug"]),
+        (
+            &["run", "--var-size=1G", "--var-disk"],
+            &["--var-size", "--var-disk=SIZE", "leave one"],
+        ),
+        (
+            &["run", "--var-disk=1G", "--bind=/tmp:/var"],
+            &["'/tmp'", "mounted over /var", "leave one"],
+        ),
+        (
+            &["run", "--var-size=1G", "--memory=1G"],
+            &["640 MiB", "hint: "],
+        ),
     ] {
         checks.check(&format!("{args:?}"), || {
             let _ = sandbox

@@ -5,7 +5,8 @@
 use crate::spec::{
     Accelerator, Arch, Console, Disk, DiskFormat, EnvVar, Fidelity, GuestPort, ImageIdentity,
     Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Protocol, SPEC_VERSION, SavedFile,
-    SavedFiles, SerialPort, Sha256Digest, Share, SshAccess, Stream, UnitContent, UnitFile, VmSpec,
+    SavedFiles, SerialPort, Sha256Digest, Share, SshAccess, Stream, UnitContent, UnitFile, Var,
+    VmSpec,
 };
 use crate::status::{Event, Phase, Status, Timestamp};
 
@@ -53,6 +54,7 @@ pub fn example() -> VmSpec {
             format: DiskFormat::Raw,
         }],
         swap: Some("512M".parse().expect("swap")),
+        var: Var::Disk("20G".parse().expect("size")),
         units: vec![UnitFile {
             path: "hello.service".into(),
             content: UnitContent::File("[Service]\n".into()),

@@ -11,6 +11,7 @@ mod children;
 mod console;
 mod container;
 mod control;
+mod disks;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod journal;
@@ -29,7 +30,6 @@ mod run;
 mod sessions;
 mod sshd;
 mod streams;
-mod swap;
 mod syscalls;
 mod tail;
 mod threads;

@@ -87,9 +87,8 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
         None => kargs::read(&root, spec.arch).map_err(|e| unusable_kargs(e.into()))?,
     };
     let modules = match &files.release {
-        Some(release) => {
-            modules::read(&root, release).map_err(|e| unbootable(e.hint(), e.into()))?
-        }
+        Some(release) => modules::read(&root, release, spec.var.disk().is_some())
+            .map_err(|e| unbootable(e.hint(), e.into()))?,
         None => Vec::new(),
     };
     let spec = &with_mount_points(spec, &root).map_err(Problem::MountPoint)?;

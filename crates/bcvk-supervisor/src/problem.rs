@@ -73,6 +73,8 @@ pub(super) enum Problem {
     Resume(#[source] Cause),
     #[error("{0} ended while the VM was running")]
     FileServerEnded(Role),
+    #[error("the host has no space left for what the guest writes to {0}")]
+    HostFull(String),
     #[error("QEMU ended unexpectedly")]
     QemuEnded {
         /// True if SIGKILL ended QEMU.
@@ -128,6 +130,7 @@ impl Problem {
             | Self::StartQemu(_)
             | Self::Resume(_)
             | Self::FileServerEnded(_)
+            | Self::HostFull(_)
             | Self::QemuEnded { .. } => FailureKind::Host,
             Self::Panic(_)
             | Self::Root(_)
@@ -165,6 +168,9 @@ impl Problem {
                 Some("install systemd-networkd, NetworkManager or iproute2 in the image")
             }
             Self::NotStatic(_) => Some(NotStatic::HINT),
+            Self::HostFull(_) => Some(
+                "`df` shows the file systems; podman's storage (`podman info`) has what is made for a VM",
+            ),
             Self::QemuEnded { killed: true } => Some(OUT_OF_MEMORY),
             _ => None,
         }
@@ -263,6 +269,7 @@ mod tests {
                 serves: "/share".to_owned(),
                 tag: "mount_share".to_owned(),
             })],
+            HostFull: [Problem::HostFull("disk bcvk-var".to_owned())],
             QemuEnded: [
                 Problem::QemuEnded { killed: true },
                 Problem::QemuEnded { killed: false },

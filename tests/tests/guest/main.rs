@@ -185,13 +185,18 @@ fn a_bookworm_guest_boots_too() {
 #[test]
 fn a_guest_boots_without_the_images_initramfs() {
     let sandbox = Sandbox::new();
-    let checks = boots_directly(&sandbox, images::trixie(), check_read_only);
+    let checks = boots_directly(
+        &sandbox,
+        images::trixie(),
+        ("--var-size=600M", "tmpfs 600M"),
+        check_read_only,
+    );
     checks.finish();
     sandbox.finish();
 }
 
 /// The bookworm image has a `/var` and a `/root` of its own, and a kernel of another series. This one
-/// also wants a root that can be written to.
+/// also wants a root that can be written to, and has its `/var` on a disk.
 #[test]
 fn a_bookworm_guest_boots_without_its_initramfs_too() {
     let sandbox = Sandbox::new();
@@ -200,19 +205,31 @@ fn a_bookworm_guest_boots_without_its_initramfs_too() {
          printf '[root]\\ntransient = true\\n' >/usr/lib/composefs/setup-root-conf.toml\n",
         images::bookworm()
     ));
-    let checks = boots_directly(&sandbox, &image, check_transient);
+    let checks = boots_directly(
+        &sandbox,
+        &image,
+        ("--var-disk=2G", "ext4 2G"),
+        check_transient,
+    );
     sandbox.remove_image(&image);
     checks.finish();
     sandbox.finish();
 }
 
-fn boots_directly(sandbox: &Sandbox, image: &str, check_root: fn(&mut Checks, &Vm<'_>)) -> Checks {
+/// Boots with an option for `/var`, which is then on a file system of this type and size.
+fn boots_directly(
+    sandbox: &Sandbox,
+    image: &str,
+    (var, on): (&str, &str),
+    check_root: fn(&mut Checks, &Vm<'_>),
+) -> Checks {
     let share = sandbox.make_dir("data");
     std::fs::write(share.join("in"), "in").expect("write");
     let options = [
         "--initramfs=direct",
         &format!("--bind={}:data", share.display()),
         "--env=GREETING=hello",
+        var,
     ];
     let vm = sandbox.boot("vm", &options, image);
     let mut checks = Checks::new();
@@ -225,6 +242,10 @@ fn boots_directly(sandbox: &Sandbox, image: &str, check_root: fn(&mut Checks, &V
             vm.sh("cat /run/virtiofs-mnt-data/in; echo $GREETING"),
             "inhello"
         );
+    });
+    checks.check(&format!("/var with {var}"), || {
+        assert_eq!(vm.sh("findmnt -no FSTYPE,SIZE /var | tr -s ' '"), on);
+        assert_eq!(vm.sh("findmnt -no FSTYPE /tmp"), "tmpfs");
     });
     check_services(&mut checks, &vm);
     check_root(&mut checks, &vm);

@@ -156,6 +156,8 @@ fn check_requests(checks: &mut Checks, sandbox: &Sandbox) {
             "true",
         )
         .expect_error(2, &["cannot be resumed", "swap device"]);
+        let _ = run_ssh(sandbox, "var", &["--warm=require", "--var-disk"], "true")
+            .expect_error(2, &["cannot be resumed", "/var is on a disk"]);
     });
 }
 

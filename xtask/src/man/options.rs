@@ -148,6 +148,9 @@ fn term(arg: &Arg) -> String {
         arg.get_long().map(|long| format!("**--{long}**")),
     ];
     let names: Vec<String> = names.into_iter().flatten().collect();
+    if arg.is_require_equals_set() {
+        return format!("{}[={}]", names.join(", "), value(arg).unwrap_or_default());
+    }
     let words = [Some(names.join(", ")), value(arg)];
     let words: Vec<String> = words
         .into_iter()

@@ -6,14 +6,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::name::is_name_byte;
-use super::{CONTAINER_DISKS, SpecError};
+use super::{CONTAINER_DISKS, SpecError, VAR_NAME};
 use crate::choice;
 
 /// Longest serial number of a virtio block device (virtio 1.2, 5.2.6.1: `VIRTIO_BLK_T_GET_ID`
 /// returns 20 bytes).
 const MAX_NAME_BYTES: usize = 20;
 
-/// Greatest number of disks of a VM, its swap device not counted: QEMU gives each a PCI function of
+/// Greatest number of disks of a VM, not counting its swap device and that of its `/var`: QEMU gives each a PCI function of
 /// two slots.
 const MAX_DISKS: usize = 15;
 
@@ -82,7 +82,7 @@ impl FromStr for DiskRequest {
                 most: MAX_NAME_BYTES,
             });
         }
-        if name == SWAP_NAME {
+        if [SWAP_NAME, VAR_NAME].contains(&name) {
             return Err(SpecError::DiskNameTaken {
                 name: name.to_owned(),
             });
@@ -198,6 +198,7 @@ mod tests {
             ("a.img:data:vmdk", "'vmdk' in 'a.img:data:vmdk'"),
             ("a.img:a-name-of-21-letters-", "at most 20 characters"),
             ("a.img:bcvk-swap", "bcvk's own"),
+            ("a.img:bcvk-var", "bcvk's own"),
         ] {
             let error = value.parse::<DiskRequest>().expect_err(value).to_string();
             assert!(error.contains(reason), "{value}: {error}");

@@ -149,7 +149,7 @@ pub enum SpecError {
         most: usize,
     },
     /// A name that would hide a device of bcvk's.
-    #[error("the disk name '{name}' is bcvk's own, for the swap device: give it another one")]
+    #[error("the disk name '{name}' is that of a disk of bcvk's own: give it another one")]
     DiskNameTaken {
         /// The name.
         name: String,
@@ -187,6 +187,32 @@ pub enum SpecError {
     SwapSize {
         /// As given.
         value: String,
+    },
+    /// Not a size for a `/var`.
+    #[error(
+        "'{value}' is not a size for /var: give whole MiB with a unit, from 64M to 15T, such as 512M or 20G"
+    )]
+    VarSize {
+        /// As given.
+        value: String,
+    },
+    /// A `/var` in memory that the guest does not have.
+    #[error(
+        "a /var of {size} MiB does not fit into the guest's memory: it has room for {most} MiB"
+    )]
+    VarTooLarge {
+        /// Size that was asked for, in mebibytes.
+        size: u32,
+        /// Greatest size, in mebibytes.
+        most: u64,
+    },
+    /// A share that hides a `/var` of the VM's own.
+    #[error(
+        "'{}' would be mounted over /var, for which the VM is to have a file system: leave one of the two out", host.display()
+    )]
+    VarCovered {
+        /// The host directory.
+        host: PathBuf,
     },
     /// Not a [`MachineIdRequest`](super::MachineIdRequest).
     #[error(

@@ -27,6 +27,7 @@ mod stream;
 mod swap;
 mod timeout;
 mod unit;
+mod var;
 mod warm;
 
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
 pub use swap::SwapSize;
 pub use timeout::Timeout;
 pub use unit::{UnitContent, UnitFile};
+pub use var::{VAR_NAME, Var, VarSize, volatile_limit};
 pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
 
 /// Version of the `spec.json` layout; a supervisor refuses any other.
@@ -148,6 +150,8 @@ pub struct VmSpec {
     pub disks: Vec<Disk>,
     /// Size of a swap device for the guest.
     pub swap: Option<SwapSize>,
+    /// Place of the guest's `/var`.
+    pub var: Var,
     /// systemd units that are added to the guest.
     pub units: Vec<UnitFile>,
     /// True if the VM directory has a configuration for Ignition.
@@ -289,8 +293,8 @@ impl VmSpec {
     /// Checks what every supervisor relies on.
     ///
     /// # Errors
-    /// [`SpecError`] when the version is another one, or two shares, disks or ports are in one
-    /// place.
+    /// [`SpecError`] when the version is another one, two shares, disks or ports are in one place, or
+    /// the guest's `/var` has no room.
     pub fn validate(&self) -> Result<(), SpecError> {
         if self.version != SPEC_VERSION {
             return Err(SpecError::Version {
@@ -300,6 +304,8 @@ impl VmSpec {
         }
         check_shares(&self.shares)?;
         check_disks(&self.disks)?;
+        self.var.check_fits(self.memory, self.swap)?;
+        self.var.check_shares(&self.shares)?;
         check_serial_ports(&self.serial_ports)
     }
 

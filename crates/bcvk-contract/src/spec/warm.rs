@@ -130,6 +130,7 @@ impl VmSpec {
             (self.ignition, "it has a configuration for Ignition"),
             (self.cloud_init, "it has user data for cloud-init"),
             (self.swap.is_some(), "it has a swap device"),
+            (self.var.disk().is_some(), "its /var is on a disk"),
             (self.host_storage, "it has the host's images"),
             (self.logs.is_some(), "its logs are kept"),
             (self.wants_journal(), "its output is the journal"),
@@ -184,7 +185,7 @@ impl VmSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Stream;
+    use super::super::{Stream, Var};
     use super::*;
     use crate::examples::{example, saved_files};
 
@@ -195,17 +196,19 @@ mod tests {
             ignition: false,
             cloud_init: false,
             swap: None,
+            var: Var::Shared,
             logs: None,
             serial_ports: Vec::new(),
             ..example()
         };
         assert_eq!(resumable.snapshot_obstacle(), None);
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 15] = [
             ("only x86-64", |spec| spec.arch = Arch::Aarch64),
             ("log in", |spec| spec.ssh = None),
             ("Ignition", |spec| spec.ignition = true),
             ("cloud-init", |spec| spec.cloud_init = true),
             ("swap", |spec| spec.swap = example().swap),
+            ("/var", |spec| spec.var = example().var),
             ("images", |spec| spec.host_storage = true),
             ("logs", |spec| spec.logs = example().logs),
             ("journal", |spec| spec.output = Stream::Journal),

@@ -1,6 +1,6 @@
 //! Block devices and other sources of file systems that a VM has, by the names that images use.
 
-use bcvk_contract::spec::{SWAP_NAME, VmSpec};
+use bcvk_contract::spec::{SWAP_NAME, VAR_NAME, VmSpec};
 
 /// Presence of a device in a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl Machine {
     pub(crate) fn new(spec: &VmSpec) -> Self {
         let mut serials: Vec<String> = spec.disks.iter().map(|disk| disk.name.clone()).collect();
         serials.extend(spec.swap.map(|_| SWAP_NAME.to_owned()));
+        serials.extend(spec.var.disk().map(|_| VAR_NAME.to_owned()));
         Self {
             serials,
             user_disks: spec.disks.len(),

@@ -1,6 +1,7 @@
 //! Tests of the devices that a VM has, and of tables and units without the others.
 
 use bcvk_contract::examples::example;
+use bcvk_contract::spec::Var;
 
 use super::*;
 use crate::facts::parse_unit;
@@ -12,6 +13,7 @@ fn spec(disks: bool) -> VmSpec {
         spec.disks.clear();
     }
     spec.kargs.clear();
+    spec.var = Var::Shared;
     spec.shares[0].tag = "mount_project".to_owned();
     spec.disks
         .iter_mut()
@@ -65,6 +67,12 @@ fn devices_by_all_of_their_names() {
             assert_eq!(machine.has_device(device), presence, "{device} {disks}");
         }
     }
+    let with_var = VmSpec {
+        var: example().var,
+        ..spec(false)
+    };
+    let machine = Machine::new(&with_var);
+    assert_eq!(machine.has_device("/dev/vdb"), Present);
     let machine = Machine::new(&spec(false));
     assert_eq!(machine.has_source("mount_project", "virtiofs"), Present);
     assert_eq!(machine.has_source("other", "virtiofs"), Absent);

@@ -15,6 +15,7 @@ pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     let plan = Plan {
         transient_root: facts.transient_root,
         var: facts.var.clone(),
+        var_on: spec.var,
         swap: spec.swap.map_or(0, SwapSize::bytes),
         home: facts.root_home.clone(),
         environment: environment(&spec.env),

@@ -4,6 +4,7 @@
 //! shell and twenty further processes. In an image's own initramfs, systemd runs it as two
 //! services; with `--initramfs direct` it is alone there, and it is the guest's first process.
 
+mod disk;
 mod error;
 mod files;
 mod init;
@@ -16,6 +17,7 @@ mod var;
 use std::path::{Path, PathBuf};
 
 use bcvk_contract::control::Message;
+use bcvk_contract::spec::Var;
 use serde::{Deserialize, Serialize};
 
 use crate::port::tell;
@@ -49,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) transient_root: bool,
     /// Layout of `/var`.
     pub(crate) var: VarLayout,
+    /// File system of `/var`.
+    pub(crate) var_on: Var,
     /// Size of the guest's swap device in bytes.
     pub(crate) swap: u64,
     /// Destination of `/root`, if it leads anywhere.
@@ -57,7 +61,7 @@ pub(crate) struct Plan {
     pub(crate) environment: String,
 }
 
-/// Layout of `/var`, which is a file system without overlays in any case: container engines put
+/// Layout of `/var`, whose root is a file system without overlays in any case: container engines put
 /// overlays on it. Directories that are too large to be copied are overlays of the image's, mounted
 /// there one by one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

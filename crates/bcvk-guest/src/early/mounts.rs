@@ -44,8 +44,9 @@ pub(super) fn overlay_of(
     Ok(below)
 }
 
-pub(super) fn tmpfs(name: &str, on: &Path, options: &str) -> Result<(), EarlyError> {
-    let options = c_string(options.to_owned());
+/// Mounts a tmpfs of at most `size` bytes.
+pub(super) fn tmpfs(name: &str, on: &Path, size: u64) -> Result<(), EarlyError> {
+    let options = c_string(format!("mode=0755,size={size}"));
     mount(name, on, "tmpfs", MountFlags::empty(), options.as_c_str())
         .map_err(EarlyError::with("mount a tmpfs on", on))
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bcvk_contract::spec::volatile_limit;
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change,
@@ -20,11 +21,6 @@ use super::{DIR, PROGRAM, Plan, SYSROOT, SYSTEM_PROGRAM, var};
 
 /// Directory of the overlays' upper directories.
 const VOLATILE: &str = "/run/bcvk/volatile";
-
-/// Memory that the system keeps for itself: a quarter of all, and this much at least where that is not
-/// more than half. A tmpfs whose limit left less could be filled until the kernel kills processes, or
-/// panics.
-const KEPT: u64 = 320 << 20;
 
 /// Mounts the image. The file server's device is there a moment after its driver at the latest.
 pub(super) fn mount_image() -> Result<(), EarlyError> {
@@ -56,8 +52,8 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     make_dir(volatile, 0o755)?;
     // The volatile directories share a file system: /run is limited to a fifth of the memory, and the
     // limits of several would add up to more than there is.
-    let size = format!("mode=0755,size={}", limit(memory(), plan.swap));
-    tmpfs("bcvk-volatile", volatile, &size)?;
+    let size = volatile_limit(memory(), plan.swap, plan.var_on);
+    tmpfs("bcvk-volatile", volatile, size)?;
     load_overlay();
 
     // What is mounted in an overlay of the root has the image itself below, and not that overlay: the
@@ -74,7 +70,8 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
         0o755,
         &root.join("etc"),
     )?;
-    var::mount_var(&image, root, &volatile.join("var"), &plan.var)?;
+    let store = volatile.join("var");
+    var::mount_var(&image, root, &store, plan.var_on, &plan.var)?;
     if let Some(home) = &plan.home {
         if ["/var", "/etc"].iter().any(|dir| home.starts_with(dir)) {
             // The path is writable already, but it may not exist yet.
@@ -145,35 +142,7 @@ fn memory() -> u64 {
     bytes
 }
 
-/// Returns the limit for everything volatile in a guest with this much memory and swap space.
-fn limit(memory: u64, swap: u64) -> u64 {
-    let kept = KEPT.max(memory / 4).min(memory / 2);
-    memory - kept + swap
-}
-
 /// Returns a path of the image's as it is seen from here.
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::limit;
-
-    #[test]
-    fn a_full_file_system_leaves_memory_to_the_system() {
-        const MIB: u64 = 1 << 20;
-        for (memory, swap, size) in [
-            (480, 0, 240),
-            (960, 0, 640),
-            (2000, 0, 1500),
-            (2000, 4000, 5500),
-        ] {
-            assert_eq!(
-                limit(memory * MIB, swap * MIB),
-                size * MIB,
-                "{memory} {swap}"
-            );
-        }
-    }
 }

@@ -6,22 +6,31 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use bcvk_contract::spec::Var;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use super::VarLayout;
+use super::disk::mount_disk;
 use super::error::EarlyError;
 use super::files::make_dir;
-use super::mounts::{in_root, overlay_of};
+use super::mounts::{in_root, overlay_of, tmpfs};
 
-/// Makes `/var` of the `root` a directory of the volatile file system below `store`, with the content
-/// of the `image`'s.
+/// Makes `/var` of the `root` a directory of the file system `on`, with the content of the `image`'s. A
+/// file system of its own is mounted at `store`.
 pub(super) fn mount_var(
     image: &Path,
     root: &Path,
     store: &Path,
+    on: Var,
     layout: &VarLayout,
 ) -> Result<(), EarlyError> {
     let (from, var) = (image.join("var"), root.join("var"));
+    make_dir(store, 0o755)?;
+    match on {
+        Var::Shared => {}
+        Var::Memory(size) => tmpfs("bcvk-var", store, size.bytes())?,
+        Var::Disk(_) => mount_disk(store)?,
+    }
     let content = store.join("content");
     make_dir(&content, 0o755)?;
     if layout.copied_whole {

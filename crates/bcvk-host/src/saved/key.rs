@@ -40,6 +40,7 @@ impl SnapshotKey {
             host_storage: _,
             disks: _,
             swap: _,
+            var,
             units: _,
             ignition: _,
             cloud_init: _,
@@ -61,7 +62,7 @@ impl SnapshotKey {
         let host = (processor(&cpuinfo), kernel()?, boot_id()?);
         let text = serde_json::to_vec(&(
             (version, &image.id, arch, accel, vcpus, memory),
-            (kargs, fidelity, initramfs),
+            (kargs, fidelity, initramfs, var),
             ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)),
             (file(exe)?, file(qemu)?, host),
         ))?;

@@ -16,7 +16,7 @@ use super::compression::Compression;
 use super::cpio::Archive;
 use super::kernel::MODULES;
 
-/// Modules that a guest needs early, in the order in which they are loaded.
+/// Modules that every guest needs early, in the order in which they are loaded.
 const NEEDED: [Needed; 5] = [
     Needed {
         module: "virtio_pci",
@@ -43,6 +43,24 @@ const NEEDED: [Needed; 5] = [
     },
 ];
 
+/// Modules for a `/var` on a disk. Kernels before 6.14 ask for `crc32c` by an alias when they mount an
+/// ext4, and there may be no modprobe that knows it.
+const FOR_VAR_DISK: [Needed; 3] = [
+    Needed {
+        module: "virtio_blk",
+        option: Some("CONFIG_VIRTIO_BLK"),
+    },
+    Needed {
+        module: "crc32c_generic",
+        option: None,
+    },
+    Needed {
+        module: "ext4",
+        option: Some("CONFIG_EXT4_FS"),
+    },
+];
+
+#[derive(Debug, Clone, Copy)]
 struct Needed {
     module: &'static str,
     /// The kernel's configuration option, if a guest cannot boot without it.
@@ -110,13 +128,17 @@ impl ModulesError {
     }
 }
 
-/// Reads the modules that kernel `release` needs early, in the order in which to load
-/// them. There are none if the image has no list of the kernel's modules: the guest then has only
-/// what its initramfs has.
+/// Reads the modules that kernel `release` needs early, also for a `/var` on a disk if it has one, in
+/// the order in which to load them. There are none if the image has no list of the kernel's modules:
+/// the guest then has only what its initramfs has.
 ///
 /// # Errors
 /// See [`ModulesError`].
-pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesError> {
+pub(crate) fn read(
+    root: &Rooted,
+    release: &str,
+    var_disk: bool,
+) -> Result<Vec<Module>, ModulesError> {
     let directory = Path::new(MODULES).join(release);
     let list = |name: &str| if_exists(root.read_text(directory.join(name)));
     let (Some(dependencies), Some(builtin)) = (list("modules.dep")?, list("modules.builtin")?)
@@ -125,7 +147,7 @@ pub(crate) fn read(root: &Rooted, release: &str) -> Result<Vec<Module>, ModulesE
     };
     let mut modules = Vec::new();
     let mut left = MAX_SIZE;
-    for path in load_order(&dependencies, &builtin, release)? {
+    for path in load_order(&dependencies, &builtin, release, var_disk)? {
         let content = root.read(directory.join(path), left)?;
         let content = decompressed(&content, left)
             .map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))?;
@@ -164,9 +186,11 @@ pub(crate) fn load_order<'text>(
     dependencies: &'text str,
     builtin: &str,
     release: &str,
+    var_disk: bool,
 ) -> Result<Vec<&'text str>, ModulesError> {
     let mut order = Vec::new();
-    for Needed { module, option } in NEEDED {
+    let for_var: &[Needed] = if var_disk { &FOR_VAR_DISK } else { &[] };
+    for &Needed { module, option } in NEEDED.iter().chain(for_var) {
         if builtin.lines().any(|path| name_of(path) == module) {
             continue;
         }
@@ -235,7 +259,7 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
     #[test]
     fn modules_come_after_what_they_depend_on() {
         assert_eq!(
-            load_order(DEPENDENCIES, "", "6.1").expect("an order"),
+            load_order(DEPENDENCIES, "", "6.1", false).expect("an order"),
             [
                 "kernel/drivers/virtio/virtio.ko",
                 "kernel/drivers/virtio/virtio_ring.ko",
@@ -248,6 +272,34 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
                 "kernel/drivers/net/virtio_net.ko",
             ]
         );
+    }
+
+    #[test]
+    fn a_disk_for_var_has_modules_of_its_own() {
+        let builtin = "kernel/virtio_pci.ko\nkernel/virtiofs.ko\nkernel/overlay.ko\n";
+        let dependencies = "\
+kernel/fs/ext4/ext4.ko.xz: kernel/lib/crc16.ko.xz kernel/fs/mbcache.ko.xz kernel/fs/jbd2/jbd2.ko.xz
+kernel/fs/jbd2/jbd2.ko.xz:
+kernel/crypto/crc32c_generic.ko.xz:
+kernel/drivers/block/virtio_blk.ko.xz:
+";
+        assert_eq!(
+            load_order(dependencies, builtin, "6.1", true).expect("an order"),
+            [
+                "kernel/drivers/block/virtio_blk.ko.xz",
+                "kernel/crypto/crc32c_generic.ko.xz",
+                "kernel/fs/jbd2/jbd2.ko.xz",
+                "kernel/fs/mbcache.ko.xz",
+                "kernel/lib/crc16.ko.xz",
+                "kernel/fs/ext4/ext4.ko.xz",
+            ]
+        );
+        assert_eq!(
+            load_order(dependencies, builtin, "6.1", false).expect("an order"),
+            [""; 0]
+        );
+        let error = load_order("", builtin, "6.1", true).expect_err("no virtio_blk");
+        assert!(error.to_string().contains("has no virtio_blk"), "{error}");
     }
 
     #[test]
@@ -276,7 +328,7 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
                 Err("virtiofs"),
             ),
         ] {
-            let order = load_order(dependencies, builtin, "6.1").map_err(|e| match e {
+            let order = load_order(dependencies, builtin, "6.1", false).map_err(|e| match e {
                 ModulesError::Missing { module, .. } => module,
                 other => panic!("{other}"),
             });
@@ -288,7 +340,7 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
     fn a_list_that_is_too_long_is_refused_at_once() {
         let many: String = (0..500_000).map(|i| format!(" {i}.ko")).collect();
         let dependencies = format!("virtio_pci.ko:{many}\n");
-        let error = load_order(&dependencies, "", "6.1").expect_err("an error");
+        let error = load_order(&dependencies, "", "6.1", false).expect_err("an error");
         assert!(matches!(error, ModulesError::TooMany { .. }), "{error}");
     }
 
@@ -333,7 +385,7 @@ kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel
             fs::write(path, content).expect("a file");
         }
         let root = Rooted::new(image.path()).expect("the root");
-        match read(&root, "6.1") {
+        match read(&root, "6.1", false) {
             Ok(modules) => modules.iter().map(|m| format!("{} ", m.name)).collect(),
             Err(e) => format!("{e}; {}", e.hint().unwrap_or_default()),
         }

@@ -197,6 +197,10 @@ impl Life {
             LifeEvent::Control(Message::GaveUp(why)) => {
                 return self.fail(alive, Problem::Root(why.into()), now);
             }
+            // It stands still, and does not hear the power button.
+            LifeEvent::HostFull { disk } if alive.leaving.is_none() => {
+                return self.fail(alive, Problem::HostFull(disk), now);
+            }
             LifeEvent::Control(Message::Executed(code)) => {
                 return self.executed(alive, code, now);
             }

@@ -62,6 +62,11 @@ pub(crate) enum LifeEvent {
         /// The way it ended, and its last words.
         how: Vec<String>,
     },
+    /// The host has no space left for one of the guest's disks, and QEMU has stopped the guest.
+    HostFull {
+        /// The disk.
+        disk: String,
+    },
     /// QEMU has ended.
     QemuEnded(QemuEnd),
     /// There is something worth telling the user.

@@ -302,6 +302,9 @@ impl Life {
             LifeEvent::ServerEnded { role, how } => {
                 self.give_up_resuming(format!("{role} ended: {}", how.join("; ")), now)
             }
+            LifeEvent::HostFull { disk } => {
+                self.give_up_resuming(format!("the host has no space left for {disk}"), now)
+            }
             LifeEvent::QemuEnded(end) => {
                 self.give_up_resuming(format!("QEMU ended: {}", end.how.join("; ")), now)
             }

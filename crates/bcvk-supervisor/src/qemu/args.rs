@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::{Accelerator, Arch, DiskFormat, Fidelity, GuestPort, SWAP_NAME, VmSpec};
+use bcvk_contract::spec::{Accelerator, Arch, Fidelity, GuestPort, VmSpec};
 
+use super::disks::{disks, node};
 use crate::ports::ports;
 use crate::sshd::Ports;
 
@@ -33,8 +34,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: PathBuf,
     /// File from which Ignition reads its configuration.
     pub(crate) ignition: Option<PathBuf>,
-    /// Open files of `spec.disks`, then that of the swap device. They are descriptors, because QEMU
-    /// has no right to open files that belong to somebody else.
+    /// Open files of `spec.disks`, then those of the swap device and of `/var`. They are descriptors,
+    /// because QEMU has no right to open files that belong to somebody else.
     pub(crate) disk_fds: Vec<i32>,
     /// Sockets of the VM's further virtio-serial ports.
     pub(crate) port_fds: Vec<i32>,
@@ -85,6 +86,8 @@ mod slot {
     pub(super) const FIRST_SHARE: u8 = 0x8;
     /// Number of the bridge to [`super::SPARE_BUS`]; there are no disks and shares then.
     pub(super) const SPARE: u8 = 0x1d;
+    /// Slot of the disk of `/var`, the last one, so that it takes no letter from the user's disks.
+    pub(super) const VAR: u8 = 0x1e;
     /// Number of functions of one slot; the last slot before the chipset's own is 0x1e.
     pub(super) const FUNCTIONS: u8 = 8;
 }
@@ -258,7 +261,13 @@ fn add_disks(args: &mut Args, machine: &Machine<'_>) {
     if machine.warm.is_some() {
         return;
     }
-    for (index, (name, format)) in disks(machine.spec).enumerate() {
+    for (index, disk) in disks(machine.spec).enumerate() {
+        let (flush, address) = if disk.is_var {
+            (",cache.no-flush=on", at(slot::VAR))
+        } else {
+            ("", function_of(slot::FIRST_DISK, index))
+        };
+        let node = node(index);
         args.opt(
             "-blockdev",
             &format!(
@@ -269,22 +278,16 @@ fn add_disks(args: &mut Args, machine: &Machine<'_>) {
         args.opt(
             "-blockdev",
             &format!(
-                "driver={format},node-name=disk{index},file=file{index},discard=unmap,\
-                 detect-zeroes=unmap"
+                "driver={},node-name={node},file=file{index},discard=unmap,\
+                 detect-zeroes=unmap{flush}",
+                disk.format
             ),
         );
         args.device(&format!(
-            "virtio-blk-pci,drive=disk{index},serial={},{}",
-            comma(name),
-            function_of(slot::FIRST_DISK, index)
+            "virtio-blk-pci,drive={node},serial={},{address}",
+            comma(disk.name)
         ));
     }
-}
-
-/// Returns names and formats of the user's disks and the swap device.
-fn disks(spec: &VmSpec) -> impl Iterator<Item = (&str, DiskFormat)> {
-    let user_disks = spec.disks.iter().map(|d| (d.name.as_str(), d.format));
-    user_disks.chain(spec.swap.map(|_| (SWAP_NAME, DiskFormat::Raw)))
 }
 
 /// Returns the number of the descriptor set that has a disk's file.

@@ -275,6 +275,33 @@ fn a_guest_that_ends_without_end_ends_once() {
 }
 
 #[test]
+fn a_host_without_space_is_told_of_once() {
+    let (monitor, events, peer) = follow(|mut peer| {
+        peer.greet();
+        let error = |action: &str, nospace| {
+            format!(
+                "{{\"event\": \"BLOCK_IO_ERROR\", \"data\": {{\"device\": \"\", \
+                 \"node-name\": \"disk2\", \"operation\": \"write\", \"action\": \"{action}\", \
+                 \"nospace\": {nospace}, \"reason\": \"No space left on device\"}}, \
+                 \"timestamp\": {{\"seconds\": 1, \"microseconds\": 1}}}}\n"
+            )
+        };
+        assert!(peer.say(error("report", false)));
+        assert!(peer.say(error("stop", true).repeat(1000)));
+    });
+    peer.join().expect("said");
+    let heard: Vec<Event> = events.iter().collect();
+    let [Event::Qmp(event)] = &heard[..] else {
+        panic!("{} events", heard.len());
+    };
+    let qmp::Event::BLOCK_IO_ERROR { data, .. } = &**event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(data.node_name.as_deref(), Some("disk2"));
+    drop(monitor);
+}
+
+#[test]
 fn a_migration_that_fails_says_why() {
     let (monitor, _events, _peer) = follow(|mut peer| {
         peer.greet();

@@ -2,6 +2,7 @@
 
 pub(super) mod args;
 pub(super) mod confine;
+mod disks;
 #[cfg(test)]
 mod misbehaving;
 pub(super) mod monitor;
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 pub(super) use confine::QemuConfinement;
 
 pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
+pub(super) use disks::disk_of_node;
 
 use crate::sshd::Ports;
 use bcvk_contract::spec::{Login, Snapshot, VmSpec};
@@ -30,7 +32,8 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
 /// Returns the machine of `spec`, with placeholders for the rest.
 fn machine(spec: &VmSpec) -> Machine<'_> {
     let login = spec.login();
-    let disks = spec.disks.len() + usize::from(spec.swap.is_some());
+    let own = [spec.swap.is_some(), spec.var.disk().is_some()];
+    let disks = spec.disks.len() + own.iter().filter(|has| **has).count();
     Machine {
         spec,
         kernel: "KERNEL".into(),
@@ -133,7 +136,7 @@ mod tests {
         addresses.sort_unstable();
         addresses.dedup();
         assert_eq!(addresses.len(), count);
-        // Four descriptors are the machine's, and one each is a disk's and the swap device's.
-        assert_eq!(count, 26);
+        // Four devices are the machine's, and one each is a disk, the swap device and /var.
+        assert_eq!(count, 27);
     }
 }

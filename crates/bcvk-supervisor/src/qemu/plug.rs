@@ -6,6 +6,7 @@ use bcvk_contract::spec::{Disk, Share, VmSpec};
 use serde_json::json;
 
 use super::args::{SPARE_BUS, disk_set};
+use super::disks::node;
 use super::monitor::Monitor;
 
 /// The first usable slot of a bridge: 0 would be its hot-plug controller's.
@@ -41,7 +42,7 @@ fn plug_share(monitor: &Monitor, index: usize, share: &Share, slot: &str) -> io:
 }
 
 fn plug_disk(monitor: &Monitor, index: usize, disk: &Disk, slot: &str) -> io::Result<()> {
-    let (file, node) = (format!("file{index}"), format!("disk{index}"));
+    let (file, node) = (format!("file{index}"), node(index));
     monitor.ask(
         "blockdev-add",
         &json!({

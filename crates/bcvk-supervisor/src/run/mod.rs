@@ -37,6 +37,7 @@ use crate::container::Container;
 use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
 use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
+use crate::qemu::disk_of_node;
 use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
 use crate::sessions::Sessions;
@@ -234,6 +235,12 @@ impl Supervisor {
                     qmp::ShutdownCause::guest_reset => GuestEnd::Reboot,
                     _ => GuestEnd::PowerOff,
                 }),
+                qmp::Event::BLOCK_IO_ERROR { data, .. } => {
+                    let node = data.node_name.unwrap_or_default();
+                    let disk = disk_of_node(&self.spec, &node);
+                    let disk = disk.map_or("a disk".to_owned(), |name| format!("disk {name}"));
+                    LifeEvent::HostFull { disk }
+                }
                 _ => return None,
             },
         })

@@ -24,7 +24,7 @@ use crate::sessions::Sessions;
 use crate::sshd::{Ports, Sshd};
 use crate::streams::Streams;
 use crate::virtiofs::ServeOptions;
-use crate::{console, control, ports, swap};
+use crate::{console, control, disks, ports};
 
 /// Where a socket of a file server's is until QEMU's end of it is connected.
 const SOCKET: &str = ".file-server.sock";
@@ -207,7 +207,7 @@ impl Supervisor {
         Ok(command)
     }
 
-    /// Opens the disks' files, and makes the swap device's.
+    /// Opens the disks' files, and makes those of the swap device and of `/var`.
     fn open_disks(&self) -> io::Result<Vec<File>> {
         let mut files = Vec::new();
         for disk in &self.spec.disks {
@@ -220,7 +220,15 @@ impl Supervisor {
                 io::Error::new(e.kind(), text)
             })?);
         }
-        files.extend(self.spec.swap.map(swap::make).transpose()?);
+        let cannot = |what| {
+            move |e: io::Error| {
+                io::Error::new(e.kind(), format!("cannot make the file of {what}: {e}"))
+            }
+        };
+        let swap = self.spec.swap.map(disks::make_swap).transpose();
+        files.extend(swap.map_err(cannot("the swap device"))?);
+        let var = self.spec.var.disk().map(disks::make_var).transpose();
+        files.extend(var.map_err(cannot("the disk of /var"))?);
         Ok(files)
     }
 

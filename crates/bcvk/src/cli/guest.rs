@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use bcvk_contract::spec::{
     Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, Login, MachineIdRequest,
-    MemorySize, PortForward, Purpose, Ready, SwapSize, VmName,
+    MemorySize, PortForward, Purpose, Ready, SwapSize, VarSize, VmName,
 };
 use bcvk_host::AccelRequest;
 use clap::Args;
@@ -58,7 +58,31 @@ pub(crate) struct GuestOptions {
     #[arg(long, value_name = "SIZE", help_heading = heading::MACHINE)]
     pub(crate) add_swap: Option<SwapSize>,
 
-    /// How to run the guest
+    /// Limit the size of /var, which is in memory
+    ///
+    /// `/var` is then a file system of its own. Without the option it shares one with `/etc`, `/root`
+    /// and `/tmp`, which leaves a quarter of the memory to the system, and 320 MiB at least. The size is
+    /// written like that of memory, from 64M on; what the VM has no memory for is refused.
+    #[arg(long, value_name = "SIZE", help_heading = heading::MACHINE)]
+    pub(crate) var_size: Option<VarSize>,
+
+    /// Put /var on a disk of SIZE, or of 32G
+    ///
+    /// The disk is a sparse file in podman's storage, with an ext4 file system, that goes away with the
+    /// container; it takes up what is written to `/var`. So a VM with little memory has room for large
+    /// container images. A SIZE, from 64M to 15T, follows a `=`. The image's kernel has to have
+    /// virtio_blk and ext4. A VM with this option is never resumed from a snapshot.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "32G",
+        help_heading = heading::MACHINE
+    )]
+    pub(crate) var_disk: Option<VarSize>,
+
+    /// How the guest runs
     ///
     /// `auto` takes KVM where the image is for the host's architecture, the processor has hardware
     /// virtualisation and `/dev/kvm` can be opened for reading and writing; otherwise tcg, which is
@@ -227,6 +251,8 @@ impl GuestOptions {
             vcpus,
             name,
             add_swap,
+            var_size,
+            var_disk,
             execute,
             karg,
             machine_id,
@@ -253,6 +279,13 @@ impl GuestOptions {
         add(&mut words, "ready", [ready]);
         let swap = add_swap.map(|swap| format!("{}M", swap.mib()));
         add(&mut words, "add-swap", swap);
+        for (option, size) in [("var-size", var_size), ("var-disk", var_disk)] {
+            add(
+                &mut words,
+                option,
+                size.map(|size| format!("{}M", size.mib())),
+            );
+        }
         add(&mut words, "output", output.map(Output::name));
         let machine_id = machine_id.as_ref().map(MachineIdRequest::name);
         add(&mut words, "machine-id", machine_id);
@@ -297,6 +330,8 @@ mod tests {
             "--vcpus=3",
             "--name=vm",
             "--add-swap=1G",
+            "--var-size=512M",
+            "--var-disk=20G",
             "--execute=--x 'y'",
             "--execute=b",
             "--karg=a=\"b c\"",

@@ -47,6 +47,7 @@ pub(super) fn kube(args: Kube, ui: &Ui) -> Result<ExitCode, CommandError> {
 /// Returns the Pod.
 fn manifest(args: Kube, ui: &Ui) -> Result<Value, CommandError> {
     let env = vm::environment(&args.guest.env, ui)?;
+    let _ = vm::var(&args.guest)?;
     let name = match &args.guest.name {
         Some(name) => name.clone(),
         None => vm::random_name()?,
@@ -65,8 +66,8 @@ fn manifest(args: Kube, ui: &Ui) -> Result<Value, CommandError> {
             "runAsUser": 0,
             "privileged": false,
             "allowPrivilegeEscalation": false,
-            // A swap device is a file in the container's root.
-            "readOnlyRootFilesystem": guest.add_swap.is_none(),
+            // A disk of the VM's own is a file in the container's root.
+            "readOnlyRootFilesystem": guest.add_swap.is_none() && guest.var_disk.is_none(),
             "capabilities": { "drop": ["ALL"], "add": CAPABILITIES },
             "seccompProfile": { "type": "RuntimeDefault" },
         },
@@ -168,10 +169,11 @@ mod tests {
         manifest(*args, &Ui::new(true, 0))
     }
 
-    const EVERYTHING: [&str; 16] = [
+    const EVERYTHING: [&str; 17] = [
         "--itype=u1.small",
         "--name=check",
         "--add-swap=1G",
+        "--var-disk",
         "--execute=systemctl --failed",
         "--execute=-x",
         "--karg=a=\"b c\"",
@@ -250,7 +252,11 @@ mod tests {
 
     #[test]
     fn what_no_pod_can_have_is_refused() {
-        for words in [["--name=a_b", "image"], ["--publish=80:80", "image"]] {
+        for words in [
+            ["--name=a_b", "image"],
+            ["--publish=80:80", "image"],
+            ["--var-size=4G", "image"],
+        ] {
             assert!(manifest_of(&words).is_err(), "{words:?}");
         }
     }

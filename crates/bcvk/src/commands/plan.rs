@@ -59,6 +59,7 @@ impl Inputs {
         let guest = &options.guest;
         let shares = shares(options, cwd, podman)?;
         check_shares(&shares)?;
+        vm::var(guest)?.check_shares(&shares)?;
         let serial_ports = serial_ports(options, cwd)?;
         check_serial_ports(&serial_ports)?;
         let logs = logs(options, cwd)?;

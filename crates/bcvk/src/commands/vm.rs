@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::spec::{
     Accelerator, Arch, Console, EnvRequest, EnvVar, GuestPort, ImageIdentity, InstanceType,
-    Lifetime, Login, MachineId, MachineIdRequest, MemorySize, Ready, SPEC_VERSION, SshAccess,
+    Lifetime, Login, MachineId, MachineIdRequest, MemorySize, Ready, SPEC_VERSION, SshAccess, Var,
     VmName, VmSpec,
 };
 use bcvk_host::{AccelRequest, choose_accelerator};
@@ -59,6 +59,7 @@ pub(super) fn spec(
         host_storage: false,
         disks: Vec::new(),
         swap: guest.add_swap,
+        var: var(guest)?,
         units: Vec::new(),
         ignition: false,
         cloud_init: false,
@@ -85,6 +86,18 @@ pub(super) fn spec(
 /// Returns the memory of the VM.
 pub(super) fn memory(guest: &GuestOptions) -> MemorySize {
     guest.itype.map_or(guest.memory, InstanceType::memory)
+}
+
+/// Returns the place of the VM's `/var`.
+pub(super) fn var(guest: &GuestOptions) -> Result<Var, CommandError> {
+    let var = match (guest.var_size, guest.var_disk) {
+        (None, None) => Var::Shared,
+        (Some(size), None) => Var::Memory(size),
+        (None, Some(size)) => Var::Disk(size),
+        (Some(_), Some(_)) => return Err(UsageError::VarTwice.into()),
+    };
+    var.check_fits(memory(guest), guest.add_swap)?;
+    Ok(var)
 }
 
 /// Returns the VM's number of processors, if anybody has set one.

@@ -296,6 +296,7 @@ fn of_options() {
         JournalOverCommand: [UsageError::JournalOverCommand],
         IgnitionWithoutInitramfs: [UsageError::IgnitionWithoutInitramfs],
         PublishOnHostNetwork: [UsageError::PublishOnHostNetwork],
+        VarTwice: [UsageError::VarTwice],
         NotResumable: [UsageError::NotResumable("its logs are kept")],
         Picture: [
             UsageError::Picture { path: path("out/boot.svg"), source: missing() },
@@ -414,6 +415,9 @@ fn of_values() {
         }],
         TooManyDisks: [SpecError::TooManyDisks { given: 99, most: 24 }],
         SwapSize: [SpecError::SwapSize { value: value() }],
+        VarSize: [SpecError::VarSize { value: value() }],
+        VarTooLarge: [SpecError::VarTooLarge { size: 4096, most: 1664 }],
+        VarCovered: [SpecError::VarCovered { host: path("/srv/var") }],
         MachineId: [SpecError::MachineId(value())],
         LogDirSyntax: [SpecError::LogDirSyntax { value: value() }],
         SerialPortSyntax: [SpecError::SerialPortSyntax { value: value() }],

@@ -280,6 +280,9 @@ impl Explain for SpecError {
             Self::ShareOptions { .. } => "--ro-bind makes a read-only share",
             Self::EnvLines { .. } => "--ro-bind shares a directory that has the file",
             Self::TooManyDisks { .. } => "--bind shares directories",
+            Self::VarTooLarge { .. } => {
+                "--memory and --add-swap give the VM more, and --var-disk puts /var on a disk"
+            }
             _ => return None,
         };
         Some(hint.to_owned())

@@ -36,6 +36,10 @@ pub(crate) enum UsageError {
         "--publish has no meaning with --network host: the VM has no address of its own there; leave one of them out"
     )]
     PublishOnHostNetwork,
+    #[error(
+        "--var-size is the size of a /var in memory, and --var-disk puts /var on a disk: leave one of them out; --var-disk=SIZE is the size of the disk"
+    )]
+    VarTwice,
     #[error("this VM cannot be resumed from a snapshot: {0}")]
     NotResumable(&'static str),
     #[error("the picture cannot go to {}", path.display())]
@@ -65,6 +69,7 @@ impl Explain for UsageError {
             Self::JournalOverCommand
             | Self::IgnitionWithoutInitramfs
             | Self::PublishOnHostNetwork
+            | Self::VarTwice
             | Self::EarlyImageLogin => return None,
             Self::NotResumable(_) => COLD.to_owned(),
             Self::Picture { path, source } => return file_hint(path, source.kind()),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bcvk_contract::examples::{example, saved_files};
 use bcvk_contract::spec::{
     Accelerator, Arch, Console, Fidelity, ImageIdentity, Initramfs, Lifetime, MemorySize, Snapshot,
-    Stream, VmSpec,
+    Stream, Var, VmSpec,
 };
 
 use crate::saved::key::{SnapshotKey, processor};
@@ -42,6 +42,7 @@ fn resumable(programs: &Programs) -> VmSpec {
     let spec = VmSpec {
         qemu: programs.qemu.clone(),
         swap: None,
+        var: Var::Shared,
         ignition: false,
         cloud_init: false,
         logs: None,
@@ -104,11 +105,11 @@ fn with_each_field_of(other: VmSpec, spec: &VmSpec) -> [Copies; 3] {
     #[rustfmt::skip]
     let VmSpec {
         version, name, image, arch, accel, vcpus, memory, qemu, machine_id, kargs, shares,
-        host_storage, disks, swap, units, ignition, cloud_init, execute, ports, env, ssh, host_key,
+        host_storage, disks, swap, var, units, ignition, cloud_init, execute, ports, env, ssh, host_key,
         fidelity, initramfs, snapshot, lifetime, console, output, logs, serial_ports,
     } = other;
     [
-        copies![version image arch accel vcpus memory qemu kargs fidelity initramfs],
+        copies![version image arch accel vcpus memory qemu kargs var fidelity initramfs],
         copies![host_storage swap ignition cloud_init ssh console output logs serial_ports],
         copies![
             name machine_id shares disks units execute ports env host_key snapshot lifetime

@@ -55,6 +55,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => any::<u8>().prop_map(Move::Executed),
         60 => word.prop_map(Move::Guest),
         1 => Just(Move::ServerEnds),
+        1 => Just(Move::HostFull),
         1 => end.prop_map(Move::GuestEnds),
         1 => any::<bool>().prop_map(|success| Move::QemuEnds { success }),
         5 => Just(Move::Warning),

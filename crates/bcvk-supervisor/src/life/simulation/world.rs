@@ -25,6 +25,7 @@ pub(super) enum Move {
     Executed(u8),
     Guest(Word),
     ServerEnds,
+    HostFull,
     GuestEnds(GuestEnd),
     QemuEnds {
         success: bool,
@@ -337,6 +338,10 @@ impl World {
                 let how = vec!["killed".to_owned()];
                 self.tell(LifeEvent::ServerEnded { role, how });
             }
+            Move::HostFull if alive && !self.guest_ended => {
+                let disk = "disk bcvk-var".to_owned();
+                self.tell(LifeEvent::HostFull { disk });
+            }
             Move::GuestEnds(end) if alive => {
                 self.guest_ended = true;
                 self.tell(LifeEvent::GuestEnded(end));
@@ -345,7 +350,7 @@ impl World {
                 self.end_qemu(success);
             }
             Move::Warning => self.tell(LifeEvent::Warning("listen".to_owned())),
-            Move::ServerEnds | Move::GuestEnds(_) | Move::QemuEnds { .. } => {}
+            Move::ServerEnds | Move::HostFull | Move::GuestEnds(_) | Move::QemuEnds { .. } => {}
         }
     }
 

@@ -2,6 +2,40 @@
 
 use super::*;
 
+/// QEMU stops such a guest: nobody would hear of it, and it would not power off.
+#[test]
+fn a_guest_whose_host_is_full_ends_at_once() {
+    let full = || LifeEvent::HostFull {
+        disk: "disk bcvk-var".to_owned(),
+    };
+    let fail = "fail: the host has no space left for what the guest writes to disk bcvk-var";
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, full(), &format!("{fail} (Qemu); kill")),
+            (0.0, qemu(false, true), "exit 125"),
+        ],
+    );
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Banner, "phase ready"),
+            (1.0, full(), &format!("{fail} (Ready); kill")),
+            (0.0, qemu(false, true), "exit 125"),
+        ],
+    );
+    // It has ended in good order.
+    booted(
+        Purpose::Login,
+        vec![
+            (1.0, LifeEvent::Banner, "phase ready"),
+            (1.0, off(), ""),
+            (0.0, full(), ""),
+            (0.0, qemu(true, false), "exit 0"),
+        ],
+    );
+}
+
 #[test]
 fn a_guest_that_does_not_power_off_was_killed() {
     let not_in_time = "warn: the guest was killed: it did not power off within 25 s; exit 137";

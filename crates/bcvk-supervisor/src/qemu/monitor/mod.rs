@@ -270,16 +270,22 @@ struct Recipients {
 }
 
 impl Recipients {
-    /// Passes on the answers, and the ends of migrations and of the guest, until QEMU closes the
-    /// connection or says more than any QEMU has to say. The guest ends once.
+    /// Passes on the answers, the ends of migrations and of the guest, and that a guest was stopped
+    /// because the host is full, until QEMU closes the connection or says more than any QEMU has to
+    /// say. The guest ends once, and is stopped once.
     fn pass_on(&self, mut qemu: impl BufRead) {
         use MigrationStatus as Status;
         let mut ended = false;
+        let mut stopped = false;
         while let Ok(Some(line)) = read_line(&mut qemu) {
             match serde_json::from_slice::<QmpMessage<Any>>(&line) {
                 Ok(QmpMessage::Event(event @ qmp::Event::SHUTDOWN { .. })) if !ended => {
                     ended = true;
                     // Nobody listens to a VM that has ended.
+                    let _ = self.events.send(Event::Qmp(Box::new(event)));
+                }
+                Ok(QmpMessage::Event(event)) if !stopped && lacks_space(&event) => {
+                    stopped = true;
                     let _ = self.events.send(Event::Qmp(Box::new(event)));
                 }
                 Ok(QmpMessage::Event(qmp::Event::MIGRATION { data, .. })) => {
@@ -299,6 +305,16 @@ impl Recipients {
                 Ok(QmpMessage::Event(_)) | Err(_) => {}
             }
         }
+    }
+}
+
+/// Returns true if QEMU has stopped its guest because the host has no space for a disk.
+fn lacks_space(event: &qmp::Event) -> bool {
+    match event {
+        qmp::Event::BLOCK_IO_ERROR { data, .. } => {
+            data.nospace == Some(true) && data.action == qmp::BlockErrorAction::stop
+        }
+        _ => false,
     }
 }
 

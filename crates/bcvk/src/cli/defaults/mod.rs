@@ -153,6 +153,7 @@ impl Defaults {
         let has_room_for_events = cli.has_room_for_events();
         if let (Some(guest), Some((_, matches))) = (cli.guest_options(), verb) {
             self.settle_size(guest, matches);
+            self.settle_var(guest, matches);
             let asked = matches.value_source("output") == Some(ValueSource::CommandLine);
             if guest.output == Some(Output::Events) && !asked && !has_room_for_events {
                 guest.output = None;
@@ -164,11 +165,8 @@ impl Defaults {
     /// Lets an instance type override memory and processors, but not those of a higher rank.
     fn settle_size(&self, guest: &mut GuestOptions, matches: &ArgMatches) {
         let Some(itype) = guest.itype else { return };
-        let rank = |name: &str| match matches.value_source(name) {
-            Some(ValueSource::CommandLine) => Rank::CommandLine,
-            _ => self.settings.get(name).map_or(Rank::BuiltIn, |s| s.rank),
-        };
-        let [own, memory, vcpus] = ["itype", "memory", "vcpus"].map(rank);
+        let [own, memory, vcpus] =
+            ["itype", "memory", "vcpus"].map(|name| self.rank(name, matches));
         if memory <= own && vcpus <= own {
             return;
         }
@@ -179,6 +177,27 @@ impl Defaults {
             guest.vcpus = Some(itype.vcpus());
         }
         guest.itype = None;
+    }
+
+    /// Lets the place of `/var` that was asked for more closely stand.
+    fn settle_var(&self, guest: &mut GuestOptions, matches: &ArgMatches) {
+        if guest.var_size.is_none() || guest.var_disk.is_none() {
+            return;
+        }
+        let [memory, disk] = ["var-size", "var-disk"].map(|name| self.rank(name, matches));
+        if memory < disk {
+            guest.var_size = None;
+        } else if disk < memory {
+            guest.var_disk = None;
+        }
+    }
+
+    /// Returns where the value of an option has come from.
+    fn rank(&self, name: &str, matches: &ArgMatches) -> Rank {
+        match matches.value_source(&name.replace('-', "_")) {
+            Some(ValueSource::CommandLine) => Rank::CommandLine,
+            _ => self.settings.get(name).map_or(Rank::BuiltIn, |s| s.rank),
+        }
     }
 
     fn set(&mut self, name: &str, values: Vec<String>, rank: Rank) {
@@ -308,6 +327,25 @@ mod tests {
         assert_eq!(size(&[("BCVK_MEMORY", "3G")], &[]), (None, 3072, Some(2)));
         let args = ["--itype=u1.small", "--memory=9G"];
         assert_eq!(size(&[], &args).0, Some("u1.small"));
+    }
+
+    #[test]
+    fn the_place_of_var_that_was_asked_for_more_closely_stands() {
+        let file = "[ephemeral]\nvar-size = \"1G\"\n";
+        let var = |env: &[(&str, &str)], args: &[&str]| {
+            let guest = settled(file, env, args).guest;
+            let mib = |size: Option<bcvk_contract::spec::VarSize>| {
+                size.map(bcvk_contract::spec::VarSize::mib)
+            };
+            (mib(guest.var_size), mib(guest.var_disk))
+        };
+        assert_eq!(var(&[], &[]), (Some(1024), None));
+        assert_eq!(var(&[], &["--var-disk"]), (None, Some(32 << 10)));
+        assert_eq!(var(&[("BCVK_VAR_DISK", "9G")], &[]), (None, Some(9 << 10)));
+        let env = [("BCVK_VAR_DISK", "9G")];
+        assert_eq!(var(&env, &["--var-size=64M"]), (Some(64), None));
+        let both = ["--var-size=64M", "--var-disk"];
+        assert_eq!(var(&[], &both), (Some(64), Some(32 << 10)));
     }
 
     #[test]

@@ -167,7 +167,7 @@ mod tests {
     use crate::cli;
 
     /// Arguments whose values nobody but the user knows.
-    const FREE: [&str; 15] = [
+    const FREE: [&str; 17] = [
         "add_swap",
         "command",
         "env",
@@ -182,6 +182,8 @@ mod tests {
         "publish",
         "timeout",
         "user",
+        "var_disk",
+        "var_size",
         "vcpus",
     ];
 

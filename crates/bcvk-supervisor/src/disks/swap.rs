@@ -1,33 +1,15 @@
-//! A guest's swap device.
+//! Format of a guest's swap device.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
-
-use bcvk_contract::spec::SwapSize;
-
-/// Path of the file in the container's own layer: it is on disk, not in memory, and vanishes with the
-/// container.
-const FILE: &str = "/.bcvk-swap";
+use std::os::unix::fs::FileExt;
 
 /// Page size of the guest's kernel. (64 KiB kernels for aarch64 exist, and refuse such a device.)
 const PAGE: usize = 4096;
 
-/// Makes the device's file, which takes up space as the guest uses it and has no name any more.
-pub(super) fn make(size: SwapSize) -> io::Result<File> {
-    let path = Path::new(FILE);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    fs::remove_file(path)?;
-    file.set_len(size.bytes())?;
-    file.write_all_at(&header(size.bytes()), 0)?;
-    Ok(file)
+/// Makes a file of this size a swap area.
+pub(super) fn format(file: &File, bytes: u64) -> io::Result<()> {
+    file.write_all_at(&header(bytes), 0)
 }
 
 /// Returns the first page of a swap area, as mkswap(8) writes it (Linux, include/linux/swap.h, `union
