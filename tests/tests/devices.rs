@@ -32,6 +32,8 @@ fn a_vm_has_what_it_was_given() {
             &format!("--mount-disk-file={}:fresh", at("new.qcow2")),
             "--add-swap=96M",
             "--var-disk=1G",
+            "--karg=systemd.mask=ssh.service",
+            "--karg=systemd.mask=sshd.service",
             &format!("--systemd-units={}", at("units")),
             &format!("--virtio-serial-out=results:{}", at("results.txt")),
         ],
@@ -39,6 +41,15 @@ fn a_vm_has_what_it_was_given() {
     );
     let mut checks = Checks::new();
     check_disks(&mut checks, &vm, &dir);
+    checks.check("what tells a VM from a host", || {
+        vm.sh("test -d /run/bcvk && ! grep rootfstype=virtiofs /proc/cmdline");
+    });
+    checks.check("an image's sshd that is masked is not needed", || {
+        assert_eq!(
+            vm.sh("systemctl is-active ssh.service sshd.service || true"),
+            "inactive\ninactive"
+        );
+    });
     checks.check("swap", || {
         let swaps = vm.sh("tail -n +2 /proc/swaps");
         let columns: Vec<&str> = swaps.split_whitespace().collect();

@@ -20,11 +20,11 @@ fn an_image_that_cannot_boot_leaves_no_files() {
     let mut checks = Checks::new();
     for verb in [&["run"][..], &["run", "-d"], &["run-ssh"]] {
         for (image, option, words) in [
-            (images::nokernel(), None, &["no kernel", "hint: "][..]),
+            (images::nokernel(), None, &["No kernel found", "hint: "][..]),
             (
                 images::trixie(),
                 Some(format!("--ignition={}", config.display())),
-                &["has no Ignition", "hint: "],
+                &["does not support Ignition", "hint: "],
             ),
             (
                 images::trixie(),
@@ -172,7 +172,7 @@ fn images_that_cannot_boot_are_refused_at_once() {
     for (image, words) in [
         (
             images::nokernel(),
-            &["no kernel", "/usr/lib/modules", "hint: "][..],
+            &["No kernel found", "/usr/lib/modules", "hint: "][..],
         ),
         (images::nosystemd(), &["systemd", "hint: "]),
         (images::scratch(), &["no systemd", "hint: ", "bootc images"]),

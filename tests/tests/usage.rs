@@ -222,6 +222,10 @@ fn options_that_cannot_be_had_together_are_usage_errors() {
             &["run", "-d", "--execute=true", "--output=journal"],
             &["--output journal", "--log-dir"],
         ),
+        (
+            &["run", "-d", "--execute=true", "--console"],
+            &["--console", "--log-dir"],
+        ),
         (&["run", "--console", "--output=journal"], &["--console"]),
         (&["run", "-d", "--debug"], &["--debug"]),
         (

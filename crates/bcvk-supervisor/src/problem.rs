@@ -30,7 +30,7 @@ pub(super) enum Problem {
     },
     #[error("image {0} has no systemd to boot with")]
     NoSystemd(String),
-    #[error("image {0} has no Ignition")]
+    #[error("image {0} does not support Ignition")]
     NoIgnition(String),
     #[error("image {0} has no cloud-init that runs when it boots")]
     NoCloudInit(String),

@@ -21,7 +21,12 @@ pub fn read_ignition(path: &Path) -> Result<Vec<u8>, FileError> {
         path: path.to_owned(),
         source,
     };
-    let text = fs::read(path).map_err(failed)?;
+    let text = fs::read(path).map_err(|e| {
+        failed(match e.kind() {
+            io::ErrorKind::NotFound => io::Error::new(e.kind(), "the file was not found"),
+            _ => e,
+        })
+    })?;
     let config: Value =
         serde_json::from_slice(&text).map_err(|e| failed(io::Error::other(format!("{e}"))))?;
     let version = config.pointer("/ignition/version");

@@ -228,8 +228,8 @@ pub(crate) struct Run {
 
     /// Run in the background; print the container ID
     ///
-    /// Not with **-t**, **-i**, **--console** or **--debug**.
-    #[arg(short, long, conflicts_with_all = ["tty", "interactive", "console", "debug"])]
+    /// Not with **-t**, **-i** or **--debug**. **podman logs** shows the console.
+    #[arg(short, long, conflicts_with_all = ["tty", "interactive", "debug"])]
     pub(crate) detach: bool,
 
     /// Remove the container when the VM ends

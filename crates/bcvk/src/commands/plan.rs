@@ -221,10 +221,13 @@ fn tell_of_the_image(image: &str, info: &ImageInfo, options: &VmOptions, ui: &Ui
 
 fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), UsageError> {
     let commands_alone = options.guest.purpose().executes() && mode.lifetime == Lifetime::Detached;
-    if commands_alone && options.guest.output == Some(Output::Stream(Stream::Journal)) {
-        return Err(UsageError::JournalOverCommand);
+    match options.guest.output {
+        Some(Output::Stream(Stream::Journal)) if commands_alone => {
+            Err(UsageError::StreamOverCommand("--output journal"))
+        }
+        _ if commands_alone && options.console => Err(UsageError::StreamOverCommand("--console")),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, CommandError> {

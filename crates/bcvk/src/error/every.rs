@@ -228,13 +228,13 @@ fn of_watched_vms() {
     let errors = every!(WatchError as WatchError {
         Vm: [
             WatchError::Vm(Box::new(Failure {
-                causes: vec![s("the image has no kernel: there is no /usr/lib/modules/*/vmlinuz")],
+                causes: vec![s("No kernel found in the image: there is no /usr/lib/modules/*/vmlinuz")],
                 hint: Some(s("boot a bootc image")),
                 ..failure(FailureKind::Image, Phase::Preparing, "image x cannot boot")
             })),
             WatchError::Vm(Box::new(Failure {
                 remedy: Some(Remedy::WithoutIgnition),
-                ..failure(FailureKind::Image, Phase::Preparing, "image x has no Ignition")
+                ..failure(FailureKind::Image, Phase::Preparing, "image x does not support Ignition")
             })),
             WatchError::Vm(Box::new(Failure {
                 remedy: Some(Remedy::WithoutSsh),
@@ -293,7 +293,7 @@ fn of_options() {
         SshNeeded: [UsageError::SshNeeded { verb: "run-ssh" }],
         EarlyImageLogin: [UsageError::EarlyImageLogin],
         NoEvents: [UsageError::NoEvents("-i, -t, --debug and --dry-run")],
-        JournalOverCommand: [UsageError::JournalOverCommand],
+        StreamOverCommand: [UsageError::StreamOverCommand("--output journal")],
         IgnitionWithoutInitramfs: [UsageError::IgnitionWithoutInitramfs],
         PublishOnHostNetwork: [UsageError::PublishOnHostNetwork],
         VarTwice: [UsageError::VarTwice],

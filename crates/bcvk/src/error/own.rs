@@ -25,9 +25,9 @@ pub(crate) enum UsageError {
     #[error("--output json does not go with {0}: only one can have standard output")]
     NoEvents(&'static str),
     #[error(
-        "--output journal has no place with --detach and --execute: the container's output is that of the command; keep the journal with --log-dir"
+        "{0} has no place with --detach and --execute: the container's output is that of the command; keep the console and the journal with --log-dir"
     )]
-    JournalOverCommand,
+    StreamOverCommand(&'static str),
     #[error(
         "--ignition has no place with --initramfs direct: Ignition runs in the image's own initramfs; leave one of the two out"
     )]
@@ -66,7 +66,7 @@ impl Explain for UsageError {
                  with `bcvk ephemeral ssh`"
                     .to_owned()
             }
-            Self::JournalOverCommand
+            Self::StreamOverCommand(_)
             | Self::IgnitionWithoutInitramfs
             | Self::PublishOnHostNetwork
             | Self::VarTwice

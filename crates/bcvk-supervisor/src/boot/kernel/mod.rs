@@ -46,7 +46,7 @@ pub(crate) enum BootError {
     #[error("the image's kernel cannot be looked for")]
     Read(#[from] io::Error),
     /// The image has no kernel.
-    #[error("the image has no kernel: there is no {looked}{found}")]
+    #[error("No kernel found in the image: there is no {looked}{found}")]
     NoKernel {
         /// The places that were searched, as patterns.
         looked: String,

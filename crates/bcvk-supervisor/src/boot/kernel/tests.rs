@@ -106,7 +106,7 @@ fn found() {
 
 #[test]
 fn no_kernel() {
-    let looked = "the image has no kernel: there is no /boot/EFI/Linux/*.efi, \
+    let looked = "No kernel found in the image: there is no /boot/EFI/Linux/*.efi, \
                   /boot/EFI/Linux/bootc/*.efi, /usr/lib/modules/VERSION/VERSION.efi or \
                   /usr/lib/modules/VERSION/vmlinuz";
     for (files, found) in [
