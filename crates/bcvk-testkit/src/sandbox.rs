@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::cmd::Cmd;
 use crate::drive::vms::vm_dirs;
 use crate::rootless::RootlessUser;
+use crate::wait;
 use crate::{binary, images, limit};
 
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -235,9 +236,15 @@ impl Sandbox {
         image
     }
 
-    /// Removes an image that [`Sandbox::build_image`] has built.
+    /// Removes an image that [`Sandbox::build_image`] has built, once no container has it any more:
+    /// podman removes one with `--rm` a moment after it has stopped.
     #[track_caller]
     pub fn remove_image(&self, image: &str) {
+        let filter = format!("ancestor={image}");
+        wait::until("no container has the image", limit::SHUTDOWN, || {
+            let list = self.podman(["ps", "--all", "--quiet", "--filter", &filter]);
+            list.run().expect_success().text().is_empty()
+        });
         let _ = self.podman(["rmi", image]).run().expect_success();
     }
 

@@ -56,7 +56,7 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     tmpfs("bcvk-volatile", volatile, size)?;
     load_overlay();
 
-    // What is mounted in an overlay of the root has the image itself below, and not that overlay: the
+    // The overlays of directories have the image itself below, and not the root's overlay: the
     // kernel allows two on top of each other (Linux, fs/overlayfs/super.c), and container engines need
     // one.
     let image = if plan.transient_root {

@@ -70,7 +70,7 @@ pub fn serve() -> io::Result<()> {
     })
 }
 
-/// Those who can serve the sessions of one conversation.
+/// Servers of the sessions of one conversation.
 struct Servers {
     image: Option<ImageSshd>,
     own: Server,

@@ -1,4 +1,4 @@
-//! What the image's sshd says of those whom it refuses.
+//! Reasons of the image's sshd for refusing somebody.
 
 use bcvk_contract::spec::Login;
 use bcvk_contract::status::REFUSAL;
