@@ -188,21 +188,24 @@ impl Sandbox {
         let file = self.dir.path().join("Containerfile");
         fs::write(&file, containerfile.replace("BASE", images::trixie())).expect("write");
         let image = format!("localhost/{}", self.name(part));
-        let _ = self
-            .podman([
-                "build",
-                "--quiet",
-                "--isolation=chroot",
-                "--network=host",
-                "--pull=never",
-            ])
-            .args(options)
-            .args(["--layers=false", "--tag", &image, "--file"])
-            .arg(&file)
-            .arg(context)
-            .limit(limit::BOOT)
-            .run()
-            .expect_success();
+        let build = || {
+            let words =
+                "build --quiet --isolation=chroot --network=host --pull=never --layers=false";
+            self.podman(words.split(' '))
+                .args(options)
+                .args(["--tag", &image, "--file"])
+                .arg(&file)
+                .arg(context)
+                .limit(limit::BOOT)
+                .run()
+        };
+        let mut output = build();
+        // For each RUN, podman seals a copy of its own program, which a kernel that is just moving that
+        // memory refuses (fcntl(2), `F_ADD_SEALS`: EBUSY).
+        if output.stderr().contains("sealing memfd copy") {
+            output = build();
+        }
+        let _ = output.expect_success();
         image
     }
 
