@@ -203,7 +203,8 @@ impl Rooted {
     /// the rest is left as it is.
     ///
     /// # Errors
-    /// As openat2(2) and readlink(2).
+    /// As openat2(2) and readlink(2); [`io::ErrorKind::NotFound`] if the rest goes back up, which it cannot
+    /// do from what is not there.
     pub fn resolve(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
         let path = path.as_ref();
         for existing in path.ancestors() {
@@ -214,6 +215,9 @@ impl Rooted {
             let found = seen_from_outside(&fd)?;
             let inside = found.strip_prefix(&root).map_err(io::Error::other)?;
             let rest = path.strip_prefix(existing).map_err(io::Error::other)?;
+            if rest.components().any(|part| part == Component::ParentDir) {
+                return Err(named(Errno::NOENT, path));
+            }
             return Ok(Path::new("/")
                 .join(inside)
                 .join(rest)
@@ -341,8 +345,10 @@ mod tests {
             let found = root.destination(path).expect(path);
             assert_eq!(found, Path::new(destination));
         }
-        let circle = root.destination("/loop").expect_err("a circle");
-        assert_eq!(circle.kind(), io::ErrorKind::NotFound);
+        for nowhere in ["/loop", "/nothing/../here", "/usr/storage/../../etc"] {
+            let error = root.destination(nowhere).expect_err(nowhere);
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{nowhere}");
+        }
     }
 
     fn tree() -> (tempfile::TempDir, Rooted) {
