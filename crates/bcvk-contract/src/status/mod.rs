@@ -89,6 +89,16 @@ pub struct Status {
 }
 
 impl Status {
+    /// Returns the warnings with which the image's sshd says why it lets nobody in ([`refusal`]).
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        let warnings = self.warnings.iter();
+        warnings
+            .filter(|warning| warning.starts_with(REFUSAL))
+            .cloned()
+            .collect()
+    }
+
     /// The state of a VM of which nothing is known but the time.
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
@@ -227,7 +237,13 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
 }
 
 /// Beginning of a warning with which the image's sshd says why it lets nobody in.
-pub const REFUSAL: &str = "the image's sshd: ";
+const REFUSAL: &str = "the image's sshd: ";
+
+/// Returns the warning for a reason of the image's sshd.
+#[must_use]
+pub fn refusal(why: &str) -> String {
+    format!("{REFUSAL}{why}")
+}
 
 /// Advice for where something on the host was killed and nobody says by whom.
 pub const OUT_OF_MEMORY: &str = "the kernel kills what is large when memory is short: `journalctl -k -g 'Out of memory'` shows \

@@ -29,7 +29,7 @@ pub use network::Network;
 pub(crate) use root::{in_key_file as root_in_key_file, in_toml as root_in_toml};
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
-pub(crate) use users::{User, find_user, stand_in_shell};
+pub(crate) use users::{User, find_user, is_executable, stand_in_shell};
 pub use waiting::WantedUnit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;

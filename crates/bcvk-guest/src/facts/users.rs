@@ -2,6 +2,7 @@
 //!
 //! This program is static and cannot load the image's modules of the name service switch.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -125,8 +126,12 @@ fn runs_commands(shell: &Path) -> bool {
 }
 
 fn is_program(root: &Rooted, path: &Path) -> io::Result<bool> {
-    let found = if_exists(root.metadata(path))?;
-    Ok(found.is_some_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0))
+    Ok(if_exists(root.metadata(path))?.is_some_and(|found| is_executable(&found)))
+}
+
+/// Returns true for a file that somebody may execute.
+pub(crate) fn is_executable(found: &Metadata) -> bool {
+    found.is_file() && found.permissions().mode() & 0o111 != 0
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::identity::{DIR, Identity};
-use super::relay;
+use super::{is_program, relay};
 use crate::facts::{SSHD_PROGRAMS, SSHD_SESSION_PROGRAMS};
 
 /// Name under which sshd runs. Until version 9.8 it is also that of the PAM service.
@@ -201,11 +201,6 @@ fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
         .open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())
-}
-
-fn is_program(path: &Path) -> bool {
-    let found = fs::metadata(path);
-    found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

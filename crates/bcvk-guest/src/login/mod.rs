@@ -12,6 +12,7 @@ mod network;
 mod server;
 mod user;
 
+use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
@@ -34,7 +35,7 @@ pub use link::{Link, answer, call};
 pub(crate) use server::fuzzing;
 pub use server::{Launch, exec_session};
 
-use crate::facts::find_user;
+use crate::facts::{find_user, is_executable};
 use crate::port::{open, tell};
 use crate::rooted::Rooted;
 use device::Device;
@@ -114,6 +115,11 @@ impl Servers {
 fn lets_in(name: &str) -> bool {
     let found = Rooted::new(Path::new("/")).and_then(|root| find_user(&root, name));
     found.is_ok_and(|user| user.is_none_or(|user| user.shell.is_some()))
+}
+
+/// Returns true if there is a program at `path` of this system.
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| is_executable(&found))
 }
 
 /// Serves the sessions of one conversation. Those that still run when it ends lose their client.

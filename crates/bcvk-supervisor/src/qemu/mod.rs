@@ -32,8 +32,7 @@ pub fn plan_for_display(spec: &VmSpec) -> Vec<OsString> {
 /// Returns the machine of `spec`, with placeholders for the rest.
 fn machine(spec: &VmSpec) -> Machine<'_> {
     let login = spec.login();
-    let own = [spec.swap.is_some(), spec.var.disk().is_some()];
-    let disks = spec.disks.len() + own.iter().filter(|has| **has).count();
+    let disks = disks::disks(spec).count();
     Machine {
         spec,
         kernel: "KERNEL".into(),

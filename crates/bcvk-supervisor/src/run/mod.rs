@@ -427,7 +427,7 @@ impl Supervisor {
     /// A failure, with what can be seen of the VM now.
     fn failure(&self, trouble: Trouble) -> Failure {
         let refusals = match trouble.problem {
-            Problem::Sshd => self.refusals(),
+            Problem::Sshd => self.status.status().refusals(),
             _ => Vec::new(),
         };
         let failure = Failure::from(trouble.problem);

@@ -1,7 +1,7 @@
 //! Reasons of the image's sshd for refusing somebody.
 
 use bcvk_contract::spec::Login;
-use bcvk_contract::status::REFUSAL;
+use bcvk_contract::status::refusal;
 
 use super::Supervisor;
 use crate::life::LifeEvent;
@@ -15,15 +15,6 @@ impl Supervisor {
             return None;
         }
         let why: String = why.chars().take(SHOWN).collect();
-        Some(LifeEvent::Warning(format!("{REFUSAL}{why}")))
-    }
-
-    /// Returns the reasons of the image's sshd that have come so far.
-    pub(super) fn refusals(&self) -> Vec<String> {
-        let warnings = self.status.status().warnings.iter();
-        warnings
-            .filter(|warning| warning.starts_with(REFUSAL))
-            .cloned()
-            .collect()
+        Some(LifeEvent::Warning(refusal(&why)))
     }
 }

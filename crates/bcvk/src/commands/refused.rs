@@ -3,8 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bcvk_contract::spec::Login;
-use bcvk_contract::status::REFUSAL;
+use bcvk_contract::spec::{Login, VmSpec};
 use bcvk_host::VmDir;
 
 use crate::ui::Ui;
@@ -17,16 +16,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Shows what the image's sshd says of a session that was lost, if that was the way in.
 pub(super) fn explain(dir: &VmDir, ui: &Ui) {
-    let is_image = |login| match login {
-        Some(Login::Image) => true,
-        Some(Login::Own) | None => false,
-    };
-    if !dir.read_spec().is_ok_and(|spec| is_image(spec.login())) {
+    let is_image = |spec: VmSpec| spec.login() == Some(Login::Image);
+    if !dir.read_spec().is_ok_and(is_image) {
         return;
     }
     let deadline = Instant::now() + LIMIT;
     loop {
-        let reasons = reasons(dir);
+        let status = dir.shared().status().ok().flatten();
+        let reasons = status.map(|status| status.refusals()).unwrap_or_default();
         if !reasons.is_empty() {
             ui.warnings(&reasons);
             return;
@@ -36,11 +33,4 @@ pub(super) fn explain(dir: &VmDir, ui: &Ui) {
         }
         thread::sleep(PAUSE);
     }
-}
-
-fn reasons(dir: &VmDir) -> Vec<String> {
-    let status = dir.shared().status().ok().flatten();
-    let mut warnings = status.map(|status| status.warnings).unwrap_or_default();
-    warnings.retain(|warning| warning.starts_with(REFUSAL));
-    warnings
 }

@@ -1,10 +1,8 @@
 //! Processes of sessions.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,6 +14,7 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use super::terminal::Terminal;
 use crate::facts::User;
+use crate::login::is_program;
 use crate::login::server::channel::{Event, Sink, Source, Stream};
 use crate::login::server::launch::Launch;
 
@@ -79,11 +78,6 @@ impl Work {
             }
         }
     }
-}
-
-fn is_program(path: &Path) -> bool {
-    let found = fs::metadata(path);
-    found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// The processes that a session has started.
