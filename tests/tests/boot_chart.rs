@@ -71,7 +71,7 @@ fn a_picture_from_the_command_line_to_the_commands_result() {
                 "kernel: ",
                 "initramfs: ",
                 "systemd reads its units: ",
-                "bcvk-answers.service: ",
+                "bcvk-answers.socket: ",
                 "a session is possible: ",
                 "a login is answered: ",
                 "sh -c echo in the guest; exit 7: ",

@@ -320,7 +320,7 @@ fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
             "Boot of",
             "podman starts",
             "* network.target",
-            "* bcvk-answers.service",
+            "* bcvk-answers.socket",
             "█",
         ] {
             assert!(text.contains(words), "{words} in {text}");

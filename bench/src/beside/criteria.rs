@@ -106,19 +106,13 @@ fn whole_runs(samples: &Samples) -> [Row; 5] {
 }
 
 /// Returns the promises on the duration of single steps.
-fn steps(samples: &Samples) -> [Row; 3] {
+fn steps(samples: &Samples) -> [Row; 2] {
     let median = |metric| samples.median(metric);
     [
         (
             "CLI → QEMU started",
             median(Metric::RunToQemu),
             Bound::AtMost(0.6),
-            "s",
-        ),
-        (
-            "SSH banner → ssh started",
-            median(Metric::RunSshStarted),
-            Bound::AtMost(0.1),
             "s",
         ),
         (

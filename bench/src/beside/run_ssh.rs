@@ -9,10 +9,8 @@ use bcvk_testkit::drive::error::{Error, Result};
 use bcvk_testkit::drive::interrupt;
 use bcvk_testkit::drive::process::{self, Running, ended_within, scratch, text, watch, writer};
 use bcvk_testkit::drive::vms::command_lines;
-use procfs::process::Stat;
-use procfs::{Current, Uptime};
 
-use super::clock::{micros, now, seconds};
+use super::clock::{now, seconds};
 use super::memory;
 use super::metrics::{Metric, Samples};
 use super::setup::Setup;
@@ -29,7 +27,6 @@ const LEFT_FOR_GOOD: Duration = Duration::from_secs(5);
 struct Milestones {
     begin: u64,
     events: Vec<(String, u64)>,
-    ssh_started: u64,
     command_done: u64,
     end: u64,
 }
@@ -59,7 +56,6 @@ pub(super) fn measure(setup: &Setup, run: u32, samples: &mut Samples) -> Result<
     let milestones = Milestones {
         begin,
         events: watched.events()?,
-        ssh_started: ssh.started,
         command_done,
         end,
     };
@@ -84,12 +80,6 @@ pub(super) fn measure_direct(setup: &Setup, run: u32, samples: &mut Samples) -> 
     vm.is_gone()
 }
 
-/// The ssh that the CLI runs.
-struct Ssh {
-    started: u64,
-    end: OwnedFd,
-}
-
 /// Observations of a run so far.
 #[derive(Default)]
 struct Watched {
@@ -106,7 +96,7 @@ impl Watched {
         name: &str,
         cli: &mut Running,
         started: Instant,
-    ) -> Result<Ssh> {
+    ) -> Result<OwnedFd> {
         loop {
             self.look(setup, name, cli.pid())?;
             if self.is_ready()
@@ -128,13 +118,13 @@ impl Watched {
 
     fn until_command_done(
         &mut self,
-        ssh: &Ssh,
+        ssh: &OwnedFd,
         cli: &mut Running,
         deadline: Instant,
     ) -> Result<u64> {
         loop {
             self.measure_cli(cli.pid());
-            if ended_within(&ssh.end, LOOK)? {
+            if ended_within(ssh, LOOK)? {
                 return Ok(now());
             }
             interrupt::check()?;
@@ -194,7 +184,6 @@ impl Milestones {
             (Metric::RunInitrd, event("initrd")),
             (Metric::RunUserspace, event("userspace")),
             (Metric::RunBanner, event("ready")),
-            (Metric::RunSshStarted, Some(self.ssh_started)),
             (Metric::RunCommand, Some(self.command_done)),
             (Metric::RunTornDown, Some(self.end)),
         ] {
@@ -240,24 +229,15 @@ fn process_of(name: &str) -> Option<String> {
     lines.find(|line| line.contains(name))
 }
 
-/// Finds the CLI's child whose program is ssh.
-fn ssh_of(cli: u32) -> Result<Option<Ssh>> {
+/// Finds the CLI's child whose program is ssh, as a descriptor that ends with it.
+fn ssh_of(cli: u32) -> Result<Option<OwnedFd>> {
     for child in memory::children(cli) {
         // A child may have ended meanwhile.
         if let Ok(stat) = memory::process(child).and_then(|process| process.stat())
             && stat.comm == "ssh"
-            && let Some(started) = start_of(&stat)
         {
-            return watch(child).map(|end| Some(Ssh { started, end }));
+            return watch(child).map(Some);
         }
     }
     Ok(None)
-}
-
-/// Returns when a process was started, to 10 ms: `proc_pid_stat(5)`, field 22, counts from the boot.
-fn start_of(stat: &Stat) -> Option<u64> {
-    let uptime = Uptime::current().ok()?.uptime_duration();
-    let started = stat.starttime * 1000 / procfs::ticks_per_second();
-    let age = uptime.saturating_sub(Duration::from_millis(started));
-    Some(now().saturating_sub(micros(age)))
 }

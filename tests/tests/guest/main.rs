@@ -261,7 +261,7 @@ fn check_chart(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>, boot: &str) 
     checks.check("boot-chart", || {
         let chart = sandbox.bcvk(["boot-chart", vm.name()]);
         let text = chart.limit(limit::BOOT).run().expect_success().stdout();
-        for words in [boot, "* bcvk-answers.service", "* a login is answered"] {
+        for words in [boot, "* bcvk-answers.socket", "* a login is answered"] {
             assert!(text.contains(words), "{words} in {text}");
         }
         // The last unit that a login waits for, the network or the rest of the system, differs from

@@ -1,11 +1,9 @@
 //! The user's own way in.
 
-use bcvk_contract::control::Message;
 use bcvk_contract::spec::{SshAccess, VmSpec, guest_disk};
 
-use super::system::told;
 use super::tree::Tree;
-use crate::login::{FILE, Identity, image};
+use crate::login::{FILE, Identity, deployed, image};
 use crate::unit_name::device_unit;
 
 /// Adds what lets the user of `ssh` in, and what tells the host from when on a deployed system would.
@@ -20,14 +18,11 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
         include_str!("../units/bcvk-login.service"),
     );
     tree.run_wants("sysinit.target", "bcvk-login.service");
-    tree.run_service(
-        "bcvk-answers.service",
-        &told(
-            include_str!("../units/bcvk-answers.service"),
-            &Message::Answers,
-        ),
+    tree.run_unit(
+        "bcvk-answers.socket",
+        &include_str!("../units/bcvk-answers.socket").replace("@SIGN@", deployed::SIGN),
     );
-    tree.run_wants("multi-user.target", "bcvk-answers.service");
+    tree.run_wants("multi-user.target", "bcvk-answers.socket");
     if !spec.disks.is_empty() {
         // A session is there before udev has named the disks that it is about to use.
         let devices: Vec<String> = spec
@@ -37,7 +32,7 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
             .collect();
         let devices = devices.join(" ");
         tree.run_file(
-            "systemd/system/bcvk-answers.service.d/50-disks.conf",
+            "systemd/system/bcvk-answers.socket.d/50-disks.conf",
             &format!("[Unit]\nWants={devices}\nAfter={devices}\n"),
         );
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bcvk_contract::spec::{EnvVar, Ready, SshAccess, VmSpec};
+use bcvk_contract::spec::{EnvVar, SshAccess, VmSpec};
 use serde::{Deserialize, Serialize};
 
 /// Directory of the login's files under `/run`.
@@ -24,8 +24,6 @@ pub(crate) struct Identity {
     pub(crate) authorized_key: String,
     /// Variables of each session.
     pub(crate) environment: Vec<EnvVar>,
-    /// Moment from which on the user expects to be in.
-    pub(crate) ready: Ready,
 }
 
 impl Identity {
@@ -35,7 +33,6 @@ impl Identity {
             host_key: spec.host_key.clone(),
             authorized_key: ssh.authorized_key.clone(),
             environment: spec.env.clone(),
-            ready: ssh.ready,
         }
     }
 

@@ -166,6 +166,7 @@ fn config(dir: &Path, is_split: bool, identity: &Identity) -> String {
          KbdInteractiveAuthentication no\n\
          UsePAM yes\n\
          UseDNS no\n\
+         LoginGraceTime 0\n\
          PidFile none\n\
          MaxSessions 1000\n\
          X11Forwarding yes\n\
@@ -206,7 +207,7 @@ fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bcvk_contract::spec::{EnvVar, Ready};
+    use bcvk_contract::spec::EnvVar;
 
     fn identity() -> Identity {
         let var = |name: &str, value: &str| EnvVar {
@@ -221,7 +222,6 @@ mod tests {
                 var("LINES", "1\n2"),
                 var("EMPTY", ""),
             ],
-            ready: Ready::Deployed,
         }
     }
 

@@ -3,12 +3,15 @@
 //! The supervisor hands each session over on a virtio-serial port, so there is no network, firewall or
 //! port in between. Who serves it is decided for each: the image's sshd with our files ([`image`]),
 //! wherever that lets the user in, or else a server of our own ([`server`]).
+//!
+//! The host is told twice: as soon as sessions are served, and once a deployed system would answer
+//! ([`deployed`]). A session is served at any time; who wants the second moment waits on the host.
 
+pub(crate) mod deployed;
 mod device;
 mod identity;
 pub(crate) mod image;
 mod link;
-mod network;
 mod server;
 mod user;
 
@@ -21,10 +24,8 @@ use std::time::Duration;
 
 use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::Ready;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy, split};
 use tokio::runtime;
-use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
@@ -60,10 +61,15 @@ pub fn serve() -> io::Result<()> {
     runtime.block_on(async {
         let mut port = Device::new(file)?;
         tell(&Message::Sessions);
-        let network = Arc::new(OnceCell::new());
+        tokio::spawn(async {
+            let [run, proc, sys] = ["/run", "/proc", "/sys"].map(Path::new);
+            // Where the sign cannot be waited for, nothing better than now is known.
+            let _ = deployed::answers(run, proc, sys).await;
+            tell(&Message::Answers);
+        });
         loop {
             match answer(&mut port).await {
-                Ok(link) => converse(link, &network).await?,
+                Ok(link) => converse(link).await?,
                 // Nobody has opened the other end.
                 Err(_) => sleep(PAUSE).await,
             }
@@ -123,27 +129,17 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Serves the sessions of one conversation. Those that still run when it ends lose their client.
-/// The first of all waits for the `network`, unless its user wants to be in as early as possible.
-async fn converse<S>(mut link: Link<S>, network: &Arc<OnceCell<()>>) -> io::Result<()>
+async fn converse<S>(mut link: Link<S>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let identity = Identity::read(Path::new("/run"))?;
-    let waits = match identity.ready {
-        Ready::Deployed => true,
-        Ready::Early => false,
-    };
     let servers = Arc::new(Servers::of(&identity)?);
     let mut sessions = JoinSet::new();
     while let Some(Ok(session)) = poll_fn(|cx| link.poll_next_inbound(cx)).await {
         while sessions.try_join_next().is_some() {}
-        let (servers, network) = (Arc::clone(&servers), Arc::clone(network));
+        let servers = Arc::clone(&servers);
         sessions.spawn(async move {
-            if waits {
-                network
-                    .get_or_init(|| network::settle(Path::new("/proc")))
-                    .await;
-            }
             // The client sees the end of its stream; there is nobody else to tell.
             let _ = servers.session(session.compat()).await;
         });

@@ -1,5 +1,6 @@
 //! Configuration with which the host's `ssh` reaches a guest.
 
+mod handshake;
 pub(crate) mod proxy;
 
 use std::path::Path;

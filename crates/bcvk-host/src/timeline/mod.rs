@@ -76,10 +76,10 @@ impl Awaited {
     /// connections in sshd's place.
     fn units(self) -> &'static [&'static str] {
         match self {
-            Self::Answers => &["bcvk-answers.service"],
+            Self::Answers => &["bcvk-answers.socket"],
             Self::Sessions => &["bcvk-login.service"],
             Self::Sshd | Self::Snapshot => &[
-                "bcvk-answers.service",
+                "bcvk-answers.socket",
                 "ssh.service",
                 "sshd.service",
                 "ssh.socket",

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `lock` | shared: every bcvk process that needs the directory | do not sweep |
 //! | `cli.lock` | exclusive: the command that an attached VM belongs to | the VM's user is still there |
+//! | `sessions.lock` | exclusive: the command that boots a VM for a session | sessions wait until the VM is ready |
 //! | `shared/supervisor.lock` | exclusive: the supervisor | the VM's supervisor lives |
 
 #![allow(
@@ -17,7 +18,7 @@
     reason = "opens what the host alone writes"
 )]
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -179,6 +180,11 @@ impl VmDir {
         self.path.join("cli.lock")
     }
 
+    /// Returns the path of the lock of a command that boots a VM for a session.
+    fn sessions_lock(&self) -> PathBuf {
+        self.path.join("sessions.lock")
+    }
+
     /// Returns the path of the configuration for Ignition.
     #[must_use]
     pub fn ignition_config(&self) -> PathBuf {
@@ -261,6 +267,19 @@ impl VmDir {
     /// Takes `cli.lock`: from now on an attached VM lives as long as this process.
     pub fn lock_as_cli(&self) -> io::Result<Lock> {
         Lock::exclusive(lock_file(&self.cli_lock())?)
+    }
+
+    /// Takes `sessions.lock`: from now on sessions get no further than to keys, until the lock is dropped.
+    ///
+    /// # Errors
+    /// If the file cannot be made, or somebody has the lock.
+    pub fn lock_sessions(&self) -> io::Result<Lock> {
+        Lock::exclusive(lock_file(&self.sessions_lock())?)
+    }
+
+    /// Opens `sessions.lock`, if a command has made it.
+    pub(crate) fn sessions_lock_file(&self) -> Option<File> {
+        File::open(self.sessions_lock()).ok()
     }
 
     /// Removes the directory unless a process uses it; returns true if the directory is gone. The

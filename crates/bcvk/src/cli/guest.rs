@@ -202,8 +202,7 @@ pub(crate) struct GuestOptions {
     /// Ready
     ///
     /// When the VM is ready for sessions. `deployed` is when a deployed host's sshd would answer: once
-    /// **network.target** is reached; the first session waits up to 10 seconds for the guest's network to
-    /// have an address. `early` is the first moment at which a session is possible, while the system still starts. With
+    /// **network.target** is reached and the network has an address, for which it waits up to 10 seconds. `early` is the first moment at which a session is possible, while the system still starts. With
     /// **--login image** the VM is ready when the image's sshd answers, and `early` is not possible.
     #[arg(
         long,

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::find;
 use super::guest::GuestCommand;
+use super::own_session::OwnSession;
 use super::run_ssh::{TemporaryVm, with_temporary_vm};
 use crate::cli::BootChart;
 use crate::error::{CommandError, RequestError, UsageError};
@@ -32,7 +33,14 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, CommandE
     let command_line = Timestamp::now();
     let to = Destination::of(args)?;
     if let Some(image) = &args.run {
-        return with_temporary_vm("boot-chart", image, &args.options, ui, |vm| {
+        // Standard output may carry the chart, so the command's output must not get into it.
+        let stdout = match to {
+            Destination::File(_) => Stdio::inherit,
+            _ => || io::stderr().into(),
+        };
+        let session = OwnSession::new(Vec::new(), &args.command, stdout);
+        let session = (!args.command.is_empty()).then_some(session);
+        return with_temporary_vm("boot-chart", image, &args.options, session, ui, |vm| {
             of_new_vm(vm, command_line, args, &to, ui)
         });
     }
@@ -78,14 +86,8 @@ fn of_new_vm(
         .map_err(CommandError::io("read what the VM was started with"))?;
     let mut host = host(dir, &spec, &vm.status);
     host.command_line = Some(command_line);
-    let mut code = ExitCode::SUCCESS;
-    if !args.command.is_empty() {
-        // Standard output may carry the chart, so the command's output must not get into it.
-        let stdout = match to {
-            Destination::File(_) => Stdio::inherit(),
-            _ => io::stderr().into(),
-        };
-        code = vm.session(&[], &args.command, stdout, ui)?;
+    let code = vm.session(ui)?;
+    if code.is_some() {
         host.command = Some((args.command.join(" "), Timestamp::now()));
         if vm.watcher.is_over()? {
             return Err(ended(spec.name.as_str(), vm.watcher).into());
@@ -97,7 +99,7 @@ fn of_new_vm(
         host,
     };
     boot.show(vm.watcher, args, to, ui)?;
-    Ok(code)
+    Ok(code.unwrap_or(ExitCode::SUCCESS))
 }
 
 /// Collects what the host knows of the boot of a VM.

@@ -13,6 +13,7 @@ mod internal;
 mod kube;
 mod logs;
 mod manage;
+mod own_session;
 mod plan;
 mod pod;
 mod ps;

@@ -10,13 +10,14 @@ use super::base_directory;
 use crate::error::{CommandError, RequestError};
 use crate::ui::{Progress, Ui};
 
-/// Waits until the VM in `dir` is ready, and remembers how long that took. When this returns, the
-/// terminal is free again.
+/// Waits until the VM in `dir` is ready, telling `told` how far it has come, and remembers how long that
+/// took. When this returns, the terminal is free again.
 pub(super) fn await_ready(
     dir: &VmDir,
     watcher: &mut Watcher,
     timeout: Duration,
     mut progress: Progress,
+    told: &mut dyn FnMut(&Status),
     ui: &Ui,
 ) -> Result<Status, WatchError> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
@@ -32,6 +33,7 @@ pub(super) fn await_ready(
         let last = kind(status).and_then(|kind| times.last(&kind).cloned());
         progress.show(status, last.as_ref());
         ui.follow(status);
+        told(status);
     });
     progress.finish();
     // A VM that was ready before this command came is not the last one that booted.

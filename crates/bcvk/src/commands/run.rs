@@ -193,6 +193,7 @@ fn attached(
         watcher,
         args.vm.timeout.duration(),
         progress,
+        &mut |_| {},
         ui,
     );
     let mut warned = 0;

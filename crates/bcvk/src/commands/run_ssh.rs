@@ -4,24 +4,21 @@ use std::process::{ExitCode, Stdio};
 
 use bcvk_contract::spec::{Lifetime, Purpose};
 use bcvk_contract::status::Status;
-use bcvk_host::ssh;
-use bcvk_host::{
-    LAST_WORD, LogFollower, SSH_LOST, SessionEnd, Started, Tool, VmDir, WatchError, Watcher,
-    find_tool,
-};
+use bcvk_host::{LogFollower, Started, Tool, Watcher, find_tool};
 
+use super::own_session::OwnSession;
 use super::plan::RunMode;
 use super::ready::await_ready;
-use super::refused;
 use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
 use crate::error::{CommandError, UsageError};
-use crate::ui::{GuestOutput, Notice, Progress, Ui};
+use crate::ui::{GuestOutput, Progress, Ui};
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, CommandError> {
-    with_temporary_vm("run-ssh", &args.image, &args.vm, ui, |vm| {
-        vm.session(&options(args), &args.command, Stdio::inherit(), ui)
+    let session = OwnSession::new(options(args), &args.command, Stdio::inherit);
+    with_temporary_vm("run-ssh", &args.image, &args.vm, Some(session), ui, |vm| {
+        Ok(vm.session(ui)?.unwrap_or(ExitCode::SUCCESS))
     })
 }
 
@@ -42,13 +39,25 @@ pub(super) struct TemporaryVm<'a> {
     pub(super) started: &'a Started,
     pub(super) watcher: &'a mut Watcher,
     pub(super) status: Status,
+    session: Option<OwnSession<'a>>,
 }
 
-/// Boots a VM for `verb`, lets `then` have it once it is ready, and removes it, however that ends.
+impl TemporaryVm<'_> {
+    /// Runs the session that the VM was booted for, if it was, and returns its exit code.
+    pub(super) fn session(&mut self, ui: &Ui) -> Result<Option<ExitCode>, CommandError> {
+        let session = self.session.take();
+        let code = session.map(|session| session.run(self.started, self.watcher, ui));
+        code.transpose()
+    }
+}
+
+/// Boots a VM for `verb` and this session, lets `then` have both once the VM is ready, and removes the
+/// VM, however that ends.
 pub(super) fn with_temporary_vm(
     verb: &'static str,
     image: &str,
     options: &VmOptions,
+    mut session: Option<OwnSession<'_>>,
     ui: &Ui,
     then: impl FnOnce(&mut TemporaryVm<'_>) -> Result<ExitCode, CommandError>,
 ) -> Result<ExitCode, CommandError> {
@@ -74,12 +83,15 @@ pub(super) fn with_temporary_vm(
         StartOutcome::Vm(started, watcher, progress) => (started, watcher, progress),
         StartOutcome::Done(code) => return Ok(code),
     };
-    let result = booted(options, &mut watcher, &started, progress, ui).and_then(|status| {
-        then(&mut TemporaryVm {
+    let booted = booted(options, &mut watcher, &started, progress, &mut session, ui);
+    let result = booted.and_then(|status| {
+        let mut vm = TemporaryVm {
             started: &started,
             watcher: &mut watcher,
             status,
-        })
+            session,
+        };
+        then(&mut vm)
     });
     let removed = started.discard();
     let code = result?;
@@ -92,6 +104,7 @@ fn booted(
     watcher: &mut Watcher,
     started: &Started,
     progress: Progress,
+    session: &mut Option<OwnSession<'_>>,
     ui: &Ui,
 ) -> Result<Status, CommandError> {
     let shown = options.shown();
@@ -102,6 +115,11 @@ fn booted(
         watcher,
         options.timeout.duration(),
         progress,
+        &mut |status| {
+            if let Some(session) = session {
+                session.follow(started, status);
+            }
+        },
         ui,
     );
     drop(log);
@@ -109,108 +127,4 @@ fn booted(
     ui.warnings(&ready.warnings);
     warm::learn(started, &ready);
     Ok(ready)
-}
-
-impl TemporaryVm<'_> {
-    /// Runs `command` in the VM, or a shell, with these options of ssh; returns its exit code.
-    pub(super) fn session(
-        &mut self,
-        options: &[String],
-        command: &[String],
-        stdout: Stdio,
-        ui: &Ui,
-    ) -> Result<ExitCode, CommandError> {
-        let ssh = ssh::command(
-            &find_tool(Tool::Ssh)?,
-            &self.started.dir,
-            self.started.name(),
-            options,
-            command,
-        )
-        .stdout(stdout)
-        .spawn()
-        .map_err(CommandError::io("run ssh"))?;
-        let ssh = self.watcher.watch_session(ssh)?;
-        let end = self.watcher.await_session(&ssh, None, LAST_WORD);
-        exit_code(end, self.watcher, &self.started.dir, ui)
-    }
-}
-
-/// Returns the session's exit code; a lost connection is explained if the VM knows why.
-pub(super) fn exit_code(
-    end: SessionEnd,
-    watcher: &Watcher,
-    dir: &VmDir,
-    ui: &Ui,
-) -> Result<ExitCode, CommandError> {
-    let code = match end {
-        SessionEnd::Signal(signal) => return Err(WatchError::Interrupted { signal }.into()),
-        SessionEnd::Exited(code) | SessionEnd::VmEnded(code) => code,
-        SessionEnd::Lost | SessionEnd::Deadline => SSH_LOST,
-    };
-    if code == SSH_LOST {
-        if watcher.is_over()? {
-            ui.notice(&Notice::ShutDownBySession);
-        } else {
-            refused::explain(dir, ui);
-        }
-    }
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
-}
-
-#[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test writes what a container does"
-)]
-mod tests {
-    use std::fs;
-
-    use bcvk_contract::exit;
-    use bcvk_contract::lock::{Lock, lock_file};
-    use bcvk_contract::shared::SharedPaths;
-    use bcvk_contract::status::{Failure, FailureKind, Phase, StatusWriter};
-
-    use super::*;
-
-    fn qemu_ended() -> Failure {
-        Failure {
-            kind: FailureKind::Host,
-            phase: Phase::Ready,
-            message: "QEMU ended unexpectedly".to_owned(),
-            causes: Vec::new(),
-            hint: None,
-            remedy: None,
-            failed_units: Vec::new(),
-            console_tail: Vec::new(),
-        }
-    }
-
-    /// ssh's exit code does not say which end of the connection failed, and why.
-    #[test]
-    fn a_session_that_its_vm_has_ended_says_why_the_vm_ended() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let shared = SharedPaths::at(dir.path().join("shared"));
-        fs::create_dir(shared.dir()).expect("made");
-        let lock = lock_file(&shared.supervisor_lock()).expect("made");
-        let alive = Lock::exclusive(lock).expect("taken");
-        let mut status = StatusWriter::create(shared.dir()).expect("made");
-        let vm_dir = VmDir::at(dir.path());
-        let watcher = Watcher::open(&vm_dir).expect("watched");
-        let ui = Ui::new(true, 0);
-        let end = |end| exit_code(end, &watcher, &vm_dir, &ui).map_err(|error| error.to_string());
-
-        let lost = ExitCode::from(255);
-        assert_eq!(end(SessionEnd::Lost), Ok(lost), "the VM lives");
-        assert_eq!(end(SessionEnd::Exited(3)), Ok(ExitCode::from(3)));
-        status.enter(Phase::Ready).expect("written");
-        status.fail(qemu_ended()).expect("written");
-        for lost in [SessionEnd::Lost, SessionEnd::VmEnded(SSH_LOST)] {
-            let error = end(lost).expect_err("the VM has failed");
-            assert!(error.contains("QEMU ended unexpectedly"), "{error}");
-        }
-        status.exit(exit::HOST).expect("written");
-        drop(alive);
-        end(SessionEnd::VmEnded(SSH_LOST)).expect_err("the VM has failed");
-    }
 }

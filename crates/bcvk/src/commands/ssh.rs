@@ -9,8 +9,8 @@ use bcvk_host::ssh;
 use bcvk_host::{LAST_WORD, Tool, VmDir, Watcher, find_tool};
 
 use super::find::{self, Found};
+use super::own_session::exit_code;
 use super::ready::{await_ready, not_ready};
-use super::run_ssh::exit_code;
 use crate::cli::{Ssh, SshConfig, command};
 use crate::error::{CommandError, RequestError};
 use crate::ui::Ui;
@@ -79,6 +79,7 @@ pub(super) fn join_boot(dir: &VmDir, name: &str, ui: &Ui) -> Result<(), CommandE
         &mut watcher,
         READY_TIMEOUT.duration(),
         ui.progress(true),
+        &mut |_| {},
         ui,
     ) {
         Ok(_) => Ok(()),

@@ -105,7 +105,14 @@ impl Waiting<'_> {
         let mut watcher = Watcher::open(&vm.dir)?;
         // A VM that is ready already has no progress to show.
         let progress = ui.progress(!is_ready(&vm.dir));
-        let ready = await_ready(&vm.dir, &mut watcher, self.left(), progress, ui);
+        let ready = await_ready(
+            &vm.dir,
+            &mut watcher,
+            self.left(),
+            progress,
+            &mut |_| {},
+            ui,
+        );
         match ready {
             Ok(_) => Ok(watcher),
             Err(WatchError::Vm(failure)) => Err(RequestError::EndedBefore {

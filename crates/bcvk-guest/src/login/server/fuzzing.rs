@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::LazyLock;
 
 use bcvk_contract::key_pair::KeyPair;
-use bcvk_contract::spec::{EnvVar, Ready};
+use bcvk_contract::spec::EnvVar;
 use tokio::io::{Empty, Join, Sink, empty, join, sink};
 
 use super::connection::Connection;
@@ -30,7 +30,6 @@ pub(super) fn server(host: &KeyPair, user: &str, environment: Vec<EnvVar>) -> Se
         host_key: host.private().to_owned(),
         authorized_key: user.to_owned(),
         environment,
-        ready: Ready::Deployed,
     };
     Server {
         root: "/nonexistent".into(),
