@@ -36,6 +36,10 @@ pub(super) fn masks(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> M
         masks.units.extend(CONFIGURED_UNITS);
         masks.generators.extend(CONFIGURED_GENERATORS);
     }
+    let loads = from_image.iter().chain(&spec.kargs).any(loads_modules);
+    if !facts.modules_to_load && !loads && !spec.ignition {
+        masks.units.push("systemd-modules-load.service");
+    }
     if !configured && !spec.ignition && spec.disks.is_empty() {
         masks.initrd_units.extend(INITRD_UNITS);
     }
@@ -60,6 +64,11 @@ fn configures_units(karg: &Karg) -> bool {
             "team",
         ]
         .contains(&name)
+}
+
+/// Returns true if `karg` names modules to load (systemd-modules-load.service(8)).
+fn loads_modules(karg: &Karg) -> bool {
+    ["modules_load", "modules-load", "rd.modules_load"].contains(&karg.name())
 }
 
 /// Units that do only what kernel arguments and credentials say.
@@ -121,6 +130,7 @@ mod tests {
         let facts = GuestFacts::read(&root).expect("facts of an empty tree");
         let spec = |kargs: &str| VmSpec {
             kargs: Karg::split(kargs).expect("kargs"),
+            ignition: false,
             ..bcvk_contract::examples::example()
         };
         let of = |facts: &GuestFacts, image: &str, user: &str| {
@@ -131,27 +141,35 @@ mod tests {
                 units.contains(&"systemd-network-generator.service"),
                 generators.contains(&"systemd-run-generator"),
                 generators.contains(&"systemd-rc-local-generator"),
+                units.contains(&"systemd-modules-load.service"),
                 units.contains(&"ldconfig.service"),
             ]
         };
-        assert_eq!(of(&facts, "quiet console=tty0", ""), [true; 4]);
+        assert_eq!(of(&facts, "quiet console=tty0", ""), [true; 5]);
         for (image, user) in [
             ("ip=dhcp", ""),
             ("", "systemd.mask=x.service"),
             ("rd.systemd.debug_shell", ""),
         ] {
-            assert_eq!(of(&facts, image, user), [false, false, true, true]);
+            assert_eq!(of(&facts, image, user), [false, false, true, true, true]);
         }
+        let loads = of(&facts, "", "modules_load=loop");
+        assert_eq!(loads, [true, true, true, false, true]);
+        let named = GuestFacts {
+            modules_to_load: true,
+            ..facts.clone()
+        };
+        assert_eq!(of(&named, "", ""), [true, true, true, false, true]);
         let credentials = GuestFacts {
             credentials: true,
             ..facts.clone()
         };
-        assert_eq!(of(&credentials, "", ""), [false, false, true, true]);
+        assert_eq!(of(&credentials, "", ""), [false, false, true, true, true]);
         let rc_local = GuestFacts {
             rc_local: true,
             ..facts
         };
-        assert_eq!(of(&rc_local, "", ""), [true, true, false, true]);
+        assert_eq!(of(&rc_local, "", ""), [true, true, false, true, true]);
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
     check_services(&mut checks, &vm);
     check_read_only(&mut checks, &vm);
     check_file_systems(&mut checks, &vm);
+    check_api_mounts(&mut checks, &vm);
     check_private_key(&mut checks, &vm);
     check_chart(&mut checks, &sandbox, &vm, "* initramfs");
     checks.check("the image's own content is in /etc and /var", || {
@@ -291,6 +292,22 @@ fn check_container(checks: &mut Checks, vm: &Vm<'_>) {
             assert!(!security.contains("seccomp"), "{security}");
         },
     );
+}
+
+/// What is mounted in systemd's place is as systemd mounts it.
+fn check_api_mounts(checks: &mut Checks, vm: &Vm<'_>) {
+    let units = "dev-hugepages.mount dev-mqueue.mount run-lock.mount sys-fs-fuse-connections.mount \
+        sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount";
+    checks.check("file systems of the kernel", || {
+        let find = "findmnt -rno TARGET,FSTYPE,SOURCE,OPTIONS \
+            -t hugetlbfs,mqueue,fusectl,configfs,debugfs,tracefs; findmnt -rno OPTIONS /run/lock";
+        vm.sh(&format!("systemctl is-active {units}"));
+        let driver = "systemctl show -P InactiveExitTimestampMonotonic modprobe@configfs.service";
+        assert_eq!(vm.sh(driver), "0", "systemd has mounted them itself");
+        let ours = vm.sh(find);
+        vm.sh(&format!("systemctl restart {units}"));
+        assert_eq!(ours, vm.sh(find));
+    });
 }
 
 /// Checks what is masked in a VM without --fidelity.

@@ -1,27 +1,46 @@
 //! Units and files of the initramfs itself.
 
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::{SwapSize, VmSpec};
+use bcvk_contract::spec::{Fidelity, Karg, SwapSize, VmSpec};
 
 use super::env::environment;
 use super::journal::journal_unit;
 use super::tree::Tree;
 use crate::early::{self, Plan};
-use crate::facts::GuestFacts;
+use crate::facts::{ApiMount, GuestFacts};
 use crate::masks::Masks;
 
 /// Adds the plan that [`crate::early`] reads.
-pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
+pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) {
     let plan = Plan {
         transient_root: facts.transient_root,
         var: facts.var.clone(),
         var_on: spec.var,
         swap: spec.swap.map_or(0, SwapSize::bytes),
+        api_mounts: api_mounts(spec, facts, from_image),
         home: facts.root_home.clone(),
         environment: environment(&spec.env),
     };
     let plan = serde_json::to_string(&plan).expect("texts only");
     tree.file(&format!("{}/{}", early::DIR, early::PLAN), &plan);
+}
+
+/// Returns the file systems that systemd would mount unasked: neither user nor image says anything of their
+/// units or mount points.
+fn api_mounts(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Vec<ApiMount> {
+    if spec.fidelity == Fidelity::Full {
+        return Vec::new();
+    }
+    let in_fstab = |on: &str| facts.fstab.split_ascii_whitespace().any(|word| word == on);
+    let kargs = || from_image.iter().chain(&spec.kargs);
+    let users = |unit: &str| spec.units.iter().any(|file| file.path.contains(unit));
+    let is_plain = |api: &&ApiMount| {
+        !in_fstab(&api.on)
+            && !users(&api.unit)
+            && !kargs().any(|karg| karg.to_string().contains(&api.unit))
+    };
+    let plain = facts.api_mounts.iter().filter(is_plain);
+    plain.cloned().collect()
 }
 
 /// Adds the units for an image's own initramfs.

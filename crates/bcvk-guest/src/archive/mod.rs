@@ -35,7 +35,7 @@ pub fn initramfs_entries(
 ) -> Vec<Entry> {
     let mut tree = Tree::default();
     let masks = masks::masks(spec, facts, from_image);
-    initrd::add_plan(&mut tree, spec, facts);
+    initrd::add_plan(&mut tree, spec, facts, from_image);
     if spec.initramfs == Initramfs::Image {
         initrd::add_units(&mut tree, spec, &masks);
     }

@@ -20,6 +20,7 @@ use bcvk_contract::control::Message;
 use bcvk_contract::spec::Var;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::ApiMount;
 use crate::port::tell;
 
 pub use error::EarlyError;
@@ -55,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) var_on: Var,
     /// Size of the guest's swap device in bytes.
     pub(crate) swap: u64,
+    /// File systems of the kernel that systemd need not mount.
+    pub(crate) api_mounts: Vec<ApiMount>,
     /// Destination of `/root`, if it leads anywhere.
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
@@ -76,7 +79,8 @@ pub struct VarLayout {
     pub overlaid: Vec<PathBuf>,
 }
 
-/// Starts all processors, mounts the image at `/sysroot`, and makes it writable there.
+/// Starts all processors, mounts the image at `/sysroot`, makes it writable there, and mounts what needs
+/// no image.
 ///
 /// # Errors
 /// [`EarlyError`] with what could not be done.
@@ -84,7 +88,10 @@ pub fn mount_root() -> Result<(), EarlyError> {
     processors::start()?;
     modules::load()?;
     root::mount_image()?;
-    root::make_volatile(&Plan::read()?)
+    let plan = Plan::read()?;
+    root::make_volatile(&plan)?;
+    mounts::mount_api(&plan.api_mounts);
+    Ok(())
 }
 
 /// Puts in place the files that the image's system starts from, and tells the host.

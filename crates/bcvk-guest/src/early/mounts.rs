@@ -9,6 +9,7 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 
 use super::error::EarlyError;
 use super::files::make_dir;
+use crate::facts::ApiMount;
 
 /// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. Returns the path at
 /// which `lower` itself can still be seen. A directory of the image's can be renamed, which takes `redirect_dir` (Linux,
@@ -49,6 +50,24 @@ pub(super) fn tmpfs(name: &str, on: &Path, size: u64) -> Result<(), EarlyError> 
     let options = c_string(format!("mode=0755,size={size}"));
     mount(name, on, "tmpfs", MountFlags::empty(), options.as_c_str())
         .map_err(EarlyError::with("mount a tmpfs on", on))
+}
+
+/// Mounts what systemd would start seven programs for, in an emulated guest a tenth of a second each. What
+/// cannot be mounted here is left to it, and to its reports.
+pub(super) fn mount_api(mounts: &[ApiMount]) {
+    for api in mounts {
+        let on = Path::new(&api.on);
+        let flags = api.restrictions.iter().map(|word| match word.as_str() {
+            "nosuid" => MountFlags::NOSUID,
+            "nodev" => MountFlags::NODEV,
+            "noexec" => MountFlags::NOEXEC,
+            _ => MountFlags::empty(),
+        });
+        if make_dir(on, 0o755).is_ok() {
+            let data = c_string(api.data.clone());
+            let _ = mount(&*api.kind, on, &*api.kind, flags.collect(), data.as_c_str());
+        }
+    }
 }
 
 /// Does something with the image as the root of this process, which has one thread only.

@@ -3,6 +3,7 @@
 //! They are read from the image's tree before anything runs. Nothing here is configuration: it is
 //! what is, and what follows from it is decided elsewhere.
 
+mod api_mounts;
 mod bound;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use api_mounts::ApiMount;
 #[cfg(any(test, fuzzing))]
 pub(crate) use bound::image_of;
 pub use network::Network;
@@ -86,6 +88,8 @@ pub struct GuestFacts {
     pub credentials: bool,
     /// True if the image has a script of its own to end the boot with (systemd-rc-local-generator(8)).
     pub rc_local: bool,
+    /// True if the image names kernel modules to load (modules-load.d(5)).
+    pub modules_to_load: bool,
     /// Configuration of container storage (containers-storage.conf(5)).
     pub storage_conf: Option<String>,
     /// Names of the images that are logically bound to this one.
@@ -102,6 +106,8 @@ pub struct GuestFacts {
     pub asks_for_settings: bool,
     /// True if systemd-repart has something to do.
     pub repart: bool,
+    /// File systems of the kernel that systemd mounts at boot.
+    pub api_mounts: Vec<ApiMount>,
     /// True if systemd-networkd's program that waits for links is there.
     pub networkd_waits: bool,
 }
@@ -136,6 +142,7 @@ impl GuestFacts {
             ignition: ignition(root)?,
             credentials: credentials(root)?,
             rc_local: any_exists(root, &["/etc/rc.local", "/etc/rc.d/rc.local"])?,
+            modules_to_load: modules_to_load(root)?,
             storage_conf: storage_conf(root)?,
             bound_images: bound::read(root)?,
             fstab: text(root, "/etc/fstab")?,
@@ -144,6 +151,7 @@ impl GuestFacts {
             asking: waiting::asking(root, &units)?,
             asks_for_settings: waiting::asks_for_settings(root, &units)?,
             repart: waiting::repart(root)?,
+            api_mounts: api_mounts::read(root, &units)?,
             networkd_waits: any_exists(root, &["/usr/lib/systemd/systemd-networkd-wait-online"])?,
         })
     }
@@ -184,6 +192,21 @@ pub(super) fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
         .iter()
         .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
     Some(unquoted.unwrap_or(value))
+}
+
+/// Returns true if a line of a file in `modules-load.d` names a module.
+fn modules_to_load(root: &Rooted) -> io::Result<bool> {
+    for above in ["/etc", "/usr/local/lib", "/usr/lib", "/lib"] {
+        let directory = format!("{above}/modules-load.d");
+        for name in names(root, &directory)? {
+            let text = text(root, &format!("{directory}/{name}"))?;
+            let mut lines = text.lines().map(str::trim);
+            if lines.any(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn root_home(root: &Rooted) -> io::Result<Option<PathBuf>> {

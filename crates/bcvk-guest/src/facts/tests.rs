@@ -48,6 +48,7 @@ fn an_empty_image_has_nothing() {
             ignition: false,
             credentials: false,
             rc_local: false,
+            modules_to_load: false,
             storage_conf: None,
             bound_images: Vec::new(),
             fstab: String::new(),
@@ -56,6 +57,7 @@ fn an_empty_image_has_nothing() {
             asking: Vec::new(),
             asks_for_settings: false,
             repart: false,
+            api_mounts: Vec::new(),
             networkd_waits: false,
         }
     );
@@ -399,6 +401,19 @@ fn serialised_plainly() {
         serde_json::from_value::<GuestFacts>(json).expect("deserialises"),
         facts
     );
+}
+
+#[test]
+fn modules_that_are_named_are_to_be_loaded() {
+    for (text, named) in [("# loop\n; loop\n\n", false), ("# mine\n loop\n", true)] {
+        for above in ["etc", "usr/lib"] {
+            let image = tempfile::tempdir().expect("a directory");
+            let dir = image.path().join(above).join("modules-load.d");
+            fs::create_dir_all(&dir).expect("made");
+            fs::write(dir.join("x.conf"), text).expect("written");
+            assert_eq!(read(image.path()).modules_to_load, named, "{above}: {text}");
+        }
+    }
 }
 
 #[test]

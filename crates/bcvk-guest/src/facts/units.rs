@@ -9,7 +9,7 @@ use super::names;
 use crate::rooted::{Rooted, if_exists};
 
 /// Directories of units; those that override others come first. `/lib` is a symlink in merged images.
-const DIRECTORIES: [&str; 4] = [
+pub(super) const DIRECTORIES: [&str; 4] = [
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",

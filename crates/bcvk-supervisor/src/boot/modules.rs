@@ -17,7 +17,7 @@ use super::cpio::Archive;
 use super::kernel::MODULES;
 
 /// Modules that every guest needs early, in the order in which they are loaded.
-const NEEDED: [Needed; 5] = [
+const NEEDED: [Needed; 6] = [
     Needed {
         module: "virtio_pci",
         option: Some("CONFIG_VIRTIO_PCI"),
@@ -39,6 +39,11 @@ const NEEDED: [Needed; 5] = [
     // come as much later.
     Needed {
         module: "virtio_net",
+        option: None,
+    },
+    // systemd would start two programs for it and its mount.
+    Needed {
+        module: "configfs",
         option: None,
     },
 ];
