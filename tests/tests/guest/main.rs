@@ -299,8 +299,8 @@ fn check_api_mounts(checks: &mut Checks, vm: &Vm<'_>) {
     let units = "dev-hugepages.mount dev-mqueue.mount run-lock.mount sys-fs-fuse-connections.mount \
         sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount";
     checks.check("file systems of the kernel", || {
-        let find = "findmnt -rno TARGET,FSTYPE,SOURCE,OPTIONS \
-            -t hugetlbfs,mqueue,fusectl,configfs,debugfs,tracefs; findmnt -rno OPTIONS /run/lock";
+        let find = "{ findmnt -rno OPTIONS /run/lock; findmnt -rno TARGET,FSTYPE,SOURCE,OPTIONS \
+            -t hugetlbfs,mqueue,fusectl,configfs,debugfs,tracefs; } | sort";
         vm.sh(&format!("systemctl is-active {units}"));
         let driver = "systemctl show -P InactiveExitTimestampMonotonic modprobe@configfs.service";
         assert_eq!(vm.sh(driver), "0", "systemd has mounted them itself");

@@ -6,8 +6,8 @@ use bcvk_contract::spec::{Fidelity, Karg, SwapSize, VmSpec};
 use super::env::environment;
 use super::journal::journal_unit;
 use super::tree::Tree;
-use crate::early::{self, Plan};
-use crate::facts::{ApiMount, GuestFacts};
+use crate::early::{self, ApiMount, Plan};
+use crate::facts::GuestFacts;
 use crate::masks::Masks;
 
 /// Adds the plan that [`crate::early`] reads.

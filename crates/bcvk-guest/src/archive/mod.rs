@@ -14,7 +14,7 @@ pub(crate) mod ssh;
 mod system;
 mod tree;
 
-use bcvk_contract::spec::{Initramfs, Karg, Login, Purpose, VmSpec};
+use bcvk_contract::spec::{Fidelity, Initramfs, Karg, Login, Purpose, VmSpec};
 
 pub use cloud_init::user_data_entries;
 pub use tree::{Content, Entry};
@@ -40,6 +40,9 @@ pub fn initramfs_entries(
         initrd::add_units(&mut tree, spec, &masks);
     }
     system::add_masks(&mut tree, &masks);
+    if spec.fidelity == Fidelity::Fast {
+        system::add_loaded(&mut tree);
+    }
     mounts::add_kept(&mut tree, facts);
     absent::add_absent(&mut tree, spec, absent);
     absent::add_link_to_wait_for(&mut tree, spec, facts);

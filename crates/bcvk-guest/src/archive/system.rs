@@ -50,6 +50,14 @@ pub(super) fn add_masks(tree: &mut Tree, masks: &Masks) {
     }
 }
 
+/// Adds a condition to the units that load a module, so that no program is started for one that is loaded.
+pub(super) fn add_loaded(tree: &mut Tree) {
+    tree.run_file(
+        "systemd/system/modprobe@.service.d/50-bcvk.conf",
+        "[Unit]\nConditionPathExists=!/sys/module/%i\n",
+    );
+}
+
 /// Adds the host's container storage to the image's configuration.
 pub(super) fn add_host_storage(tree: &mut Tree, facts: &GuestFacts) {
     tree.file(

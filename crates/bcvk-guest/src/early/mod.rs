@@ -20,7 +20,6 @@ use bcvk_contract::control::Message;
 use bcvk_contract::spec::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::ApiMount;
 use crate::port::tell;
 
 pub use error::EarlyError;
@@ -62,6 +61,22 @@ pub(crate) struct Plan {
     pub(crate) home: Option<PathBuf>,
     /// Lines that are added to `/etc/environment`.
     pub(crate) environment: String,
+}
+
+/// A file system that needs no source, as a unit of the image mounts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiMount {
+    /// Name of the unit.
+    pub unit: String,
+    /// Mount point.
+    pub on: String,
+    /// Type of the file system.
+    pub kind: String,
+    /// Options of every mount: `nosuid`, `nodev` or `noexec`.
+    pub restrictions: Vec<String>,
+    /// Options of this file system's own, between commas.
+    pub data: String,
 }
 
 /// Layout of `/var`, whose root is a file system without overlays in any case: container engines put

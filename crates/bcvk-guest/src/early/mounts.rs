@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{MountFlags, mount, mount_bind};
 
+use super::ApiMount;
 use super::error::EarlyError;
 use super::files::make_dir;
-use crate::facts::ApiMount;
 
 /// Mounts an overlay of `lower` on `target`, with its upper directory below `store`. Returns the path at
 /// which `lower` itself can still be seen. A directory of the image's can be renamed, which takes `redirect_dir` (Linux,

@@ -3,27 +3,10 @@
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
-
 use super::units::{self, Units};
 use super::{assigned, names};
+use crate::early::ApiMount;
 use crate::rooted::Rooted;
-
-/// A file system that needs no source, as a unit of the image mounts it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiMount {
-    /// Name of the unit.
-    pub unit: String,
-    /// Mount point.
-    pub on: String,
-    /// Type of the file system.
-    pub kind: String,
-    /// Options of every mount: `nosuid`, `nodev` or `noexec`.
-    pub restrictions: Vec<String>,
-    /// Options of this file system's own, between commas.
-    pub data: String,
-}
 
 /// Units of systemd, and of Debian, with where and what they mount.
 const API: [(&str, &str, &str); 7] = [

@@ -23,7 +23,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use api_mounts::ApiMount;
 #[cfg(any(test, fuzzing))]
 pub(crate) use bound::image_of;
 pub use network::Network;
@@ -36,7 +35,7 @@ pub use waiting::WantedUnit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
 
-use crate::early::VarLayout;
+use crate::early::{ApiMount, VarLayout};
 use crate::rooted::{Rooted, if_exists};
 use units::Units;
 
