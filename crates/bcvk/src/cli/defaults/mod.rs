@@ -4,6 +4,7 @@
 //! There is no list of settings: every option of [`super::VmOptions`] with a value is one, named as the
 //! option is, and is checked by the option's own parser.
 
+mod blank;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod settings;
@@ -147,7 +148,9 @@ impl Defaults {
                 .mut_subcommand("kube", with_defaults)
                 .mut_subcommand("boot-chart", with_defaults)
         });
-        let matches = command.try_get_matches_from(args)?;
+        let args: Vec<OsString> = args.into_iter().collect();
+        let parsed = command.clone().try_get_matches_from(&args);
+        let matches = blank::check(&command, &args, parsed)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         let verb = matches.subcommand().and_then(|(_, m)| m.subcommand());
         let has_room_for_events = cli.has_room_for_events();
