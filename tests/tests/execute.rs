@@ -46,7 +46,7 @@ fn in_the_background_the_container_stands_for_the_command() {
     let vm = sandbox.boot(
         "vm",
         &["--execute", "echo out; echo err >&2; exit 3"],
-        images::nosshd(),
+        images::minimal(),
     );
     let code = sandbox
         .podman(["wait", vm.name()])

@@ -100,7 +100,7 @@ fn commands_reach_the_guests_shell_as_they_are() {
             "printf '%s\\n' \"a  b\" 'c\n$(d)' -- \"e\\\\f\" %n\necho é,,",
         ])
         .args(["--execute", "-e echo no option"])
-        .arg(images::nosshd())
+        .arg(images::minimal())
         .limit(limit::BOOT)
         .run()
         .expect_code(127);

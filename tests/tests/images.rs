@@ -279,7 +279,7 @@ fn a_boot_does_not_wait_for_what_a_vm_does_not_have() {
 
 /// Images that cannot boot: a name, the lines after `FROM` the base image, and the words of the
 /// refusal.
-const UNBOOTABLE: [(&str, &str, &[&str]); 9] = [
+const UNBOOTABLE: [(&str, &str, &[&str]); 8] = [
     (
         "several kernels",
         "RUN cd /usr/lib/modules && mkdir 6.0.0 && cp */vmlinuz 6.0.0",
@@ -333,15 +333,6 @@ const UNBOOTABLE: [(&str, &str, &[&str]); 9] = [
         "no home for the key",
         "RUN rm /root",
         &["no directory /root", "hint: ", "mkdir -m 0700 /root"],
-    ),
-    (
-        "nothing to configure a network with",
-        "RUN systemctl disable systemd-networkd && rm /usr/lib/systemd/systemd-networkd /usr/bin/ip /usr/sbin/ip",
-        &[
-            "no means to configure its network",
-            "hint: ",
-            "leave out --login image",
-        ],
     ),
 ];
 

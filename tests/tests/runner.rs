@@ -35,10 +35,10 @@ fn a_host_without_qemu_boots_by_a_runner() {
             .expect_error(125, &["qemu-system-", "is not installed", "--runner"]);
     });
     checks.check("any image is no runner", || {
-        let not = format!("--runner={}", images::nosshd());
+        let not = format!("--runner={}", images::minimal());
         let _ = bcvk(&["run-ssh", &not, images::trixie(), "true"])
             .run()
-            .expect_error(125, &[images::nosshd(), "is no runner", "make runner"]);
+            .expect_error(125, &[images::minimal(), "is no runner", "make runner"]);
     });
     checks.check("a snapshot is of the host's own QEMU", || {
         let runner = format!("--runner={runner}");

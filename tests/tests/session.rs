@@ -113,7 +113,7 @@ fn a_session_is_transparent() {
 fn a_session_without_an_sshd_is_as_transparent() {
     let sandbox = Sandbox::new();
     let options = ["--rm", "--env=GREETING=hello \"you\""];
-    let vm = sandbox.boot("vm", &options, images::nosshd());
+    let vm = sandbox.boot("vm", &options, images::minimal());
     let mut checks = Checks::new();
     check_transparency(&mut checks, &sandbox, &vm);
     checks.check("it has the environment of a login", || {

@@ -19,7 +19,7 @@ fn make_container(sandbox: &Sandbox, name: &str) -> String {
     let file = file.to_str().expect("text");
     podman(
         sandbox,
-        &["create", "--name", name, images::nosshd(), "true"],
+        &["create", "--name", name, images::minimal(), "true"],
     );
     podman(sandbox, &["cp", file, &format!("{name}:/private")]);
     let root = podman(sandbox, &["info", "--format", "{{.Store.GraphRoot}}"]);
@@ -60,7 +60,7 @@ fn check_bound(checks: &mut Checks, vm: &Vm<'_>) {
         assert_eq!(states, "active\nactive");
         let running = vm.sh("podman ps --format '{{.Names}} {{.Image}}' | sort");
         let expected =
-            ["bootc", "plain"].map(|name| format!("systemd-{name} {}", images::nosshd()));
+            ["bootc", "plain"].map(|name| format!("systemd-{name} {}", images::minimal()));
         assert_eq!(running, expected.join("\n"));
     });
     checks.check(
@@ -162,7 +162,7 @@ fn podman_in_the_guest_runs_images_of_the_host() {
         },
     );
     checks.check("a container of one", || {
-        let image = images::nosshd();
+        let image = images::minimal();
         let found = vm.sh(&format!(
             "podman run --rm --pull=never --network=none {image} \
              sh -c 'grep VERSION_CODENAME /etc/os-release; ls /usr/sbin/sshd 2>&1; \

@@ -99,11 +99,13 @@ fn an_image_that_locks_everybody_out_lets_its_user_in() {
 /// Limit for a refusal before the start.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Root and a user whose shells let nobody in, in an image whose sshd is fine.
+/// Root and a user whose shells let nobody in, in an image whose sshd is fine, and whose network is all
+/// IPv6.
 const SHELLLESS: &str = "FROM BASE\n\
     RUN usermod -s /usr/sbin/nologin root && \
     useradd --create-home --home-dir /var/home/closed --shell /bin/false closed && \
-    useradd --create-home --home-dir /var/home/open --shell /bin/sh open\n";
+    useradd --create-home --home-dir /var/home/open --shell /bin/sh open && \
+    printf '[Match]\\nType=ether\\n[Network]\\nDHCP=ipv6\\n' >/etc/systemd/network/10.network\n";
 
 #[test]
 fn an_image_whose_root_has_no_shell_lets_its_users_in() {
@@ -122,7 +124,7 @@ fn an_image_whose_root_has_no_shell_lets_its_users_in() {
     });
     checks.check("nor one that is not there", || {
         refused(
-            &["--login=image", images::nosshd()],
+            &["--login=image", images::minimal()],
             &["no sshd", "openssh-server", "leave out --login image"],
         );
     });
@@ -136,6 +138,10 @@ fn an_image_whose_root_has_no_shell_lets_its_users_in() {
     checks.check("a shell of the image's stands in", || {
         assert_eq!(vm.sh("id -un; echo $SHELL"), "root\n/bin/bash");
         let _ = vm.run_sh("exit 7").expect_code(7);
+    });
+    checks.check("an address of IPv6 alone will do", || {
+        vm.sh("until grep -q '^fec0.* 00 .*enp' /proc/net/if_inet6; do sleep 1; done");
+        vm.sh("! grep -q 10.0.2.15 /proc/net/fib_trie");
     });
     checks.check("for each user who has none", || {
         let whoami = |user: &str| {

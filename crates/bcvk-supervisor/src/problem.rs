@@ -48,8 +48,6 @@ pub(super) enum Problem {
     RootWithoutShell(String),
     #[error("image {0} has no directory /root, so there is no place for the key to log in with")]
     NoRootHome(String),
-    #[error("image {0} has no means to configure its network, so nobody could log in")]
-    NoNetwork(String),
 
     #[error(transparent)]
     NotStatic(#[from] NotStatic),
@@ -117,8 +115,7 @@ impl Problem {
             | Self::SshdDisabled { .. }
             | Self::SshdWithoutUnit(_)
             | Self::RootWithoutShell(_)
-            | Self::NoRootHome(_)
-            | Self::NoNetwork(_) => FailureKind::Image,
+            | Self::NoRootHome(_) => FailureKind::Image,
             Self::NotStatic(_)
             | Self::OpenImage(_)
             | Self::LookIntoImage(_)
@@ -164,9 +161,6 @@ impl Problem {
                 Some("give root one in the image's build: RUN usermod -s /bin/sh root")
             }
             Self::NoRootHome(_) => Some("make one in the image's build: RUN mkdir -m 0700 /root"),
-            Self::NoNetwork(_) => {
-                Some("install systemd-networkd, NetworkManager or iproute2 in the image")
-            }
             Self::NotStatic(_) => Some(NotStatic::HINT),
             Self::HostFull(_) => Some(
                 "`df` shows the file systems; podman's storage (`podman info`) has what is made for a VM",
@@ -187,7 +181,6 @@ impl Problem {
             | Self::SshdWithoutUnit(_)
             | Self::RootWithoutShell(_)
             | Self::NoRootHome(_)
-            | Self::NoNetwork(_)
             | Self::Sshd => Some(Remedy::OwnLogin),
             Self::Resume(_) => Some(Remedy::BootIfNeeded),
             Self::NotTaken(_) => Some(Remedy::Boot),
@@ -254,7 +247,6 @@ mod tests {
             SshdWithoutUnit: [Problem::SshdWithoutUnit(image())],
             RootWithoutShell: [Problem::RootWithoutShell(image())],
             NoRootHome: [Problem::NoRootHome(image())],
-            NoNetwork: [Problem::NoNetwork(image())],
             NotStatic: [Problem::NotStatic(NotStatic)],
             OpenImage: [Problem::OpenImage(io())],
             LookIntoImage: [Problem::LookIntoImage(io())],

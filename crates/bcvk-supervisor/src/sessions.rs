@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use bcvk_contract::missing::if_exists;
 use bcvk_guest::login::{self, Link};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net;
 use tokio::runtime;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
@@ -27,6 +27,15 @@ use crate::threads;
 /// Most clients that wait for the guest; others wait in the socket's own queue.
 const WAITING: usize = 64;
 
+/// Purpose of a stream.
+#[derive(Debug)]
+enum Wish {
+    /// A session of this client.
+    Session(net::UnixStream),
+    /// The guest is to power off.
+    PowerOff,
+}
+
 /// Pause before the guest is called again after it has broken off a conversation.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,6 +43,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Sessions {
     begun: Arc<Notify>,
+    wishes: Sender<Wish>,
 }
 
 impl Sessions {
@@ -48,12 +58,21 @@ impl Sessions {
             .build()?;
         let begun = Arc::new(Notify::new());
         let begins = Arc::clone(&begun);
+        let (wishes, queue) = channel(WAITING);
+        let accepted = wishes.clone();
         threads::spawn(move || {
-            if let Err(error) = runtime.block_on(carry(listener, port, &begins)) {
+            let carried = carry(listener, port, &begins, (accepted, queue));
+            if let Err(error) = runtime.block_on(carried) {
                 tracing::warn!(%error, "no more sessions");
             }
         });
-        Ok(Self { begun })
+        Ok(Self { begun, wishes })
+    }
+
+    /// Asks the guest to power off, once it takes sessions. It need not hear its power button.
+    pub(super) fn power_off(&self) {
+        // With so many clients who wait, the guest would not hear this either.
+        let _ = self.wishes.try_send(Wish::PowerOff);
     }
 
     /// Begins a conversation with the guest, whose program for sessions has started. One that goes on
@@ -63,15 +82,19 @@ impl Sessions {
     }
 }
 
-async fn carry(listener: UnixListener, port: UnixStream, begun: &Notify) -> io::Result<()> {
+async fn carry(
+    listener: UnixListener,
+    port: UnixStream,
+    begun: &Notify,
+    (accepted, mut wishes): (Sender<Wish>, Receiver<Wish>),
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = net::UnixListener::from_std(listener)?;
     port.set_nonblocking(true)?;
     let mut port = net::UnixStream::from_std(port)?;
-    let (accepted, mut clients) = channel(WAITING);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            if accepted.send(client).await.is_err() {
+            if accepted.send(Wish::Session(client)).await.is_err() {
                 return;
             }
         }
@@ -81,7 +104,7 @@ async fn carry(listener: UnixListener, port: UnixStream, begun: &Notify) -> io::
         let conversation = async {
             let number = random()?;
             let link = login::call(&mut port, number).await?;
-            converse(link, &mut clients).await;
+            converse(link, &mut wishes).await;
             io::Result::Ok(())
         };
         tokio::select! {
@@ -98,14 +121,14 @@ async fn carry(listener: UnixListener, port: UnixStream, begun: &Notify) -> io::
 enum Turn {
     /// The guest has opened a stream, which it has no reason for, or ended the conversation.
     Guest { ended: bool },
-    /// A stream for this client.
-    Session(net::UnixStream, yamux::Stream),
+    /// A stream for this.
+    Stream(Wish, yamux::Stream),
     /// The conversation cannot have any more streams.
     Ended,
 }
 
 /// Carries sessions until the guest breaks off.
-async fn converse<S>(mut link: Link<S>, clients: &mut Receiver<net::UnixStream>)
+async fn converse<S>(mut link: Link<S>, wishes: &mut Receiver<Wish>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -114,41 +137,52 @@ where
     let mut sessions = JoinSet::new();
     loop {
         while sessions.try_join_next().is_some() {}
-        match poll_fn(|cx| turn(&mut link, clients, &mut waiting, cx)).await {
+        match poll_fn(|cx| turn(&mut link, wishes, &mut waiting, cx)).await {
             Turn::Guest { ended: false } => {}
             Turn::Guest { ended: true } | Turn::Ended => return,
-            Turn::Session(client, stream) => {
-                sessions.spawn(async move {
-                    let mut stream = stream.compat();
-                    // The client sees the end of the connection; there is nobody else to tell.
-                    if stream.write_all(login::SSH).await.is_ok() {
-                        let _ = login::relay(client, stream).await;
-                    }
-                });
+            Turn::Stream(wish, stream) => {
+                // The client sees the end of the connection; there is nobody else to tell.
+                sessions.spawn(async move { drop(fulfil(wish, stream).await) });
             }
+        }
+    }
+}
+
+/// Says what the stream is for, and carries its session.
+async fn fulfil(wish: Wish, stream: yamux::Stream) -> io::Result<()> {
+    let mut stream = stream.compat();
+    match wish {
+        Wish::Session(client) => {
+            stream.write_all(login::SSH).await?;
+            login::relay(client, stream).await
+        }
+        Wish::PowerOff => {
+            stream.write_all(login::POWER_OFF).await?;
+            // The guest ends the stream once it powers off.
+            stream.read(&mut [0]).await.map(drop)
         }
     }
 }
 
 fn turn<S>(
     link: &mut Link<S>,
-    clients: &mut Receiver<net::UnixStream>,
-    waiting: &mut Option<net::UnixStream>,
+    wishes: &mut Receiver<Wish>,
+    waiting: &mut Option<Wish>,
     cx: &mut Context<'_>,
 ) -> Poll<Turn>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if waiting.is_none()
-        && let Poll::Ready(Some(client)) = clients.poll_recv(cx)
+        && let Poll::Ready(Some(wish)) = wishes.poll_recv(cx)
     {
-        *waiting = Some(client);
+        *waiting = Some(wish);
     }
     if waiting.is_some()
         && let Poll::Ready(stream) = link.poll_new_outbound(cx)
     {
         return Poll::Ready(match (waiting.take(), stream) {
-            (Some(client), Ok(stream)) => Turn::Session(client, stream),
+            (Some(wish), Ok(stream)) => Turn::Stream(wish, stream),
             _ => Turn::Ended,
         });
     }
@@ -168,10 +202,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::thread;
 
-    use bcvk_contract::untrusted;
-    use tokio::io::AsyncReadExt;
-
     use super::*;
+    use bcvk_contract::untrusted;
 
     /// A guest whose sessions return what they are sent, in capitals.
     fn guest(port: UnixStream) {
@@ -189,7 +221,7 @@ mod tests {
                             let mut session = session.compat();
                             let mut wish = [0; login::SSH.len()];
                             session.read_exact(&mut wish).await.expect("a wish");
-                            assert_eq!(wish, login::SSH);
+                            assert_eq!(&wish, login::SSH);
                             let mut buffer = vec![0; 1 << 16];
                             while let Ok(n @ 1..) = session.read(&mut buffer).await {
                                 buffer[..n].make_ascii_uppercase();
@@ -249,6 +281,33 @@ mod tests {
             old = connect();
             assert_eq!(answered(&mut old, "again"), "AGAIN");
         }
+    }
+
+    #[test]
+    fn a_guest_is_asked_to_power_off_once_it_listens() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (ours, guests) = UnixStream::pair().expect("a pair");
+        let sessions = Sessions::serve(&dir.path().join("ssh.sock"), ours).expect("served");
+        sessions.power_off();
+        sessions.begin();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            guests.set_nonblocking(true).expect("set");
+            let mut port = net::UnixStream::from_std(guests).expect("a stream");
+            let mut link = login::answer(&mut port).await.expect("a link");
+            let stream = poll_fn(|cx| link.poll_next_inbound(cx)).await;
+            let mut stream = stream.expect("a stream").expect("no error").compat();
+            let read = async {
+                let mut wish = [0; login::POWER_OFF.len()];
+                stream.read_exact(&mut wish).await.expect("a wish");
+                wish
+            };
+            let link = poll_fn(|cx| link.poll_next_inbound(cx));
+            tokio::select! {
+                wish = read => assert_eq!(&wish, login::POWER_OFF),
+                _ = link => panic!("the link has ended"),
+            }
+        });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the test images that are missing or out of date.
 #
-#   build.sh [all | trixie | bookworm | testing | full | nokernel | nosystemd | nosshd | scratch]...
+#   build.sh [all | trixie | bookworm | testing | full | nokernel | nosystemd | minimal | scratch]...
 #   build.sh --for-user USER TAG...   copies images into USER's rootless storage
 set -euo pipefail
 
@@ -12,14 +12,14 @@ here=$(dirname "$(readlink -f "$0")")
 build_one() {
     case $1 in
         trixie | bookworm | testing | full) "$here/debian.sh" "$1" ;;
-        nokernel | nosystemd | nosshd)
+        nokernel | nosystemd | minimal)
             "$here/debian.sh" trixie
             "$here/variant.sh" "$1"
             ;;
         scratch) "$here/variant.sh" "$1" ;;
         all)
             local tag
-            for tag in trixie bookworm testing full nokernel nosystemd nosshd scratch; do build_one "$tag"; done
+            for tag in trixie bookworm testing full nokernel nosystemd minimal scratch; do build_one "$tag"; done
             ;;
         *) die "no such test image: $1" ;;
     esac

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds one of the small images that error tests need: localhost/bcvk-test:VARIANT.
 #
-#   variant.sh nokernel|nosystemd|nosshd|scratch
+#   variant.sh nokernel|nosystemd|minimal|scratch
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -31,14 +31,14 @@ case $variant in
         recipe=$(digest_of "$variant" "$here/variant.sh")
         builder=build_scratch
         ;;
-    nokernel | nosystemd | nosshd)
+    nokernel | nosystemd | minimal)
         # Derived images follow their base: its digest is part of theirs.
         base_id=$(podman image inspect --format '{{.Id}}' "$repository:$base" 2>/dev/null) ||
             die "$repository:$variant is made from $repository:$base: build that first"
         recipe=$(digest_of "$variant" "$base_id" "$here/variant.sh" "$here/Containerfile.$variant")
         builder=build_derived
         ;;
-    *) die "usage: ${0##*/} nokernel|nosystemd|nosshd|scratch" ;;
+    *) die "usage: ${0##*/} nokernel|nosystemd|minimal|scratch" ;;
 esac
 
 if is_current "$variant" "$recipe"; then

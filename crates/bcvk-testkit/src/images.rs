@@ -33,10 +33,10 @@ pub fn nosystemd() -> &'static str {
     required("localhost/bcvk-test:nosystemd")
 }
 
-/// trixie without an SSH server.
+/// trixie with hardly more than systemd: no SSH server, message bus, logind or means to configure a network.
 #[must_use]
-pub fn nosshd() -> &'static str {
-    required("localhost/bcvk-test:nosshd")
+pub fn minimal() -> &'static str {
+    required("localhost/bcvk-test:minimal")
 }
 
 /// An image of one text file: no operating system.

@@ -43,10 +43,11 @@ pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
 
 /// Fills in the addresses of the guest's network.
 fn addressed(template: &str) -> String {
+    let guest = format!("{}/{}", user_net::GUEST, user_net::PREFIX);
     template
-        .replace("@GUEST@", user_net::GUEST)
-        .replace("@GATEWAY@", user_net::GATEWAY)
-        .replace("@DNS@", user_net::DNS)
+        .replace("@GUEST@", &guest)
+        .replace("@GATEWAY@", &user_net::GATEWAY.to_string())
+        .replace("@DNS@", &user_net::DNS.to_string())
 }
 
 /// Makes the system wait for the network. Commands expect one, but `network-online.target` waits

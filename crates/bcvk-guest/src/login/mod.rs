@@ -19,12 +19,14 @@ use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy, split};
+use tokio::process::Command;
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -43,8 +45,11 @@ use device::Device;
 use image::ImageSshd;
 use server::Server;
 
-/// First bytes of each stream of the link: what the user wants of it.
-pub const SSH: &[u8] = b"ssh\n";
+/// First bytes of each stream of the link, of one length: what it is for. The first is a session.
+pub const SSH: &[u8; 4] = b"ssh\n";
+
+/// The other: the system is to power off.
+pub const POWER_OFF: &[u8; 4] = b"off\n";
 
 /// Pause between two looks for somebody at the other end of the port.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -102,8 +107,10 @@ impl Servers {
         let mut client = BufReader::new(client);
         let mut wish = [0; SSH.len()];
         client.read_exact(&mut wish).await?;
-        if wish != SSH {
-            return Err(io::ErrorKind::Unsupported.into());
+        match &wish {
+            SSH => {}
+            POWER_OFF => return power_off().await,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         }
         let name = user::announced(&mut client).await?;
         if let Some(sshd) = &self.image
@@ -114,6 +121,18 @@ impl Servers {
         }
         self.own.serve(client).await
     }
+}
+
+/// Powers the system off, as its power button does where logind listens to that. A system without logind
+/// or a message bus does not hear the button, and one whose desktop has taken it over asks its user.
+async fn power_off() -> io::Result<()> {
+    // What it says is in the journal.
+    Command::new("systemctl")
+        .args(["--no-block", "--check-inhibitors=no", "poweroff"])
+        .stdin(Stdio::null())
+        .status()
+        .await
+        .map(drop)
 }
 
 /// Returns true if the image's sshd lets this user run commands: with a shell that is none, it would end

@@ -3,6 +3,7 @@
 mod execute;
 mod failed;
 mod journal;
+mod netlink;
 mod network;
 mod refusals;
 

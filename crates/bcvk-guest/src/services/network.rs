@@ -9,34 +9,32 @@ use std::time::{Duration, Instant};
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::user_net;
 
-use super::{command, ended, systemctl};
+use super::netlink::Netlink;
+use super::systemctl;
 
 /// Gives the first virtio network interface the address that QEMU forwards connections to.
 ///
 /// # Errors
 /// If there is no such interface, or it cannot be configured.
 pub fn configure_network() -> io::Result<()> {
-    let name = await_interface()?;
-    for line in [
-        format!("link set {name} up"),
-        // They are there already after a soft-reboot.
-        format!("address replace {} dev {name}", user_net::GUEST),
-        format!("route replace default via {}", user_net::GATEWAY),
-    ] {
-        ended(command("ip", line.split(' ')).spawn()?)?;
-    }
+    let index = await_interface()?;
+    let netlink = Netlink::open()?;
+    netlink.set_up(index)?;
+    netlink.set_address(index, user_net::GUEST, user_net::PREFIX)?;
+    netlink.set_gateway(index, user_net::GATEWAY)?;
     let resolved = || systemctl(["is-enabled", "systemd-resolved.service"]).is_ok();
     set_name_server(Path::new("/etc/resolv.conf"), resolved)
 }
 
-fn await_interface() -> io::Result<String> {
+/// Waits for an interface; returns its index.
+fn await_interface() -> io::Result<u32> {
     const PAUSE: Duration = Duration::from_millis(50);
     /// Every VM has a card, but udev loads its driver late in an emulated guest on a busy machine.
     const LIMIT: Duration = Duration::from_secs(120);
     let deadline = Instant::now() + LIMIT;
     loop {
-        if let Some(name) = first_interface(Path::new("/sys/bus/virtio/drivers/virtio_net")) {
-            return Ok(name);
+        if let Some(index) = first_interface(Path::new("/sys/bus/virtio/drivers/virtio_net")) {
+            return Ok(index);
         }
         if Instant::now() > deadline {
             let what = "there is no network card";
@@ -46,8 +44,8 @@ fn await_interface() -> io::Result<String> {
     }
 }
 
-/// Returns the first interface of a driver's devices, `virtioN/net/NAME`.
-fn first_interface(driver: &Path) -> Option<String> {
+/// Returns the index of the first interface of a driver's devices, `virtioN/net/NAME`.
+fn first_interface(driver: &Path) -> Option<u32> {
     let names = |dir: &Path| -> Vec<String> {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -58,9 +56,11 @@ fn first_interface(driver: &Path) -> Option<String> {
     devices.sort();
     let mut interfaces = devices.iter().flat_map(|device| {
         let dir = driver.join(device).join("net");
-        names(&dir)
+        let interfaces = names(&dir).into_iter();
+        interfaces.map(move |name| dir.join(name).join("ifindex"))
     });
-    interfaces.next()
+    let index = fs::read_to_string(interfaces.next()?).ok()?;
+    index.trim_end().parse().ok()
 }
 
 /// Says where names are resolved, unless something has done so. An empty file may be a link to one of
@@ -84,15 +84,17 @@ mod tests {
     fn the_first_card_is_taken() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(first_interface(&dir.path().join("missing")), None);
-        for path in [
-            "module/net/no",
-            "virtio3/net/eth1",
-            "virtio1/net/eth0",
-            "virtio0",
+        for (path, index) in [
+            ("module/net/no", "4"),
+            ("virtio3/net/eth1", "3"),
+            ("virtio1/net/eth0", "2"),
+            ("virtio0", "1"),
         ] {
-            fs::create_dir_all(dir.path().join(path)).expect("made");
+            let interface = dir.path().join(path);
+            fs::create_dir_all(&interface).expect("made");
+            fs::write(interface.join("ifindex"), format!("{index}\n")).expect("written");
         }
-        assert_eq!(first_interface(dir.path()).as_deref(), Some("eth0"));
+        assert_eq!(first_interface(dir.path()), Some(2));
     }
 
     #[test]

@@ -383,6 +383,9 @@ impl Supervisor {
     }
 
     fn press_power_button(&self) {
+        if let Some(sessions) = self.running.as_ref().and_then(|it| it.sessions.as_ref()) {
+            sessions.power_off();
+        }
         let monitor = self.monitor();
         self.in_background(Rights::None, move || {
             Event::Done(match monitor.power_down() {
