@@ -147,12 +147,19 @@ fn an_images_sshd_that_is_the_way_in_knows_our_key_and_says_whom_it_refuses() {
     let image = sandbox.build_image(
         "FROM BASE\nRUN \
          echo 'f~ /root/.ssh/authorized_keys 600 root root - c3NoLXJzYSBub25l' \
-         >/etc/tmpfiles.d/bootc-root-ssh.conf\n",
+         >/etc/tmpfiles.d/bootc-root-ssh.conf && \
+         echo Port 2222 >/etc/ssh/sshd_config.d/40-port.conf\n",
     );
     let vm = sandbox.boot("vm", &["--rm", "--login=image"], &image);
     let mut checks = Checks::new();
     checks.check("it knows our key", || {
         assert_eq!(vm.sh("systemctl --failed --no-legend"), "");
+    });
+    checks.check("its port is the image's, and is named", || {
+        vm.sh("grep -q ':08AE 00000000:0000 0A' /proc/net/tcp");
+        let described = vm.described();
+        let named = "the image's sshd listens on port 2222";
+        assert!(described.contains(named), "{described}");
     });
     checks.check("it says whom it refuses, and why", || {
         vm.sh("echo DenyUsers root >/etc/ssh/sshd_config.d/00-deny.conf; systemctl reload ssh");

@@ -21,6 +21,8 @@ pub struct OpenIdentity {
     pub machine_id: bool,
     /// Service that reads the SSH host key, if one is made for the VM.
     pub sshd: Option<String>,
+    /// Port on which that is reached.
+    pub sshd_port: u16,
 }
 
 impl OpenIdentity {
@@ -32,6 +34,7 @@ impl OpenIdentity {
             hostname: !facts.has_hostname && !given("systemd.hostname"),
             machine_id: !facts.has_machine_id && !given("systemd.machine_id"),
             sshd: sshd_service(&facts.sshd).filter(|_| !facts.has_ssh_host_keys),
+            sshd_port: facts.sshd_port,
         }
     }
 }
@@ -89,7 +92,7 @@ pub fn personal(
         host_key: identity.sshd.clone().map(|service| NewHostKey {
             service,
             text: spec.host_key.clone(),
-            awaited: logs_in && spec.login() == Some(Login::Image),
+            awaited: (logs_in && spec.login() == Some(Login::Image)).then_some(identity.sshd_port),
         }),
         files,
         environment: environment(&spec.env),

@@ -13,7 +13,7 @@ use bcvk_contract::spec::{
     Accelerator, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_USER_DATA,
     Initramfs, Karg, Login, Purpose, STORAGE_TAG, Share, VmSpec, fits_unit,
 };
-use bcvk_guest::facts::{GuestFacts, Network, Sshd};
+use bcvk_guest::facts::{GuestFacts, SSH_PORT, Sshd};
 use bcvk_guest::rooted::Rooted;
 use bcvk_guest::{Absent, Content, OpenIdentity};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -244,6 +244,12 @@ fn warnings(spec: &VmSpec, facts: &GuestFacts, absent: &Absent) -> Vec<String> {
         .into_iter()
         .chain(unbound(spec, facts))
         .collect();
+    if spec.login() == Some(Login::Image) && facts.sshd_port != SSH_PORT {
+        let port = facts.sshd_port;
+        warnings.push(format!(
+            "the image's sshd listens on port {port}, through which sessions go"
+        ));
+    }
     if facts.selinux_enforcing {
         warnings.push(
             "the image enforces SELinux; the VM runs without, because virtiofs gives every file \

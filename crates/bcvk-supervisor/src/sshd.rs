@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::spec::GuestPort;
+use bcvk_guest::facts::SSH_PORT;
 
 use crate::Event;
 use crate::knock::{Knocks, RETRY, SILENCE};
@@ -176,6 +177,8 @@ fn greet(address: SocketAddr, accepted: &impl Fn() -> bool) -> io::Result<Greete
 pub(super) struct Ports {
     /// Port that leads to sshd.
     pub(super) ssh: u16,
+    /// Port of the guest on which sshd listens.
+    pub(super) sshd: u16,
     /// Port that leads to a port on which nothing listens.
     pub(super) knock: u16,
 }
@@ -184,12 +187,13 @@ impl Ports {
     /// The usual ports, so that QEMU's argument list stays the same from run to run.
     pub(super) const USUAL: Self = Self {
         ssh: 2222,
+        sshd: SSH_PORT,
         knock: 2223,
     };
 
-    /// Returns free ports: the usual ones, unless they are `published` or the network is shared with
-    /// somebody who has them.
-    pub(super) fn free(published: &[GuestPort]) -> io::Result<Self> {
+    /// Returns free ports that lead to that of `sshd` in the guest: the usual ones, unless they are
+    /// `published` or the network is shared with somebody who has them.
+    pub(super) fn free(sshd: u16, published: &[GuestPort]) -> io::Result<Self> {
         let bind = |usual| -> io::Result<TcpListener> {
             let is_published = |port| published.iter().any(|other| other.container == port);
             if !is_published(usual)
@@ -211,6 +215,7 @@ impl Ports {
         let (ssh, knock) = (bind(Self::USUAL.ssh)?, bind(Self::USUAL.knock)?);
         Ok(Self {
             ssh: ssh.local_addr()?.port(),
+            sshd,
             knock: knock.local_addr()?.port(),
         })
     }
@@ -231,7 +236,7 @@ mod tests {
             guest: 22,
             protocol: Protocol::Tcp,
         };
-        let ports = Ports::free(&[published]).expect("ports");
+        let ports = Ports::free(SSH_PORT, &[published]).expect("ports");
         assert_ne!(ports.ssh, Ports::USUAL.ssh);
         assert_ne!(ports.ssh, ports.knock);
     }
@@ -255,7 +260,11 @@ mod tests {
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let knock = closed.local_addr().expect("address").port();
         thread::spawn(move || drop(closed.accept()));
-        let sshd = Sshd::new(Ports { ssh: port, knock });
+        let sshd = Sshd::new(Ports {
+            ssh: port,
+            sshd: SSH_PORT,
+            knock,
+        });
         let (sender, events) = channel();
         sshd.await_banner(|| false, sender);
         assert!(matches!(events.recv().expect("event"), Event::Banner));

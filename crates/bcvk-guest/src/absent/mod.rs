@@ -59,6 +59,10 @@ impl Absent {
             absent.add_unit(unit, &machine);
         }
         absent.add_services(spec, facts);
+        let links = facts.awaited_links.iter();
+        absent
+            .names
+            .extend(links.map(|link| format!("a carrier for {link}")));
         absent.kargs = kargs::absent(from_image, &machine);
         let kargs = absent
             .kargs

@@ -98,8 +98,8 @@ pub struct NewHostKey {
     pub service: String,
     /// The private key, in OpenSSH's format.
     pub text: String,
-    /// True if somebody is about to log in.
-    pub awaited: bool,
+    /// Port on which somebody is about to log in.
+    pub awaited: Option<u16>,
 }
 
 /// A share and where it is mounted.
@@ -174,8 +174,9 @@ fn obey(text: &str) -> Result<(), String> {
     if let Some(restarted) = restarted {
         ended(restarted).map_err(|e| format!("cannot restart services: {e}"))?;
     }
-    if personal.host_key.as_ref().is_some_and(|key| key.awaited) {
-        sshd::await_listening(deadline).map_err(|e| format!("its sshd does not listen: {e}"))?;
+    if let Some(port) = personal.host_key.as_ref().and_then(|key| key.awaited) {
+        sshd::await_listening(port, deadline)
+            .map_err(|e| format!("its sshd does not listen: {e}"))?;
     }
     start(&personal)
 }

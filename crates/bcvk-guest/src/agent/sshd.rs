@@ -27,12 +27,12 @@ pub(super) fn set_host_key(dir: &Path, key: &str) -> io::Result<()> {
         .write_all(key.as_bytes())
 }
 
-/// Waits until somebody listens on the port of SSH. Not every service that has been restarted does.
-pub(super) fn await_listening(deadline: Instant) -> io::Result<()> {
+/// Waits until somebody listens on the port. Not every service that has been restarted does.
+pub(super) fn await_listening(port: u16, deadline: Instant) -> io::Result<()> {
     until(deadline, || {
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let text = if_exists(fs::read_to_string(table))?;
-            if text.is_some_and(|text| has_listener(&text)) {
+            if text.is_some_and(|text| has_listener(&text, port)) {
                 return Ok(true);
             }
         }
@@ -40,15 +40,15 @@ pub(super) fn await_listening(deadline: Instant) -> io::Result<()> {
     })
 }
 
-/// Returns true if a line of the kernel's table has a socket that listens on port 22 (proc_net_tcp(5);
+/// Returns true if a line of the kernel's table has a socket that listens on the port (proc_net_tcp(5);
 /// states are in Linux, include/net/tcp_states.h).
-fn has_listener(table: &str) -> bool {
-    const PORT: &str = ":0016";
+fn has_listener(table: &str, port: u16) -> bool {
     const LISTEN: &str = "0A";
+    let port = format!(":{port:04X}");
     table.lines().skip(1).any(|line| {
         let mut words = line.split_whitespace().skip(1);
         let local = words.next().unwrap_or_default();
-        local.ends_with(PORT) && words.nth(1) == Some(LISTEN)
+        local.ends_with(&port) && words.nth(1) == Some(LISTEN)
     })
 }
 
@@ -78,7 +78,11 @@ mod tests {
             ),
             ("", false),
         ] {
-            assert_eq!(has_listener(&format!("{head}{line}")), listens, "{line}");
+            assert_eq!(
+                has_listener(&format!("{head}{line}"), 22),
+                listens,
+                "{line}"
+            );
         }
     }
 

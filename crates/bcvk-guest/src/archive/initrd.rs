@@ -13,7 +13,7 @@ use crate::masks::Masks;
 /// Adds the plan that [`crate::early`] reads.
 pub(super) fn add_plan(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) {
     let plan = Plan {
-        transient_root: facts.transient_root,
+        root: facts.root,
         var: facts.var.clone(),
         var_on: spec.var,
         swap: spec.swap.map_or(0, SwapSize::bytes),

@@ -47,8 +47,8 @@ const SYSROOT: &str = "/sysroot";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// True if all of the root can be written to.
-    pub(crate) transient_root: bool,
+    /// What the image is to the root.
+    pub(crate) root: RootKind,
     /// Layout of `/var`.
     pub(crate) var: VarLayout,
     /// File system of `/var`.
@@ -77,6 +77,20 @@ pub struct ApiMount {
     pub restrictions: Vec<String>,
     /// Options of this file system's own, between commas.
     pub data: String,
+}
+
+/// Root of the guest's system, as its image wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootKind {
+    /// The image itself, which nobody can write to.
+    #[default]
+    Image,
+    /// An overlay of the image, which forgets what is written to it.
+    Transient,
+    /// Such an overlay, mounted read-only: a process may mount it writable where others do not see
+    /// that, in a mount namespace of its own.
+    TransientReadOnly,
 }
 
 /// Layout of `/var`, whose root is a file system without overlays in any case: container engines put

@@ -17,7 +17,7 @@ use rustix::mount::{
 use super::error::EarlyError;
 use super::files::{append, install, make_dir};
 use super::mounts::{overlay_of, tmpfs};
-use super::{DIR, PROGRAM, Plan, SYSROOT, SYSTEM_PROGRAM, var};
+use super::{DIR, PROGRAM, Plan, RootKind, SYSROOT, SYSTEM_PROGRAM, var};
 
 /// Directory of the overlays' upper directories.
 const VOLATILE: &str = "/run/bcvk/volatile";
@@ -59,10 +59,11 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
     // The overlays of directories have the image itself below, and not the root's overlay: the
     // kernel allows two on top of each other (Linux, fs/overlayfs/super.c), and container engines need
     // one.
-    let image = if plan.transient_root {
-        overlay_of(root, &volatile.join("rootfs"), 0o755, root)?
-    } else {
-        root.to_owned()
+    let image = match plan.root {
+        RootKind::Image => root.to_owned(),
+        RootKind::Transient | RootKind::TransientReadOnly => {
+            overlay_of(root, &volatile.join("rootfs"), 0o755, root)?
+        }
     };
     overlay_of(
         &image.join("etc"),
@@ -82,9 +83,13 @@ pub(super) fn make_volatile(plan: &Plan) -> Result<(), EarlyError> {
         }
     }
     mount_tmp(root, volatile)?;
-    if plan.transient_root {
+    if image != root {
         // The overlays hold it themselves, and nobody needs to see all of it once more.
         unmount(&image, UnmountFlags::empty()).map_err(EarlyError::with("unmount", &image))?;
+    }
+    if plan.root == RootKind::TransientReadOnly {
+        let flags = MountFlags::BIND | MountFlags::RDONLY;
+        mount_remount(root, flags, "").map_err(EarlyError::with("make read-only", root))?;
     }
 
     keep_program()?;

@@ -8,9 +8,11 @@ mod bound;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod key_file;
+mod links;
 mod network;
 mod root;
 mod sshd;
+mod sshd_port;
 #[cfg(any(test, fuzzing))]
 mod tree;
 mod units;
@@ -30,12 +32,13 @@ pub use network::Network;
 pub(crate) use root::{in_key_file as root_in_key_file, in_toml as root_in_toml};
 pub use sshd::Sshd;
 pub(crate) use sshd::{PROGRAMS as SSHD_PROGRAMS, SESSION_PROGRAMS as SSHD_SESSION_PROGRAMS};
+pub use sshd_port::SSH_PORT;
 pub(crate) use users::{User, find_user, is_executable, stand_in_shell};
 pub use waiting::WantedUnit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use waiting::parse as parse_unit;
 
-use crate::early::{ApiMount, VarLayout};
+use crate::early::{ApiMount, RootKind, VarLayout};
 use crate::rooted::{Rooted, if_exists};
 use units::Units;
 
@@ -50,6 +53,8 @@ pub struct GuestFacts {
     pub systemd: bool,
     /// The SSH server.
     pub sshd: Sshd,
+    /// Port on which it is reached.
+    pub sshd_port: u16,
     /// True if there is an SSH host key already; sshd does not start without one.
     pub has_ssh_host_keys: bool,
     /// True if the image's sshd locks out an address whose connections keep failing: OpenSSH 9.8,
@@ -59,10 +64,8 @@ pub struct GuestFacts {
     pub network: Network,
     /// True if systemd-networkd is there, enabled or not.
     pub networkd_installed: bool,
-    /// True if there is the `ip` command.
-    pub iproute2: bool,
-    /// True if the root is to be an overlay that forgets what is written to it (`root.transient`).
-    pub transient_root: bool,
+    /// What the image is to its system's root.
+    pub root: RootKind,
     /// Layout of `/var`.
     pub var: VarLayout,
     /// Real path of root's home directory `/root`: bootc's is `/var/roothome`. It need not exist
@@ -107,6 +110,8 @@ pub struct GuestFacts {
     pub repart: bool,
     /// File systems of the kernel that systemd mounts at boot.
     pub api_mounts: Vec<ApiMount>,
+    /// Links without a carrier for which the image's boot would wait, each with its kind.
+    pub awaited_links: Vec<String>,
     /// True if systemd-networkd's program that waits for links is there.
     pub networkd_waits: bool,
 }
@@ -118,18 +123,18 @@ impl GuestFacts {
     /// If the tree cannot be read. What an image does not have is no error.
     pub fn read(root: &Rooted) -> io::Result<Self> {
         let units = Units::read(root)?;
+        let sshd = sshd::read(root, &units)?;
+        let network = network::read(root, &units)?;
         Ok(Self {
             systemd: any_exists(root, &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"])?,
-            sshd: sshd::read(root, &units)?,
+            sshd_port: sshd_port::read(root, &sshd)?,
+            sshd,
             has_ssh_host_keys: sshd::has_host_keys(root)?,
             sshd_penalises: any_exists(root, &sshd::SESSION_PROGRAMS)?,
-            network: network::read(root, &units)?,
+            awaited_links: links::awaited(root, &units, &network)?,
+            network,
             networkd_installed: network::networkd_installed(root)?,
-            iproute2: any_exists(
-                root,
-                &["/usr/sbin/ip", "/usr/bin/ip", "/sbin/ip", "/bin/ip"],
-            )?,
-            transient_root: root::is_transient(root)?,
+            root: root::read(root)?,
             var: VarLayout::read(root)?,
             root_home: root_home(root)?,
             root_shell: find_user(root, "root")?.and_then(|user| user.shell),

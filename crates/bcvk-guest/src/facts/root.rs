@@ -5,6 +5,7 @@ use std::io;
 use toml::Table;
 
 use super::{key_file, text};
+use crate::early::RootKind;
 use crate::rooted::{Rooted, if_exists};
 
 /// Configuration of ostree's program in the initramfs (ostree-prepare-root(1)). The first file that is
@@ -17,29 +18,37 @@ const OSTREE: [&str; 2] = [
 /// Configuration of composefs-setup-root, and of bootc's program in the initramfs.
 const COMPOSEFS: &str = "/usr/lib/composefs/setup-root-conf.toml";
 
-/// Returns true if the image's root is to be an overlay that forgets what is written to it.
-pub(super) fn is_transient(root: &Rooted) -> io::Result<bool> {
+/// Returns what the image wants of its root.
+pub(super) fn read(root: &Rooted) -> io::Result<RootKind> {
     for path in OSTREE {
         if let Some(text) = if_exists(root.read_text(path))? {
-            if in_key_file(&text) {
-                return Ok(true);
+            match in_key_file(&text) {
+                RootKind::Image => break,
+                kind => return Ok(kind),
             }
-            break;
         }
     }
-    Ok(in_toml(&text(root, COMPOSEFS)?))
+    Ok(if in_toml(&text(root, COMPOSEFS)?) {
+        RootKind::Transient
+    } else {
+        RootKind::Image
+    })
 }
 
 /// Returns the setting of a key file, whose values of this type are `true`, `false`, `1` and `0` (GLib,
-/// `g_key_file_get_boolean`).
-pub(crate) fn in_key_file(text: &str) -> bool {
-    matches!(
-        key_file::value(text, "root", "transient"),
-        Some("true" | "1")
-    )
+/// `g_key_file_get_boolean`). A root that is transient and read-only need not be said to be transient.
+pub(crate) fn in_key_file(text: &str) -> RootKind {
+    let is_set = |key| matches!(key_file::value(text, "root", key), Some("true" | "1"));
+    if is_set("transient-ro") {
+        RootKind::TransientReadOnly
+    } else if is_set("transient") {
+        RootKind::Transient
+    } else {
+        RootKind::Image
+    }
 }
 
-/// Returns the setting of a TOML file; false if it is not valid.
+/// Returns true if a TOML file says that the root is transient; false if it is not valid.
 pub(crate) fn in_toml(text: &str) -> bool {
     let config = text.parse::<Table>().ok();
     let transient = config
@@ -54,23 +63,26 @@ mod tests {
 
     #[test]
     fn a_key_file_has_one_setting_that_counts() {
-        for (text, transient) in [
-            ("[root]\ntransient=true\n", true),
+        use RootKind::{Image, Transient, TransientReadOnly};
+        for (text, kind) in [
+            ("[root]\ntransient=true\n", Transient),
             (
                 "[composefs]\nenabled = yes\n [root] \n transient = 1 \r\n",
-                true,
+                Transient,
             ),
-            ("[root]\ntransient=false\ntransient=true", true),
-            ("[root]\ntransient=true\ntransient=false", false),
-            ("[root]\n#transient=true", false),
-            ("[root]\ntransient=yes", false),
-            ("[root]\ntransient-ro=true", false),
-            ("[etc]\ntransient=true", false),
-            ("[root]\n[etc]\ntransient=true", false),
-            ("transient=true\n[root", false),
-            ("", false),
+            ("[root]\ntransient=false\ntransient=true", Transient),
+            ("[root]\ntransient=true\ntransient=false", Image),
+            ("[root]\n#transient=true", Image),
+            ("[root]\ntransient=yes", Image),
+            ("[root]\ntransient-ro=true", TransientReadOnly),
+            ("[root]\ntransient=true\ntransient-ro=1", TransientReadOnly),
+            ("[root]\ntransient=true\ntransient-ro=false", Transient),
+            ("[etc]\ntransient=true", Image),
+            ("[root]\n[etc]\ntransient=true", Image),
+            ("transient=true\n[root", Image),
+            ("", Image),
         ] {
-            assert_eq!(in_key_file(text), transient, "{text:?}");
+            assert_eq!(in_key_file(text), kind, "{text:?}");
         }
     }
 

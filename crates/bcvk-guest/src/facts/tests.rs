@@ -28,12 +28,12 @@ fn an_empty_image_has_nothing() {
         GuestFacts {
             systemd: false,
             sshd: Sshd::Absent,
+            sshd_port: SSH_PORT,
             has_ssh_host_keys: false,
             sshd_penalises: false,
             network: Network::None,
             networkd_installed: false,
-            iproute2: false,
-            transient_root: false,
+            root: RootKind::Image,
             var: VarLayout {
                 copied_whole: true,
                 ..VarLayout::default()
@@ -58,6 +58,7 @@ fn an_empty_image_has_nothing() {
             asks_for_settings: false,
             repart: false,
             api_mounts: Vec::new(),
+            awaited_links: Vec::new(),
             networkd_waits: false,
         }
     );
@@ -244,10 +245,8 @@ fn network_by_what_is_enabled() {
 }
 
 #[test]
-fn networkd_and_ip() {
+fn networkd_that_nobody_enables() {
     assert!(facts(&["usr/lib/systemd/systemd-networkd"]).networkd_installed);
-    // In a merged image, /sbin/ip is there too.
-    assert!(facts(&["sbin -> usr/sbin", "usr/sbin/ip -> ../bin/ip", "usr/bin/ip"]).iproute2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An image's systemd units (systemd.unit(5)), as far as their files tell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
@@ -113,6 +113,25 @@ fn masks(root: &Rooted, path: &Path, found: &Metadata) -> io::Result<bool> {
     } else {
         found.is_file() && found.len() == 0
     })
+}
+
+/// Returns the texts of the unit of that name, and then of its drop-ins, in their order.
+pub(super) fn texts(root: &Rooted, unit: &str) -> io::Result<Vec<String>> {
+    let mut texts: Vec<String> = text(root, unit)?.into_iter().collect();
+    let mut drop_ins = BTreeMap::new();
+    // One that overrides others of its name comes last here.
+    for directory in DIRECTORIES.iter().rev() {
+        let directory = format!("{directory}/{unit}.d");
+        for name in names(root, &directory)? {
+            if name.strip_suffix(".conf").is_some() {
+                drop_ins.insert(name.clone(), format!("{directory}/{name}"));
+            }
+        }
+    }
+    for path in drop_ins.into_values() {
+        texts.extend(if_exists(root.read_text(path))?);
+    }
+    Ok(texts)
 }
 
 /// Returns the text of the unit of that name, or of its template; `None` if it cannot be started.

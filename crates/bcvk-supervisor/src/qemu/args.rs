@@ -17,9 +17,6 @@ use crate::sshd::Ports;
 /// virtiofs tag of the guest's root.
 pub(crate) const ROOT_TAG: &str = "rootfs";
 
-/// sshd's port in the guest.
-pub(crate) const GUEST_SSH_PORT: u16 = 22;
-
 /// A port of the guest on which nothing listens: tcpmux (RFC 1078), which nobody runs.
 const GUEST_CLOSED_PORT: u16 = 1;
 
@@ -346,8 +343,8 @@ fn user_network(own: Option<Ports>, published: &[GuestPort]) -> String {
     use std::fmt::Write;
 
     let mut network = "user,id=net".to_owned();
-    if let Some(Ports { ssh, knock }) = own {
-        for (port, guest) in [(ssh, GUEST_SSH_PORT), (knock, GUEST_CLOSED_PORT)] {
+    if let Some(Ports { ssh, sshd, knock }) = own {
+        for (port, guest) in [(ssh, sshd), (knock, GUEST_CLOSED_PORT)] {
             // Writing into a String cannot fail.
             let _ = write!(network, ",hostfwd=tcp:127.0.0.1:{port}-:{guest}");
         }

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 
 pub(super) use confine::QemuConfinement;
 
-pub(super) use args::{GUEST_SSH_PORT, Machine, ROOT_TAG, WarmFds, args};
+pub(super) use args::{Machine, ROOT_TAG, WarmFds, args};
 pub(super) use disks::disk_of_node;
 
 use crate::sshd::Ports;

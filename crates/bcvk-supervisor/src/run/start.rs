@@ -110,7 +110,7 @@ impl Supervisor {
         let (monitor, qemu_monitor) = UnixStream::pair()?;
         let login = base.login();
         let ports = match login {
-            Some(Login::Image) => Some(Ports::free(&base.ports)?),
+            Some(Login::Image) => Some(Ports::free(prepared.identity.sshd_port, &base.ports)?),
             Some(Login::Own) | None => None,
         };
         let sessions = match login {
@@ -176,7 +176,7 @@ impl Supervisor {
             sshd.serve(&self.dir.ssh_socket())?;
             if !matches!(beginning, Beginning::Resume(_)) {
                 let asked = monitor.clone();
-                let accepted = move || asked.guest_accepted(qemu::GUEST_SSH_PORT).unwrap_or(false);
+                let accepted = move || asked.guest_accepted(ports.sshd).unwrap_or(false);
                 sshd.await_banner(accepted, self.sender.clone());
             }
         }
