@@ -8,6 +8,7 @@ use bcvk_contract::spec::{EnvVar, Login, MachineId, Purpose, UnitFile, VmSpec};
 use crate::agent::{Mount, NewHostKey, Personal, PersonalFile};
 use crate::archive::env::environment;
 use crate::archive::execute::{EXECUTE_UNIT, commands};
+use crate::archive::mounts::share_units;
 use crate::archive::ssh::{HOST_KEY, USER_KEY, host_key, user_key};
 use crate::facts::{GuestFacts, Sshd};
 use crate::login::{FILE, Identity};
@@ -103,6 +104,7 @@ pub fn personal(
             .map(EnvVar::to_string)
             .collect(),
         units: units(spec, executes),
+        kept: share_units(&spec.shares),
         wanted: spec
             .units
             .iter()

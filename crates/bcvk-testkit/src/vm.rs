@@ -11,7 +11,7 @@ use crate::limit;
 use crate::output::Output;
 use crate::process::Process;
 use crate::sandbox::Sandbox;
-use crate::wait::until_some;
+use crate::wait::{until, until_some};
 
 /// VM that `bcvk ephemeral run -d` started.
 #[derive(Debug)]
@@ -85,6 +85,18 @@ impl<'a> Vm<'a> {
     #[track_caller]
     pub fn run_sh(&self, script: &str) -> Output {
         self.ssh(&["sh", "-c", script]).run()
+    }
+
+    /// Has the guest start its system anew, and waits until that lets its user in.
+    #[track_caller]
+    pub fn soft_reboot(&self) {
+        self.sh("systemd-run --quiet --unit=before sleep infinity");
+        // Whoever asks need not see the end of its own session.
+        self.sh("systemd-run --quiet --on-active=1 systemctl soft-reboot");
+        until("the system starts anew", limit::BOOT, || {
+            let session = self.run_sh("systemctl is-active -q before.service || echo again");
+            session.text() == "again"
+        });
     }
 
     /// Runs `podman stop`, which must succeed.

@@ -41,9 +41,11 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     assert_eq!(usable(&sandbox), [true]);
 
     let options = ["--rm", "--warm=require"];
+    let dir = sandbox.make_dir("kept");
+    let bind = format!("--bind={}:kept", dir.display());
     let one = sandbox.boot(
         "one",
-        &[&options[..], &given[..]].concat(),
+        &[&options[..], &given[..], &[&bind]].concat(),
         images::trixie(),
     );
     let port = ReservedPort::new();
@@ -61,6 +63,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
         check_health(&mut checks, vm);
     }
     check_reports(&mut checks, &sandbox, &one);
+    check_soft_reboot(&mut checks, &one);
     one.stop();
     two.stop();
 
@@ -106,6 +109,18 @@ fn check_strangers(checks: &mut Checks, one: &Vm<'_>, two: &Vm<'_>) {
     checks.check("nobody sees what another wrote", || {
         one.sh("test ! -e /etc/first && touch /etc/one");
         two.sh("test ! -e /etc/one");
+    });
+}
+
+/// Checks that a share which was plugged in outlasts the system that mounted it.
+fn check_soft_reboot(checks: &mut Checks, vm: &Vm) {
+    checks.check("a soft-reboot mounts shares again", || {
+        vm.soft_reboot();
+        vm.sh("systemctl is-system-running --wait && touch /run/virtiofs-mnt-kept/x");
+        assert_eq!(
+            vm.sh("findmnt -no FSTYPE /run/virtiofs-mnt-kept"),
+            "virtiofs"
+        );
     });
 }
 

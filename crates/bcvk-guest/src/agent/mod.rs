@@ -70,6 +70,9 @@ pub struct Personal {
     pub manager_environment: Vec<String>,
     /// Units that are added under `/run/systemd/system`.
     pub units: Vec<UnitFile>,
+    /// Units that are added there too, and that systemd reads only when it starts anew (soft-reboot):
+    /// those of the shares, which it would otherwise not mount again.
+    pub kept: Vec<UnitFile>,
     /// Units that a boot would have started because of those.
     pub wanted: Vec<String>,
     /// Shares that the guest mounts.
@@ -168,6 +171,8 @@ fn obey(text: &str) -> Result<(), String> {
         mount_share(share, deadline)
             .map_err(|e| format!("cannot mount {}: {e}", share.on.display()))?;
     }
+    write_units(Path::new(UNITS), &personal.kept)
+        .map_err(|e| format!("cannot add the units of the shares: {e}"))?;
     for name in &personal.disks {
         await_disk(name, deadline).map_err(|e| format!("the disk {name} is not seen: {e}"))?;
     }
@@ -249,6 +254,11 @@ fn add_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
     if units.is_empty() {
         return Ok(());
     }
+    write_units(dir, units)?;
+    systemctl(["daemon-reload"])
+}
+
+fn write_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
     for unit in units {
         let path = dir.join(&unit.path);
         if let Some(parent) = path.parent() {
@@ -259,7 +269,7 @@ fn add_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
             UnitContent::Link(target) => symlink(target, path)?,
         }
     }
-    systemctl(["daemon-reload"])
+    Ok(())
 }
 
 fn set_clock(nanoseconds: u64) -> io::Result<()> {

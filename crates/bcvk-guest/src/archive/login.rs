@@ -18,6 +18,11 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess) {
         include_str!("../units/bcvk-login.service"),
     );
     tree.run_wants("sysinit.target", "bcvk-login.service");
+    tree.run_service(
+        "bcvk-next-root.service",
+        include_str!("../units/bcvk-next-root.service"),
+    );
+    tree.run_wants("soft-reboot.target", "bcvk-next-root.service");
     tree.run_unit(
         "bcvk-answers.socket",
         &include_str!("../units/bcvk-answers.socket").replace("@SIGN@", deployed::SIGN),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bcvk_contract::spec::{SWAP_NAME, Share, guest_disk};
+use bcvk_contract::spec::{SWAP_NAME, Share, UnitContent, UnitFile, guest_disk};
 
 use super::tree::Tree;
 use crate::facts::GuestFacts;
@@ -28,13 +28,38 @@ pub(super) fn add_kept(tree: &mut Tree, facts: &GuestFacts) {
     }
 }
 
+/// Target whose start mounts the shares.
+const MOUNTED_WITH: &str = "local-fs.target";
+
 /// Adds a mount unit for each share.
 pub(super) fn add_shares(tree: &mut Tree, shares: &[Share]) {
     for share in shares {
-        let unit = format!("{}.mount", unit_name(&share.guest_path));
+        let unit = mount_unit(share);
         tree.run_unit(&unit, &share_mount(share));
-        tree.run_wants("local-fs.target", &unit);
+        tree.run_wants(MOUNTED_WITH, &unit);
     }
+}
+
+/// Returns the files that [`add_shares`] would have added, for a system that runs.
+pub(crate) fn share_units(shares: &[Share]) -> Vec<UnitFile> {
+    let files = shares.iter().flat_map(|share| {
+        let unit = mount_unit(share);
+        let wanted = UnitFile {
+            path: format!("{MOUNTED_WITH}.wants/{unit}"),
+            content: UnitContent::Link(format!("../{unit}")),
+        };
+        let text = UnitContent::File(share_mount(share));
+        let mount = UnitFile {
+            path: unit,
+            content: text,
+        };
+        [mount, wanted]
+    });
+    files.collect()
+}
+
+fn mount_unit(share: &Share) -> String {
+    format!("{}.mount", unit_name(&share.guest_path))
 }
 
 /// Adds a swap unit. systemd finds the device by its serial number, and swaps on it once udev has

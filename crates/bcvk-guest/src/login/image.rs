@@ -140,6 +140,16 @@ impl Greeted {
     }
 }
 
+/// Adds the PAM service to those in `dir`. Only a root that somebody has changed to has none.
+pub(super) fn add_pam_service(dir: &Path) -> io::Result<()> {
+    let path = dir.join(NAME);
+    if path.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    write(&path, 0o644, PAM)
+}
+
 /// Gives the client's name an address in `hosts` (hosts(5)). sshd calls whoever comes over a socket
 /// without addresses so, and hands the name on to PAM. Where that is built with auditing, each step of
 /// a login asks for the name's address, and waits for a name server that may never answer.
@@ -244,6 +254,21 @@ mod tests {
             let expected = "127.0.0.1 localhost\n127.0.0.1 UNKNOWN # the client of bcvk-sshd\n";
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn the_pam_service_is_that_of_the_root() {
+        let etc = tempfile::tempdir().expect("a directory");
+        let dir = etc.path().join("pam.d");
+        for (found, left) in [(None, PAM), (Some("of somebody"), "of somebody")] {
+            if let Some(text) = found {
+                fs::write(dir.join(NAME), text).expect("written");
+            }
+            add_pam_service(&dir).expect("there");
+            assert_eq!(fs::read_to_string(dir.join(NAME)).expect("text"), left);
+        }
+        let file = dir.join(NAME);
+        assert!(add_pam_service(&file).is_err());
     }
 
     #[test]

@@ -90,7 +90,9 @@ struct Servers {
 
 impl Servers {
     fn of(identity: &Identity) -> io::Result<Self> {
-        let image = match ImageSshd::find(Path::new("/")) {
+        let found = ImageSshd::find(Path::new("/"));
+        let image = match found.filter(|_| image::add_pam_service(Path::new("/etc/pam.d")).is_ok())
+        {
             Some(program) => {
                 // Without it, a login may take its time, and works.
                 let _ = image::name_the_client(Path::new("/etc/hosts"));

@@ -5,6 +5,7 @@ mod failed;
 mod journal;
 mod netlink;
 mod network;
+mod next_root;
 mod refusals;
 
 use std::io;
@@ -14,6 +15,7 @@ pub use execute::execute;
 pub use failed::report_failed;
 pub use journal::send_journal;
 pub use network::configure_network;
+pub use next_root::keep_program;
 pub use refusals::report_refusals;
 
 pub(crate) use execute::COMMANDS;

@@ -82,6 +82,7 @@ pub(crate) mod fuzzing {
             environment: "A=\"\n\"\n".to_owned(),
             manager_environment: Vec::new(),
             units: Vec::new(),
+            kept: Vec::new(),
             wanted: Vec::new(),
             mounts: Vec::new(),
             disks: Vec::new(),

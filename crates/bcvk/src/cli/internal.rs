@@ -92,6 +92,8 @@ pub(crate) enum InGuest {
     SendJournal { port: u8 },
     /// In a VM: give the network card its address
     ConfigureNetwork,
+    /// In a VM: keep this program for the root that a soft-reboot changes to
+    KeepProgram,
 }
 
 /// Root of a container that is prepared for its supervisor.

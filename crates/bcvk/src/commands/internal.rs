@@ -109,6 +109,9 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
         InGuest::ConfigureNetwork => {
             services::configure_network().map_err(CommandError::io("configure the network"))
         }
+        InGuest::KeepProgram => {
+            services::keep_program().map_err(CommandError::io("keep this program"))
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }
