@@ -33,7 +33,7 @@ packages=(
     # other shells than bash; of manual pages; of what the guide asks of a VM's web server; of JSON
     # against its schemas; of the examples; and at a terminal whose screen can be looked at; and of
     # parsers, with libFuzzer, which is C++.
-    e2fsprogs catatonit zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux g++
+    e2fsprogs catatonit rsync zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux g++
 )
 
 case $(uname -m) in

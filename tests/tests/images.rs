@@ -2,16 +2,46 @@
 
 use std::time::Duration;
 
-use bcvk_testkit::{Checks, Sandbox, Vm};
+use bcvk_testkit::{Checks, Sandbox, Vm, images, limit};
 
 /// Builds the image, boots it, checks the guest, and that nothing in it has failed.
-fn on_a_guest(containerfile: &str, checks_of: impl FnOnce(&mut Checks, &Vm<'_>)) {
+fn on_a_guest(containerfile: &str, checks_of: impl Fn(&mut Checks, &Vm<'_>)) {
     let sandbox = Sandbox::new();
+    on_guests(&sandbox, containerfile, &[&[]], checks_of);
+    sandbox.finish();
+}
+
+/// Options of a VM that is saved, and of one that is resumed then.
+const SAVED_AND_RESUMED: [&[&str]; 2] = [&["--warm=auto"], &["--warm=require"]];
+
+/// Builds the image, and has a VM of it with each of these options. Checks each, that nothing in it has
+/// failed, and that it powers off when it is asked to.
+fn on_guests(
+    sandbox: &Sandbox,
+    containerfile: &str,
+    ways: &[&[&str]],
+    checks_of: impl Fn(&mut Checks, &Vm<'_>),
+) {
     let image = sandbox.build_image(containerfile);
-    let vm = sandbox.boot("vm", &["--memory=2G"], &image);
-    vm.sh("true");
     let mut checks = Checks::new();
-    checks_of(&mut checks, &vm);
+    for (number, options) in ways.iter().enumerate() {
+        let name = format!("vm{number}");
+        let vm = sandbox.boot(&name, &[&["--memory=2G"], *options].concat(), &image);
+        vm.sh("true");
+        checks_of(&mut checks, &vm);
+        check_health(&mut checks, &vm);
+        checks.check("it powers off in good order", || {
+            vm.stop();
+            let described = vm.described();
+            assert!(!described.contains("was killed"), "{described}");
+        });
+        vm.discard();
+    }
+    sandbox.remove_image(&image);
+    checks.finish();
+}
+
+fn check_health(checks: &mut Checks, vm: &Vm<'_>) {
     checks.check("the system is up, and no unit has failed", || {
         let output = vm.run_sh(
             "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; \
@@ -19,10 +49,6 @@ fn on_a_guest(containerfile: &str, checks_of: impl FnOnce(&mut Checks, &Vm<'_>))
         );
         assert_eq!(output.text(), "running", "{output}");
     });
-    vm.discard();
-    sandbox.remove_image(&image);
-    checks.finish();
-    sandbox.finish();
 }
 
 fn check_cmdline_of_uki(checks: &mut Checks, vm: &Vm<'_>, karg: &str) {
@@ -161,7 +187,8 @@ fn a_uki_beside_its_modules_and_cloud_init() {
 #[test]
 fn an_image_like_those_of_the_field() {
     let image = include_str!("fixtures/Containerfile.field");
-    on_a_guest(image, |checks, vm| {
+    let sandbox = Sandbox::new();
+    on_guests(&sandbox, image, &SAVED_AND_RESUMED, |checks, vm| {
         checks.check(
             "SELinux is off, although the image's arguments say on",
             || {
@@ -171,16 +198,82 @@ fn an_image_like_those_of_the_field() {
         checks.check("the presets were applied", || {
             // The session is there before the last of them.
             vm.sh("systemctl is-system-running --wait || true");
-            let services = "NetworkManager chrony dbus-broker nftables sshd";
+            let services = "NetworkManager chrony dbus-broker nftables online sshd";
             let active = vm.sh(&format!("systemctl is-active {services} || true"));
-            assert_eq!(active, ["active"; 5].join("\n"));
+            assert_eq!(active, ["active"; 6].join("\n"));
             let off = vm.sh("systemctl is-active systemd-networkd systemd-resolved || true");
             assert_eq!(off, "inactive\ninactive");
         });
         checks.check("the firewall is as the image wants it", || {
             vm.sh("nft list ruleset | grep -q 'policy drop'");
         });
+        checks.check(
+            "a link without carrier is named, and not waited for",
+            || {
+                let described = vm.described();
+                let named = "does not have: a carrier for uplink (bond)";
+                assert!(described.contains(named), "{described}");
+                vm.sh("! nmcli -t -f NAME,STATE connection show | grep uplink:activated");
+                // It fails when it has waited in vain.
+                vm.sh("systemctl is-active NetworkManager-wait-online.service");
+            },
+        );
     });
+    sandbox.finish();
+}
+
+/// Nothing listens to the power button of an image without logind, and nobody greets its user.
+#[test]
+fn an_image_with_hardly_more_than_systemd() {
+    let image = format!("FROM {}\n", images::minimal());
+    let ways = SAVED_AND_RESUMED.map(|way| [&["--initramfs=direct"], way].concat());
+    let ways: Vec<&[&str]> = ways.iter().map(Vec::as_slice).collect();
+    let sandbox = Sandbox::new();
+    on_guests(&sandbox, &image, &ways, |checks, vm| {
+        checks.check("it has hardly anything", || {
+            vm.sh("! command -v ip dbus-daemon sshd && ! test -e /run/dbus");
+            vm.sh("for unit in dbus systemd-logind systemd-networkd; do \
+                 ! systemctl cat $unit.service || exit 1; done");
+        });
+        checks.check("its network is configured", || {
+            vm.sh("systemctl is-active bcvk-network.service");
+            vm.sh("grep -q 'nameserver 10.0.2.3' /etc/resolv.conf");
+            vm.sh("grep -q 10.0.2.15 /proc/net/fib_trie");
+            let gateway = "grep -qi '00000000[[:space:]]*0202000A' /proc/net/route";
+            vm.sh(gateway);
+        });
+    });
+    sandbox.finish();
+}
+
+/// sshd is disabled, and the display manager finds no display.
+#[test]
+fn a_desktop() {
+    let image = include_str!("fixtures/Containerfile.desktop");
+    let sandbox = Sandbox::new();
+    sandbox.install_bcvk();
+    on_guests(&sandbox, image, &SAVED_AND_RESUMED, |checks, vm| {
+        checks.check("its display manager runs, and its sshd does not", || {
+            vm.sh("systemctl is-system-running --wait || true");
+            let started =
+                vm.sh("systemctl is-active graphical.target display-manager.service first.service");
+            assert_eq!(started, ["active"; 3].join("\n"));
+            let ssh = vm.sh("systemctl is-active ssh.service ssh.socket || true");
+            assert_eq!(ssh, "inactive\ninactive");
+        });
+        checks.check("rsync, there and back", || {
+            let script = "bcvk ephemeral ssh-config $1 >config && mkdir -p tree/inner && \
+                head -c 1000000 /dev/urandom >tree/inner/file && \
+                rsync -a -e 'ssh -F config' tree $1:/tmp/ && \
+                rsync -a -e 'ssh -F config' $1:/tmp/tree/ back && \
+                cmp tree/inner/file back/inner/file && rm -r tree back";
+            let rsync = sandbox
+                .command("sh")
+                .args(["-euc", script, "sh", vm.name()]);
+            let _ = rsync.limit(limit::BOOT).run().expect_success();
+        });
+    });
+    sandbox.finish();
 }
 
 #[test]
@@ -188,8 +281,12 @@ fn an_initramfs_of_systemds_own_without_dracut() {
     let image = include_str!("fixtures/Containerfile.systemd-initrd");
     on_a_guest(image, |checks, vm| {
         checks.check("the root can be written to, as the image wants it", || {
-            let root = "mkdir /nix && echo new | tee /nix/x /usr/x && findmnt -no FSTYPE /";
-            assert_eq!(vm.sh(root), "new\noverlay");
+            let alone = "mount -o remount,bind,rw / && mkdir /nix && echo new | tee /nix/x /usr/x";
+            let root = vm.sh(&format!(
+                "! touch /x && unshare --mount sh -ec '{alone}' && cat /nix/x && ! touch /x && \
+                 findmnt -no FSTYPE /"
+            ));
+            assert_eq!(root, "new\nnew\noverlay");
             let seen = vm.exec("ls -d /bcvk-*/run/bcvk-image/nix");
             assert_ne!(seen.code(), Some(0), "{seen}");
         });
@@ -219,7 +316,7 @@ fn the_newest_systemd_and_a_network_left_to_networkd() {
 }
 
 /// Words of the notice of the image in `Containerfile.absent`.
-const ABSENT: [&str; 14] = [
+const ABSENT: [&str; 15] = [
     "/ on LABEL=root",
     "swap on UUID=33333333-2222-1111-0000-000000000000",
     "/boot on LABEL=boot",
@@ -230,6 +327,7 @@ const ABSENT: [&str; 14] = [
     "late.service (/dev/nvme0n1)",
     "systemd-firstboot, which asks",
     "initial-setup.service, which asks",
+    "a carrier for br0 (bridge)",
     "kernel argument resume=UUID=1",
     "kernel argument rd.luks.uuid=luks-2",
     "kernel argument rd.lvm.lv=vg/root",

@@ -34,7 +34,7 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
 done
 
 # What only derived images want to run.
-for unit in chrony.service dbus-broker.service; do
+for unit in chrony.service dbus-broker.service greetd.service; do
     systemctl --quiet disable "$unit" 2>/dev/null || true
 done
 

@@ -28,7 +28,7 @@ packages=(
 )
 if [ "$tag" = full ]; then
     packages+=(podman network-manager cloud-init systemd-ukify systemd-boot-efi cpio
-        nftables chrony dbus-broker selinux-policy-default)
+        nftables chrony dbus-broker selinux-policy-default greetd rsync)
 fi
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
