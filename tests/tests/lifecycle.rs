@@ -165,6 +165,11 @@ fn check_listing_when_ready(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>)
             listed(sandbox, vm, &[]).expect("listed")["VmState"],
             "ready"
         );
+        let table = sandbox.bcvk(["ps", "--format=table"]).run();
+        let _ = table.expect_success().expect_stdout("NAME");
+        let json = sandbox.bcvk(["ps", "--format=json"]).run();
+        let json: Value = serde_json::from_str(&json.expect_success().stdout()).expect("JSON");
+        schema::expect_valid("ephemeral-ps", &[json]);
     });
 }
 

@@ -6,73 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bcvk_testkit::{Checks, Process, Sandbox, Vm, images};
-
-/// Numbers of capabilities (Linux, include/uapi/linux/capability.h).
-mod cap {
-    pub(super) const CHOWN: u64 = 1 << 0;
-    pub(super) const DAC_OVERRIDE: u64 = 1 << 1;
-    pub(super) const FOWNER: u64 = 1 << 3;
-    pub(super) const FSETID: u64 = 1 << 4;
-    pub(super) const KILL: u64 = 1 << 5;
-    pub(super) const SETGID: u64 = 1 << 6;
-    pub(super) const SETUID: u64 = 1 << 7;
-    pub(super) const SETFCAP: u64 = 1 << 31;
-
-    /// Capabilities that acting for a guest's users takes.
-    pub(super) const WRITERS: u64 =
-        CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETGID | SETUID | SETFCAP;
-}
-
-/// A process of the VM's container.
-struct Member {
-    process: Process,
-    status: String,
-}
-
-impl Member {
-    fn line(&self, field: &str) -> &str {
-        let line = self.status.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            (name == field).then(|| value.trim())
-        });
-        line.expect(field)
-    }
-
-    fn number(&self, field: &str, radix: u32) -> u64 {
-        u64::from_str_radix(self.line(field), radix).expect("a number")
-    }
-
-    fn capabilities(&self, field: &str) -> u64 {
-        self.number(field, 16)
-    }
-
-    fn is(&self, word: &str) -> bool {
-        self.process.args.iter().any(|arg| arg.contains(word))
-    }
-
-    fn proc(&self, file: &str) -> PathBuf {
-        format!("/proc/{}/{file}", self.process.pid.as_raw_nonzero()).into()
-    }
-}
-
-fn members(vm: &Vm<'_>) -> Vec<Member> {
-    let first = vm.inspect("{{.State.Pid}}");
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let container = namespace(&first);
-    Process::all()
-        .into_iter()
-        .filter_map(|process| {
-            let pid = process.pid.as_raw_nonzero().to_string();
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            (namespace(&pid) == container).then_some(Member { process, status })
-        })
-        .collect()
-}
-
-/// Returns the processes with `word` in their arguments.
-fn with<'a>(members: &'a [Member], word: &str) -> Vec<&'a Member> {
-    members.iter().filter(|m| m.is(word)).collect()
-}
+use bcvk_tests::rights::{Member, check_rights, members, with};
+use bcvk_tests::stranger::Belongings;
 
 #[test]
 fn every_process_has_the_least_rights() {
@@ -91,22 +26,8 @@ fn every_process_has_the_least_rights() {
     vm.sh("true");
     let members = members(&vm);
     let mut checks = Checks::new();
-    checks.check(
-        "there are those processes that are needed, and no other",
-        || {
-            let counts = ["supervise", "virtiofs", "guest="].map(|word| with(&members, word).len());
-            assert_eq!(counts, [1, 3, 1]);
-            assert_eq!(members.len(), 5);
-        },
-    );
-    checks.check("seccomp filters all, and none can gain rights", || {
-        for member in &members {
-            assert_eq!(member.number("Seccomp", 10), 2, "{:?}", member.process);
-            assert_eq!(member.number("NoNewPrivs", 10), 1, "{:?}", member.process);
-        }
-    });
-    check_qemu(&mut checks, &members);
-    check_file_servers(&mut checks, &members);
+    // The image and the read-only share; the other share.
+    check_rights(&mut checks, &members, 2, 1);
     checks.check("each process sees its part of the container alone", || {
         let place = PathBuf::from(format!(
             "/bcvk-{}",
@@ -125,74 +46,16 @@ fn every_process_has_the_least_rights() {
         assert_eq!(host_sockets(&vm, &members), [""; 0]);
     });
     check_secrets(&mut checks, &sandbox, &vm, &members);
+    checks.check("another user of the host gets nothing", || {
+        Belongings::default().of_vm(&vm).expect_closed(&sandbox);
+    });
     vm.discard();
     checks.finish();
     sandbox.finish();
 }
 
-fn check_qemu(checks: &mut Checks, members: &[Member]) {
-    checks.check("QEMU has no capability, and can get none", || {
-        let qemu = &with(members, "guest=")[0];
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert_eq!(qemu.capabilities(set), 0, "{set}");
-        }
-        // QEMU has its own filter, besides podman's.
-        assert!(qemu.number("Seccomp_filters", 10) >= 2);
-    });
-    checks.check("QEMU is a user of its own", || {
-        let qemu = &with(members, "guest=")[0];
-        let ids = |field: &str| -> BTreeSet<String> {
-            let line = qemu.line(field);
-            line.split_whitespace().map(str::to_owned).collect()
-        };
-        for field in ["Uid", "Gid"] {
-            let ids = ids(field);
-            assert_eq!(ids.len(), 1, "{field}: {ids:?}");
-            assert!(!ids.contains("0"), "{field}: {ids:?}");
-        }
-        assert!(ids("Groups").is_empty());
-    });
-}
-
-fn check_file_servers(checks: &mut Checks, members: &[Member]) {
-    checks.check("file servers have what serving takes", || {
-        for server in with(members, "virtiofs") {
-            let allowed = if server.is("--read-only") {
-                cap::DAC_OVERRIDE
-            } else {
-                cap::WRITERS
-            };
-            for set in ["CapPrm", "CapEff", "CapBnd"] {
-                let found = server.capabilities(set);
-                assert_eq!(found & !allowed, 0, "{set} {found:x} {:?}", server.process);
-            }
-            // The server has its own filter, besides podman's.
-            assert!(server.number("Seccomp_filters", 10) >= 2);
-        }
-        let readers = with(members, "--read-only").len();
-        assert_eq!(readers, 2, "the image and the read-only share");
-    });
-}
-
-/// A set of capabilities in the state of a process or thread.
-fn field(status: &str, set: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(set));
-    let digits = line.expect(set).trim_start_matches(':').trim();
-    u64::from_str_radix(digits, 16).expect("a number")
-}
-
 /// Checks what the container gives the process that starts the others.
 fn check_surroundings(checks: &mut Checks, supervisor: &Member) {
-    checks.check("the supervisor may only end what it has started", || {
-        let tasks = fs::read_dir(supervisor.proc("task")).expect("its threads");
-        for task in tasks.map(|task| task.expect("a thread").path().join("status")) {
-            let status = fs::read_to_string(task).expect("its state");
-            for set in ["CapPrm", "CapEff"] {
-                let found = field(&status, set);
-                assert_eq!(found & !cap::KILL, 0, "{set} {found:x}");
-            }
-        }
-    });
     checks.check(
         "what can be written on the host is the VM's or was asked for",
         || {

@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use bcvk_testkit::{Checks, Sandbox, Vm, images, limit, until};
+use bcvk_tests::rights::{check_rights, members};
+use bcvk_tests::stranger::Belongings;
 
 #[test]
 fn run_ssh_and_a_share() {
@@ -79,11 +81,19 @@ fn a_background_vm() {
             "0 0\n0 42"
         );
     });
-    checks.check("QEMU is neither this user nor root", || {
-        let status = format!("/proc/{}", vm.qemu().pid.as_raw_nonzero());
-        let qemu = fs::metadata(status).expect("QEMU").uid();
+    let members = members(&vm);
+    check_rights(&mut checks, &members, 1, 0);
+    checks.check("no process is root's, and QEMU is not this user's", || {
         let user = fs::metadata(vm.dir()).expect("metadata").uid();
-        assert!(![0, user].contains(&qemu), "{qemu}");
+        for member in &members {
+            let of = fs::metadata(member.proc("")).expect("metadata").uid();
+            assert_ne!(of, 0, "{:?}", member.process);
+        }
+        let qemu = fs::metadata(vm.qemu().proc("")).expect("metadata").uid();
+        assert_ne!(qemu, user);
+    });
+    checks.check("another user of the host gets nothing", || {
+        Belongings::default().of_vm(&vm).expect_closed(&sandbox);
     });
     checks.check("ps", || {
         let _ = sandbox

@@ -52,6 +52,24 @@ fn run_ssh_runs_a_command_with_its_streams_and_exit_code() {
     sandbox.finish();
 }
 
+/// daemon's shell lets nobody in, so that another one stands in.
+#[test]
+fn run_ssh_runs_a_command_as_another_user_at_a_terminal() {
+    let sandbox = Sandbox::new().resuming();
+    let session = |options: &[&str]| {
+        let command = sandbox.bcvk(["run-ssh", "--user=daemon", "--name", &sandbox.name("vm")]);
+        command
+            .args(options)
+            .args([images::trixie(), "id -un; test -t 0 && echo terminal"])
+            .limit(limit::BOOT)
+    };
+    let output = session(&["-t"]).at_a_terminal().run().expect_success();
+    let _ = output.expect_stdout("daemon\r\nterminal\r\n");
+    let output = session(&[]).run().expect_code(1);
+    assert_eq!(output.stdout(), "daemon\n", "{output}");
+    sandbox.finish();
+}
+
 /// `~^Z` stops ssh alone; the shell waits for bcvk.
 #[test]
 fn a_session_that_is_stopped_gives_the_prompt_back() {

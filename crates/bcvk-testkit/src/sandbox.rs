@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::cmd::Cmd;
 use crate::drive::vms::vm_dirs;
 use crate::rootless::RootlessUser;
+use crate::skip;
 use crate::wait;
 use crate::{binary, images, limit};
 
@@ -126,6 +127,22 @@ impl Sandbox {
     /// `podman ARGS`.
     pub fn podman<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
         self.command("podman").args(args)
+    }
+
+    /// A command of a user of the host who is neither root nor the sandbox's, without any group; `None`
+    /// if the tests do not run as root, who alone can become that user.
+    #[must_use]
+    #[track_caller]
+    pub fn stranger(&self, program: &str) -> Option<Cmd> {
+        let nobody = 65_534;
+        skip::is_root().then(|| self.as_caller(program).user(nobody, nobody))
+    }
+
+    /// A command of the user who runs the tests.
+    pub fn as_caller(&self, program: &str) -> Cmd {
+        Cmd::new(program, self.dir.path())
+            .env("PATH", SYSTEM_PATH)
+            .env("LC_ALL", "C.UTF-8")
     }
 
     /// A command of any program. `bcvk` itself is on its `PATH` only if a test puts it there.
@@ -255,8 +272,8 @@ impl Sandbox {
     #[track_caller]
     pub fn load_image(&self, image: &str) {
         let archive = self.dir.path().join("image.tar");
-        let _ = Cmd::new("podman", self.dir.path())
-            .env("PATH", SYSTEM_PATH)
+        let _ = self
+            .as_caller("podman")
             .args(["save", "--quiet", "--output"])
             .arg(&archive)
             .arg(image)

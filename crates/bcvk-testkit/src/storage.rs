@@ -9,13 +9,13 @@ use crate::limit;
 use crate::sandbox::Sandbox;
 use crate::wait::until_some;
 
-/// Lists the images that a test has built.
+/// Lists the images that a test has built or pulled.
 pub(crate) fn images(sandbox: &Sandbox, prefix: &str) -> Vec<String> {
     let listed = sandbox
         .podman(["images", "--format={{.Repository}}:{{.Tag}}"])
         .run();
     let mut names: Vec<String> = listed.stdout().lines().map(str::to_owned).collect();
-    names.retain(|name| name.starts_with(&format!("localhost/{prefix}")));
+    names.retain(|name| name.contains(&format!("/{prefix}")));
     names
 }
 

@@ -1,6 +1,7 @@
 //! Root in a guest can do nothing to the host but use up what it was given. `docs/threat-model.md`
 //! names these tests.
 
+mod agent;
 mod noise;
 
 use std::collections::BTreeMap;

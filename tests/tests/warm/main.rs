@@ -13,8 +13,10 @@ use bcvk_testkit::{
     until_some,
 };
 
+use bcvk_tests::rights::{check_rights, members};
+use bcvk_tests::stranger::Belongings;
 use resumed::{
-    MARK, check_health, expect_given, expect_machine_id, expect_no_secret,
+    MARK, check_health, check_noise, expect_given, expect_machine_id, expect_no_secret,
     expect_nothing_in_common, expect_only_staging, make_units,
 };
 use snapshot::{copy, cut, entry, list, take_snapshot, usable};
@@ -62,7 +64,9 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     for vm in [&one, &two] {
         check_health(&mut checks, vm);
     }
+    check_rights(&mut checks, &members(&one), 1, 0);
     check_reports(&mut checks, &sandbox, &one);
+    check_noise(&mut checks, &one);
     check_soft_reboot(&mut checks, &one);
     one.stop();
     two.stop();
@@ -92,6 +96,12 @@ fn check_saved(checks: &mut Checks, sandbox: &Sandbox, first: &Vm<'_>) {
             expect_only_staging(sandbox, first);
         },
     );
+    check_rights(checks, &members(first), 1, 0);
+    checks.check("another user of the host gets nothing of both", || {
+        let snapshots = sandbox.home().join(".cache/bcvk/snapshots");
+        let all = Belongings::default().of_vm(first).below(&snapshots);
+        all.expect_closed(sandbox);
+    });
 }
 
 /// Checks two VMs of one snapshot, of which `one` was given variables and units.

@@ -27,6 +27,20 @@ pub(crate) fn check_health(checks: &mut Checks, vm: &Vm) {
     });
 }
 
+/// Checks that a guest which goes on talking where its agent has spoken disturbs nobody.
+pub(crate) fn check_noise(checks: &mut Checks, vm: &Vm) {
+    checks.check("noise on the agent's port", || {
+        // Nobody reads it any more, so that a writer may have to wait.
+        let noise = "{ head -c 1000000 /dev/urandom; printf 'done\\nhere\\nfailed \\033[2Jevil\\n'; } \
+                     | timeout 10 tee /dev/virtio-ports/org.bcvk.agent >/dev/null; echo still here";
+        assert_eq!(vm.sh(noise), "still here");
+        assert_eq!(vm.sh("hostname"), vm.name());
+        let described = vm.described();
+        assert!(!described.contains("evil"), "{described}");
+        assert!(described.contains("\"State\": \"ready\""), "{described}");
+    });
+}
+
 /// Word that must be nowhere in a snapshot.
 pub(crate) const MARK: &str = "secret-4f9d0c27";
 

@@ -1,5 +1,7 @@
 //! Every claim of a document that makes them names a test, and the test exists.
 
+mod manual;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -58,15 +60,24 @@ fn every_promise_of_a_page_names_a_test_that_exists() {
         let text = fs::read_to_string(root().join(page)).expect("read a page");
         let missing = unproved(&text);
         complaints.extend(missing.iter().map(|part| format!("{page}: {part}")));
-        for comment in text.split(TESTS).skip(1) {
-            let (tests, _) = comment.split_once(" -->").expect("an end");
-            let named = names(tests);
-            assert!(!named.is_empty(), "{page}: {tests}");
-            let missing = named.iter().filter(|name| !exists(name));
-            complaints.extend(missing.map(|name| format!("{page}: `{name}` is no test")));
-        }
+        complaints.extend(misnamed(page, &text));
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Returns what is wrong with the comments of a page.
+fn misnamed(page: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for comment in text.split(TESTS).skip(1) {
+        let (tests, _) = comment.split_once(" -->").expect("an end");
+        let named = names(tests);
+        if named.is_empty() {
+            complaints.push(format!("{page}: {tests} names nothing"));
+        }
+        let missing = named.iter().filter(|name| !exists(name));
+        complaints.extend(missing.map(|name| format!("{page}: `{name}` is no test")));
+    }
+    complaints
 }
 
 #[test]
@@ -157,24 +168,39 @@ fn names(cell: &str) -> Vec<String> {
 /// Returns true if `name` is a black-box test (`file::test`, or the beginning of its name and `…`), a
 /// unit test, or a module with unit tests.
 fn exists(name: &str) -> bool {
+    !files_of(name).is_empty()
+}
+
+/// Returns the files of the test or module of tests with this name, or none if there is no such test.
+fn files_of(name: &str) -> Vec<PathBuf> {
     if let Some(beginning) = name.strip_suffix('…') {
-        return has_test(&root().join("tests/tests/scarce.rs"), beginning);
+        let file = root().join("tests/tests/scarce.rs");
+        let is_there = has_test(&file, beginning);
+        return is_there.then_some(file).into_iter().collect();
     }
     let path: Vec<&str> = name.split("::").collect();
     let (last, before) = path.split_last().expect("a name");
+    let function = format!("{last}(");
     let black_box = root().join("tests/tests").join(before.join("/"));
-    if forms(&black_box)
+    let files: Vec<PathBuf> = forms(&black_box)
         .iter()
         .flat_map(|form| files_below(form))
-        .any(|file| has_test(&file, &format!("{last}(")))
-    {
-        return true;
+        .collect();
+    if files.iter().any(|file| has_test(file, &function)) {
+        return files;
     }
-    let function = format!("{last}(");
-    modules(&path).iter().any(|module| has_tests(module))
-        || modules(before).iter().any(|module| {
-            has_tests(module) && files_below(module).iter().any(|f| has_test(f, &function))
-        })
+    let with_tests = |modules: Vec<PathBuf>| {
+        let modules = modules.into_iter().filter(|module| has_tests(module));
+        let files: Vec<PathBuf> = modules.flat_map(|module| files_below(&module)).collect();
+        files
+    };
+    let of_module = with_tests(modules(&path));
+    if !of_module.is_empty() {
+        return of_module;
+    }
+    let mut files = with_tests(modules(before));
+    files.retain(|file| has_test(file, &function));
+    files
 }
 
 /// Returns the files and directories of a module, whose path begins with a crate or anywhere in one.
