@@ -92,11 +92,16 @@ impl Sandbox {
     /// middle of a test.
     #[track_caller]
     pub fn expect_nothing_left(&self) {
-        let left = await_nothing_left(self, limit::GONE);
+        self.expect_nothing_left_within(limit::GONE);
+    }
+
+    /// The same with a limit of its own, for what podman alone removes: it promises no time.
+    #[track_caller]
+    pub fn expect_nothing_left_within(&self, limit: Duration) {
+        let left = await_nothing_left(self, limit);
         assert!(
             left.is_empty(),
-            "left behind after {:?}:\n  {}",
-            limit::GONE,
+            "left behind after {limit:?}:\n  {}",
             left.join("\n  ")
         );
     }

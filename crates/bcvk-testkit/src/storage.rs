@@ -75,9 +75,12 @@ pub(crate) fn leftover_mounts(sandbox: &Sandbox) -> Vec<String> {
     }
     let roots = storage_roots(sandbox);
     let used = mounts_of_containers(sandbox, &containers);
+    // A container that has ended meanwhile is on no list, and its mount is gone too.
+    let still = mounts(sandbox);
     new.retain(|point| {
         let is_used = used.iter().any(|part| point.contains(part));
-        roots.iter().any(|root| point.starts_with(root)) && !is_used
+        let is_podmans = roots.iter().any(|root| point.starts_with(root));
+        is_podmans && !is_used && still.contains(point)
     });
     new.iter().map(|point| format!("mount {point}")).collect()
 }
