@@ -107,10 +107,13 @@ impl Capped {
 
 impl Write for Capped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let fits = bytes
             .len()
             .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if fits == 0 && !bytes.is_empty() {
+        if fits == 0 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let written = self.file.write(&bytes[..fits]);
@@ -146,6 +149,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::sync::mpsc::channel;
 
     use super::*;
@@ -168,6 +172,33 @@ mod tests {
             .map(|e| e.and_then(|e| e.metadata()).expect("metadata").len())
             .sum();
         assert!(total <= 2 * MAX_LOG_BYTES, "{total}");
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("metadata").mode() & 0o777
+    }
+
+    #[test]
+    fn a_log_is_filled_to_its_bound() {
+        let (sender, _events) = channel();
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("console.log");
+        fs::write(earlier(&path), "of an earlier start").expect("write");
+        let mut log = Log::create("console", &path, sender).expect("create");
+        assert!(!earlier(&path).exists());
+        let length = |path: &Path| {
+            fs::metadata(path)
+                .map(|file| file.len())
+                .unwrap_or_default()
+        };
+        let half = vec![b'x'; 4 << 20];
+        for _ in 0..2 {
+            log.write_all(&half).expect("write");
+        }
+        assert_eq!((length(&path), length(&earlier(&path))), (8 << 20, 0));
+        log.write_all(b"y").expect("write");
+        assert_eq!((length(&path), length(&earlier(&path))), (1, 8 << 20));
     }
 
     #[test]
@@ -176,10 +207,13 @@ mod tests {
         let path = dir.path().join("journal.json");
         let (sender, events) = channel();
         let mut file = Capped::create(&path, path.clone(), sender).expect("create");
+        assert_eq!(file.left, 1 << 30);
         file.left = 5;
         assert!(file.write_all(b"1234567").is_err());
         assert!(file.write_all(b"8").is_err());
+        assert_eq!(file.write(b"").expect("nothing fits"), 0);
         assert_eq!(fs::read_to_string(&path).expect("read"), "12345");
+        assert_eq!(mode(&path), 0o600);
         assert!(matches!(events.try_recv(), Ok(Event::Warning(_))));
         assert!(events.try_recv().is_err());
     }

@@ -261,3 +261,95 @@ pub enum FailureKind {
     /// The guest gave up: panic, emergency mode, power-off before it was ready.
     Guest,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::examples::status;
+
+    #[test]
+    fn a_status_knows_when_each_phase_began() {
+        let booting = status(&[
+            (Phase::Preparing, 10),
+            (Phase::Qemu, 12),
+            (Phase::Kernel, 13),
+        ]);
+        assert_eq!(booting.began(Phase::Qemu), Some(Timestamp(12_000_000)));
+        assert_eq!(booting.began(Phase::Ready), None);
+        assert!(!booting.was_ready());
+        let ended = status(&[
+            (Phase::Ready, 20),
+            (Phase::Stopping, 30),
+            (Phase::Exited, 31),
+        ]);
+        assert!(ended.was_ready());
+    }
+
+    #[test]
+    fn only_what_an_sshd_says_is_a_refusal() {
+        let refused = refusal("no root here");
+        let warnings = vec!["the console is long".to_owned(), refused.clone()];
+        let status = Status {
+            warnings,
+            ..status(&[(Phase::Ready, 1)])
+        };
+        assert_eq!(status.refusals(), [refused]);
+    }
+
+    #[test]
+    fn times_are_shown_to_the_microsecond_and_never_negative() {
+        let (early, late) = (Timestamp(1_100_000), Timestamp(1_400_001));
+        let seconds = late.rounded_seconds_since(early).to_string();
+        assert_eq!(seconds, "0.300001");
+        assert_eq!(late.seconds_since(early).to_string(), "0.300001");
+        assert_eq!(early.seconds_since(late).to_string(), "0");
+        let epoch = UNIX_EPOCH + Duration::from_micros(7);
+        assert_eq!(Timestamp::from(epoch), Timestamp(7));
+        assert!(Timestamp::now() > Timestamp(1_700_000_000_000_000));
+    }
+
+    #[test]
+    fn a_failure_names_the_phase_in_which_a_guest_was() {
+        let sentence = |phase| {
+            let failure = Failure {
+                kind: FailureKind::Guest,
+                phase,
+                message: "it failed".to_owned(),
+                causes: Vec::new(),
+                hint: None,
+                remedy: None,
+                failed_units: Vec::new(),
+                console_tail: Vec::new(),
+            };
+            failure.sentence()
+        };
+        for (phase, expected) in [
+            (Phase::Preparing, "it failed"),
+            (Phase::Qemu, "it failed (phase: starting the kernel)"),
+            (Phase::Kernel, "it failed (phase: kernel)"),
+            (Phase::Initrd, "it failed (phase: initramfs)"),
+            (Phase::Userspace, "it failed (phase: starting services)"),
+            (
+                Phase::Reachable,
+                "it failed (phase: first session possible)",
+            ),
+            (Phase::Ready, "it failed (phase: ready)"),
+            (Phase::Stopping, "it failed (phase: shutting down)"),
+            (Phase::Exited, "it failed (phase: ended)"),
+        ] {
+            assert_eq!(sentence(phase), expected);
+        }
+    }
+
+    #[test]
+    fn causes_are_listed_outermost_first() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::io::Error);
+
+        let error = Outer(std::io::Error::other("inner"));
+        assert_eq!(causes(&error), ["inner"]);
+    }
+}

@@ -44,3 +44,47 @@ impl ImageClaims {
         self.annotations.iter().find(steers).map(String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(labels: &[&str], annotations: &[&str]) -> ImageClaims {
+        let map = |names: &[&str]| {
+            let names = names
+                .iter()
+                .map(|name| ((*name).to_owned(), "x".to_owned()));
+            names.collect::<BTreeMap<_, _>>()
+        };
+        ImageClaims::of(&map(labels), map(annotations))
+    }
+
+    #[test]
+    fn annotations_that_steer_a_runtime_are_found() {
+        for (annotations, steering) in [
+            (&[][..], None),
+            (&["org.opencontainers.image.title"], None),
+            (&["run.ocix", "x.run.oci.handler"], None),
+            (&["run.oci.handler"], Some("run.oci.handler")),
+            (
+                &["a", "org.systemd.property.X"],
+                Some("org.systemd.property.X"),
+            ),
+            (
+                &["io.podman.annotations.init"],
+                Some("io.podman.annotations.init"),
+            ),
+            (&["a=run.oci.handler"], Some("a=run.oci.handler")),
+        ] {
+            let claims = claims(&[], annotations);
+            assert_eq!(claims.annotations, annotations);
+            assert_eq!(claims.steering(), steering, "{annotations:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_for_capabilities_is_a_claim() {
+        assert!(claims(&["a", LABEL_CAPABILITIES], &[]).capabilities);
+        assert!(!claims(&["io.containers.capabilitiesx"], &[LABEL_CAPABILITIES]).capabilities);
+    }
+}

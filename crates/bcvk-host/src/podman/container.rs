@@ -88,3 +88,42 @@ pub(super) fn is_run_command(words: &[String], id: &str) -> bool {
         .filter_map(|word| word.strip_prefix("--cidfile="))
         .any(|path| path.ends_with(&cidfile))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(json: &str) -> Container {
+        serde_json::from_str(json).expect("a container")
+    }
+
+    #[test]
+    fn a_container_has_a_name_and_a_state() {
+        let named = container(r#"{"Id":"c0ffee","Names":["vm","other"],"State":"running"}"#);
+        assert_eq!((named.name(), named.is_running()), ("vm", true));
+        let bare = container(r#"{"Id":"c0ffee","State":"exited"}"#);
+        assert_eq!((bare.name(), bare.is_running()), ("c0ffee", false));
+    }
+
+    /// The label is the image's to give, too.
+    #[test]
+    fn only_a_label_with_a_directory_of_ours_makes_a_vm() {
+        let runtime = tempfile::tempdir().expect("a directory");
+        let dirs = VmDirs::open(Some(runtime.path())).expect("made");
+        let (dir, _lock) = dirs.create().expect("made");
+        std::fs::write(dir.container_id_file(), "c0ffee").expect("written");
+        let labelled = |container_id: &str, id: &str| {
+            container(&format!(
+                r#"{{"Id":"{container_id}","Labels":{{"{LABEL_VM}":"{id}"}}}}"#
+            ))
+        };
+        let ours = labelled("c0ffee", dir.id());
+        assert_eq!(ours.vm_id(), Some(dir.id()));
+        let found = ours.vm_dir(&dirs).expect("found");
+        assert_eq!(found.path(), dir.path());
+        assert!(labelled("decaf", dir.id()).vm_dir(&dirs).is_none());
+        assert!(labelled("c0ffee", "0123").vm_dir(&dirs).is_none());
+        let unlabelled = container(r#"{"Id":"c0ffee"}"#);
+        assert!(unlabelled.vm_id().is_none() && unlabelled.vm_dir(&dirs).is_none());
+    }
+}

@@ -99,17 +99,38 @@ mod tests {
         fs::create_dir_all(&own).expect("made");
         fs::write(groups.join("cgroup.controllers"), "cpu memory pids\n").expect("written");
         assert!(available(groups, 0));
-        fs::write(own.join("cgroup.controllers"), "cpu\n").expect("written");
-        assert!(!available(groups, 1000));
+        for some in ["cpu", "memory", "cpu pids", "memoryx pids"] {
+            fs::write(own.join("cgroup.controllers"), some).expect("written");
+            assert!(!available(groups, 1000), "{some}");
+        }
         fs::write(own.join("cgroup.controllers"), "memory pids\n").expect("written");
         assert!(available(groups, 1000));
     }
 
+    /// An initramfs takes an eighth of the memory, each share a server.
     #[test]
     fn a_vm_has_more_than_its_guest() {
-        let spec = example();
-        let limits = limits(&spec);
-        assert!(limits.memory > spec.memory.bytes() + PROCESSES);
-        assert!(limits.tasks > TASKS);
+        for (accel, shares, mib) in [
+            (Accelerator::Kvm, 0, 4096 + 512 + 1024),
+            (Accelerator::Kvm, 2, 4096 + 512 + 1024 + 2 * 64),
+            (Accelerator::Tcg, 0, 4096 + 512 + 1024 + 1024),
+        ] {
+            let spec = VmSpec {
+                accel,
+                memory: "4G".parse().expect("a size"),
+                vcpus: 2,
+                shares: example()
+                    .shares
+                    .iter()
+                    .cycle()
+                    .take(shares)
+                    .cloned()
+                    .collect(),
+                ..example()
+            };
+            let limits = limits(&spec);
+            assert_eq!(limits.memory, mib << 20, "{accel:?}, {shares} shares");
+            assert_eq!(limits.tasks, 512 + 1024 + 2 * 4);
+        }
     }
 }

@@ -123,6 +123,7 @@ pub(crate) fn build(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bcvk_contract::spec::Snapshot;
 
     #[test]
     fn the_images_arguments_come_first_but_its_root_is_ours() {
@@ -159,6 +160,76 @@ mod tests {
         assert!(
             build(&spec, &facts, &[]).ends_with(" selinux=1"),
             "the user can"
+        );
+    }
+
+    fn line(change: impl FnOnce(&mut VmSpec), image: &str, user: &str) -> String {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = bcvk_guest::rooted::Rooted::new(dir.path()).expect("root");
+        let facts = GuestFacts::read(&root).expect("facts of an empty tree");
+        let mut spec = bcvk_contract::examples::example();
+        change(&mut spec);
+        spec.kargs = Karg::split(user).expect("kargs");
+        build(&spec, &facts, &Karg::split(image).expect("kargs"))
+    }
+
+    /// An emulated guest starts with one processor, unless somebody has said with how many.
+    #[test]
+    fn only_emulated_processors_are_started_later() {
+        let late = |accel, vcpus, image, user| {
+            let change = |spec: &mut VmSpec| (spec.accel, spec.vcpus) = (accel, vcpus);
+            let line = line(change, image, user);
+            let own = ["maxcpus=1 noreplace-smp", START_PROCESSORS];
+            let has = own.map(|argument| line.contains(argument));
+            assert_eq!(has[0], has[1], "{line}");
+            has[0]
+        };
+        assert!(late(Accelerator::Tcg, 2, "", ""));
+        assert!(!late(Accelerator::Tcg, 1, "", ""));
+        assert!(!late(Accelerator::Kvm, 2, "", ""));
+        for argument in ["maxcpus=2", "nr_cpus=2", "nosmp"] {
+            assert!(!late(Accelerator::Tcg, 2, argument, ""), "{argument}");
+            assert!(!late(Accelerator::Tcg, 2, "", argument), "{argument}");
+        }
+    }
+
+    #[test]
+    fn work_without_a_use_is_left_out_where_it_takes_time() {
+        for (accel, fidelity, no_tests, no_questions) in [
+            (Accelerator::Tcg, Fidelity::Fast, true, true),
+            (Accelerator::Kvm, Fidelity::Fast, false, true),
+            (Accelerator::Tcg, Fidelity::Full, false, false),
+        ] {
+            let change = |spec: &mut VmSpec| (spec.accel, spec.fidelity) = (accel, fidelity);
+            let line = line(change, "", "");
+            assert_eq!(line.contains("cryptomgr.notests"), no_tests, "{line}");
+            assert_eq!(
+                line.contains("systemd.firstboot=no"),
+                no_questions,
+                "{line}"
+            );
+        }
+        let said = line(|_| (), "systemd.firstboot=yes", "");
+        assert!(!said.contains("systemd.firstboot=no"), "{said}");
+    }
+
+    #[test]
+    fn what_only_one_vm_has_is_not_in_a_saved_ones_line() {
+        let own = ["systemd.hostname=testvm", "systemd.machine_id=0707"];
+        let saved = line(|spec| spec.snapshot = Some(Snapshot::Save), "", "");
+        let booted = line(|_| (), "", "");
+        for argument in own {
+            assert!(booted.contains(argument), "{booted}");
+            assert!(!saved.contains(argument), "{saved}");
+        }
+        let bare = line(
+            |spec| (spec.ignition, spec.machine_id) = (false, None),
+            "",
+            "",
+        );
+        assert!(
+            !bare.contains("ignition") && !bare.contains("machine_id"),
+            "{bare}"
         );
     }
 

@@ -60,8 +60,8 @@ fn machine(spec: &VmSpec) -> Machine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bcvk_contract::examples::example;
-    use bcvk_contract::spec::{Accelerator, Arch, Share};
+    use bcvk_contract::examples::{example, saved_files};
+    use bcvk_contract::spec::{Accelerator, Arch, Fidelity, Share};
 
     fn lines(spec: &VmSpec) -> String {
         let mut text = String::new();
@@ -94,6 +94,42 @@ mod tests {
             accel,
             qemu: "/usr/bin/qemu-system-aarch64".into(),
             ..example()
+        }
+    }
+
+    #[test]
+    fn x86_64_saved() {
+        insta::assert_snapshot!(lines(&with_snapshot(Snapshot::Save)));
+    }
+
+    fn with_snapshot(snapshot: Snapshot) -> VmSpec {
+        let spec = VmSpec {
+            snapshot: Some(snapshot),
+            fidelity: Fidelity::Full,
+            ..example()
+        };
+        spec.base()
+    }
+
+    /// Another machine could not take up the state of the one that was saved.
+    #[test]
+    fn a_resumed_machine_is_the_saved_one_and_waits_for_its_state() {
+        let saved = lines(&with_snapshot(Snapshot::Save));
+        let resumed = lines(&with_snapshot(Snapshot::Resume(saved_files())));
+        assert_eq!(resumed.replace("\n-incoming defer", ""), saved);
+        assert_ne!(resumed, saved);
+    }
+
+    #[test]
+    fn only_the_images_sshd_as_the_way_in_has_ports() {
+        for (login, ports, sessions) in [(Login::Own, 0, 1), (Login::Image, 2, 0)] {
+            let mut spec = example();
+            spec.ssh.as_mut().expect("a way in").login = login;
+            let lines = lines(&spec);
+            let count = lines.matches(",hostfwd=tcp:127.0.0.1:").count();
+            assert_eq!(count, ports, "{lines}");
+            let count = lines.matches("name=org.bcvk.sessions").count();
+            assert_eq!(count, sessions, "{lines}");
         }
     }
 

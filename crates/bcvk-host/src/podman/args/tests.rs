@@ -95,6 +95,46 @@ fn only_our_own_command_line_makes_a_container_a_vm() {
 }
 
 #[test]
+fn a_shell_in_place_of_the_supervisor_is_at_the_users_terminal() {
+    let spec = example();
+    let of = |debug| {
+        let args = run_args(&ContainerPlan {
+            debug,
+            interactive: debug,
+            tty: debug,
+            remove: debug,
+            keep_groups: debug,
+            ..plan(&spec, &dir(), &[])
+        });
+        lines(&args)
+    };
+    for (line, shell, vm) in [
+        ("--detach", false, true),
+        ("--interactive", true, false),
+        ("--tty", true, false),
+        ("--rm", true, false),
+        ("--group-add=keep-groups", true, false),
+        ("debug", true, false),
+        ("supervise", false, true),
+    ] {
+        let has = |args: String| args.lines().any(|found| found == line);
+        assert_eq!((has(of(true)), has(of(false))), (shell, vm), "{line}");
+    }
+    assert!(of(false).contains(CONTAINER_CLI_LOCK));
+    assert!(!of(true).contains(CONTAINER_CLI_LOCK), "nobody watches it");
+}
+
+#[test]
+fn a_vm_that_outlives_its_command_does_not_watch_it() {
+    let spec = VmSpec {
+        lifetime: Lifetime::Detached,
+        ..example()
+    };
+    let args = lines(&run_args(&plan(&spec, &dir(), &[])));
+    assert!(!args.contains(CONTAINER_CLI_LOCK), "{args}");
+}
+
+#[test]
 fn a_container_of_a_runner_has_nothing_of_the_hosts_programs() {
     let spec = example();
     let args = run_args(&ContainerPlan {
