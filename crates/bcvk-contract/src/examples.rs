@@ -36,6 +36,7 @@ pub fn example() -> VmSpec {
         },
         arch: Arch::X86_64,
         accel: Accelerator::Tcg,
+        nested: false,
         vcpus: 2,
         memory: MemorySize::from_mib(4096),
         qemu: "/usr/bin/qemu-system-x86_64".into(),

@@ -33,6 +33,10 @@ pub enum HostError {
         obstacle: String,
         remedy: Option<String>,
     },
+    #[error("a guest cannot run VMs of its own here: {module} was loaded with `nested` turned off")]
+    NestedOff { module: &'static str },
+    #[error("a guest for {0} cannot run VMs of its own; one for x86_64 can")]
+    NestedArch(Arch),
     #[error("a VM with {asked} of memory cannot fit: {whose} has {total} ({available} available)")]
     MemoryTooLarge {
         asked: MemorySize,

@@ -26,6 +26,7 @@ fn a_trixie_guest_is_as_it_was_asked_for() {
             "--rm",
             "--memory=1536M",
             "--vcpus=2",
+            "--nested",
             "--karg=bcvk_test.one=1",
             "--karg",
             "bcvk_test.two=\"a b\"",
@@ -83,6 +84,12 @@ fn check_options(checks: &mut Checks, vm: &Vm<'_>) {
         assert_eq!(vm.sh("nproc"), "2");
     });
     checks.check("memory", || assert_memory(vm, 1536));
+    checks.check(
+        "hardware virtualisation, which udev has loaded KVM for",
+        || {
+            vm.sh("udevadm settle; : <>/dev/kvm");
+        },
+    );
     checks.check("kernel arguments: the user's and the image's", || {
         let cmdline = vm.sh("cat /proc/cmdline");
         let words: Vec<&str> = cmdline.split(' ').collect();
@@ -156,6 +163,9 @@ fn a_bookworm_guest_boots_too() {
             vm.sh("journalctl -b -o cat | grep 'Timed out waiting for device .*label-swap'");
         },
     );
+    checks.check("no hardware virtualisation, which nobody asked for", || {
+        vm.sh("! grep -qwE 'svm|vmx' /proc/cpuinfo");
+    });
     checks.check("--machine-id", || {
         assert_eq!(vm.sh("cat /etc/machine-id"), machine_id);
     });

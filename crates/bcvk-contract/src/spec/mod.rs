@@ -132,6 +132,8 @@ pub struct VmSpec {
     pub arch: Arch,
     /// How guest instructions are executed.
     pub accel: Accelerator,
+    /// True if the guest's processor has hardware virtualisation.
+    pub nested: bool,
     /// Number of virtual processors.
     pub vcpus: u32,
     /// Guest memory.

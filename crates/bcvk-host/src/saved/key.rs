@@ -31,6 +31,7 @@ impl SnapshotKey {
             image,
             arch,
             accel,
+            nested,
             vcpus,
             memory,
             qemu,
@@ -61,7 +62,7 @@ impl SnapshotKey {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         let host = (processor(&cpuinfo), kernel()?, boot_id()?);
         let text = serde_json::to_vec(&(
-            (version, &image.id, arch, accel, vcpus, memory),
+            (version, &image.id, arch, accel, nested, vcpus, memory),
             (kargs, fidelity, initramfs, var),
             ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)),
             (file(exe)?, file(qemu)?, host),

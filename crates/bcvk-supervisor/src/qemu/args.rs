@@ -131,7 +131,7 @@ fn add_board(args: &mut Args, machine: &Machine<'_>) {
     args.opt("-name", &format!("guest={}", spec.name));
     args.opt("-machine", machine_type(spec.arch));
     args.opt("-accel", accelerator(spec.accel));
-    args.opt("-cpu", cpu(spec));
+    args.opt("-cpu", &cpu(spec));
     args.opt("-smp", &format!("cpus={}", spec.vcpus));
     args.opt("-m", &format!("size={}M", spec.memory.mib()));
     args.path_opt(
@@ -309,14 +309,28 @@ fn accelerator(accel: Accelerator) -> &'static str {
     }
 }
 
-fn cpu(spec: &VmSpec) -> &'static str {
-    match (spec.accel, spec.arch, spec.fidelity) {
-        (Accelerator::Kvm, ..) => "host",
-        // With svm, the guest would load kvm_amd and offer virtual machines that nobody could wait
-        // for.
-        (Accelerator::Tcg, Arch::X86_64, Fidelity::Full) => "max,svm=off",
-        // The processor also lacks what makes one of silicon faster or safer, but an emulated one
-        // slower:
+fn cpu(spec: &VmSpec) -> String {
+    let model = match (spec.accel, spec.arch) {
+        (Accelerator::Kvm, _) => "host",
+        (Accelerator::Tcg, Arch::X86_64) => "max",
+        // The architecture's own algorithm for signing pointers is slow to emulate, and every
+        // function call of a guest built for it uses it (QEMU, docs/system/arm/cpu-features:
+        // pauth-impdef).
+        (Accelerator::Tcg, Arch::Aarch64) => "max,pauth-impdef=on",
+    };
+    let virtualisation = match (spec.arch, spec.accel, spec.nested) {
+        // Only an emulated AMD processor has it, with nested page tables: without them, KVM in the
+        // guest would write page tables of its own, each change of which costs an exit.
+        (Arch::X86_64, Accelerator::Tcg, true) => ",svm=on,npt=on",
+        // The guest would load kvm_amd and offer virtual machines that nobody could wait for.
+        (Arch::X86_64, Accelerator::Tcg, false) => ",svm=off",
+        // The host's kernel would emulate the rest of it for every guest: code that a guest without VMs
+        // of its own only attacks.
+        (Arch::X86_64, Accelerator::Kvm, false) => ",vmx=off,svm=off",
+        (Arch::X86_64, Accelerator::Kvm, true) | (Arch::Aarch64, ..) => "",
+    };
+    let slow = match (spec.accel, spec.arch, spec.fidelity) {
+        // What makes a processor of silicon faster or safer, but an emulated one slower:
         // - fast string instructions (erms, fsrm, and fsrs in CPUID's leaf 7.1, which older QEMUs
         //   know no name for): with them, kernel and libc clear and copy memory byte by byte, each
         //   byte emulated, instead of in words and vectors;
@@ -324,13 +338,11 @@ fn cpu(spec: &VmSpec) -> &'static str {
         //   translated code;
         // - la57: each walk through the page tables has a level more.
         (Accelerator::Tcg, Arch::X86_64, Fidelity::Fast) => {
-            "max,svm=off,erms=off,fsrm=off,level-func7=0,smap=off,la57=off"
+            ",erms=off,fsrm=off,level-func7=0,smap=off,la57=off"
         }
-        // The architecture's own algorithm for signing pointers is slow to emulate, and every
-        // function call of a guest built for it uses it (QEMU, docs/system/arm/cpu-features:
-        // pauth-impdef).
-        (Accelerator::Tcg, Arch::Aarch64, _) => "max,pauth-impdef=on",
-    }
+        _ => "",
+    };
+    format!("{model}{virtualisation}{slow}")
 }
 
 /// Returns QEMU's user network. The guest reaches everything that the container reaches. Into the

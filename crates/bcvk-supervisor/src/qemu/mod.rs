@@ -88,6 +88,25 @@ mod tests {
         insta::assert_snapshot!(lines(&aarch64(Accelerator::Tcg)));
     }
 
+    #[test]
+    fn a_processor_has_virtualisation_only_if_it_was_asked_for() {
+        for (accel, nested, flags) in [
+            (Accelerator::Kvm, false, "-cpu host,vmx=off,svm=off"),
+            (Accelerator::Kvm, true, "-cpu host"),
+            (Accelerator::Tcg, false, "-cpu max,svm=off"),
+            (Accelerator::Tcg, true, "-cpu max,svm=on,npt=on"),
+        ] {
+            let spec = VmSpec {
+                accel,
+                nested,
+                fidelity: Fidelity::Full,
+                ..example()
+            };
+            let text = lines(&spec);
+            assert!(text.lines().any(|line| line == flags), "{flags}: {text}");
+        }
+    }
+
     fn aarch64(accel: Accelerator) -> VmSpec {
         VmSpec {
             arch: Arch::Aarch64,

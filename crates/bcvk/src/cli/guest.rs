@@ -96,6 +96,14 @@ pub(crate) struct GuestOptions {
     )]
     pub(crate) accel: AccelRequest,
 
+    /// Let the VM run VMs of its own with KVM
+    ///
+    /// Its processor then has hardware virtualisation: under KVM that of the host's, for which the host's
+    /// module kvm_intel or kvm_amd must have `nested` turned on; under emulation AMD's, with which a VM in
+    /// the VM takes minutes to boot. Without the option, the processor has none. Only for x86-64.
+    #[arg(long, help_heading = heading::MACHINE)]
+    pub(crate) nested: bool,
+
     /// Run CMD when the system is up, then power off
     ///
     /// CMD is run with **sh -c** as root. The exit code and the output, standard output and standard
@@ -265,6 +273,7 @@ impl GuestOptions {
             fidelity,
             initramfs,
             accel,
+            nested,
         } = self;
         let mut words = Vec::new();
         add(&mut words, "name", name);
@@ -293,6 +302,7 @@ impl GuestOptions {
         add(&mut words, "publish", publish);
         add(&mut words, "execute", execute);
         let switches = [
+            (nested, "--nested"),
             (ssh_keygen, "--ssh-keygen"),
             (no_ssh_keygen, "--no-ssh-keygen"),
         ];
@@ -344,6 +354,7 @@ mod tests {
             "--fidelity=full",
             "--initramfs=direct",
             "--accel=tcg",
+            "--nested",
         ]
         .map(str::to_owned);
         let all = parse(&all);

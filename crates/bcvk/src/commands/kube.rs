@@ -169,7 +169,7 @@ mod tests {
         manifest(*args, &Ui::new(true, 0))
     }
 
-    const EVERYTHING: [&str; 17] = [
+    const EVERYTHING: [&str; 18] = [
         "--itype=u1.small",
         "--name=check",
         "--add-swap=1G",
@@ -185,6 +185,7 @@ mod tests {
         "--fidelity=full",
         "--initramfs=direct",
         "--accel=kvm",
+        "--nested",
         "--runner=quay.io/me/runner:1",
         "quay.io/me/mybootc:latest",
     ];

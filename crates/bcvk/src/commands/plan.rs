@@ -117,7 +117,7 @@ pub(super) fn plan(
     let resolved = Resolved {
         image: info.identity,
         arch: info.arch,
-        accel: vm::accelerator(options.guest.accel, info.arch, ui)?,
+        accel: vm::accelerator(&options.guest, info.arch, ui)?,
         qemu,
     };
     let ports = inputs.ports();

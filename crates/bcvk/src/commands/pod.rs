@@ -25,7 +25,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, CommandError> {
             id: String::new(),
         },
         arch,
-        accel: vm::accelerator(guest.accel, arch, ui)?,
+        accel: vm::accelerator(guest, arch, ui)?,
         qemu: Runner::qemu(arch),
     };
     let env = vm::environment(&guest.env, ui)?;

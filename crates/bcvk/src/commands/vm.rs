@@ -9,7 +9,7 @@ use bcvk_contract::spec::{
     Lifetime, Login, MachineId, MachineIdRequest, MemorySize, Ready, SPEC_VERSION, SshAccess, Var,
     VmName, VmSpec,
 };
-use bcvk_host::{AccelRequest, choose_accelerator};
+use bcvk_host::{check_nested, choose_accelerator};
 
 use crate::cli::{GuestOptions, Output};
 use crate::error::{CommandError, UsageError};
@@ -50,6 +50,7 @@ pub(super) fn spec(
         image: resolved.image,
         arch: resolved.arch,
         accel: resolved.accel,
+        nested: guest.nested,
         vcpus: vcpus(guest).unwrap_or_else(processors),
         memory: memory(guest),
         qemu: resolved.qemu,
@@ -112,11 +113,14 @@ fn processors() -> u32 {
 
 /// Chooses the accelerator; the user is told if it is not what they may have expected.
 pub(super) fn accelerator(
-    request: AccelRequest,
+    guest: &GuestOptions,
     arch: Arch,
     ui: &Ui,
 ) -> Result<Accelerator, CommandError> {
-    let choice = choose_accelerator(request, arch)?;
+    let choice = choose_accelerator(guest.accel, arch)?;
+    if guest.nested {
+        check_nested(choice.accel, arch)?;
+    }
     if let Some(notice) = &choice.notice {
         ui.warning(notice);
     }

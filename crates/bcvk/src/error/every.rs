@@ -109,6 +109,8 @@ fn of_the_host() {
             },
             HostError::NoKvm { obstacle: s("there is no /dev/kvm"), remedy: None },
         ],
+        NestedOff: [HostError::NestedOff { module: "kvm_intel" }],
+        NestedArch: [HostError::NestedArch(Arch::Aarch64)],
         MemoryTooLarge: [
             HostError::MemoryTooLarge {
                 asked: gib(64),

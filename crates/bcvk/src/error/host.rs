@@ -28,8 +28,10 @@ impl Explain for HostError {
                 action: Operation::Start,
                 stderr,
             } if podman_hint(stderr).is_none() => Kind::Machine,
+            Self::NestedArch(_) => Kind::Usage,
             Self::UsrNotMerged(_)
             | Self::FewSubIds { .. }
+            | Self::NestedOff { .. }
             | Self::MemoryTooLarge { .. }
             | Self::NameTaken { .. }
             | Self::Podman { .. }
@@ -59,6 +61,10 @@ impl Explain for HostError {
                 Some(remedy) => format!("{remedy}; or use --accel auto (or tcg) to emulate"),
                 None => "use --accel auto (or tcg) to emulate".to_owned(),
             },
+            Self::NestedOff { module } => format!(
+                "`sudo modprobe -r {module} && sudo modprobe {module} nested=1` turns it on while no VM \
+                 runs; or use --accel tcg to emulate"
+            ),
             Self::MemoryTooLarge { available, .. } => memory_that_fits(*available),
             Self::FewOpenFiles { needed, .. } => format!(
                 "`ulimit -Hn` shows the limit; root raises it with `prlimit --nofile={needed} --pid \
@@ -74,7 +80,7 @@ impl Explain for HostError {
                         .then(|| "`podman info` shows whether podman itself works here".to_owned())
                 });
             }
-            Self::Io { .. } => return None,
+            Self::NestedArch(_) | Self::Io { .. } => return None,
             Self::VmDir { dir, source } if source.kind() == ErrorKind::StorageFull => format!(
                 "`df -h {}` shows how full it is; `bcvk ephemeral ps -a` lists the VMs that have \
                  files there",

@@ -66,6 +66,7 @@ fn another() -> VmSpec {
         },
         arch: Arch::Aarch64,
         accel: Accelerator::Kvm,
+        nested: true,
         vcpus: spec.vcpus + 1,
         memory: MemorySize::from_mib(1024),
         qemu: "/proc/self/exe".into(),
@@ -104,12 +105,12 @@ fn with_each_field_of(other: VmSpec, spec: &VmSpec) -> [Copies; 3] {
     }
     #[rustfmt::skip]
     let VmSpec {
-        version, name, image, arch, accel, vcpus, memory, qemu, machine_id, kargs, shares,
+        version, name, image, arch, accel, nested, vcpus, memory, qemu, machine_id, kargs, shares,
         host_storage, disks, swap, var, units, ignition, cloud_init, execute, ports, env, ssh, host_key,
         fidelity, initramfs, snapshot, lifetime, console, output, logs, serial_ports,
     } = other;
     [
-        copies![version image arch accel vcpus memory qemu kargs var fidelity initramfs],
+        copies![version image arch accel nested vcpus memory qemu kargs var fidelity initramfs],
         copies![host_storage swap ignition cloud_init ssh console output logs serial_ports],
         copies![
             name machine_id shares disks units execute ports env host_key snapshot lifetime
