@@ -22,6 +22,12 @@ pub enum HostError {
     File(#[from] FileError),
     #[error("{} is not installed", .0.program())]
     ToolMissing(Tool),
+    #[error(
+        "{variable} is set, which makes podman the client of a service; a VM needs podman itself, on this machine"
+    )]
+    RemotePodman { variable: &'static str },
+    #[error("QEMU at {} cannot be used: it was built without user networking (libslirp)", .0.display())]
+    NoUserNetwork(PathBuf),
     #[error("QEMU at {} cannot be used: only the host's /usr is visible to the VM's container", .0.display())]
     QemuOutsideUsr(PathBuf),
     #[error("containers with the host's /usr cannot run here: {} is a directory of its own, and no link into /usr", .0.display())]

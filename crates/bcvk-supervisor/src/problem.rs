@@ -73,6 +73,8 @@ pub(super) enum Problem {
     FileServerEnded(Role),
     #[error("the host has no space left for what the guest writes to {0}")]
     HostFull(String),
+    #[error("QEMU was built without user networking (libslirp)")]
+    NoUserNetwork,
     #[error("QEMU ended unexpectedly")]
     QemuEnded {
         /// True if SIGKILL ended QEMU.
@@ -128,6 +130,7 @@ impl Problem {
             | Self::Resume(_)
             | Self::FileServerEnded(_)
             | Self::HostFull(_)
+            | Self::NoUserNetwork
             | Self::QemuEnded { .. } => FailureKind::Host,
             Self::Panic(_)
             | Self::Root(_)
@@ -165,6 +168,9 @@ impl Problem {
             Self::HostFull(_) => Some(
                 "`df` shows the file systems; podman's storage (`podman info`) has what is made for a VM",
             ),
+            Self::NoUserNetwork => {
+                Some("install a QEMU that has it, or take one from a runner image")
+            }
             Self::QemuEnded { killed: true } => Some(OUT_OF_MEMORY),
             _ => None,
         }
@@ -262,6 +268,7 @@ mod tests {
                 tag: "mount_share".to_owned(),
             })],
             HostFull: [Problem::HostFull("disk bcvk-var".to_owned())],
+            NoUserNetwork: [Problem::NoUserNetwork],
             QemuEnded: [
                 Problem::QemuEnded { killed: true },
                 Problem::QemuEnded { killed: false },

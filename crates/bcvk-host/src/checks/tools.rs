@@ -11,6 +11,9 @@ use bcvk_contract::spec::Arch;
 
 use crate::HostError;
 
+/// Environment variables that make podman the client of a service (podman(1)).
+const REMOTE: [&str; 2] = ["CONTAINER_HOST", "CONTAINER_CONNECTION"];
+
 /// A program that bcvk runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -89,9 +92,15 @@ impl fmt::Display for Version {
 /// own architecture (`qemu-kvm` on CentOS and RHEL).
 ///
 /// # Errors
+/// [`HostError::RemotePodman`] where podman would not work on this machine itself;
 /// [`HostError::ToolMissing`]; [`HostError::QemuOutsideUsr`] for a QEMU that the container could
 /// not see, because only the host's `/usr` is mounted into it.
 pub fn find_tool(tool: Tool) -> Result<PathBuf, HostError> {
+    if tool == Tool::Podman
+        && let Some(variable) = REMOTE.into_iter().find(|name| env::var_os(name).is_some())
+    {
+        return Err(HostError::RemotePodman { variable });
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     let mut candidates: Vec<PathBuf> = env::split_paths(&path)
         .map(|dir| dir.join(tool.program()))
@@ -116,9 +125,43 @@ pub fn find_tool(tool: Tool) -> Result<PathBuf, HostError> {
     }
 }
 
+/// Checks that the QEMU at `path` has a network that needs no rights: RHEL's and its derivatives' has
+/// none.
+///
+/// # Errors
+/// [`HostError::NoUserNetwork`].
+pub fn check_user_network(path: &Path) -> Result<(), HostError> {
+    let output = Command::new(path)
+        .args(["-netdev", "help"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(HostError::io(format!("run {}", path.display())))?;
+    let listed = String::from_utf8_lossy(&output.stdout);
+    if lacks_user_network(&listed) {
+        Err(HostError::NoUserNetwork(path.to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns true if QEMU lists types of networks, one a line, and none is its own user network.
+fn lacks_user_network(listed: &str) -> bool {
+    let has = |kind: &str| listed.lines().any(|line| line.trim() == kind);
+    // Every QEMU can connect two of its kind by a socket.
+    has("socket") && !has("user")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_qemu_that_lists_no_user_network_has_none() {
+        let list = "Available netdev backend types:\nsocket\nstream\nhubport\ntap\n";
+        assert!(lacks_user_network(list));
+        assert!(!lacks_user_network(&format!("{list}user\n")));
+        assert!(!lacks_user_network("qemu: -netdev help: what?\n"));
+    }
 
     #[test]
     fn programs_say_their_versions_in_their_own_ways() {

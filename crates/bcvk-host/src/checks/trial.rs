@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bcvk_contract::missing::if_exists;
 
-use crate::podman::{Podman, bind, stderr_of};
+use crate::podman::{OWN, OWN_NETWORK, Podman, bind, stderr_of};
 use crate::vm::dir::VmDirs;
 use crate::{HostError, Operation};
 
@@ -54,6 +54,8 @@ fn run(podman: &Podman, root: &Path) -> Result<(), HostError> {
             "--pull=never",
             "--security-opt=label=disable",
         ])
+        .args(OWN)
+        .arg(format!("--network={OWN_NETWORK}"))
         .arg(mount)
         .arg("--rootfs")
         .arg(root)

@@ -40,6 +40,15 @@ pub struct ImageInfo {
     pub claims: ImageClaims,
 }
 
+/// podman's words for an image that is not in its storage. The last are about images that are elsewhere:
+/// in an archive, a directory or a registry that the reference names (containers-transports(5)).
+const NOT_HERE: [&str; 4] = [
+    "image not known",
+    "no such image",
+    "failed to find image",
+    "for looking up local images",
+];
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
@@ -61,36 +70,39 @@ impl ImageInfo {
         pull: PullPolicy,
         quiet: bool,
     ) -> Result<Self, HostError> {
-        if pull == PullPolicy::Always {
-            Self::pull(podman, reference, quiet)?;
-        }
-        match Self::inspect(podman, reference)? {
-            Some(info) => Ok(info),
-            None if pull == PullPolicy::Missing => {
-                Self::pull(podman, reference, quiet)?;
-                Self::inspect(podman, reference)?.ok_or_else(|| missing(reference))
+        let here = match pull {
+            PullPolicy::Always => None,
+            PullPolicy::Missing | PullPolicy::Never => Self::inspect(podman, reference, reference)?,
+        };
+        let found = match here {
+            None if pull != PullPolicy::Never => {
+                let id = Self::pull(podman, reference, quiet)?;
+                Self::inspect(podman, &id, reference)?
             }
-            None => Err(missing(reference)),
-        }
+            here => here,
+        };
+        found.ok_or_else(|| missing(reference))
     }
 
-    fn pull(podman: &Podman, reference: &str, quiet: bool) -> Result<(), HostError> {
-        let status = podman
+    /// Pulls `reference`. Returns the image's ID: an image from an archive need not have a name.
+    fn pull(podman: &Podman, reference: &str, quiet: bool) -> Result<String, HostError> {
+        let output = podman
             .pull(reference, quiet)
             .map_err(HostError::io("run podman pull"))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(ImageError::PullFailed {
+        if !output.status.success() {
+            return Err(ImageError::PullFailed {
                 reference: reference.to_owned(),
             }
-            .into())
+            .into());
         }
+        let said = String::from_utf8_lossy(&output.stdout);
+        Ok(said.lines().last().unwrap_or(reference).to_owned())
     }
 
-    fn inspect(podman: &Podman, reference: &str) -> Result<Option<Self>, HostError> {
+    /// Looks at the image that podman knows by `name` and the user by `reference`.
+    fn inspect(podman: &Podman, name: &str, reference: &str) -> Result<Option<Self>, HostError> {
         let output = podman
-            .output(["image", "inspect", "--format=json", "--", reference])
+            .output(["image", "inspect", "--format=json", "--", name])
             .map_err(HostError::io("run podman"))?;
         let failed = |stderr| HostError::Podman {
             action: Operation::InspectImage,
@@ -105,10 +117,7 @@ impl ImageInfo {
                     reference: reference.to_owned(),
                 }
                 .into())
-            } else if ["image not known", "no such image", "failed to find image"]
-                .iter()
-                .any(|words| stderr.contains(words))
-            {
+            } else if NOT_HERE.iter().any(|words| stderr.contains(words)) {
                 Ok(None)
             } else {
                 Err(failed(stderr))

@@ -19,8 +19,8 @@ use bcvk_contract::spec::{CONTAINER_IMAGE, LABEL, VmName};
 use crate::vm::dir::VmDirs;
 use crate::{HostError, Operation};
 
-pub(crate) use args::bind;
 pub use args::{ContainerPlan, Limits, check_path, run_args};
+pub(crate) use args::{OWN, OWN_NETWORK, bind};
 pub use claims::ImageClaims;
 pub use container::Container;
 use container::{Created, is_run_command};
@@ -93,8 +93,8 @@ impl Podman {
     }
 
     /// Pulls an image with the user watching: podman's progress goes to stderr, and Ctrl-C
-    /// reaches it.
-    pub fn pull(&self, reference: &str, quiet: bool) -> io::Result<ExitStatus> {
+    /// reaches it. Its stdout has the image's ID.
+    pub fn pull(&self, reference: &str, quiet: bool) -> io::Result<Output> {
         let mut command = Command::new(&self.program);
         command.arg("pull");
         if quiet {
@@ -104,8 +104,8 @@ impl Podman {
             .arg("--")
             .arg(reference)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
+            .stderr(Stdio::inherit())
+            .output()
     }
 
     /// Returns all containers, stopped ones included, that are VMs of this user's.

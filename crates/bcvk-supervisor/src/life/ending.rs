@@ -51,9 +51,10 @@ impl Life {
             None => GuestEnd::PowerOff,
         };
         if !end.success || guest == GuestEnd::Signal {
+            let problem = problem_of(&end);
             let trouble = Trouble {
                 how: end.how,
-                ..self.trouble(Problem::QemuEnded { killed: end.killed })
+                ..self.trouble(problem)
             };
             self.record_failure(trouble);
         } else {
@@ -110,5 +111,18 @@ impl Life {
         self.actions.push(Action::KillQemu);
         let until = now + GONE;
         Stage::Killed { until, why }
+    }
+}
+
+/// Returns the problem of a QEMU that ended unasked, by its last words.
+fn problem_of(end: &QemuEnd) -> Problem {
+    // In the words of QEMU's net_client_init1(): a "network backend 'user'" or, before 7.2, a "netdev
+    // backend type".
+    let lacks_network =
+        |line: &String| line.contains("backend") && line.contains("not compiled into this binary");
+    if end.how.iter().any(lacks_network) {
+        Problem::NoUserNetwork
+    } else {
+        Problem::QemuEnded { killed: end.killed }
     }
 }

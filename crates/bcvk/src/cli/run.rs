@@ -128,7 +128,8 @@ pub(crate) struct VmOptions {
 
     /// Network of the container, as in podman
     ///
-    /// It is what **podman run** takes. With `none` the VM has no network beyond QEMU's own, and ssh
+    /// It is what **podman run** takes. Without the option it is `private`, whatever **containers.conf**(5)
+    /// says. With `none` the VM has no network beyond QEMU's own, and ssh
     /// works all the same. With `host` the way to the guest's sshd begins at a port of the host's
     /// 127.0.0.1, where every user of the host can connect; logging in takes the VM's key. With
     /// **--no-ssh-keygen** there is no such port.

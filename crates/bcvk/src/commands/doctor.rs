@@ -6,7 +6,7 @@ use bcvk_contract::spec::{Accelerator, Arch, MemorySize};
 use bcvk_host::podman::Podman;
 use bcvk_host::{
     AccelRequest, HostError, Tool, Version, allow_open_files, available_memory, check_memory,
-    check_sub_ids, choose_accelerator, find_tool, free_space, try_container,
+    check_sub_ids, check_user_network, choose_accelerator, find_tool, free_space, try_container,
 };
 use bcvk_supervisor::{LandlockSupport, landlock_support};
 
@@ -163,7 +163,7 @@ fn machine() -> Vec<Finding> {
                  qemu-system-x86`"
             )),
         ),
-        _ => Finding::of("QEMU", tool(qemu)),
+        _ => Finding::of("QEMU", usable_qemu(qemu)),
     };
     let kvm = match accel.notice {
         None => Finding::ok("KVM", "works".to_owned()),
@@ -171,6 +171,12 @@ fn machine() -> Vec<Finding> {
         Some(notice) => Finding::warning("KVM", notice, None),
     };
     vec![qemu, kvm]
+}
+
+/// Describes QEMU, if it has what a VM needs.
+fn usable_qemu(qemu: Tool) -> Result<String, HostError> {
+    check_user_network(&find_tool(qemu)?)?;
+    tool(qemu)
 }
 
 /// Checks for the confinement that VMs have besides their users, capabilities and system calls.

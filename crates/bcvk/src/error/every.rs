@@ -99,6 +99,8 @@ fn of_the_host() {
             HostError::ToolMissing(Tool::Ssh),
             HostError::ToolMissing(Tool::QemuImg),
         ],
+        RemotePodman: [HostError::RemotePodman { variable: "CONTAINER_HOST" }],
+        NoUserNetwork: [HostError::NoUserNetwork(path("/usr/libexec/qemu-kvm"))],
         QemuOutsideUsr: [HostError::QemuOutsideUsr(path("/opt/qemu/bin/qemu-system-x86_64"))],
         UsrNotMerged: [HostError::UsrNotMerged(path("/lib64"))],
         FewSubIds: [HostError::FewSubIds { user: s("ann"), file: "/etc/subuid" }],
@@ -131,6 +133,9 @@ fn of_the_host() {
             podman(Operation::InspectImage, "Error: database is locked"),
             podman(Operation::Start, "Error: unable to find network with name or ID x: network not found"),
             podman(Operation::Start, "Error: crun: mount: Operation not permitted"),
+            podman(Operation::Start, "Error: unknown flag: --hooks-dir"),
+            podman(Operation::Start, "Error: pasta failed: Failed to open() /dev/net/tun: No such device"),
+            podman(Operation::Try, "RunRoot is pointing to a path (/run/user/1000/containers) which is not writable."),
             podman(Operation::Start, "Error: write /var/lib/containers/x: no space left on device"),
             podman(Operation::Try, "Error: could not find slirp4netns"),
             podman(Operation::List, "Error: database is locked"),
@@ -160,6 +165,7 @@ fn of_images() {
         PullFailed: [
             ImageError::PullFailed { reference: reference() },
             ImageError::PullFailed { reference: s("localhost/mine") },
+            ImageError::PullFailed { reference: s("oci-archive:/srv/os.tar") },
         ],
         SteersRuntime: [ImageError::SteersRuntime {
             reference: reference(),

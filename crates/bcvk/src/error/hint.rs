@@ -42,6 +42,15 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     } else if says("no space left on device") {
         "`podman system df` shows what fills its storage, `podman image prune` removes images that \
          have no name any more"
+    } else if says("unknown flag: --hooks-dir") {
+        "this podman is the client of a service (`remote` under [engine] in containers.conf, or \
+         podman-remote); a VM needs podman itself, on this machine"
+    } else if says("/dev/net/tun") {
+        "containers cannot have a network of their own here: `ls -l /dev/net/tun` shows whether you may \
+         open it; --network host shares this machine's"
+    } else if says("RunRoot is pointing to a path") {
+        "podman's directory went with its user's last session: `loginctl enable-linger` keeps it, \
+         and `machinectl shell USER@` begins a session"
     } else if says("hybrid mode") {
         "crun does not work with this machine's control groups, but runc does: install it, and put \
          `runtime = \"runc\"` under [engine] in /etc/containers/containers.conf"

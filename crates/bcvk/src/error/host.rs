@@ -20,6 +20,7 @@ impl Explain for HostError {
             Self::Image(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::ToolMissing(_)
+            | Self::NoUserNetwork(_)
             | Self::QemuOutsideUsr(_)
             | Self::NoKvm { .. }
             | Self::FewOpenFiles { .. }
@@ -31,6 +32,7 @@ impl Explain for HostError {
             Self::NestedArch(_) => Kind::Usage,
             Self::UsrNotMerged(_)
             | Self::FewSubIds { .. }
+            | Self::RemotePodman { .. }
             | Self::NestedOff { .. }
             | Self::MemoryTooLarge { .. }
             | Self::NameTaken { .. }
@@ -48,6 +50,10 @@ impl Explain for HostError {
                 package(*tool)
             ),
             Self::ToolMissing(tool) => format!("install it: {}", package(*tool)),
+            Self::RemotePodman { variable } => format!("`unset {variable}` lets podman work here"),
+            Self::NoUserNetwork(_) => {
+                "install a QEMU that has it, or let --runner bring one along".to_owned()
+            }
             Self::QemuOutsideUsr(_) => {
                 "install your distribution's QEMU, and put its directory first in PATH".to_owned()
             }
@@ -124,6 +130,10 @@ impl Explain for ImageError {
             Self::Name { .. } => "`bcvk images list` shows the names there are".to_owned(),
             Self::PullFailed { reference } => match registry(reference) {
                 "localhost" => build(reference),
+                transport if transport.ends_with(':') => {
+                    "check the path; containers-transports(5) describes what may stand there"
+                        .to_owned()
+                }
                 registry => format!(
                     "check the name, or log in: `podman login {}`",
                     quote(registry)

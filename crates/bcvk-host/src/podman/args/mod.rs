@@ -71,6 +71,26 @@ pub struct Limits {
 /// give them anyway.
 const UNNEEDED: &str = "AUDIT_WRITE,MKNOD,NET_BIND_SERVICE,NET_RAW";
 
+/// Parts of a container that `containers.conf(5)` and `PODMAN_USERNS` may set otherwise for every
+/// container of the user's:
+/// - VMs share no IPC, processes and network with each other and the host;
+/// - the container's root is podman's own user, who reads and writes the VM directory, also as seen
+///   from the host;
+/// - a container has no rights but those below, no first process but the supervisor, and a root in
+///   which that makes its directory.
+pub(crate) const OWN: [&str; 6] = [
+    "--ipc=private",
+    "--pid=private",
+    "--userns=host",
+    "--privileged=false",
+    "--init=false",
+    "--read-only=false",
+];
+
+/// Network of a container unless its user says otherwise: one of its own, as `netns` of
+/// `containers.conf(5)` may not have it.
+pub(crate) const OWN_NETWORK: &str = "private";
+
 /// Capabilities that a VM's processes need:
 /// - the file servers of writable shares act for the guest's users (`CHOWN`, `DAC_OVERRIDE`,
 ///   `FOWNER`, `FSETID`, `SETFCAP`, `SETGID`, `SETUID`), those of other shares read everybody's files
@@ -141,9 +161,7 @@ fn add_wishes(args: &mut Args, plan: &ContainerPlan<'_>) {
     for label in plan.labels {
         args.pair("--label", label.as_str());
     }
-    if let Some(network) = plan.network {
-        args.pair("--network", network);
-    }
+    args.pair("--network", plan.network.unwrap_or(OWN_NETWORK));
     for (forward, container_port) in plan.publish {
         args.pair("--publish", publish_arg(forward, *container_port));
     }
@@ -151,6 +169,9 @@ fn add_wishes(args: &mut Args, plan: &ContainerPlan<'_>) {
 
 /// Adds what takes the place of the image's configuration and of podman's own defaults.
 fn add_overrides(args: &mut Args) {
+    for flag in OWN {
+        args.flag(flag);
+    }
     for flag in [
         "--user=0:0",
         "--workdir=/",

@@ -244,6 +244,25 @@ fn the_earliest_cause_is_told() {
 }
 
 #[test]
+fn a_qemu_without_user_networking_is_told_from_one_that_crashes() {
+    for words in [
+        "qemu-kvm: -netdev user,id=net: network backend 'user' is not compiled into this binary",
+        "qemu: -netdev user,id=net: Parameter 'type' expects a netdev backend type (maybe it is not \
+         compiled into this binary)",
+    ] {
+        let end = LifeEvent::QemuEnded(QemuEnd {
+            success: false,
+            killed: false,
+            how: vec![words.to_owned()],
+        });
+        let fails = format!(
+            "fail: QEMU was built without user networking (libslirp): {words} (Qemu); exit 125"
+        );
+        booted(Purpose::Login, vec![(0.0, end, &fails)]);
+    }
+}
+
+#[test]
 fn qemu_does_not_outlive_its_guest_for_long() {
     booted(
         Purpose::Login,
