@@ -135,6 +135,7 @@ fn of_the_host() {
             podman(Operation::Start, "Error: crun: mount: Operation not permitted"),
             podman(Operation::Start, "Error: unknown flag: --hooks-dir"),
             podman(Operation::Start, "Error: pasta failed: Failed to open() /dev/net/tun: No such device"),
+            podman(Operation::Start, "Error: mounting image volume: mounting read/only store images is not allowed"),
             podman(Operation::Try, "RunRoot is pointing to a path (/run/user/1000/containers) which is not writable."),
             podman(Operation::Start, "Error: write /var/lib/containers/x: no space left on device"),
             podman(Operation::Try, "Error: could not find slirp4netns"),

@@ -48,6 +48,11 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
     } else if says("/dev/net/tun") {
         "containers cannot have a network of their own here: `ls -l /dev/net/tun` shows whether you may \
          open it; --network host shares this machine's"
+    } else if says("mounting read/only store images")
+        || says("mounting image volume") && says("layer not known")
+    {
+        "podman mounts no image that it has only in a read-only store (additionalimagestores): \
+         `podman commit \"$(podman create IMAGE true)\" localhost/NAME` makes one that can be booted"
     } else if says("RunRoot is pointing to a path") {
         "podman's directory went with its user's last session: `loginctl enable-linger` keeps it, \
          and `machinectl shell USER@` begins a session"
