@@ -15,7 +15,7 @@ build := setup/release.sh
 nextest_profile := $(if $(filter true,$(CI)),--profile ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images shell demo guide quick test test-all torture torture-short crowd cycles bench bench-scale fuzz fuzz-short man schemas lint supply-chain runner chores install uninstall packages test-packages clean
+.PHONY: help setup build images shell demo guide quick test test-all torture torture-short test-hosts test-hosts-short crowd cycles bench bench-scale fuzz fuzz-short man schemas lint supply-chain runner chores install uninstall packages test-packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,18 @@ torture-short: ## the part of it that CI runs (minutes)
 	cargo build --package bcvk
 	cargo run --package bcvk-torture -- faults --short
 	cargo run --package bcvk-torture -- cycles --count 10 --bcvk $(target)/debug/bcvk
+
+test-hosts: ## run bcvk on other hosts, which are VMs: docs/hosts.md (an hour)
+	@setup/host.sh
+	@$(images)/build.sh trixie host-trixie
+	cargo build --package bcvk
+	cargo run --package bcvk-torture -- hosts --record
+
+test-hosts-short: ## its first cases: doctor, a boot and two resumed VMs of a user (ten minutes)
+	@setup/host.sh
+	@$(images)/build.sh trixie host-trixie
+	cargo build --package bcvk
+	cargo run --package bcvk-torture -- hosts --short
 
 bench: ## compare with the same VM started by hand
 	cargo run --release -p bcvk-bench -- beside

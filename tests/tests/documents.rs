@@ -25,6 +25,7 @@ const PAGES: &[&str] = &[
     "docs/guide/testing.md",
     "docs/guide/troubleshooting.md",
     "docs/performance.md",
+    "docs/hosts.md",
     "docs/reliability.md",
     "docs/scale-out.md",
     "docs/threat-model.md",

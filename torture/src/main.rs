@@ -1,8 +1,10 @@
-//! Long trials of bcvk: faults at every moment, many VMs at once, and many in a row (docs/reliability.md).
+//! Long trials of bcvk: faults at every moment, many VMs at once, and many in a row (docs/reliability.md),
+//! and other hosts (docs/hosts.md).
 
 mod crowd;
 mod cycles;
 mod faults;
+mod hosts;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ enum Trial {
     Crowd(crowd::Options),
     /// Start and end VMs again and again, and see that nothing grows
     Cycles(cycles::Options),
+    /// Run bcvk on other hosts, under a KVM of their own
+    Hosts(hosts::Options),
 }
 
 fn main() -> ExitCode {
@@ -34,5 +38,6 @@ fn main() -> ExitCode {
         Trial::Faults(options) => faults::run(options),
         Trial::Crowd(options) => crowd::crowd(options),
         Trial::Cycles(options) => cycles::cycles(options),
+        Trial::Hosts(options) => hosts::run(options),
     })
 }

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Bootstraps a Debian suite into a bootc-like test image: localhost/bcvk-test:TAG.
 #
-#   debian.sh trixie|bookworm|testing|full
+#   debian.sh trixie|bookworm|testing|full|host-trixie
 #
 # testing is the newest that Debian has and that is known to install (unstable is not, every day);
-# full is trixie with what tests derive odd images from.
+# full is trixie with what tests derive odd images from; host-trixie is one that bcvk runs in.
 #
 # Distribution packages are the only source, so that tests need no container
 # registry. A second run with an unchanged recipe only compares a label.
@@ -18,7 +18,8 @@ tag=${1:-}
 case $tag in
     trixie | bookworm | testing) suite=$tag ;;
     full) suite=trixie ;;
-    *) die "usage: ${0##*/} trixie|bookworm|testing|full" ;;
+    host-trixie) suite=${tag#host-} ;;
+    *) die "usage: ${0##*/} trixie|bookworm|testing|full|host-trixie" ;;
 esac
 
 packages=(
@@ -30,9 +31,18 @@ if [ "$tag" = full ]; then
     packages+=(podman network-manager cloud-init systemd-ukify systemd-boot-efi cpio
         nftables chrony dbus-broker selinux-policy-default greetd rsync)
 fi
+hooks=("$here/debian-inside.sh")
+case $tag in
+    host-*)
+        packages+=(podman crun passt netavark aardvark-dns nftables uidmap slirp4netns
+            fuse-overlayfs catatonit qemu-system-x86 openssh-client
+            libpam-systemd dbus-user-session sudo)
+        hooks+=("$here/host-inside.sh")
+        ;;
+esac
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-recipe=$(digest_of "$tag" "$here/debian.sh" "$here/debian-inside.sh")
+recipe=$(digest_of "$tag" "$here/debian.sh" "${hooks[@]}")
 if is_current "$tag" "$recipe"; then
     exit 0
 fi
@@ -55,6 +65,11 @@ fi
 # Nor may a mirror that was frozen on purpose be too old for it: testing's lists expire in a week.
 eval "$(apt-config shell check_valid_until Acquire::Check-Valid-Until)"
 
+customize=()
+for hook in "${hooks[@]}"; do
+    customize+=(--customize-hook="chroot \"\$1\" /bin/bash -s $suite <'$hook'")
+done
+
 log=$(mktemp)
 made=$(mktemp)
 trap 'rm -f "$log" "$made"' EXIT
@@ -70,7 +85,7 @@ mmdebstrap --variant=minbase --keyring="$keyring" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --setup-hook="printf '#!/bin/sh\n' | install -D -m 0755 /dev/stdin \"\$1/etc/kernel/postinst.d/dracut\"" \
-    --customize-hook="chroot \"\$1\" /bin/bash -s $suite <'$here/debian-inside.sh'" \
+    "${customize[@]}" \
     "$suite" - "$(debian_mirror)" 2>"$log" |
     podman import --quiet \
         --change 'LABEL containers.bootc=1' \

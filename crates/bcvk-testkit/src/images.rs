@@ -21,6 +21,12 @@ pub fn full() -> &'static str {
     required("localhost/bcvk-test:full")
 }
 
+/// Debian trixie with podman, QEMU and a user, to run bcvk in.
+#[must_use]
+pub fn host_trixie() -> &'static str {
+    required("localhost/bcvk-test:host-trixie")
+}
+
 /// trixie without a kernel.
 #[must_use]
 pub fn nokernel() -> &'static str {
@@ -58,7 +64,7 @@ fn required(name: &'static str) -> &'static str {
             .expect("podman must be installed (`make setup`)");
         assert!(
             found.success(),
-            "the test image {name} is missing: run `make images`"
+            "the test image {name} is missing: run `make images`, or images/build.sh for a host's"
         );
         seen.push(name);
     }

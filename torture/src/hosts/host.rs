@@ -1,0 +1,165 @@
+//! A host: a VM of bcvk in which bcvk runs.
+
+use std::fmt;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bcvk_testkit::{Output, Sandbox, Vm, images};
+
+use super::case::{Case, Who};
+
+/// Limit for a command on a host: an emulated host boots a VM under KVM in minutes.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Image that is booted on hosts.
+const IMAGE: &str = "localhost/bcvk-test:trixie";
+
+/// Environment of commands on a host.
+const PRELUDE: &str = "export PATH=/run/virtiofs-mnt-given:$PATH BCVK_ACCEL=kvm BCVK_MEMORY=1G \
+                       BCVK_VCPUS=1 BCVK_TIMEOUT=25m;";
+
+/// Versions of what a VM stands on, and the day.
+const FACTS: &str = ". /etc/os-release; echo \"$PRETTY_NAME\"
+    podman info --format '{{.Version.Version}}
+{{.Host.OCIRuntime.Name}} {{.Host.CgroupsVersion}}'
+    qemu-system-x86_64 --version | sed -n 's/.*version \\([^ ]*\\).*/\\1/p'
+    date --utc +%F";
+
+/// A host that runs.
+pub(super) struct Host<'a> {
+    sandbox: &'a Sandbox,
+    vm: Vm<'a>,
+    /// Programs of the host.
+    pub(super) facts: Facts,
+}
+
+/// Programs of a host, by their versions, and the day on which they were asked.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) system: String,
+    pub(super) podman: String,
+    pub(super) runtime: String,
+    pub(super) qemu: String,
+    pub(super) day: String,
+}
+
+/// Report on a case.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) case: Case,
+    /// The time that it took, or what was wrong.
+    pub(super) result: Result<Duration, String>,
+}
+
+impl Report {
+    /// Returns the cell of the table.
+    pub(super) fn cell(&self) -> String {
+        match &self.result {
+            Ok(took) => format!("ok, {:.0} s", took.as_secs_f64()),
+            Err(_) => "FAILED".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Case { who, what, .. } = &self.case;
+        write!(f, "{who}, {what}: {}", self.cell())?;
+        match &self.result {
+            Ok(_) => Ok(()),
+            Err(why) => write!(f, "\n{why}"),
+        }
+    }
+}
+
+impl<'a> Host<'a> {
+    /// Boots a host with the bcvk of this run and an image for its users.
+    pub(super) fn boot(sandbox: &'a Sandbox) -> Self {
+        let given = sandbox.make_dir("given");
+        fs::copy(sandbox.bcvk_path(), given.join("bcvk")).expect("copy bcvk");
+        let save = sandbox.podman(["save", "--quiet", "--output"]);
+        let save = save.arg(given.join("image.tar")).arg(images::trixie());
+        let _ = save.limit(LIMIT).run().expect_success();
+        let bind = format!("--ro-bind={}", given.display());
+        let options = ["--rm", "--nested", "--memory=8G", "--vcpus=2", &*bind];
+        let vm = sandbox.boot("host", &options, images::host_trixie());
+        let facts = Facts::of(sandbox, &vm);
+        Self { sandbox, vm, facts }
+    }
+
+    /// Gives `who` the image.
+    pub(super) fn load_image(&self, who: Who) {
+        let load = "podman load --quiet --input /run/virtiofs-mnt-given/image.tar";
+        let _ = self.run(who, load).expect_success();
+    }
+
+    /// Makes a case.
+    pub(super) fn make(&self, case: &Case) -> Report {
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let mut output = self.run(case.who, &case.script).expect_code(case.code);
+            for text in &case.stdout {
+                output = output.expect_stdout(text);
+            }
+            output.expect_stderr(case.stderr).took()
+        }));
+        let result = made.map_err(|panic| match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(_) => "it panicked".to_owned(),
+        });
+        Report {
+            case: case.clone(),
+            result,
+        }
+    }
+
+    /// Ends the host.
+    pub(super) fn end(self) {
+        self.vm.stop();
+    }
+
+    fn run(&self, who: Who, script: &str) -> Output {
+        run(self.sandbox, &self.vm, who, &script.replace("IMAGE", IMAGE))
+    }
+}
+
+impl Facts {
+    fn of(sandbox: &Sandbox, vm: &Vm<'_>) -> Self {
+        let said = run(sandbox, vm, Who::Session, FACTS).expect_success();
+        let text = said.text();
+        let lines: Vec<&str> = text.lines().collect();
+        let [system, podman, runtime, qemu, day] = lines[..] else {
+            panic!("five lines were expected: {said}");
+        };
+        let runtime = runtime.replace(" v", ", cgroups v");
+        let [system, podman, qemu, day] = [system, podman, qemu, day].map(str::to_owned);
+        Self {
+            system,
+            podman,
+            runtime,
+            qemu,
+            day,
+        }
+    }
+}
+
+fn run(sandbox: &Sandbox, vm: &Vm<'_>, who: Who, script: &str) -> Output {
+    let name = vm.name();
+    let user = match who {
+        Who::Session => format!("tester@{name}"),
+        Who::Sudo | Who::Root | Who::Service => name.to_owned(),
+    };
+    let script = format!("{PRELUDE} {script}");
+    let by: &[&str] = match who {
+        Who::Session | Who::Root => &[],
+        Who::Sudo => &["sudo", "-u", "tester", "--set-home"],
+        Who::Service => &["systemd-run", "--quiet", "--wait", "--pipe", "--collect"],
+    };
+    sandbox
+        .command(sandbox.bcvk_path())
+        .args(["-q", "ephemeral", "ssh", &user, "--"])
+        .args(by)
+        .args(["sh", "-c", &script])
+        .limit(LIMIT)
+        .run()
+}
