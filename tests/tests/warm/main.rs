@@ -64,7 +64,7 @@ fn vms_are_resumed_from_one_snapshot_and_have_nothing_in_common() {
     for vm in [&one, &two] {
         check_health(&mut checks, vm);
     }
-    check_rights(&mut checks, &members(&one), 1, 0);
+    check_rights(&mut checks, &members(&one), 1, 1);
     check_reports(&mut checks, &sandbox, &one);
     check_noise(&mut checks, &one);
     check_soft_reboot(&mut checks, &one);
