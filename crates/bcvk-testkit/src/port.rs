@@ -1,13 +1,14 @@
 //! Ports of the host, and the servers behind them.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process;
 
 use crate::limit;
+use crate::wait::until_some;
 
 /// First port that is reserved, and how many: outside of `net.ipv4.ip_local_port_range`, from which
 /// the kernel gives ports to clients.
@@ -63,15 +64,25 @@ impl fmt::Display for ReservedPort {
     }
 }
 
-/// Fails unless a guest's sshd answers at once. There is one connection, because sshd locks out
-/// whom it sees come and go.
+/// Fails unless a guest's sshd answers. QEMU ends each connection at once until sshd has started, which may
+/// be the last thing to start; sshd itself sees one connection, because it locks out who comes and goes.
 #[track_caller]
 pub fn expect_sshd(address: impl ToSocketAddrs) {
-    let mut stream = TcpStream::connect(address).expect("connect");
-    stream
-        .set_read_timeout(Some(limit::QUICK))
-        .expect("set a time-out");
-    let mut banner = [0; 8];
-    stream.read_exact(&mut banner).expect("read a banner");
+    let banner = until_some("sshd answers", limit::QUICK, || {
+        let mut stream = TcpStream::connect(&address).expect("connect");
+        stream
+            .set_read_timeout(Some(limit::QUICK))
+            .expect("set a time-out");
+        let mut banner = [0; 8];
+        match stream.read_exact(&mut banner) {
+            Ok(()) => Some(banner),
+            Err(e)
+                if [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&e.kind()) =>
+            {
+                None
+            }
+            Err(e) => panic!("read a banner: {e}"),
+        }
+    });
     assert_eq!(&banner, b"SSH-2.0-");
 }
