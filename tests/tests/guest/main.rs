@@ -304,7 +304,7 @@ fn check_container(checks: &mut Checks, vm: &Vm<'_>) {
     );
 }
 
-/// What is mounted in systemd's place is as systemd mounts it.
+/// File systems that are mounted in systemd's place are as systemd mounts them.
 fn check_api_mounts(checks: &mut Checks, vm: &Vm<'_>) {
     let units = "dev-hugepages.mount dev-mqueue.mount run-lock.mount sys-fs-fuse-connections.mount \
         sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount";

@@ -47,7 +47,7 @@ const SYSROOT: &str = "/sysroot";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// What the image is to the root.
+    /// Part that the image has in the root.
     pub(crate) root: RootKind,
     /// Layout of `/var`.
     pub(crate) var: VarLayout,

@@ -64,7 +64,7 @@ pub struct GuestFacts {
     pub network: Network,
     /// True if systemd-networkd is there, enabled or not.
     pub networkd_installed: bool,
-    /// What the image is to its system's root.
+    /// Part that the image has in the root of its system.
     pub root: RootKind,
     /// Layout of `/var`.
     pub var: VarLayout,

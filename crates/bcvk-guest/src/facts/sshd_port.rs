@@ -98,7 +98,7 @@ impl Listens {
                         }
                     }
                 }
-                // What follows is only for some connections.
+                // Lines after this are only for some connections.
                 "match" => break,
                 _ => {}
             }

@@ -128,7 +128,7 @@ impl Servers {
 /// Powers the system off, as its power button does where logind listens to that. A system without logind
 /// or a message bus does not hear the button, and one whose desktop has taken it over asks its user.
 async fn power_off() -> io::Result<()> {
-    // What it says is in the journal.
+    // Its words are in the journal.
     Command::new("systemctl")
         .args(["--no-block", "--check-inhibitors=no", "poweroff"])
         .stdin(Stdio::null())

@@ -179,7 +179,7 @@ mod tests {
             Err(code) if code == Some(Errno::PERM.raw_os_error()) => None,
             result => Some(result),
         };
-        // That of the loopback is up.
+        // The loopback interface is up.
         let up = answered(netlink.set_up(1));
         assert!(matches!(up, None | Some(Ok(()))), "{up:?}");
         let absent = answered(netlink.set_up(u32::MAX >> 1));

@@ -7,7 +7,7 @@ const NEWKEYS: u8 = 21;
 /// the padding, and the type (RFC 4253, 6).
 const HEAD: usize = 6;
 
-/// What one side says until its first message with keys. All of it can be read by anybody.
+/// The words of one side up to its first message with keys, which anybody can read.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
     part: Part,

@@ -330,7 +330,7 @@ fn cpu(spec: &VmSpec) -> String {
         (Arch::X86_64, Accelerator::Kvm, true) | (Arch::Aarch64, ..) => "",
     };
     let slow = match (spec.accel, spec.arch, spec.fidelity) {
-        // What makes a processor of silicon faster or safer, but an emulated one slower:
+        // These make a processor of silicon faster or safer, but an emulated one slower:
         // - fast string instructions (erms, fsrm, and fsrs in CPUID's leaf 7.1, which older QEMUs
         //   know no name for): with them, kernel and libc clear and copy memory byte by byte, each
         //   byte emulated, instead of in words and vectors;
