@@ -3,6 +3,7 @@
 
 pub mod ci;
 pub mod links;
+pub mod own_storage;
 pub mod page;
 pub mod rights;
 pub mod stage;

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bcvk_testkit::{Checks, Cmd, Sandbox, images, limit};
+use bcvk_testkit::{Checks, Sandbox, images, limit};
+use bcvk_tests::own_storage::OwnStorage;
 
 /// Settings of `containers.conf` that would make VMs share what is their own, give them rights or take
 /// their supervisor's place. Every host can give these limits; with much fewer open files than the user
@@ -240,31 +241,11 @@ fn an_image_of_a_read_only_store_is_refused_with_what_makes_it_boot() {
     let Some(sandbox) = Sandbox::root() else {
         return;
     };
-    let own = sandbox.make_dir("storage");
-    let at = |name: &str| own.join(name);
-    let info = sandbox
-        .podman(["info", "--format={{.Store.GraphRoot}}"])
-        .run();
-    let storage = format!(
-        "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n\
-         [storage.options]\nadditionalimagestores = [{:?}]\n",
-        at("graph"),
-        at("run"),
-        info.expect_success().text()
-    );
-    fs::write(at("storage.conf"), storage).expect("write");
-    let engine = format!(
-        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
-         [engine]\ntmp_dir = {:?}\n",
-        at("tmp")
-    );
-    fs::write(at("containers.conf"), engine).expect("write");
-    let there = |cmd: Cmd| {
-        cmd.env("CONTAINERS_STORAGE_CONF", at("storage.conf"))
-            .env("CONTAINERS_CONF", at("containers.conf"))
-    };
+    let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
+    let own = OwnStorage::make(&sandbox, &sandbox.make_dir("storage"), limits);
     let run = |part: &str, image: &str| {
-        there(sandbox.bcvk(["run", "-d", "--rm", "--name", &sandbox.name(part), image])).run()
+        own.used_by(sandbox.bcvk(["run", "-d", "--rm", "--name", &sandbox.name(part), image]))
+            .run()
     };
     let output = run("vm", images::trixie())
         .expect_error(125, &["hint: podman mounts no image", "read-only store"]);
@@ -273,13 +254,17 @@ fn an_image_of_a_read_only_store_is_refused_with_what_makes_it_boot() {
     let mend = command
         .replace("IMAGE", images::trixie())
         .replace("NAME", "mine");
-    let _ = there(sandbox.command("sh").args(["-c", &mend]))
+    let _ = own
+        .used_by(sandbox.command("sh").args(["-c", &mend]))
         .run()
         .expect_success();
     let _ = run("vm", "localhost/mine").expect_success();
-    let _ = there(sandbox.bcvk(["rm", "--force", &sandbox.name("vm")]))
+    let _ = own
+        .used_by(sandbox.bcvk(["rm", "--force", &sandbox.name("vm")]))
         .run()
         .expect_success();
-    let _ = there(sandbox.podman(["system", "reset", "--force"])).run();
+    let _ = own
+        .used_by(sandbox.podman(["system", "reset", "--force"]))
+        .run();
     sandbox.finish();
 }

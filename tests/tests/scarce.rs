@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use bcvk_testkit::{
-    Checks, Cmd, FakeTools, Output, Sandbox, Signal, Tmpfs, Vm, images, limit, until,
-};
+use bcvk_testkit::{Checks, FakeTools, Output, Sandbox, Signal, Tmpfs, Vm, images, limit, until};
+use bcvk_tests::own_storage::OwnStorage;
 use serde_json::Value;
 
 /// Limit far above what it takes to refuse something.
@@ -135,33 +134,18 @@ fn full_container_storage_is_named() {
     let graph = own.join("graph");
     fs::create_dir(&graph).expect("make a directory");
     let tmpfs = Tmpfs::mount(&graph, "size=1m");
-    let at = |name: &str| own.join(name);
-    let info = sandbox
-        .podman(["info", "--format={{.Store.GraphRoot}}"])
-        .run();
     // The tests' images are read-only, behind a storage of the test's own.
-    let storage = format!(
-        "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n\
-         [storage.options]\nadditionalimagestores = [{:?}]\n",
-        graph,
-        at("run"),
-        info.expect_success().text()
-    );
-    fs::write(at("storage.conf"), storage).expect("write");
-    let engine = format!("[engine]\ntmp_dir = {:?}\n", at("tmp"));
-    fs::write(at("containers.conf"), engine).expect("write");
-    let there = |cmd: Cmd| {
-        cmd.env("CONTAINERS_STORAGE_CONF", at("storage.conf"))
-            .env("CONTAINERS_CONF", at("containers.conf"))
-    };
-    let _ = there(sandbox.podman(["image", "exists", images::trixie()]))
+    let own = OwnStorage::make(&sandbox, &own, "");
+    let _ = own
+        .used_by(sandbox.podman(["image", "exists", images::trixie()]))
         .run()
         .expect_success();
     tmpfs.fill();
     let mut checks = Checks::new();
     for verb in [&["run", "-d"][..], &["run-ssh"]] {
         checks.check(&format!("{verb:?}"), || {
-            let _ = there(sandbox.bcvk(verb))
+            let _ = own
+                .used_by(sandbox.bcvk(verb))
                 .args(["--name", &sandbox.name("vm"), images::trixie()])
                 .run()
                 .expect_error(
@@ -170,7 +154,9 @@ fn full_container_storage_is_named() {
                 )
                 .expect_stderr("hint: `podman system df`")
                 .expect_within(AT_ONCE);
-            let left = there(sandbox.podman(["ps", "--all", "--quiet"])).run();
+            let left = own
+                .used_by(sandbox.podman(["ps", "--all", "--quiet"]))
+                .run();
             let _ = left.expect_success().expect_empty_stdout();
             sandbox.expect_nothing_left();
         });

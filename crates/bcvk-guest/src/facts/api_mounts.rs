@@ -3,8 +3,8 @@
 
 use std::io;
 
+use super::assigned;
 use super::units::{self, Units};
-use super::{assigned, names};
 use crate::early::ApiMount;
 use crate::rooted::Rooted;
 
@@ -38,23 +38,13 @@ pub(super) fn read(root: &Rooted, units: &Units) -> io::Result<Vec<ApiMount>> {
     let mut found = Vec::new();
     for (unit, on, kind) in API {
         if units.runs_at_boot(root, unit)?
-            && !has_additions(root, unit)?
+            && units::drop_ins(root, unit)?.is_empty()
             && let Some(text) = units::text(root, unit)?
         {
             found.extend(parse(unit, on, kind, &text));
         }
     }
     Ok(found)
-}
-
-/// Returns true if there are drop-ins for the unit.
-fn has_additions(root: &Rooted, unit: &str) -> io::Result<bool> {
-    for directory in units::DIRECTORIES {
-        if !names(root, &format!("{directory}/{unit}.d"))?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Parses a unit (systemd.mount(5)); `None` if it says more than what can be done without systemd.

@@ -9,7 +9,7 @@ use super::names;
 use crate::rooted::{Rooted, if_exists};
 
 /// Directories of units; those that override others come first. `/lib` is a symlink in merged images.
-pub(super) const DIRECTORIES: [&str; 4] = [
+const DIRECTORIES: [&str; 4] = [
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -118,6 +118,14 @@ fn masks(root: &Rooted, path: &Path, found: &Metadata) -> io::Result<bool> {
 /// Returns the texts of the unit of that name, and then of its drop-ins, in their order.
 pub(super) fn texts(root: &Rooted, unit: &str) -> io::Result<Vec<String>> {
     let mut texts: Vec<String> = text(root, unit)?.into_iter().collect();
+    for path in drop_ins(root, unit)?.into_values() {
+        texts.extend(if_exists(root.read_text(path))?);
+    }
+    Ok(texts)
+}
+
+/// Returns the paths of the drop-ins of the unit, by their names, whose order is that in which they count.
+pub(super) fn drop_ins(root: &Rooted, unit: &str) -> io::Result<BTreeMap<String, String>> {
     let mut drop_ins = BTreeMap::new();
     // One that overrides others of its name comes last here.
     for directory in DIRECTORIES.iter().rev() {
@@ -128,10 +136,7 @@ pub(super) fn texts(root: &Rooted, unit: &str) -> io::Result<Vec<String>> {
             }
         }
     }
-    for path in drop_ins.into_values() {
-        texts.extend(if_exists(root.read_text(path))?);
-    }
-    Ok(texts)
+    Ok(drop_ins)
 }
 
 /// Returns the text of the unit of that name, or of its template; `None` if it cannot be started.
