@@ -56,7 +56,7 @@ quick: ## what a change is tried with at once: unit tests, tests without a VM, a
 
 test-all: ## what runs each night: test, and all that takes longer
 	$(MAKE) test CI=
-	$(MAKE) test-packages torture supply-chain
+	$(MAKE) test-packages torture test-hosts supply-chain
 
 torture: ## kill, stop, repeat, crowd and fuzz: docs/reliability.md (hours)
 	@setup/host.sh
