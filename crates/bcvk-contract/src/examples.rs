@@ -4,9 +4,9 @@
 
 use crate::spec::{
     Accelerator, Arch, Console, Disk, DiskFormat, EnvVar, Fidelity, GuestPort, ImageIdentity,
-    Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Protocol, SPEC_VERSION, SavedFile,
-    SavedFiles, SerialPort, Sha256Digest, Share, SshAccess, Stream, UnitContent, UnitFile, Var,
-    VmSpec,
+    Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Otherwise, Protocol, Resume,
+    SPEC_VERSION, SavedFile, SavedFiles, SerialPort, Sha256Digest, Share, SnapshotImage, SshAccess,
+    Stream, UnitContent, UnitFile, Var, VmSpec,
 };
 use crate::status::{Event, Phase, Status, Timestamp};
 
@@ -21,6 +21,17 @@ pub fn saved_files() -> SavedFiles {
         memory: file(4 << 30),
         state: file(1 << 20),
         kernel: file(8 << 10),
+        trace: file(1 << 20),
+    }
+}
+
+/// A VM that is resumed from a snapshot of its image.
+#[must_use]
+pub fn resume() -> Resume {
+    Resume {
+        files: saved_files(),
+        of: SnapshotImage::Same,
+        otherwise: Otherwise::Boot,
     }
 }
 

@@ -95,6 +95,7 @@ pub fn personal(
             text: spec.host_key.clone(),
             awaited: (logs_in && spec.login() == Some(Login::Image)).then_some(identity.sshd_port),
         }),
+        aged: Vec::new(),
         files,
         environment: environment(&spec.env),
         manager_environment: spec

@@ -17,6 +17,7 @@ use crate::virtiofs::store;
 use bcvk_contract::control::Message;
 
 pub use crate::qemu::monitor::fuzzing::qmp;
+pub use crate::trace::fuzzing::trace;
 pub use crate::warm::agent::fuzzing::agent;
 
 /// Limit for the length of an error about an image, in bytes: the error is shown to the user.
@@ -202,6 +203,6 @@ pub fn image_layers(data: &[u8]) {
 mod seeds {
     bcvk_testkit::test_seeds!(
         bcvk_supervisor: agent bootconfig bzimage console control cpio image_layers initramfs journal kargs_d
-        module modules_dep qemu_option qmp uki usernet zboot
+        module modules_dep qemu_option qmp trace uki usernet zboot
     );
 }

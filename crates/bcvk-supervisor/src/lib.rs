@@ -14,6 +14,7 @@ mod control;
 mod disks;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod given;
 mod journal;
 mod keep;
 mod knock;
@@ -33,6 +34,7 @@ mod streams;
 mod syscalls;
 mod tail;
 mod threads;
+mod trace;
 mod user;
 pub mod virtiofs;
 mod warm;
@@ -68,6 +70,13 @@ enum Event {
     Banner,
     /// The files that QEMU starts with have been made.
     Files(Box<run::Files>),
+    /// The image has been looked at.
+    Looked {
+        /// What was seen.
+        looked: life::Looked,
+        /// Directories that a resumed guest would remember otherwise, relative to the image's root.
+        aged: Vec<std::path::PathBuf>,
+    },
     /// Work in the background has come to its end.
     Done(life::LifeEvent),
     /// Work in the background has panicked.

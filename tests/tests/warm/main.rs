@@ -1,5 +1,6 @@
 //! Snapshots: a VM that is resumed is as good as one that was booted.
 
+mod rebuilt;
 mod resumed;
 mod snapshot;
 
@@ -196,7 +197,7 @@ const AT_A_GLANCE: [(&str, Damage); 4] = [
     ),
     ("another version", |dir| {
         let meta = fs::read_to_string(dir.join("meta.json")).expect("text");
-        let meta = meta.replace("\"version\":2", "\"version\":99");
+        let meta = meta.replace("\"version\":3", "\"version\":99");
         fs::write(dir.join("meta.json"), meta).expect("written");
     }),
 ];

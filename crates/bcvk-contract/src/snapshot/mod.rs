@@ -21,15 +21,15 @@ use thiserror::Error;
 
 pub use memory::{copy, sum};
 use staging::SAVED;
-pub use staging::{Staging, is_wanted, tell_saved};
+pub use staging::{Outcome, Staging, is_wanted, tell};
 
 use crate::bounded;
 use crate::missing::if_exists;
 use crate::replace::replace;
-use crate::spec::{CONTAINER_SNAPSHOT, SavedFile, SavedFiles, Snapshot};
+use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_STAGING, SavedFile, SavedFiles};
 
 /// Version of the layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The guest's memory, sparse.
 pub const MEMORY: &str = "memory";
@@ -41,8 +41,14 @@ pub const STATE: &str = "state";
 /// runs it.
 pub const KERNEL: &str = "kernel";
 
+/// What the guest's boot has looked at of its image. An empty one says nothing.
+pub const TRACE: &str = "trace";
+
+/// Limit for the size of a trace.
+pub const MAX_TRACE: u64 = 32 << 20;
+
 /// The files of a snapshot.
-const FILES: [&str; 3] = [MEMORY, STATE, KERNEL];
+const FILES: [&str; 4] = [MEMORY, STATE, KERNEL, TRACE];
 
 /// The directory of the files that a VM is resumed from.
 const SEALED: &str = "sealed";
@@ -149,28 +155,33 @@ impl Written {
 }
 
 /// Returns the files with their names.
-fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 3] {
+fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 4] {
     [
         (MEMORY, files.memory),
         (STATE, files.state),
         (KERNEL, files.kernel),
+        (TRACE, files.trace),
     ]
 }
 
-/// Lists what a container is given of the snapshot in `dir`: paths on the host, paths in the
-/// container, and whether they are read-only there.
+/// A mount of the container's: the path on the host, the path in the container, and whether it is
+/// read-only there.
+pub type SnapshotMount = (PathBuf, PathBuf, bool);
+
+/// What a container is given of the snapshot in `dir` to resume its VM from.
 #[must_use]
-pub fn mounts(dir: &Path, snapshot: Snapshot) -> Vec<(PathBuf, PathBuf, bool)> {
-    let inside = Path::new(CONTAINER_SNAPSHOT);
-    if snapshot != Snapshot::Save {
-        return vec![(dir.join(SEALED), inside.to_owned(), true)];
-    }
-    // The container gets the files alone: in a directory it could make files that its user cannot
-    // remove.
+pub fn mount_to_resume(dir: &Path) -> SnapshotMount {
+    (dir.join(SEALED), CONTAINER_SNAPSHOT.into(), true)
+}
+
+/// What a container is given of the snapshot in `dir` to save its VM to: the files alone, because in a
+/// directory it could make files that its user cannot remove.
+pub fn mounts_to_save(dir: &Path) -> impl Iterator<Item = SnapshotMount> {
     let names = FILES.into_iter().chain([SAVED]);
-    names
-        .map(|name| (dir.join(STAGING).join(name), inside.join(name), false))
-        .collect()
+    names.map(|name| {
+        let inside = Path::new(CONTAINER_STAGING).join(name);
+        (dir.join(STAGING).join(name), inside, false)
+    })
 }
 
 /// Removes the files of the snapshot in `dir`, beginning with the description that makes them one.
@@ -200,7 +211,12 @@ pub fn example(dir: &Path) -> Meta {
     } else {
         Staging::create(dir, 6).expect("made")
     };
-    for (name, text) in [(MEMORY, "memory"), (STATE, "state"), (KERNEL, "kernel")] {
+    for (name, text) in [
+        (MEMORY, "memory"),
+        (STATE, "state"),
+        (KERNEL, "kernel"),
+        (TRACE, "trace"),
+    ] {
         fs::write(dir.join(STAGING).join(name), text).expect("written");
     }
     staging.seal().expect("sealed")
@@ -210,7 +226,6 @@ pub fn example(dir: &Path) -> Meta {
 mod tests {
     use super::example as make;
     use super::*;
-    use crate::examples::saved_files;
 
     #[test]
     fn a_whole_one_is_read_and_others_say_why_not() {
@@ -246,9 +261,12 @@ mod tests {
             written.write(dir.path()).expect("written");
             Meta::read(dir.path())
         };
-        assert!(matches!(change(2, "another"), Err(SnapshotError::Boot)));
-        assert!(matches!(change(3, ""), Err(SnapshotError::Version(3))));
-        fs::write(dir.join(META), "{\"version\":2").expect("cut");
+        assert!(matches!(
+            change(VERSION, "another"),
+            Err(SnapshotError::Boot)
+        ));
+        assert!(matches!(change(4, ""), Err(SnapshotError::Version(4))));
+        fs::write(dir.join(META), "{\"version\":3").expect("cut");
         assert!(matches!(Meta::read(dir), Err(SnapshotError::Meta(_))));
     }
 
@@ -282,25 +300,24 @@ mod tests {
 
     #[test]
     fn a_container_sees_the_files_and_not_what_describes_them() {
-        let shown = |snapshot| {
-            let mounts = mounts(Path::new("/cache/id"), snapshot);
-            let lines = mounts.iter().map(|(from, to, read_only)| {
-                let rights = if *read_only { "ro" } else { "rw" };
-                format!("{} {} {rights}", from.display(), to.display())
-            });
-            lines.collect::<Vec<_>>()
+        let dir = Path::new("/cache/id");
+        let show = |(from, to, read_only): SnapshotMount| {
+            let rights = if read_only { "ro" } else { "rw" };
+            format!("{} {} {rights}", from.display(), to.display())
         };
         assert_eq!(
-            shown(Snapshot::Resume(saved_files())),
-            ["/cache/id/sealed /run/bcvk-snapshot ro"]
+            show(mount_to_resume(dir)),
+            "/cache/id/sealed /run/bcvk-snapshot ro"
         );
+        let shown: Vec<_> = mounts_to_save(dir).map(show).collect();
         assert_eq!(
-            shown(Snapshot::Save),
+            shown,
             [
-                "/cache/id/staging/memory /run/bcvk-snapshot/memory rw",
-                "/cache/id/staging/state /run/bcvk-snapshot/state rw",
-                "/cache/id/staging/kernel /run/bcvk-snapshot/kernel rw",
-                "/cache/id/staging/saved /run/bcvk-snapshot/saved rw",
+                "/cache/id/staging/memory /run/bcvk-staging/memory rw",
+                "/cache/id/staging/state /run/bcvk-staging/state rw",
+                "/cache/id/staging/kernel /run/bcvk-staging/kernel rw",
+                "/cache/id/staging/trace /run/bcvk-staging/trace rw",
+                "/cache/id/staging/saved /run/bcvk-staging/saved rw",
             ]
         );
     }

@@ -9,7 +9,7 @@ use rustix::fs::{OFlags, ioctl_ficlone};
 use rustix::process::geteuid;
 
 use super::memory::{copy, sum};
-use super::{FILES, KERNEL, MEMORY, Meta, SEALED, STAGING, STATE};
+use super::{FILES, KERNEL, MAX_TRACE, MEMORY, Meta, SEALED, STAGING, STATE, TRACE};
 use crate::bounded;
 use crate::spec::{SavedFile, SavedFiles};
 
@@ -19,8 +19,29 @@ pub(super) const SAVED: &str = "saved";
 /// Content of [`SAVED`] while the VM is to be saved.
 const WANTED: &str = "wanted\n";
 
-/// Content of [`SAVED`] once the VM has been saved.
-const DONE: &str = "saved\n";
+/// End of the wait for a VM to be saved, as its container tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The VM has been saved.
+    Saved,
+    /// The VM will not be saved.
+    Abandoned,
+}
+
+impl Outcome {
+    const ALL: [Self; 2] = [Self::Saved, Self::Abandoned];
+
+    /// Content of [`SAVED`].
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Saved => "saved\n",
+            Self::Abandoned => "abandoned\n",
+        }
+    }
+}
+
+/// Length of the longest content of [`SAVED`].
+const MAX_SAVED: u64 = Outcome::Abandoned.text().len() as u64;
 
 /// Limit for the size of a machine's state: QEMU's has a few MB, and a little for each device.
 const MAX_STATE: u64 = 256 << 20;
@@ -65,12 +86,15 @@ impl Staging {
         self.snapshot.join(STAGING).join(name)
     }
 
-    /// Returns true if the container says that it has saved its VM.
+    /// Returns what has become of the VM, if the container has said it.
     #[must_use]
-    pub fn is_saved(&self) -> bool {
+    pub fn outcome(&self) -> Option<Outcome> {
         let file = open_strangers(&self.path(SAVED), false);
-        let text = file.and_then(|file| bounded::read(file, DONE.len() as u64));
-        matches!(text, Ok(Some(text)) if text == DONE.as_bytes())
+        let text = file
+            .and_then(|file| bounded::read(file, MAX_SAVED))
+            .ok()??;
+        let mut outcomes = Outcome::ALL.into_iter();
+        outcomes.find(|outcome| text == outcome.text().as_bytes())
     }
 
     /// Copies the files to where no container can write to them, and describes the copies.
@@ -85,6 +109,7 @@ impl Staging {
                 memory,
                 state: seal(STATE, MAX_STATE)?,
                 kernel: seal(KERNEL, MAX_KERNEL)?,
+                trace: seal(TRACE, MAX_TRACE)?,
             },
         };
         meta.write(&self.snapshot)?;
@@ -123,9 +148,9 @@ pub fn is_wanted(dir: &Path) -> bool {
     fs::read(dir.join(SAVED)).is_ok_and(|text| text == WANTED.as_bytes())
 }
 
-/// Says in `dir`, as the container sees it, that the VM has been saved.
-pub fn tell_saved(dir: &Path) -> io::Result<()> {
-    fs::write(dir.join(SAVED), DONE)
+/// Says in `dir`, as the container sees it, what has become of the VM.
+pub fn tell(dir: &Path, outcome: Outcome) -> io::Result<()> {
+    fs::write(dir.join(SAVED), outcome.text())
 }
 
 /// Opens a file that a container can write to: a regular one of this user's, without following a link
@@ -168,6 +193,7 @@ mod tests {
         fs::write(staging.path(MEMORY), [1; 8192]).expect("written");
         fs::write(staging.path(STATE), "state").expect("written");
         fs::write(staging.path(KERNEL), "kernel").expect("written");
+        fs::write(staging.path(TRACE), "trace").expect("written");
         staging
     }
 
@@ -175,9 +201,12 @@ mod tests {
     fn what_is_sealed_does_not_change_with_what_it_was_copied_from() {
         let dir = tempfile::tempdir().expect("a directory");
         let staging = staging(dir.path());
-        assert!(is_wanted(&dir.path().join(STAGING)) && !staging.is_saved());
-        tell_saved(&dir.path().join(STAGING)).expect("written");
-        assert!(!is_wanted(&dir.path().join(STAGING)) && staging.is_saved());
+        let seen = dir.path().join(STAGING);
+        assert!(is_wanted(&seen) && staging.outcome().is_none());
+        for outcome in Outcome::ALL {
+            tell(&seen, outcome).expect("written");
+            assert!(!is_wanted(&seen) && staging.outcome() == Some(outcome));
+        }
 
         let mut writer = File::options()
             .write(true)
@@ -190,11 +219,11 @@ mod tests {
         assert_eq!(Meta::read(dir.path()).expect("whole"), meta);
 
         staging.empty().expect("emptied");
-        for name in [SAVED, MEMORY, STATE, KERNEL] {
+        for name in FILES.into_iter().chain([SAVED]) {
             let left = fs::metadata(staging.path(name)).expect("there");
             assert_eq!(left.len(), 0, "{name}");
         }
-        assert!(!is_wanted(&dir.path().join(STAGING)) && !staging.is_saved());
+        assert!(!is_wanted(&seen) && staging.outcome().is_none());
     }
 
     /// The guest's memory is in there.
@@ -213,8 +242,8 @@ mod tests {
                 dirs.extend(found.is_dir().then_some(path));
             }
         }
-        // Two directories, four files to write, three that are sealed, and their description.
-        assert_eq!(seen, 10);
+        // Two directories, five files to write, four that are sealed, and their description.
+        assert_eq!(seen, 12);
     }
 
     #[test]
@@ -253,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_larger_than_any_of_its_kind_is_not_copied() {
-        for (name, most) in [(STATE, MAX_STATE), (KERNEL, MAX_KERNEL)] {
+        for (name, most) in [(STATE, MAX_STATE), (KERNEL, MAX_KERNEL), (TRACE, MAX_TRACE)] {
             let dir = tempfile::tempdir().expect("a directory");
             let staging = staging(dir.path());
             let file = File::options().write(true).open(staging.path(name));

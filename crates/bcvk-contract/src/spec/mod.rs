@@ -60,7 +60,9 @@ pub use swap::SwapSize;
 pub use timeout::Timeout;
 pub use unit::{UnitContent, UnitFile};
 pub use var::{VAR_NAME, Var, VarSize, volatile_limit};
-pub use warm::{SavedFile, SavedFiles, Sha256Digest, Snapshot, Warm};
+pub use warm::{
+    Otherwise, Resume, SavedFile, SavedFiles, Sha256Digest, Snapshot, SnapshotImage, Warm,
+};
 
 /// Version of the `spec.json` layout; a supervisor refuses any other.
 pub const SPEC_VERSION: u32 = 1;
@@ -98,6 +100,9 @@ pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
 
 /// Path of the snapshot of a VM inside the container.
 pub const CONTAINER_SNAPSHOT: &str = "/run/bcvk-snapshot";
+
+/// Directory in the container with the files that the VM is saved to.
+pub const CONTAINER_STAGING: &str = "/run/bcvk-staging";
 
 /// Returns where `path`, one of those above, is in the container of the VM `id`, whose root is the
 /// image's.

@@ -26,26 +26,70 @@ pub enum Warm {
 
 choice!(Warm, "a rule for warm starts", { Auto: "auto", Off: "off", Require: "require" });
 
-/// Use that a supervisor makes of the snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT).
+/// Use that a supervisor makes of snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Snapshot {
-    /// It boots the VM and saves it there.
+    /// It boots the VM and saves it to [`CONTAINER_STAGING`](super::CONTAINER_STAGING).
     Save,
-    /// It resumes the VM from there if the files are these, and boots it if that fails.
-    Resume(SavedFiles),
-    /// It resumes the VM from there if the files are these, or fails.
-    ResumeOnly(SavedFiles),
+    /// It resumes the VM.
+    Resume(Resume),
+}
+
+/// A snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT) that a VM is resumed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The files that it has to consist of.
+    pub files: SavedFiles,
+    /// The image that it was taken of.
+    pub of: SnapshotImage,
+    /// What follows if the VM cannot be resumed.
+    pub otherwise: Otherwise,
+}
+
+/// The image of the VM that a snapshot was taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotImage {
+    /// The VM's own image.
+    Same,
+    /// Another image: the snapshot holds only if its boot has looked at nothing that differs.
+    Other,
+}
+
+/// What follows if a VM cannot be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Otherwise {
+    /// It boots.
+    Boot,
+    /// It boots and is saved to [`CONTAINER_STAGING`](super::CONTAINER_STAGING).
+    Save,
+    /// It fails.
+    Fail,
 }
 
 impl Snapshot {
-    /// The files that the VM is resumed from.
+    /// The snapshot that the VM is resumed from.
     #[must_use]
-    pub const fn saved(&self) -> Option<&SavedFiles> {
+    pub const fn resume(&self) -> Option<&Resume> {
         match self {
             Self::Save => None,
-            Self::Resume(files) | Self::ResumeOnly(files) => Some(files),
+            Self::Resume(resume) => Some(resume),
+        }
+    }
+
+    /// Returns true if the VM is saved when it boots.
+    #[must_use]
+    pub const fn saves_a_boot(&self) -> bool {
+        match self {
+            Self::Save => true,
+            Self::Resume(resume) => matches!(resume.otherwise, Otherwise::Save),
         }
     }
 }
@@ -61,6 +105,8 @@ pub struct SavedFiles {
     pub state: SavedFile,
     /// The kernel that QEMU is given.
     pub kernel: SavedFile,
+    /// What the boot has looked at of the image.
+    pub trace: SavedFile,
 }
 
 /// Length and content of a file.
@@ -244,13 +290,21 @@ mod tests {
 
     #[test]
     fn a_snapshots_use_and_files_survive_the_crossing() {
-        let files = saved_files();
-        for (snapshot, saved) in [
-            (Snapshot::Save, None),
-            (Snapshot::Resume(files), Some(&files)),
-            (Snapshot::ResumeOnly(files), Some(&files)),
+        let resume = |of, otherwise| {
+            Snapshot::Resume(Resume {
+                files: saved_files(),
+                of,
+                otherwise,
+            })
+        };
+        for (snapshot, saves) in [
+            (Snapshot::Save, true),
+            (resume(SnapshotImage::Same, Otherwise::Boot), false),
+            (resume(SnapshotImage::Other, Otherwise::Save), true),
+            (resume(SnapshotImage::Other, Otherwise::Fail), false),
         ] {
-            assert_eq!(snapshot.saved(), saved);
+            assert_eq!(snapshot.saves_a_boot(), saves);
+            assert_eq!(snapshot.resume().is_none(), snapshot == Snapshot::Save);
             let text = serde_json::to_string(&snapshot).expect("serialised");
             let read: Snapshot = serde_json::from_str(&text).expect("parsed");
             assert_eq!(read, snapshot, "{text}");

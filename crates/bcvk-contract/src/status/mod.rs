@@ -83,6 +83,9 @@ pub struct Status {
     /// Reason why the VM was booted although there was a snapshot, or why none could be made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold: Option<String>,
+    /// What differs between the VM's image and that of the snapshot, because of which it was booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
     /// Things worth telling the user that are no failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -110,6 +113,7 @@ impl Status {
             exit_code: None,
             resumed: false,
             cold: None,
+            differs: None,
             warnings: Vec::new(),
         }
     }

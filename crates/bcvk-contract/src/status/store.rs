@@ -132,6 +132,12 @@ impl StatusWriter {
         self.replace()
     }
 
+    /// Records what differs between the VM's image and that of the snapshot.
+    pub fn differs(&mut self, what: &str) -> io::Result<()> {
+        self.status.differs = Some(cut_text(what));
+        self.replace()
+    }
+
     /// Records something worth telling the user, once.
     pub fn warn(&mut self, warning: String) -> io::Result<()> {
         if self.status.warnings.contains(&warning) {

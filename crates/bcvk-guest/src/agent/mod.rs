@@ -19,6 +19,7 @@ use base64ct::{Base64, Encoding};
 use bcvk_contract::guest_port;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::spec::{MachineId, UnitContent, UnitFile, guest_disk};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::time::{ClockId, Timespec, clock_settime};
@@ -62,6 +63,10 @@ pub struct Personal {
     pub machine_id: Option<MachineId>,
     /// SSH host key, if the guest is to have another than it was saved with.
     pub host_key: Option<NewHostKey>,
+    /// Directories, relative to the root, of which the guest remembers what they were like in another
+    /// image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aged: Vec<PathBuf>,
     /// Files with texts that only this VM has.
     pub files: Vec<PersonalFile>,
     /// Lines that are added to `/etc/environment`.
@@ -153,6 +158,7 @@ fn obey(text: &str) -> Result<(), String> {
         serde_json::from_str(text).map_err(|e| format!("cannot read what the host says: {e}"))?;
     set_clock(personal.clock).map_err(|e| format!("cannot set the clock: {e}"))?;
     add_entropy(&personal.entropy).map_err(|e| format!("cannot add randomness: {e}"))?;
+    personal.aged.iter().for_each(|path| look_again(path));
     if let Some(name) = &personal.hostname {
         rustix::system::sethostname(name.as_bytes())
             .map_err(|e| format!("cannot set the host name: {e}"))?;
@@ -184,6 +190,17 @@ fn obey(text: &str) -> Result<(), String> {
             .map_err(|e| format!("its sshd does not listen: {e}"))?;
     }
     start(&personal)
+}
+
+/// Makes the kernel ask the file server anew for the attributes of a directory.
+fn look_again(path: &Path) {
+    // The directory may be out of sight, below a mount.
+    let _ = statx(
+        CWD,
+        Path::new("/").join(path),
+        AtFlags::STATX_FORCE_SYNC | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
+        StatxFlags::BASIC_STATS,
+    );
 }
 
 /// Gives the guest its machine ID and host key. Returns the command that restarts the services

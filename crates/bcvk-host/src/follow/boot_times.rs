@@ -62,7 +62,8 @@ impl BootKind {
             _ if status.cold.is_some() => Start::Boot,
             None => Start::Boot,
             Some(Snapshot::Save) => Start::BootAndSave,
-            Some(Snapshot::Resume(_) | Snapshot::ResumeOnly(_)) => Start::Resume,
+            Some(Snapshot::Resume(_)) if status.differs.is_some() => Start::BootAndSave,
+            Some(Snapshot::Resume(_)) => Start::Resume,
         };
         Self {
             image: spec.image.id.clone(),
@@ -222,7 +223,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use bcvk_contract::examples::{saved_files, status as ready};
+    use bcvk_contract::examples::{resume, status as ready};
 
     fn cold() -> Status {
         ready(&[
@@ -366,7 +367,7 @@ mod tests {
         assert_eq!(start(&spec, &cold()), Start::Boot);
         spec.snapshot = Some(Snapshot::Save);
         assert_eq!(start(&spec, &cold()), Start::BootAndSave);
-        spec.snapshot = Some(Snapshot::Resume(saved_files()));
+        spec.snapshot = Some(Snapshot::Resume(resume()));
         assert_eq!(start(&spec, &cold()), Start::Resume);
         let booted = Status {
             cold: Some("the snapshot is damaged".to_owned()),

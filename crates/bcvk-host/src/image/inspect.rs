@@ -34,6 +34,8 @@ pub struct ImageInfo {
     pub bootable: bool,
     /// Size of the image in bytes, all layers together.
     pub bytes: u64,
+    /// Digests of the image's layers, the lowest first.
+    pub layers: Vec<String>,
     /// Version of the bcvk in the image, if the image is a runner.
     pub runner: Option<String>,
     /// The image's wishes for the containers that are made of it.
@@ -56,10 +58,19 @@ struct Inspected {
     architecture: String,
     #[serde(default)]
     size: u64,
+    #[serde(default, rename = "RootFS")]
+    root_fs: RootFs,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(default)]
+    layers: Option<Vec<String>>,
 }
 
 impl ImageInfo {
@@ -146,6 +157,7 @@ impl ImageInfo {
             arch,
             bootable: says_bootable(&labels),
             bytes: found.size,
+            layers: found.root_fs.layers.unwrap_or_default(),
             runner: labels.get(LABEL_RUNNER).cloned(),
             claims: ImageClaims::of(&labels, found.annotations.unwrap_or_default()),
         })

@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 
 use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, Snapshot, VmSpec};
+use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, VmSpec};
 use bcvk_contract::status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
@@ -67,8 +67,12 @@ pub struct Launch {
     pub ignition: Option<Vec<u8>>,
     /// The user's data for cloud-init.
     pub cloud_init: Option<Vec<u8>>,
-    /// The VM's snapshot: the one that it is resumed from, or the one that is to be made.
-    pub snapshot: Option<HeldSnapshot>,
+    /// The snapshot that the VM is resumed from.
+    pub resumes: Option<HeldSnapshot>,
+    /// The snapshot that is made of the VM if it boots.
+    pub saves: Option<HeldSnapshot>,
+    /// Digests of the image's layers, the lowest first.
+    pub layers: Vec<String>,
 }
 
 /// Writes the files that let the user log in to the VM `spec` with `key`, by the bcvk at `exe`, on
@@ -134,7 +138,8 @@ impl Launch {
             hold: Some(hold),
             cli_lock: None,
             created: CreatedFiles::default(),
-            snapshot: self.snapshot.as_ref().map(|held| held.entry().clone()),
+            resumes: self.resumes.as_ref().map(|held| held.entry().clone()),
+            saves: self.saves.as_ref().map(|held| held.entry().clone()),
             dir,
         })
     }
@@ -162,9 +167,11 @@ impl Launch {
             let lock = dir.lock_as_cli();
             started.cli_lock = Some(lock.map_err(HostError::io("lock the VM directory"))?);
         }
-        if let (Some(entry), false) = (&started.snapshot, self.remove) {
-            let kept = entry.keep_for(dir);
-            kept.map_err(HostError::io("keep the snapshot's directory"))?;
+        if !self.remove {
+            for entry in started.snapshots() {
+                let kept = entry.keep_for(dir);
+                kept.map_err(HostError::io("keep the snapshot's directory"))?;
+            }
         }
         let hooks_dir = dir.path().join("hooks");
         let hooks_dir = self.remove.then_some(hooks_dir.as_path());
@@ -197,12 +204,10 @@ impl Launch {
 
     /// Starts the process that makes a snapshot of the VM, if a snapshot is to be made.
     fn keep_snapshot(&self, started: &Started) -> Result<(), HostError> {
-        match &started.snapshot {
-            Some(entry) if self.spec.snapshot == Some(Snapshot::Save) => {
-                start_keeper(&self.exe, entry, &started.dir)
-                    .map_err(HostError::io("start what keeps the snapshot"))
-            }
-            _ => Ok(()),
+        match &started.saves {
+            Some(entry) => start_keeper(&self.exe, entry, &started.dir)
+                .map_err(HostError::io("start what keeps the snapshot")),
+            None => Ok(()),
         }
     }
 
@@ -229,7 +234,8 @@ impl Launch {
             interactive: self.interactive,
             tty: self.tty,
             debug: false,
-            snapshot: self.snapshot.as_ref().map(|held| held.entry().path()),
+            resumes: self.resumes.as_ref().map(|held| held.entry().path()),
+            saves: self.saves.as_ref().map(|held| held.entry().path()),
             labels: &self.labels,
             network: self.network.as_deref(),
             publish: &self.publish,

@@ -81,6 +81,7 @@ mod tests {
             arch,
             bootable: false,
             bytes: 0,
+            layers: Vec::new(),
             runner: runner.map(str::to_owned),
             claims: ImageClaims::default(),
         };

@@ -25,7 +25,8 @@ pub struct Started {
     pub(super) cli_lock: Option<Lock>,
     /// Files and directories of the user's that did not exist before.
     pub(super) created: CreatedFiles,
-    pub(super) snapshot: Option<SnapshotEntry>,
+    pub(super) resumes: Option<SnapshotEntry>,
+    pub(super) saves: Option<SnapshotEntry>,
 }
 
 impl Started {
@@ -75,7 +76,7 @@ impl Started {
         if !self.ran() {
             self.created.undo();
         }
-        self.drop_unusable_snapshot();
+        self.drop_unusable_snapshots();
         self.hold = None;
         self.cli_lock = None;
         self.dir
@@ -84,20 +85,21 @@ impl Started {
         removed
     }
 
-    /// Removes the VM's snapshot, which was of no use, unless somebody else uses it.
-    pub fn drop_snapshot(&self) {
-        if let Some(entry) = &self.snapshot {
-            // A snapshot that cannot be removed now is pruned with the old ones.
-            let _ = entry.remove_if_unused();
-        }
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = &SnapshotEntry> {
+        self.resumes.iter().chain(&self.saves)
     }
 
-    /// Removes a snapshot that was not finished, or that the VM could not be resumed from.
-    fn drop_unusable_snapshot(&self) {
-        let Some(entry) = &self.snapshot else { return };
-        let cold = || self.status().is_some_and(|status| status.cold.is_some());
-        if entry.check().is_err() || cold() {
-            self.drop_snapshot();
+    /// Removes snapshots that were not finished, or that the VM could not be resumed from, unless
+    /// somebody else uses them. One that is of another image in what its boot looks at stays until
+    /// that of this VM takes its place.
+    pub fn drop_unusable_snapshots(&self) {
+        let failed = |status: Status| status.cold.is_some() && status.differs.is_none();
+        let failed = self.status().is_some_and(failed);
+        for entry in self.snapshots() {
+            if entry.check().is_err() || (failed && self.resumes.as_ref() == Some(entry)) {
+                // A snapshot that cannot be removed now is pruned with the old ones.
+                let _ = entry.remove_if_unused();
+            }
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bcvk_contract::bounded;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::snapshot::{self, Meta, SnapshotError, Staging, boot_id};
-use bcvk_contract::spec::{SavedFiles, VmSpec};
+use bcvk_contract::snapshot::{self, Meta, Outcome, SnapshotError, Staging, boot_id};
+use bcvk_contract::spec::{ImageIdentity, SavedFiles, VmSpec};
 use serde::{Deserialize, Serialize};
 
 use super::place::booted_at;
@@ -43,7 +43,7 @@ const COPIED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A snapshot, finished or in the making.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotEntry {
     pub(super) path: PathBuf,
 }
@@ -62,12 +62,36 @@ pub struct SnapshotAbout {
     pub image: String,
     /// ID of the image.
     pub image_id: String,
+    /// Digests of the image's layers, the lowest first.
+    pub layers: Vec<String>,
     /// The VM's memory, in MiB.
     pub memory_mib: u32,
     /// Number of the VM's processors.
     pub vcpus: u32,
     /// Boot ID of the host that the VM runs on.
     boot_id: String,
+}
+
+impl SnapshotAbout {
+    /// Returns true if a snapshot of this VM may be tried for another `image`: one of the same name, or
+    /// one that is built upon this. Whoever made either trusts the other, so that a VM which has taken
+    /// over its file server and lies about what it has looked at can harm no stranger.
+    pub(super) fn is_relative(&self, image: &ImageIdentity, layers: &[String]) -> bool {
+        repository(&self.image) == repository(&image.reference)
+            || (!self.layers.is_empty() && layers.starts_with(&self.layers))
+    }
+}
+
+/// Returns the name of an image without its tag or digest.
+fn repository(reference: &str) -> &str {
+    let name = reference
+        .split_once('@')
+        .map_or(reference, |(name, _)| name);
+    match name.rsplit_once(':') {
+        // A colon before a slash belongs to a port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
 }
 
 impl HeldSnapshot {
@@ -101,10 +125,11 @@ impl SnapshotEntry {
     }
 
     /// Describes the VM that will be saved here, and makes the files that it is saved to.
-    pub(super) fn prepare(&self, spec: &VmSpec) -> io::Result<()> {
+    pub(super) fn prepare(&self, spec: &VmSpec, layers: &[String]) -> io::Result<()> {
         let about = SnapshotAbout {
             image: spec.image.reference.clone(),
             image_id: spec.image.id.clone(),
+            layers: layers.to_vec(),
             memory_mib: spec.memory.mib(),
             vcpus: spec.vcpus,
             boot_id: boot_id()?,
@@ -138,7 +163,8 @@ impl SnapshotEntry {
 
     /// Waits for a snapshot that is being copied, which means that its VM is ready already.
     pub(super) fn await_copy(&self) {
-        let saved = self.staging().is_ok_and(|staging| staging.is_saved());
+        let outcome = self.staging().ok().and_then(|staging| staging.outcome());
+        let saved = outcome == Some(Outcome::Saved);
         let until = Instant::now() + COPIED;
         let at_work = || self.keeper().and_then(Lock::try_exclusive);
         while saved && Instant::now() < until && matches!(at_work(), Ok(None)) {
@@ -156,6 +182,28 @@ impl SnapshotEntry {
         }
         let (used, booted) = (self.last_used(), booted_at().ok());
         used.zip(booted).is_none_or(|(used, booted)| used > booted)
+    }
+
+    /// Returns the snapshots whose place this takes: those with the same key, of another image with the
+    /// same name.
+    pub(super) fn earlier(&self) -> io::Result<Vec<Self>> {
+        let (Some(about), Some(dir)) = (self.about(), self.path.parent()) else {
+            return Ok(Vec::new());
+        };
+        let key = |entry: &Self| entry.id().split('-').next().map(str::to_owned);
+        let mut earlier = Vec::new();
+        for found in fs::read_dir(dir)? {
+            let entry = Self {
+                path: found?.path(),
+            };
+            let same_name = entry.about().is_some_and(|other| {
+                other.image == about.image && other.image_id != about.image_id
+            });
+            if same_name && key(&entry) == key(self) {
+                earlier.push(entry);
+            }
+        }
+        Ok(earlier)
     }
 
     /// Returns the description of the VM, if it can be read.

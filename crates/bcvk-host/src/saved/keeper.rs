@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bcvk_contract::status::Phase;
+use bcvk_contract::snapshot::Outcome;
 use rustix::process::setsid;
 
 use super::entry::SnapshotEntry;
@@ -57,48 +57,48 @@ pub fn keep_snapshot(path: PathBuf, dir: &VmDir) -> io::Result<()> {
     let held = entry.hold()?;
     let working = entry.lock_as_keeper()?;
     let staging = entry.staging()?;
-    let made = if is_saved(|| staging.is_saved(), dir) {
+    let made = if is_saved(|| staging.outcome(), dir) {
         staging.seal().map(drop)
     } else {
         Ok(())
     };
     let emptied = staging.empty();
+    let replaced = match entry.check() {
+        Ok(_) => replace_earlier(&entry),
+        Err(_) => Ok(()),
+    };
     drop((working, held));
     if entry.check().is_err() {
         entry.remove_if_unused()?;
     }
-    made.and(emptied)
+    made.and(emptied).and(replaced)
 }
 
 /// Waits until the VM reports that it has been saved; returns false once no such report can come.
-fn is_saved(saved: impl Fn() -> bool, dir: &VmDir) -> bool {
+fn is_saved(outcome: impl Fn() -> Option<Outcome>, dir: &VmDir) -> bool {
     let begun = Instant::now();
     let mut has_lived = false;
     while begun.elapsed() < READY {
-        // This is asked before `saved` is: a VM reports that it has been saved before it is ready,
-        // and before it ends.
-        let over = is_decided(dir) || {
-            let lives = dir.shared().supervisor_lives();
-            has_lived |= lives;
-            !lives && (has_lived || begun.elapsed() > STARTED || !dir.path().exists())
-        };
-        if saved() {
-            return true;
-        }
-        if over {
-            return false;
+        // This is asked before `outcome` is: a VM reports that it has been saved before it ends.
+        let lives = dir.shared().supervisor_lives();
+        has_lived |= lives;
+        let over = !lives && (has_lived || begun.elapsed() > STARTED || !dir.path().exists());
+        match outcome() {
+            Some(outcome) => return outcome == Outcome::Saved,
+            None if over => return false,
+            None => {}
         }
         thread::sleep(PAUSE);
     }
     false
 }
 
-/// Returns true if the VM has been saved or will not be.
-fn is_decided(dir: &VmDir) -> bool {
-    let status = dir.shared().status().ok().flatten();
-    status.is_some_and(|status| {
-        status.cold.is_some() || status.was_ready() || status.phase == Phase::Exited
-    })
+/// Removes the snapshots of earlier images of the same name, whose place `entry` takes.
+fn replace_earlier(entry: &SnapshotEntry) -> io::Result<()> {
+    for earlier in entry.earlier()? {
+        earlier.remove_if_unused()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -106,31 +106,31 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use bcvk_contract::status::StatusWriter;
 
     #[test]
     fn a_vm_that_is_gone_says_nothing_more() {
         let dir = tempfile::tempdir().expect("a directory");
         let gone = VmDir::at(dir.path().join("gone"));
-        assert!(!is_saved(|| false, &gone));
-        assert!(is_saved(|| true, &gone), "its last word counts");
+        assert!(!is_saved(|| None, &gone));
+        assert!(!is_saved(|| Some(Outcome::Abandoned), &gone));
+        assert!(
+            is_saved(|| Some(Outcome::Saved), &gone),
+            "its last word counts"
+        );
     }
 
     #[test]
-    fn a_vm_is_waited_for_until_it_is_ready() {
+    fn a_vm_is_waited_for_until_it_says_what_has_become_of_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let vm = VmDir::at(dir.path());
-        let shared = vm.shared().paths().dir().to_owned();
-        std::fs::create_dir_all(&shared).expect("made");
-        let mut status = StatusWriter::create(&shared).expect("made");
-        let looks = Cell::new(0);
-        let saved = || {
-            looks.set(looks.get() + 1);
-            looks.get() == 3
-        };
-        assert!(is_saved(saved, &vm));
-        assert_eq!(looks.get(), 3);
-        status.enter(Phase::Ready).expect("written");
-        assert!(!is_saved(|| false, &vm));
+        for outcome in [Outcome::Saved, Outcome::Abandoned] {
+            let looks = Cell::new(0);
+            let told = || {
+                looks.set(looks.get() + 1);
+                (looks.get() == 3).then_some(outcome)
+            };
+            assert_eq!(is_saved(told, &vm), outcome == Outcome::Saved);
+            assert_eq!(looks.get(), 3);
+        }
     }
 }

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 /// Number of bytes of a digest that name a snapshot.
 const NAME_BYTES: usize = 16;
 
-/// A digest over all that a guest can see of what it was booted from and on. Two VMs with the same
-/// digest can be resumed from one snapshot.
+/// A digest over all that a guest can see of what it was booted from and on, but for its image. Two VMs
+/// of one image with the same digest can be resumed from one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotKey(pub(super) String);
 
@@ -28,7 +28,7 @@ impl SnapshotKey {
         let VmSpec {
             version,
             name: _,
-            image,
+            image: _,
             arch,
             accel,
             nested,
@@ -62,7 +62,7 @@ impl SnapshotKey {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         let host = (processor(&cpuinfo), kernel()?, boot_id()?);
         let text = serde_json::to_vec(&(
-            (version, &image.id, arch, accel, nested, vcpus, memory),
+            (version, arch, accel, nested, vcpus, memory),
             (kargs, fidelity, initramfs, var),
             ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)),
             (file(exe)?, file(qemu)?, host),

@@ -17,7 +17,7 @@ pub use key::SnapshotKey;
 use crate::vm::held_dir;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::snapshot::SnapshotError;
-use bcvk_contract::spec::{SavedFiles, VmSpec};
+use bcvk_contract::spec::{ImageIdentity, SavedFiles, SnapshotImage, VmSpec};
 
 /// The user's snapshots.
 #[derive(Debug, Clone)]
@@ -43,41 +43,39 @@ impl Snapshots {
         }
     }
 
-    /// Finds a snapshot with this key that can be resumed, and its files. A snapshot that cannot be
-    /// resumed is removed, and `told` is called with the reason.
+    /// Finds a snapshot with this key that can be resumed, and its files: one of this `image` if there is
+    /// any, or else of a relative of it. A snapshot that cannot be resumed is removed, and `told` is
+    /// called with the reason.
     ///
     /// # Errors
     /// If the directory cannot be read.
     pub fn find(
         &self,
         key: &SnapshotKey,
+        image: &ImageIdentity,
+        layers: &[String],
         told: &mut dyn FnMut(&SnapshotError),
-    ) -> io::Result<Option<(HeldSnapshot, SavedFiles)>> {
+    ) -> io::Result<Option<(HeldSnapshot, SavedFiles, SnapshotImage)>> {
         let prefix = format!("{}-", key.0);
+        let mut relatives = Vec::new();
         for entry in self.list()? {
             if !entry.id().starts_with(&prefix) {
                 continue;
             }
-            if entry.check().is_err() {
-                entry.await_copy();
+            let Some(about) = entry.about() else {
+                continue;
+            };
+            if about.image_id == image.id {
+                if let Some((held, files)) = usable(&entry, told)? {
+                    return Ok(Some((held, files, SnapshotImage::Same)));
+                }
+            } else if about.is_relative(image, layers) {
+                relatives.push(entry);
             }
-            // A snapshot that is being removed has lost its description, or will have lost its lock.
-            let held = entry.hold();
-            match (entry.check(), held) {
-                (Ok(files), Ok(held)) => {
-                    // The snapshot may be gone by now; a VM that is resumed from it later needs it to
-                    // be there.
-                    if if_exists(entry.touch())?.is_some() {
-                        return Ok(Some((held, files)));
-                    }
-                }
-                (Ok(_), Err(_)) => {}
-                (Err(error), held) => {
-                    drop(held);
-                    if entry.remove_if_unused()? {
-                        told(&error);
-                    }
-                }
+        }
+        for entry in relatives {
+            if let Some((held, files)) = usable(&entry, told)? {
+                return Ok(Some((held, files, SnapshotImage::Other)));
             }
         }
         Ok(None)
@@ -87,10 +85,15 @@ impl Snapshots {
     ///
     /// # Errors
     /// If the directory or a file in it cannot be made.
-    pub fn create(&self, key: &SnapshotKey, spec: &VmSpec) -> io::Result<HeldSnapshot> {
+    pub fn create(
+        &self,
+        key: &SnapshotKey,
+        spec: &VmSpec,
+        layers: &[String],
+    ) -> io::Result<HeldSnapshot> {
         let (path, lock) = held_dir::create_held(&self.path, &format!("{}-", key.0))?;
         let entry = SnapshotEntry { path };
-        entry.prepare(spec)?;
+        entry.prepare(spec, layers)?;
         Ok(HeldSnapshot { entry, _lock: lock })
     }
 
@@ -140,6 +143,30 @@ impl Snapshots {
             }
         }
         Ok(gone)
+    }
+}
+
+/// Takes a snapshot, if it can be resumed; otherwise it is removed, and `told` is called.
+fn usable(
+    entry: &SnapshotEntry,
+    told: &mut dyn FnMut(&SnapshotError),
+) -> io::Result<Option<(HeldSnapshot, SavedFiles)>> {
+    if entry.check().is_err() {
+        entry.await_copy();
+    }
+    // A snapshot that is being removed has lost its description, or will have lost its lock.
+    let held = entry.hold();
+    match (entry.check(), held) {
+        // The snapshot may be gone by now; a VM that is resumed from it later needs it to be there.
+        (Ok(files), Ok(held)) => Ok(if_exists(entry.touch())?.map(|()| (held, files))),
+        (Ok(_), Err(_)) => Ok(None),
+        (Err(error), held) => {
+            drop(held);
+            if entry.remove_if_unused()? {
+                told(&error);
+            }
+            Ok(None)
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! have yet.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bcvk_guest::early;
 use bcvk_guest::rooted::{Rooted, if_exists};
@@ -144,25 +144,45 @@ pub(crate) fn read(
     release: &str,
     var_disk: bool,
 ) -> Result<Vec<Module>, ModulesError> {
-    let directory = Path::new(MODULES).join(release);
-    let list = |name: &str| if_exists(root.read_text(directory.join(name)));
-    let (Some(dependencies), Some(builtin)) = (list("modules.dep")?, list("modules.builtin")?)
-    else {
-        return Ok(Vec::new());
-    };
     let mut modules = Vec::new();
     let mut left = MAX_SIZE;
-    for path in load_order(&dependencies, &builtin, release, var_disk)? {
-        let content = root.read(directory.join(path), left)?;
+    for path in files(root, release, var_disk)? {
+        let path = path.display().to_string();
+        let content = root.read(&path, left)?;
         let content = decompressed(&content, left)
             .map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}")))?;
         left -= content.len() as u64;
         modules.push(Module {
-            name: name_of(path),
+            name: name_of(&path),
             content,
         });
     }
     Ok(modules)
+}
+
+/// Returns the files of these modules.
+///
+/// # Errors
+/// See [`ModulesError`].
+pub(crate) fn files(
+    root: &Rooted,
+    release: &str,
+    var_disk: bool,
+) -> Result<Vec<PathBuf>, ModulesError> {
+    let [dependencies, builtin] = lists(release).map(|path| if_exists(root.read_text(path)));
+    let (Some(dependencies), Some(builtin)) = (dependencies?, builtin?) else {
+        return Ok(Vec::new());
+    };
+    let paths = load_order(&dependencies, &builtin, release, var_disk)?;
+    let directory = Path::new(MODULES).join(release);
+    Ok(paths.iter().map(|path| directory.join(path)).collect())
+}
+
+/// Returns the lists that depmod(8) has made of the modules of kernel `release`: those with what each
+/// depends on, and those that are built in.
+pub(crate) fn lists(release: &str) -> [PathBuf; 2] {
+    let directory = Path::new(MODULES).join(release);
+    ["modules.dep", "modules.builtin"].map(|name| directory.join(name))
 }
 
 /// Adds the modules to the initramfs, for the program that loads them there.

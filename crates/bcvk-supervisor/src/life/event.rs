@@ -8,6 +8,7 @@ use crate::children::Role;
 use crate::console::Sign;
 use crate::problem::Problem;
 use bcvk_contract::control::Message;
+use bcvk_contract::spec::Snapshot;
 
 /// Something that happened to a VM.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(crate) enum LifeEvent {
     CliGone,
     /// Time has passed.
     Tick,
-    /// The image has been looked at, with the obstacle to a snapshot that was found.
-    Looked(Option<String>),
+    /// The image has been looked at.
+    Looked(Looked),
     /// The files that QEMU starts with are there.
     Prepared,
     /// The VM cannot be booted.
@@ -73,6 +74,17 @@ pub(crate) enum LifeEvent {
     Warning(String),
 }
 
+/// What was seen of an image before its VM starts.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// Nothing is in the way of a snapshot.
+    Fit,
+    /// The VM can neither be saved nor resumed.
+    Obstacle(String),
+    /// The snapshot does not hold for the image.
+    Differs(String),
+}
+
 /// How a guest ended, as QEMU tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuestEnd {
@@ -100,8 +112,8 @@ pub(crate) struct QemuEnd {
 pub(crate) enum Action {
     /// Look at the image for obstacles to a snapshot; answered by [`LifeEvent::Looked`].
     Look,
-    /// Run this VM as one that has no snapshot.
-    DropSnapshot,
+    /// Run this VM with another use of snapshots.
+    UseSnapshot(Option<Snapshot>),
     /// Make the files that QEMU starts with; answered by [`LifeEvent::Prepared`] or a failure.
     Prepare(Start),
     /// Start all processes; answered at once by [`LifeEvent::Started`] or a failure.
@@ -130,6 +142,8 @@ pub(crate) enum Action {
     RecordResumed,
     /// Record why there is no snapshot, or no use of it.
     RecordCold(String),
+    /// Record what differs between the image and that of the snapshot.
+    RecordDiffers(String),
     /// Tell the user.
     Warn(String),
     /// End the container.

@@ -15,13 +15,13 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use alive::{Alive, Step};
-pub(super) use event::{Action, GuestEnd, LifeEvent, QemuEnd, Start, Trouble};
+pub(super) use event::{Action, GuestEnd, LifeEvent, Looked, QemuEnd, Start, Trouble};
 
 use crate::console::Sign;
 use crate::problem::Problem;
 use bcvk_contract::control::Message;
 use bcvk_contract::exit;
-use bcvk_contract::spec::{Lifetime, Purpose, Reachable, Snapshot};
+use bcvk_contract::spec::{Lifetime, Otherwise, Purpose, Reachable, Snapshot};
 use bcvk_contract::status::{FailureKind, Phase};
 
 /// Time for a guest to power off before QEMU is killed. Below the `podman stop` time-out
@@ -205,30 +205,50 @@ impl Life {
 
     fn while_looking(&mut self, event: LifeEvent) -> Stage {
         match event {
-            LifeEvent::Looked(None) => match self.snapshot {
-                Some(Snapshot::Resume(_) | Snapshot::ResumeOnly(_)) => self.prepare(Start::Resume),
+            LifeEvent::Looked(Looked::Fit) => match self.snapshot {
+                Some(Snapshot::Resume(_)) => self.prepare(Start::Resume),
                 Some(Snapshot::Save) | None => self.prepare(Start::Boot),
             },
-            LifeEvent::Looked(Some(why)) => {
-                match self.snapshot {
-                    Some(Snapshot::ResumeOnly(_)) => {
-                        return self.fail_before(Problem::Resume(why.into()));
-                    }
-                    // The snapshot stays for others: it is not the reason.
-                    Some(Snapshot::Resume(_)) => self.actions.push(Action::Warn(format!(
-                        "the VM was booted instead of resumed: {why}"
-                    ))),
-                    Some(Snapshot::Save) | None => self.actions.push(Action::RecordCold(why)),
-                }
-                self.snapshot = None;
-                self.actions.push(Action::DropSnapshot);
-                self.prepare(Start::Boot)
-            }
+            LifeEvent::Looked(Looked::Obstacle(why)) => self.boot_in_spite_of(why),
+            LifeEvent::Looked(Looked::Differs(what)) => self.boot_of_another(what),
             LifeEvent::CannotBoot(problem) => self.fail_before(problem),
             LifeEvent::Stop => self.stop_before(),
             LifeEvent::CliGone => self.exit(false, false),
             _ => Stage::Looking,
         }
+    }
+
+    /// Boots a VM that can neither be saved nor resumed.
+    fn boot_in_spite_of(&mut self, why: String) -> Stage {
+        match self.otherwise() {
+            Some(Otherwise::Fail) => return self.fail_before(Problem::Resume(why.into())),
+            // The snapshot stays for others: it is not the reason.
+            Some(Otherwise::Boot | Otherwise::Save) => self.actions.push(Action::Warn(format!(
+                "the VM was booted instead of resumed: {why}"
+            ))),
+            None => self.actions.push(Action::RecordCold(why)),
+        }
+        self.snapshot = None;
+        self.actions.push(Action::UseSnapshot(None));
+        self.prepare(Start::Boot)
+    }
+
+    /// Boots a VM whose image is not that of the snapshot, in `what` its boot looks at.
+    fn boot_of_another(&mut self, what: String) -> Stage {
+        self.snapshot = match self.otherwise() {
+            Some(Otherwise::Fail) => return self.fail_before(Problem::Resume(what.into())),
+            Some(Otherwise::Save) => Some(Snapshot::Save),
+            Some(Otherwise::Boot) | None => None,
+        };
+        self.actions.push(Action::RecordDiffers(what));
+        self.actions.push(Action::UseSnapshot(self.snapshot));
+        self.prepare(Start::Boot)
+    }
+
+    /// Returns what follows if a VM that is to be resumed cannot be.
+    fn otherwise(&self) -> Option<Otherwise> {
+        let resume = self.snapshot.as_ref().and_then(Snapshot::resume);
+        resume.map(|resume| resume.otherwise)
     }
 
     fn prepare(&mut self, start: Start) -> Stage {
@@ -321,9 +341,9 @@ impl Life {
     /// that QEMU had are wanted again.
     fn give_up_resuming(&mut self, why: String, now: Instant) -> Stage {
         self.actions.push(Action::RecordCold(why.clone()));
-        let next = match self.snapshot {
-            Some(Snapshot::ResumeOnly(_)) => Next::Fail(why),
-            Some(Snapshot::Resume(_) | Snapshot::Save) | None => Next::Boot,
+        let next = match self.otherwise() {
+            Some(Otherwise::Fail) => Next::Fail(why),
+            Some(Otherwise::Boot | Otherwise::Save) | None => Next::Boot,
         };
         self.clear(next, now)
     }

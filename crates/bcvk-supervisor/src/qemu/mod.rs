@@ -16,7 +16,7 @@ pub(super) use args::{Machine, ROOT_TAG, WarmFds, args};
 pub(super) use disks::disk_of_node;
 
 use crate::sshd::Ports;
-use bcvk_contract::spec::{Login, Snapshot, VmSpec};
+use bcvk_contract::spec::{Login, VmSpec};
 
 /// Returns the argument list for `spec`, with placeholders for values that only a running supervisor
 /// knows.
@@ -49,7 +49,7 @@ fn machine(spec: &VmSpec) -> Machine<'_> {
         warm: spec.snapshot.map(|snapshot| WarmFds {
             state: Some(6),
             agent: 7,
-            incoming: snapshot != Snapshot::Save,
+            incoming: snapshot.resume().is_some(),
         }),
         console_fd: 3,
         control_fd: 4,
@@ -60,8 +60,8 @@ fn machine(spec: &VmSpec) -> Machine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bcvk_contract::examples::{example, saved_files};
-    use bcvk_contract::spec::{Accelerator, Arch, Fidelity, Share};
+    use bcvk_contract::examples::{example, resume};
+    use bcvk_contract::spec::{Accelerator, Arch, Fidelity, Share, Snapshot};
 
     fn lines(spec: &VmSpec) -> String {
         let mut text = String::new();
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_resumed_machine_is_the_saved_one_and_waits_for_its_state() {
         let saved = lines(&with_snapshot(Snapshot::Save));
-        let resumed = lines(&with_snapshot(Snapshot::Resume(saved_files())));
+        let resumed = lines(&with_snapshot(Snapshot::Resume(resume())));
         assert_eq!(resumed.replace("\n-incoming defer", ""), saved);
         assert_ne!(resumed, saved);
     }

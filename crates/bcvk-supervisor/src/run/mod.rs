@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -30,6 +30,8 @@ use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
 
 use self::sources::{forward_signals, watch_cli};
+use self::start::Beginning;
+use self::warm::{abandon_saving, trace_options};
 use crate::Event;
 use crate::children::{Children, Role};
 use crate::console;
@@ -42,7 +44,7 @@ use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
 use crate::sessions::Sessions;
 use crate::threads;
-use crate::warm::{Personalization, Saved, base};
+use crate::warm::{Origin, Personalization, Saved, base};
 use bcvk_contract::control::Message;
 
 /// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
@@ -90,6 +92,8 @@ struct Supervisor {
     pending: Option<warm::Pending>,
     /// Reports of failed units that have come so far.
     failed_units: Vec<String>,
+    /// Directories that a resumed guest will remember otherwise, relative to the image's root.
+    aged: Vec<PathBuf>,
     _locks: [Lock; 2],
 }
 
@@ -136,6 +140,7 @@ impl Supervisor {
             running: None,
             pending: None,
             failed_units: Vec::new(),
+            aged: Vec::new(),
             _locks: locks,
         })
     }
@@ -226,6 +231,10 @@ impl Supervisor {
                 self.files = Some(*files);
                 LifeEvent::Prepared
             }
+            Event::Looked { looked, aged } => {
+                self.aged = aged;
+                LifeEvent::Looked(looked)
+            }
             Event::Done(event) => event,
             Event::Panicked => panic!("work in the background has panicked"),
             Event::Warning(text) => LifeEvent::Warning(text),
@@ -265,7 +274,12 @@ impl Supervisor {
     fn perform(&mut self, action: Action) -> Option<LifeEvent> {
         match action {
             Action::Look => self.look(),
-            Action::DropSnapshot => self.spec.snapshot = None,
+            Action::UseSnapshot(snapshot) => {
+                if !snapshot.is_some_and(|snapshot| snapshot.saves_a_boot()) {
+                    abandon_saving();
+                }
+                self.spec.snapshot = snapshot;
+            }
             Action::Prepare(Start::Boot) => self.prepare(),
             Action::Prepare(Start::Resume) => self.prepare_to_resume(),
             Action::Start(start) => return Some(self.start_all(start)),
@@ -296,10 +310,17 @@ impl Supervisor {
                 self.record(|status| status.fail(failure));
             }
             Action::RecordExecuted(code) => self.record(|status| status.executed(code)),
-            Action::RecordResumed => self.record(StatusWriter::resumed),
+            Action::RecordResumed => {
+                abandon_saving();
+                self.record(StatusWriter::resumed);
+            }
             Action::RecordCold(why) => {
                 tracing::info!(why, "no snapshot");
                 self.record(|status| status.cold(&why));
+            }
+            Action::RecordDiffers(what) => {
+                tracing::info!(what, "the snapshot is of another image");
+                self.record(|status| status.differs(&what));
             }
             Action::Warn(text) => self.record(|status| status.warn(text)),
             // The loop ends with it.
@@ -353,10 +374,12 @@ impl Supervisor {
 
     fn boot(&mut self, spec: &VmSpec, prepared: &Prepared) -> Result<LifeEvent, Problem> {
         self.warn_of(prepared);
-        let sockets = self
-            .start_file_servers()
-            .map_err(Problem::StartFileServers)?;
         let beginning = self.beginning().map_err(Problem::StartQemu)?;
+        let trace = matches!(beginning, Beginning::BootToSave(_)).then(|| trace_options(spec));
+        let sockets = trace
+            .transpose()
+            .and_then(|trace| self.start_file_servers(trace))
+            .map_err(Problem::StartFileServers)?;
         let agent = self
             .start_qemu(spec, prepared, &sockets, &beginning)
             .map_err(Problem::StartQemu)?;
@@ -365,7 +388,7 @@ impl Supervisor {
             Some(agent) => {
                 let identity = prepared.identity.clone();
                 let personalization =
-                    Personalization::new(self.spec.clone(), agent, identity, false);
+                    Personalization::new(self.spec.clone(), agent, identity, Origin::Booted);
                 self.keep_pending(personalization, prepared, &beginning)
             }
         };

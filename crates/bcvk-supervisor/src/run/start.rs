@@ -23,7 +23,7 @@ use crate::qemu::{self, Machine, QemuConfinement, WarmFds};
 use crate::sessions::Sessions;
 use crate::sshd::{Ports, Sshd};
 use crate::streams::Streams;
-use crate::virtiofs::ServeOptions;
+use crate::virtiofs::{ServeOptions, TraceOptions};
 use crate::{console, control, disks, ports};
 
 /// Where a socket of a file server's is until QEMU's end of it is connected.
@@ -50,9 +50,12 @@ impl Beginning {
 }
 
 impl Supervisor {
-    /// Starts one server for the image and one for each share; returns QEMU's ends of their sockets in
-    /// that order. They are connected before the servers run, so that QEMU needs no path.
-    pub(super) fn start_file_servers(&mut self) -> io::Result<Vec<UnixStream>> {
+    /// Starts one server for the image, which makes a `trace` if one is wanted, and one for each share;
+    /// returns QEMU's ends of their sockets in that order. They are connected before the servers run, so that QEMU needs no path.
+    pub(super) fn start_file_servers(
+        &mut self,
+        trace: Option<TraceOptions>,
+    ) -> io::Result<Vec<UnixStream>> {
         let mut servers = vec![(
             qemu::ROOT_TAG.to_owned(),
             "the image".to_owned(),
@@ -61,6 +64,7 @@ impl Supervisor {
                 read_only: true,
                 immutable: true,
                 images: false,
+                trace,
             },
         )];
         for share in &self.spec.shares {
@@ -253,6 +257,7 @@ fn share_options(spec: &VmSpec, share: &Share) -> ServeOptions {
         // The host goes on working in its directory.
         immutable: false,
         images: spec.host_storage && share.tag == STORAGE_TAG,
+        trace: None,
     }
 }
 

@@ -3,22 +3,29 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::mem;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bcvk_contract::snapshot::{SnapshotError, is_wanted};
-use bcvk_contract::spec::{CONTAINER_SNAPSHOT, Snapshot, VmSpec};
+use bcvk_contract::snapshot::{Outcome, SnapshotError, TRACE, is_wanted, tell};
+use bcvk_contract::spec::{
+    CONTAINER_IMAGE, CONTAINER_SNAPSHOT, CONTAINER_STAGING, Resume, Snapshot, SnapshotImage, VmSpec,
+};
+use bcvk_guest::rooted::Rooted;
 
 use super::start::Beginning;
 use super::{Files, Rights, Supervisor};
 use crate::Event;
 use crate::container::Container;
-use crate::life::LifeEvent;
+use crate::given;
+use crate::life::{LifeEvent, Looked};
 use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::Monitor;
 use crate::threads;
-use crate::warm::{Personalization, Saved, Unsaved, new_state, obstacle};
+use crate::trace::Checked;
+use crate::virtiofs::TraceOptions;
+use crate::warm::{Origin, Personalization, Saved, Unsaved, new_state, obstacle, read_trace};
 
 /// Time for QEMU to make its machine.
 const GREETING: Duration = Duration::from_secs(20);
@@ -32,13 +39,13 @@ pub(super) struct Pending {
 }
 
 impl Supervisor {
-    /// Looks for obstacles to a snapshot in the VM's image. One that cannot be read has its own error
-    /// when it boots.
+    /// Looks for obstacles to a snapshot in the VM's image, and for differences from the image of the
+    /// one that it is to be resumed from.
     pub(super) fn look(&self) {
         let spec = self.spec.clone();
         self.in_background(Rights::Kept, move || {
-            let obstacle = obstacle(&spec).unwrap_or_default();
-            Event::Done(LifeEvent::Looked(obstacle))
+            let (looked, aged) = look(&spec);
+            Event::Looked { looked, aged }
         });
     }
 
@@ -61,12 +68,15 @@ impl Supervisor {
         let beginning = Beginning::Resume(saved.state.try_clone()?);
         let memory = File::from(prepared.memory.file.try_clone()?);
         let copied = threads::spawn(move || saved.copy_memory(&memory));
-        let sockets = self.start_file_servers()?;
+        let sockets = self.start_file_servers(None)?;
         let base = self.spec.base();
         let agent = self.start_qemu(&base, &prepared, &sockets, &beginning)?;
         let agent = agent.ok_or("the machine has no port for its agent")?;
+        let from = Origin::Resumed {
+            aged: mem::take(&mut self.aged),
+        };
         let personalization =
-            Personalization::new(self.spec.clone(), agent, prepared.identity, true);
+            Personalization::new(self.spec.clone(), agent, prepared.identity, from);
         let monitor = self.monitor();
         self.in_background(Rights::None, move || {
             let copied = || copied.join().expect("no panic");
@@ -82,7 +92,9 @@ impl Supervisor {
     pub(super) fn beginning(&self) -> io::Result<Beginning> {
         match self.spec.snapshot {
             // Not when an earlier start of this container has done it.
-            Some(Snapshot::Save) if is_wanted(Path::new(CONTAINER_SNAPSHOT)) => {
+            Some(snapshot)
+                if snapshot.saves_a_boot() && is_wanted(Path::new(CONTAINER_STAGING)) =>
+            {
                 new_state().map(Beginning::BootToSave)
             }
             _ => Ok(Beginning::Boot),
@@ -104,6 +116,7 @@ impl Supervisor {
         let unsaved = match unsaved.transpose() {
             Ok(unsaved) => unsaved.map(Arc::new),
             Err(error) => {
+                abandon_saving();
                 self.tell(LifeEvent::NotSaved(error.to_string()));
                 None
             }
@@ -128,7 +141,10 @@ impl Supervisor {
                     tracing::info!(took = ?begun.elapsed(), "saved");
                     LifeEvent::Saved
                 }
-                Err(error) => LifeEvent::NotSaved(error.to_string()),
+                Err(error) => {
+                    abandon_saving();
+                    LifeEvent::NotSaved(error.to_string())
+                }
             })
         });
     }
@@ -139,6 +155,7 @@ impl Supervisor {
         if let Some(unsaved) = unsaved
             && unsaved.claim()
         {
+            abandon_saving();
             let monitor = self.monitor();
             threads::spawn(move || {
                 if let Err(error) = monitor.go_on() {
@@ -169,11 +186,65 @@ impl Supervisor {
     }
 }
 
+/// Says that the VM will not be saved, if that is awaited.
+pub(super) fn abandon_saving() {
+    let staging = Path::new(CONTAINER_STAGING);
+    if is_wanted(staging)
+        && let Err(error) = tell(staging, Outcome::Abandoned)
+    {
+        tracing::warn!(%error, "nobody hears that the VM is not saved");
+    }
+}
+
+/// Describes the trace of a boot of `spec`.
+pub(super) fn trace_options(spec: &VmSpec) -> io::Result<TraceOptions> {
+    let root = Rooted::new(Path::new(CONTAINER_IMAGE))?;
+    Ok(TraceOptions {
+        file: Path::new(CONTAINER_STAGING).join(TRACE),
+        given: given::digest(&root, spec.arch)?,
+        files: given::files(&root, spec.arch)?,
+    })
+}
+
+/// Looks at the image before its VM starts. One that cannot be read has its own error when it boots.
+/// Returns also the directories that a resumed guest would remember otherwise.
+fn look(spec: &VmSpec) -> (Looked, Vec<PathBuf>) {
+    if let Some(why) = obstacle(spec).unwrap_or_default() {
+        return (Looked::Obstacle(why), Vec::new());
+    }
+    let resume = spec.snapshot.as_ref().and_then(Snapshot::resume);
+    let Some(resume) = resume.filter(|resume| resume.of == SnapshotImage::Other) else {
+        return (Looked::Fit, Vec::new());
+    };
+    let begun = Instant::now();
+    let checked = check(spec, resume);
+    tracing::info!(took = ?begun.elapsed(), "the image was compared with that of the snapshot");
+    match checked {
+        Ok(Checked::Same { aged }) => (Looked::Fit, aged),
+        Ok(Checked::Differs(what)) => (Looked::Differs(what), Vec::new()),
+        Err(error) => (Looked::Differs(format!("its trace: {error}")), Vec::new()),
+    }
+}
+
+/// Compares the VM's image with all that the boot of the snapshot has looked at.
+fn check(spec: &VmSpec, resume: &Resume) -> io::Result<Checked> {
+    let image = Path::new(CONTAINER_IMAGE);
+    let trace = read_trace(Path::new(CONTAINER_SNAPSHOT), &resume.files)?;
+    let checked = trace.check(image)?;
+    let given = given::digest(&Rooted::new(image)?, spec.arch)?;
+    Ok(match checked {
+        Checked::Same { .. } if given != trace.given => {
+            Checked::Differs("what the image says of itself".to_owned())
+        }
+        checked => checked,
+    })
+}
+
 /// Opens the snapshot of a VM and makes what QEMU needs.
 fn open(spec: &VmSpec, container: &Container) -> Result<Files, Box<dyn Error>> {
-    let files = spec.snapshot.as_ref().and_then(Snapshot::saved);
-    let files = files.ok_or("nobody knows its files")?;
-    let saved = Saved::open(Path::new(CONTAINER_SNAPSHOT), files)?;
+    let resume = spec.snapshot.as_ref().and_then(Snapshot::resume);
+    let resume = resume.ok_or("nobody knows its files")?;
+    let saved = Saved::open(Path::new(CONTAINER_SNAPSHOT), &resume.files)?;
     let prepared = prepare::prepare_to_resume(&spec.base(), &saved, container)?;
     Ok(Files::Resume { saved, prepared })
 }

@@ -11,6 +11,10 @@
 //!
 //! A server could tell the guest in the same way that files need no opening. But then the guest reads
 //! the files anew each time (tried with Linux 6.12).
+//!
+//! If the guest is to be saved, what it looks at is recorded. Each request that tells something of the
+//! image is a method of its own here; a method that is not here tells nothing, because the trait's
+//! own answers that the request is not known.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -27,6 +31,9 @@ use virtiofsd::fuse::{Attr, SetattrIn};
 use virtiofsd::passthrough::Config;
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
 
+use crate::trace::Asked;
+
+use super::record::Record;
 use super::tree::{as_the_tree, rest_of_the_tree};
 
 type Inode = <PassthroughFsRo as FileSystem>::Inode;
@@ -37,14 +44,23 @@ pub(super) struct ImageFs {
     tree: PassthroughFsRo,
     /// Time for which the guest may remember a name, whether it exists or not.
     entry_timeout: Duration,
+    /// What the guest looks at, if it is to be saved.
+    record: Option<Record>,
 }
 
 impl ImageFs {
-    pub(super) fn new(config: Config) -> io::Result<Self> {
+    pub(super) fn new(config: Config, record: Option<Record>) -> io::Result<Self> {
         Ok(Self {
             entry_timeout: config.entry_timeout,
             tree: PassthroughFsRo::new(config)?,
+            record,
         })
+    }
+
+    fn record(&self, ask: impl FnOnce(&mut Asked)) {
+        if let Some(record) = &self.record {
+            record.add(ask);
+        }
     }
 
     fn nothing(&self) -> Entry {
@@ -68,17 +84,104 @@ impl FileSystem for ImageFs {
     }
 
     fn lookup(&self, ctx: Context, parent: Inode, name: &CStr) -> io::Result<Entry> {
-        match self.tree.lookup(ctx, parent, name) {
+        let found = match self.tree.lookup(ctx, parent, name) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(self.nothing()),
             found => found,
-        }
+        };
+        self.record(|asked| match &found {
+            Ok(entry) => {
+                let inode = (entry.inode != 0).then_some(entry.inode);
+                asked.looked_up(parent, name.to_bytes(), inode);
+            }
+            // No image has such a name.
+            Err(error) if error.kind() == ErrorKind::InvalidFilename => {}
+            Err(_) => asked.lose("a name could not be looked for"),
+        });
+        found
+    }
+
+    fn readdir(
+        &self,
+        ctx: Context,
+        inode: Inode,
+        handle: Handle,
+        size: u32,
+        offset: u64,
+    ) -> io::Result<Self::DirIter> {
+        self.record(|asked| asked.read(inode));
+        self.tree.readdir(ctx, inode, handle, size, offset)
+    }
+
+    fn readlink(&self, ctx: Context, inode: Inode) -> io::Result<Vec<u8>> {
+        self.record(|asked| asked.read(inode));
+        self.tree.readlink(ctx, inode)
+    }
+
+    fn read<W: ZeroCopyWriter>(
+        &self,
+        ctx: Context,
+        inode: Inode,
+        handle: Handle,
+        w: W,
+        size: u32,
+        offset: u64,
+        lock_owner: Option<u64>,
+        flags: u32,
+    ) -> io::Result<usize> {
+        self.record(|asked| asked.read(inode));
+        self.tree
+            .read(ctx, inode, handle, w, size, offset, lock_owner, flags)
+    }
+
+    fn lseek(
+        &self,
+        ctx: Context,
+        inode: Inode,
+        handle: Handle,
+        offset: u64,
+        whence: u32,
+    ) -> io::Result<u64> {
+        self.record(|asked| asked.read(inode));
+        self.tree.lseek(ctx, inode, handle, offset, whence)
+    }
+
+    fn getxattr(
+        &self,
+        ctx: Context,
+        inode: Inode,
+        name: &CStr,
+        size: u32,
+    ) -> io::Result<GetxattrReply> {
+        self.record(|asked| asked.asked_for_xattr(inode, name.to_bytes()));
+        self.tree.getxattr(ctx, inode, name, size)
+    }
+
+    fn listxattr(&self, ctx: Context, inode: Inode, size: u32) -> io::Result<ListxattrReply> {
+        self.record(|asked| asked.listed_xattrs(inode));
+        self.tree.listxattr(ctx, inode, size)
+    }
+
+    // The guest mounts the image read-only, so that it never gets as far as this.
+    fn create(
+        &self,
+        ctx: Context,
+        parent: Inode,
+        name: &CStr,
+        mode: u32,
+        kill_priv: bool,
+        flags: u32,
+        umask: u32,
+        extensions: Extensions,
+    ) -> io::Result<(Entry, Option<Handle>, OpenOptions)> {
+        self.record(|asked| asked.lose("a file was to be created"));
+        self.tree
+            .create(ctx, parent, name, mode, kill_priv, flags, umask, extensions)
     }
 
     as_the_tree! {
         fn destroy(&self);
         fn forget(&self, ctx: Context, inode: Inode, count: u64);
         fn batch_forget(&self, ctx: Context, requests: Vec<(Inode, u64)>);
-        fn readdir(&self, ctx: Context, inode: Inode, handle: Handle, size: u32, offset: u64) -> io::Result<Self::DirIter>;
     }
     rest_of_the_tree!();
 }
@@ -89,6 +192,9 @@ impl SerializableFileSystem for ImageFs {
     }
 
     fn serialize(&self, state_pipe: File) -> io::Result<()> {
+        if let Some(record) = &self.record {
+            record.end();
+        }
         self.tree.serialize(state_pipe)
     }
 

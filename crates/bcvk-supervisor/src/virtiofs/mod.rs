@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod escape;
 mod image;
+mod record;
 pub(super) mod store;
 mod tree;
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use bcvk_contract::procfs;
 use image::ImageFs;
+use record::Record;
+pub use record::TraceOptions;
 use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, chdir, chroot, getrlimit, setrlimit};
 use rustix::stdio::dup2_stdout;
@@ -51,6 +54,8 @@ pub struct ServeOptions {
     pub immutable: bool,
     /// True if the directory is podman's storage, of which only images are served, read-only.
     pub images: bool,
+    /// Set if all that the guest looks at is recorded. The directory has to be immutable.
+    pub trace: Option<TraceOptions>,
 }
 
 /// Reason why a share cannot be served.
@@ -73,6 +78,8 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot record what the guest looks at")]
+    Trace(#[source] io::Error),
     #[error("vhost-user: {0}")]
     Vhost(String),
 }
@@ -90,6 +97,14 @@ impl ServeOptions {
         }
         if self.images {
             args.push("--images".into());
+        }
+        if let Some(trace) = &self.trace {
+            args.push("--trace".into());
+            args.push(trace.file.clone().into());
+            args.push(format!("--given={}", trace.given).into());
+            for file in &trace.files {
+                args.extend(["--file".into(), file.clone().into()]);
+            }
         }
         args.push("--".into());
         args.push(self.dir.clone().into());
@@ -129,6 +144,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         dir: options.dir.clone(),
         source,
     };
+    let record = options.trace.as_ref().map(Record::begin).transpose();
+    let record = record.map_err(ServeError::Trace)?;
     let view = confine_to(&options.dir, options.read_only).map_err(confine)?;
     let mut listener = Listener::from(UnixListener::from(listener));
     let config = Config {
@@ -145,7 +162,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     if options.images {
         serve_fs(StoreFs::new(config).map_err(open)?, &mut listener)
     } else if options.immutable {
-        serve_fs(ImageFs::new(config).map_err(open)?, &mut listener)
+        serve_fs(ImageFs::new(config, record).map_err(open)?, &mut listener)
     } else if options.read_only {
         serve_fs(PassthroughFsRo::new(config).map_err(open)?, &mut listener)
     } else {

@@ -79,6 +79,7 @@ pub(crate) mod fuzzing {
             machine_id: None,
             host_key: None,
             files: Vec::new(),
+            aged: vec!["usr/bin".into()],
             environment: "A=\"\n\"\n".to_owned(),
             manager_environment: Vec::new(),
             units: Vec::new(),

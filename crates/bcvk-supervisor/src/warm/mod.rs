@@ -6,11 +6,12 @@ mod saved;
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use agent::Agent;
 pub(super) use obstacle::obstacle;
-pub(super) use saved::{Saved, Unsaved, new_state};
+pub(super) use saved::{Saved, Unsaved, new_state, read_trace};
 
 use super::qemu::monitor::Monitor;
 use super::qemu::plug::plug;
@@ -30,8 +31,19 @@ pub(super) struct Personalization {
     pub(super) agent: Agent,
     /// The identities that the guest gets from this VM.
     identity: OpenIdentity,
-    /// True if the guest was resumed, as others may be from the same snapshot.
-    resumed: bool,
+    from: Origin,
+}
+
+/// Origin of a guest.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// It has booted.
+    Booted,
+    /// It was resumed, as others may be from the same snapshot.
+    Resumed {
+        /// Directories that it remembers from another image, relative to the root.
+        aged: Vec<PathBuf>,
+    },
 }
 
 impl Personalization {
@@ -39,13 +51,13 @@ impl Personalization {
         spec: VmSpec,
         agent: UnixStream,
         identity: OpenIdentity,
-        resumed: bool,
+        from: Origin,
     ) -> Self {
         Self {
             spec,
             agent: Agent::new(agent),
             identity,
-            resumed,
+            from,
         }
     }
 
@@ -53,14 +65,23 @@ impl Personalization {
     pub(super) fn finish(&self, monitor: &Monitor) -> io::Result<()> {
         plug(monitor, &self.spec)?;
         // The guest that was saved keeps the ID it has made up: those resumed from it get others.
+        let (resumed, aged) = match &self.from {
+            Origin::Booted => (false, [].as_slice()),
+            Origin::Resumed { aged } => (true, aged.as_slice()),
+        };
         let machine_id = match &self.spec.machine_id {
-            None if self.resumed && self.identity.machine_id => Some(MachineId::random(random()?)),
+            None if resumed && self.identity.machine_id => Some(MachineId::random(random()?)),
             given => given.clone(),
         };
         let entropy = random()?;
         self.agent.obeys(PATIENCE, || {
             let clock = Timestamp::now().0.saturating_mul(1000);
-            bcvk_guest::personal(&self.spec, &self.identity, machine_id, &entropy, clock)
+            let personal =
+                bcvk_guest::personal(&self.spec, &self.identity, machine_id, &entropy, clock);
+            bcvk_guest::agent::Personal {
+                aged: aged.to_vec(),
+                ..personal
+            }
         })
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn obstacle(spec: &VmSpec) -> io::Result<Option<String>> {
             return Ok(Some(why));
         }
     }
+    // A guest that was saved has a kernel that notices.
     if spec.snapshot != Some(Snapshot::Save) {
         return Ok(None);
     }

@@ -3,15 +3,30 @@
 use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bcvk_contract::bounded;
-use bcvk_contract::snapshot::{KERNEL, MEMORY, STATE, SnapshotError, copy, sum, tell_saved};
-use bcvk_contract::spec::{CONTAINER_SNAPSHOT, SavedFile, SavedFiles};
+use bcvk_contract::lock::Lock;
+use bcvk_contract::snapshot::{
+    KERNEL, MAX_TRACE, MEMORY, Outcome, STATE, SnapshotError, TRACE, copy, sum, tell,
+};
+use bcvk_contract::spec::{CONTAINER_STAGING, SavedFile, SavedFiles};
 
 use crate::boot::pvh::stand_in;
 use crate::qemu::monitor::Monitor;
+use crate::threads;
+use crate::trace::Trace;
+
+/// Limit for the time in which a file server looks for what its guest has seen: some 10,000 names and
+/// a hundred megabytes, on a busy host.
+const TRACED: Duration = Duration::from_secs(60);
+
+/// Pause between two looks whether it has. A lock's end is polled, because waiting for a lock has no
+/// time-out (flock(2)).
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// More than any kernel has.
 const MAX_KERNEL_BYTES: u64 = 1 << 30;
@@ -29,7 +44,7 @@ impl Unsaved {
     /// Keeps what saving takes: the guest's `memory`, a file of this many `bytes`, and the kernel that
     /// QEMU has.
     pub(crate) fn new(memory: &OwnedFd, bytes: u64, kernel: &[u8]) -> io::Result<Self> {
-        fs::write(Path::new(CONTAINER_SNAPSHOT).join(KERNEL), stand_in(kernel))?;
+        fs::write(staged(KERNEL), stand_in(kernel))?;
         Ok(Self {
             memory: memory.try_clone()?.into(),
             bytes,
@@ -46,7 +61,13 @@ impl Unsaved {
         }
         monitor.go_on()?;
         saved?;
-        tell_saved(Path::new(CONTAINER_SNAPSHOT))
+        threads::spawn(|| {
+            await_trace();
+            if let Err(error) = tell(Path::new(CONTAINER_STAGING), Outcome::Saved) {
+                tracing::warn!(%error, "nobody hears that the VM was saved");
+            }
+        });
+        Ok(())
     }
 
     /// Returns true for the first who asks: it has to let the guest go on.
@@ -55,20 +76,41 @@ impl Unsaved {
     }
 
     fn write(&self) -> io::Result<()> {
-        let memory = staged(MEMORY)?;
+        let memory = open_staged(MEMORY)?;
         copy(&self.memory, &memory, self.bytes).map(drop)
     }
 }
 
 /// The file into which QEMU writes the state of its machine.
 pub(crate) fn new_state() -> io::Result<OwnedFd> {
-    staged(STATE).map(Into::into)
+    open_staged(STATE).map(Into::into)
 }
 
-/// A file that the host has made for this VM to be saved to.
-fn staged(name: &str) -> io::Result<File> {
-    let path = Path::new(CONTAINER_SNAPSHOT).join(name);
+/// Path of a file that the host has made for this VM to be saved to.
+fn staged(name: &str) -> PathBuf {
+    Path::new(CONTAINER_STAGING).join(name)
+}
+
+fn open_staged(name: &str) -> io::Result<File> {
+    let path = staged(name);
     File::options().write(true).truncate(true).open(path)
+}
+
+/// Waits until the file server has written all that the guest has looked at. Without that, the
+/// snapshot serves the VM's own image only.
+fn await_trace() {
+    let until = Instant::now() + TRACED;
+    let at_work = || File::open(staged(TRACE)).and_then(Lock::is_exclusive);
+    while Instant::now() < until && at_work().unwrap_or(false) {
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Reads the trace of the snapshot in `dir`, which has to consist of `files`.
+pub(crate) fn read_trace(dir: &Path, files: &SavedFiles) -> io::Result<Trace> {
+    let file = checked(dir, TRACE, &files.trace).map_err(io::Error::other)?;
+    let text = bounded::read(file, MAX_TRACE)?;
+    Trace::parse(&text.unwrap_or_default())
 }
 
 /// A VM that was saved.

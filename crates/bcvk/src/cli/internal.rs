@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use bcvk_contract::control::Message;
+use bcvk_contract::spec::Sha256Digest;
 use bcvk_guest::login::Launch;
 use clap::{Args, Subcommand};
 
@@ -28,6 +29,15 @@ pub(crate) enum Internal {
         immutable: bool,
         #[arg(long, requires = "read_only")]
         images: bool,
+        /// Record all that the guest looks at in this file
+        #[arg(long, requires_all = ["immutable", "given"])]
+        trace: Option<PathBuf>,
+        /// Digest of what the guest is given of the image
+        #[arg(long, value_parser = digest)]
+        given: Option<Sha256Digest>,
+        /// File of the image that the guest is given
+        #[arg(long)]
+        file: Vec<PathBuf>,
         dir: PathBuf,
     },
     /// Give up all rights and become QEMU
@@ -105,6 +115,10 @@ pub(crate) struct ContainerRoot {
     /// QEMU comes from this container's image
     #[arg(long)]
     pub(crate) runner: bool,
+}
+
+fn digest(text: &str) -> Result<Sha256Digest, &'static str> {
+    text.to_owned().try_into()
 }
 
 fn message(text: &str) -> Result<Message, String> {

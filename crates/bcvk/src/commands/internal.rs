@@ -10,7 +10,7 @@ use bcvk_guest::login;
 use bcvk_guest::services;
 use bcvk_host::podman::Podman;
 use bcvk_host::{self, Tool, VmDir, find_tool};
-use bcvk_supervisor::virtiofs::{ServeOptions, serve};
+use bcvk_supervisor::virtiofs::{ServeOptions, TraceOptions, serve};
 use bcvk_supervisor::{self, QemuConfinement, exec_confined};
 
 use super::pod;
@@ -33,13 +33,18 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
             read_only,
             immutable,
             images,
+            trace,
+            given,
+            file: files,
             dir,
         } => {
+            let trace = trace.zip(given);
             let options = ServeOptions {
                 dir,
                 read_only,
                 immutable,
                 images,
+                trace: trace.map(|(file, given)| TraceOptions { file, given, files }),
             };
             Ok(virtiofs(&options))
         }

@@ -165,7 +165,9 @@ pub(super) fn plan(
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
         ignition: inputs.ignition,
         cloud_init: inputs.cloud_init,
-        snapshot: None,
+        resumes: None,
+        saves: None,
+        layers: info.layers,
     })
 }
 

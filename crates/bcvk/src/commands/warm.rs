@@ -1,7 +1,7 @@
 //! Choice between resuming and booting a VM, and the place of the snapshots.
 
-use bcvk_contract::spec::{Snapshot, Warm};
-use bcvk_contract::status::Status;
+use bcvk_contract::spec::{Otherwise, Resume, Snapshot, SnapshotImage, Warm};
+use bcvk_contract::status::{Status, printable};
 use bcvk_host::{Launch, SnapshotKey, Snapshots, Started};
 
 use super::base_directory;
@@ -40,38 +40,52 @@ fn find(launch: &mut Launch, warm: Warm) -> Result<(), CommandError> {
     let snapshots = open()?;
     let key = SnapshotKey::new(&launch.spec, &launch.exe)
         .map_err(action("look at what the VM runs with"))?;
+    let (image, layers) = (&launch.spec.image, &launch.layers);
     let found = snapshots
-        .find(&key, &mut |error| {
+        .find(&key, image, layers, &mut |error| {
             tracing::info!("a snapshot of this VM was removed: {error}");
         })
         .map_err(action("look for a snapshot"))?;
-    let (snapshot, held) = match found {
-        Some((held, files)) if warm == Warm::Require => (Snapshot::ResumeOnly(files), held),
-        Some((held, files)) => (Snapshot::Resume(files), held),
-        None if warm == Warm::Require => return Err(RequestError::NoSnapshot.into()),
-        None => {
-            snapshots
-                .prune(MOST_BYTES - ONE)
-                .map_err(action("remove old snapshots"))?;
-            let made = snapshots.create(&key, &launch.spec);
-            (Snapshot::Save, made.map_err(action("make a snapshot"))?)
-        }
+    let otherwise = match (warm, &found) {
+        (Warm::Require, None) => return Err(RequestError::NoSnapshot.into()),
+        (Warm::Require, Some(_)) => Otherwise::Fail,
+        (_, Some((_, _, SnapshotImage::Same))) => Otherwise::Boot,
+        (_, Some((_, _, SnapshotImage::Other)) | None) => Otherwise::Save,
     };
-    launch.spec.snapshot = Some(snapshot);
-    launch.snapshot = Some(held);
+    if otherwise == Otherwise::Save {
+        snapshots
+            .prune(MOST_BYTES - ONE)
+            .map_err(action("remove old snapshots"))?;
+        let made = snapshots.create(&key, &launch.spec, layers);
+        launch.saves = Some(made.map_err(action("make a snapshot"))?);
+    }
+    launch.spec.snapshot = Some(match found {
+        None => Snapshot::Save,
+        Some((held, files, of)) => {
+            launch.resumes = Some(held);
+            Snapshot::Resume(Resume {
+                files,
+                of,
+                otherwise,
+            })
+        }
+    });
     Ok(())
 }
 
 /// Says why a VM was booted that had a snapshot, or had none made of it, and removes what is of no
 /// use.
 pub(super) fn learn(started: &Started, status: &Status) {
-    if let Some(why) = &status.cold {
+    if let Some(what) = &status.differs {
         tracing::info!(
-            "the VM was booted: {}",
-            bcvk_contract::status::printable(why)
+            "the VM was booted: {}, compared with the image of its snapshot",
+            printable(what)
         );
-        started.drop_snapshot();
     }
+    if let Some(why) = &status.cold {
+        tracing::info!("the VM was booted: {}", printable(why));
+    }
+    started.drop_unusable_snapshots();
 }
 
 /// Opens the user's snapshots, where caches are.

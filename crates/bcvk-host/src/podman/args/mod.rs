@@ -44,8 +44,10 @@ pub struct ContainerPlan<'a> {
     pub tty: bool,
     /// True if the user gets a shell in place of the supervisor.
     pub debug: bool,
-    /// The directory of the VM's snapshot, if it has one.
-    pub snapshot: Option<&'a Path>,
+    /// The directory of the snapshot that the VM is resumed from.
+    pub resumes: Option<&'a Path>,
+    /// The directory of the snapshot that is made of the VM.
+    pub saves: Option<&'a Path>,
     /// The user's `--label`s.
     pub labels: &'a [Label],
     /// The user's `--network`.
@@ -288,10 +290,10 @@ fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
 
 /// Adds mounts that a VM has only because its user asked for them.
 fn add_optional_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
-    if let (Some(dir), Some(snapshot)) = (plan.snapshot, plan.spec.snapshot) {
-        for (host, container, read_only) in snapshot::mounts(dir, snapshot) {
-            mount(&host, &container, read_only);
-        }
+    let to_resume = plan.resumes.map(snapshot::mount_to_resume).into_iter();
+    let to_save = plan.saves.into_iter().flat_map(snapshot::mounts_to_save);
+    for (host, container, read_only) in to_resume.chain(to_save) {
+        mount(&host, &container, read_only);
     }
     for share in &plan.spec.shares {
         mount(&share.host, &share.container_path(), share.read_only);

@@ -1,4 +1,4 @@
-use bcvk_contract::examples::{example, saved_files};
+use bcvk_contract::examples::{example, resume};
 use bcvk_contract::spec::Snapshot;
 
 use super::*;
@@ -38,7 +38,8 @@ fn plan<'a>(
         interactive: false,
         tty: false,
         debug: false,
-        snapshot: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1")),
+        resumes: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1")),
+        saves: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-2")),
         labels: &[],
         network: Some("none"),
         publish,
@@ -50,7 +51,7 @@ fn plan<'a>(
 #[test]
 fn the_container_is_plain_but_for_what_a_vm_needs() {
     let spec = VmSpec {
-        snapshot: Some(Snapshot::Resume(saved_files())),
+        snapshot: Some(Snapshot::Resume(resume())),
         ..example()
     };
     let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");

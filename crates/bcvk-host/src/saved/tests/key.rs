@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bcvk_contract::examples::{example, saved_files};
+use bcvk_contract::examples::{example, resume};
 use bcvk_contract::spec::{
     Accelerator, Arch, Console, Fidelity, ImageIdentity, Initramfs, Lifetime, MemorySize, Snapshot,
     Stream, Var, VmSpec,
@@ -83,7 +83,7 @@ fn another() -> VmSpec {
         host_key: String::new(),
         fidelity: Fidelity::Full,
         initramfs: Initramfs::Direct,
-        snapshot: Some(Snapshot::Resume(saved_files())),
+        snapshot: Some(Snapshot::Resume(resume())),
         lifetime: Lifetime::Detached,
         console: Console::Interactive,
         output: Stream::Journal,
@@ -110,10 +110,10 @@ fn with_each_field_of(other: VmSpec, spec: &VmSpec) -> [Copies; 3] {
         fidelity, initramfs, snapshot, lifetime, console, output, logs, serial_ports,
     } = other;
     [
-        copies![version image arch accel nested vcpus memory qemu kargs var fidelity initramfs],
+        copies![version arch accel nested vcpus memory qemu kargs var fidelity initramfs],
         copies![host_storage swap ignition cloud_init ssh console output logs serial_ports],
         copies![
-            name machine_id shares disks units execute ports env host_key snapshot lifetime
+            name image machine_id shares disks units execute ports env host_key snapshot lifetime
         ],
     ]
 }

@@ -19,6 +19,17 @@ fn key(spec: &VmSpec) -> SnapshotKey {
     SnapshotKey::new(&spec, Path::new("/proc/self/exe")).expect("a key")
 }
 
+type Found = Option<(HeldSnapshot, SavedFiles, SnapshotImage)>;
+
+fn find_for(
+    snapshots: &Snapshots,
+    key: &SnapshotKey,
+    spec: &VmSpec,
+    told: &mut dyn FnMut(&SnapshotError),
+) -> io::Result<Found> {
+    snapshots.find(key, &spec.image, &[], told)
+}
+
 #[test]
 fn a_whole_snapshot_is_found_and_what_is_left_of_others_goes() {
     let cache = tempfile::tempdir().expect("a directory");
@@ -27,14 +38,16 @@ fn a_whole_snapshot_is_found_and_what_is_left_of_others_goes() {
     let key = key(&spec);
     let mut told = Vec::new();
     let mut find = || {
-        let found = snapshots.find(&key, &mut |error| told.push(error.to_string()));
+        let found = find_for(&snapshots, &key, &spec, &mut |error| {
+            told.push(error.to_string())
+        });
         found
             .expect("read")
-            .map(|(held, _)| held.entry().id().to_owned())
+            .map(|(held, _, _)| held.entry().id().to_owned())
     };
     assert_eq!(find(), None);
 
-    let hold = snapshots.create(&key, &spec).expect("made");
+    let hold = snapshots.create(&key, &spec, &[]).expect("made");
     let entry = hold.entry().clone();
     let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
     assert_eq!(mode(entry.path()), 0o700);
@@ -58,7 +71,7 @@ fn a_vm_that_may_start_again_finds_the_directory() {
     let cache = tempfile::tempdir().expect("a directory");
     let snapshots = Snapshots::open(cache.path()).expect("made");
     let spec = example();
-    let held = snapshots.create(&key(&spec), &spec).expect("made");
+    let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
     let entry = held.entry().clone();
     let _ = make(entry.path());
     let vm = cache.path().join("vm");
@@ -89,7 +102,7 @@ fn those_used_longest_ago_go_first() {
     let spec = example();
     let made: Vec<_> = (0..3)
         .map(|_| {
-            let held = snapshots.create(&key(&spec), &spec).expect("made");
+            let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
             let entry = held.entry().clone();
             let _ = make(entry.path());
             entry.touch().expect("touched");
@@ -114,7 +127,7 @@ fn a_snapshot_that_is_not_this_hosts_or_users_is_left_alone() {
     let cache = tempfile::tempdir().expect("a directory");
     let snapshots = Snapshots::open(cache.path()).expect("made");
     let spec = example();
-    let held = snapshots.create(&key(&spec), &spec).expect("made");
+    let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
     let entry = held.entry().clone();
     drop(held);
     let about = entry.path().join("about.json");
@@ -147,7 +160,7 @@ fn others_may_remove_snapshots_meanwhile() {
     let spec = example();
     let entries: Vec<_> = (0..50)
         .map(|_| {
-            let held = snapshots.create(&key(&spec), &spec).expect("made");
+            let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
             let _ = make(held.entry().path());
             held.entry().clone()
         })
@@ -157,11 +170,12 @@ fn others_may_remove_snapshots_meanwhile() {
         for _ in 0..2 {
             scope.spawn(|| snapshots.prune(0).expect("pruned"));
         }
-        scope.spawn(
-            || {
-                while snapshots.find(&key, &mut |_| ()).expect("found").is_some() {}
-            },
-        );
+        scope.spawn(|| {
+            while find_for(&snapshots, &key, &spec, &mut |_| ())
+                .expect("found")
+                .is_some()
+            {}
+        });
         for entry in &entries {
             entry.size().expect("looked at");
             // The search holds what it finds for a moment, and ends only once nothing is left.
@@ -174,4 +188,72 @@ fn others_may_remove_snapshots_meanwhile() {
         assert!(entry.remove_if_unused().expect("gone"));
         assert!(entry.about().is_none() && entry.last_used().is_none());
     }
+}
+
+#[test]
+fn a_snapshot_is_tried_for_relatives_of_its_image_only() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let snapshots = Snapshots::open(cache.path()).expect("made");
+    let spec = example();
+    let key = key(&spec);
+    let layers = |count: usize| -> Vec<String> {
+        (0..count)
+            .map(|number| format!("sha256:{number}"))
+            .collect()
+    };
+    let held = snapshots.create(&key, &spec, &layers(2)).expect("made");
+    let _ = make(held.entry().path());
+    let find = |reference: &str, id: &str, layers: &[String]| {
+        let image = ImageIdentity {
+            reference: reference.to_owned(),
+            id: id.to_owned(),
+        };
+        let found = snapshots.find(&key, &image, layers, &mut |_| ());
+        found.expect("read").map(|(_, _, of)| of)
+    };
+    let (name, id) = (&spec.image.reference, &spec.image.id);
+    let other = Some(SnapshotImage::Other);
+    assert_eq!(find(name, id, &layers(2)), Some(SnapshotImage::Same));
+    // The same image has another name.
+    assert_eq!(find("copy", id, &layers(2)), Some(SnapshotImage::Same));
+    assert_eq!(find(name, "new", &layers(0)), other);
+    assert_eq!(find(&format!("{name}:2"), "new", &layers(0)), other);
+    assert_eq!(find(&format!("{name}@sha256:0"), "new", &layers(0)), other);
+    assert_eq!(find("derived", "new", &layers(3)), other);
+    for (stranger, layers) in [
+        ("other", layers(0)),
+        ("other", layers(1)),
+        (&*format!("{name}/other"), layers(0)),
+        ("localhost:5000/mybootc", layers(0)),
+    ] {
+        assert_eq!(find(stranger, "new", &layers), None, "{stranger}");
+    }
+}
+
+#[test]
+fn a_new_snapshot_takes_the_place_of_those_of_earlier_builds() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let snapshots = Snapshots::open(cache.path()).expect("made");
+    let spec = example();
+    let of = |reference: &str, id: &str, vcpus: u32| {
+        let spec = VmSpec {
+            image: ImageIdentity {
+                reference: reference.to_owned(),
+                id: id.to_owned(),
+            },
+            vcpus,
+            ..spec.clone()
+        };
+        let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
+        held.entry().clone()
+    };
+    let before = of("image:1", "a", 2);
+    let others = [
+        of("image:2", "b", 2),
+        of("image:1", "b", 2),
+        of("image:1", "a", 4),
+    ];
+    let new = of("image:1", "b", 2);
+    assert_eq!(new.earlier().expect("read"), [before]);
+    assert!(!others.contains(&new));
 }

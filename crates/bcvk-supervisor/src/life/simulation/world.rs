@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bcvk_contract::spec::{SavedFile, SavedFiles, Sha256Digest};
+use bcvk_contract::spec::{Resume, SavedFile, SavedFiles, Sha256Digest, SnapshotImage};
 
 use crate::children::Role;
 use crate::life::alive::Doing;
@@ -89,7 +89,7 @@ pub(super) struct World {
     pub(super) events: u64,
 }
 
-fn snapshots() -> [Option<Snapshot>; 4] {
+fn snapshots() -> [Option<Snapshot>; 5] {
     let file = SavedFile {
         length: 1,
         sha256: Sha256Digest([0; 32]),
@@ -98,12 +98,21 @@ fn snapshots() -> [Option<Snapshot>; 4] {
         memory: file,
         state: file,
         kernel: file,
+        trace: file,
+    };
+    let resume = |of, otherwise| {
+        Some(Snapshot::Resume(Resume {
+            files,
+            of,
+            otherwise,
+        }))
     };
     [
         None,
         Some(Snapshot::Save),
-        Some(Snapshot::Resume(files)),
-        Some(Snapshot::ResumeOnly(files)),
+        resume(SnapshotImage::Same, Otherwise::Boot),
+        resume(SnapshotImage::Other, Otherwise::Save),
+        resume(SnapshotImage::Other, Otherwise::Fail),
     ]
 }
 
@@ -220,7 +229,8 @@ impl World {
                     );
                     self.exit = Some(code);
                 }
-                Action::DropSnapshot
+                Action::UseSnapshot(_)
+                | Action::RecordDiffers(_)
                 | Action::GiveUpRights
                 | Action::AbandonSaving
                 | Action::RecordResumed
@@ -275,8 +285,11 @@ impl World {
         let work = self.work.remove(index % self.work.len());
         let why = || "it did not work".to_owned();
         self.tell(match (work, well) {
-            (Work::Look, true) => LifeEvent::Looked(None),
-            (Work::Look, false) => LifeEvent::Looked(Some(why())),
+            (Work::Look, true) => LifeEvent::Looked(Looked::Fit),
+            (Work::Look, false) if index.is_multiple_of(2) => {
+                LifeEvent::Looked(Looked::Obstacle(why()))
+            }
+            (Work::Look, false) => LifeEvent::Looked(Looked::Differs(why())),
             (Work::Prepare(_), true) => LifeEvent::Prepared,
             (Work::Prepare(Start::Boot), false) => {
                 LifeEvent::CannotBoot(Problem::NoSystemd("image".to_owned()))

@@ -3,7 +3,7 @@
 mod ending;
 mod warm;
 
-use bcvk_contract::spec::{SavedFile, SavedFiles, Sha256Digest};
+use bcvk_contract::spec::{Resume, SavedFile, SavedFiles, Sha256Digest, SnapshotImage};
 
 use super::*;
 use crate::children::Role;
@@ -16,7 +16,10 @@ fn short(action: &Action) -> String {
     let start = |start: &Start| format!("{start:?}").to_lowercase();
     match action {
         Action::Look => "look".to_owned(),
-        Action::DropSnapshot => "drop snapshot".to_owned(),
+        Action::UseSnapshot(None) => "drop snapshot".to_owned(),
+        Action::UseSnapshot(Some(Snapshot::Save)) => "save instead".to_owned(),
+        Action::UseSnapshot(Some(Snapshot::Resume(_))) => unreachable!("it is looked for once"),
+        Action::RecordDiffers(what) => format!("differs: {what}"),
         Action::Prepare(how) => format!("prepare {}", start(how)),
         Action::Start(how) => format!("start {}", start(how)),
         Action::GiveUpRights => "give up rights".to_owned(),
@@ -111,17 +114,26 @@ fn files() -> SavedFiles {
         memory: file,
         state: file,
         kernel: file,
+        trace: file,
     }
+}
+
+fn resume(of: SnapshotImage, otherwise: Otherwise) -> Snapshot {
+    Snapshot::Resume(Resume {
+        files: files(),
+        of,
+        otherwise,
+    })
 }
 
 fn resumed(only: bool, rows: Vec<Row<'_>>) {
     let snapshot = if only {
-        Snapshot::ResumeOnly(files())
+        resume(SnapshotImage::Same, Otherwise::Fail)
     } else {
-        Snapshot::Resume(files())
+        resume(SnapshotImage::Same, Otherwise::Boot)
     };
     let begin = [
-        (0.0, LifeEvent::Looked(None), "prepare resume"),
+        (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
         (0.0, LifeEvent::Prepared, "start resume"),
         (0.1, LifeEvent::Started { saves: false }, ""),
     ];
@@ -131,7 +143,7 @@ fn resumed(only: bool, rows: Vec<Row<'_>>) {
 
 fn saved(purpose: Purpose, rows: Vec<Row<'_>>) {
     let begin = [
-        (0.0, LifeEvent::Looked(None), "prepare boot"),
+        (0.0, LifeEvent::Looked(Looked::Fit), "prepare boot"),
         (0.0, LifeEvent::Prepared, "start boot"),
         (
             0.1,
@@ -325,21 +337,21 @@ fn a_vm_of_which_nothing_runs_ends_at_once() {
         (LifeEvent::CliGone, "exit 0"),
         (problem(), fails),
         (
-            LifeEvent::Looked(Some("old".to_owned())),
+            LifeEvent::Looked(Looked::Obstacle("old".to_owned())),
             "cold: old; drop snapshot; prepare boot",
         ),
     ] {
         let rows = vec![(1.0, event, expected)];
         expect(Purpose::Login, Some(Snapshot::Save), "look", rows);
     }
-    let looked = || LifeEvent::Looked(Some("old".to_owned()));
+    let looked = || LifeEvent::Looked(Looked::Obstacle("old".to_owned()));
     for (snapshot, expected) in [
         (
-            Snapshot::Resume(files()),
+            resume(SnapshotImage::Same, Otherwise::Boot),
             "warn: the VM was booted instead of resumed: old; drop snapshot; prepare boot",
         ),
         (
-            Snapshot::ResumeOnly(files()),
+            resume(SnapshotImage::Same, Otherwise::Fail),
             "fail: the VM cannot be resumed from its snapshot (Preparing); exit 125",
         ),
     ] {

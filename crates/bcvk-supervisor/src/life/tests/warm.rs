@@ -180,10 +180,10 @@ fn a_guest_that_is_saved_for_commands_may_be_saved_at_its_sshds_banner() {
 fn a_snapshot_that_cannot_be_opened_is_given_up() {
     expect(
         Purpose::Login,
-        Some(Snapshot::Resume(files())),
+        Some(resume(SnapshotImage::Same, Otherwise::Boot)),
         "look",
         vec![
-            (0.0, LifeEvent::Looked(None), "prepare resume"),
+            (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
             (
                 1.0,
                 LifeEvent::NotResumed("damaged".to_owned()),
@@ -198,10 +198,10 @@ fn a_snapshot_that_cannot_be_opened_is_given_up() {
 fn commands_may_end_before_their_vm_is_known_to_be_resumed() {
     expect(
         Purpose::Execute,
-        Some(Snapshot::Resume(files())),
+        Some(resume(SnapshotImage::Same, Otherwise::Boot)),
         "look",
         vec![
-            (0.0, LifeEvent::Looked(None), "prepare resume"),
+            (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
             (0.0, LifeEvent::Prepared, "start resume"),
             (0.1, LifeEvent::Started { saves: false }, ""),
             (1.0, says(Message::Executed(3)), ""),
@@ -240,6 +240,57 @@ fn a_stop_is_heard_while_a_vm_is_resumed() {
             ),
             (0.1, LifeEvent::Stop, "phase stopping"),
             (0.1, LifeEvent::Cleared, "exit 137"),
+        ],
+    );
+}
+
+#[test]
+fn another_image_boots_if_its_boot_would_see_something_else() {
+    let looked = || LifeEvent::Looked(Looked::Differs("/etc/app.conf is new".to_owned()));
+    for (otherwise, expected) in [
+        (
+            Otherwise::Save,
+            "differs: /etc/app.conf is new; save instead; prepare boot",
+        ),
+        (
+            Otherwise::Boot,
+            "differs: /etc/app.conf is new; drop snapshot; prepare boot",
+        ),
+        (
+            Otherwise::Fail,
+            "fail: the VM cannot be resumed from its snapshot (Preparing); exit 125",
+        ),
+    ] {
+        expect(
+            Purpose::Login,
+            Some(resume(SnapshotImage::Other, otherwise)),
+            "look",
+            vec![(1.0, looked(), expected)],
+        );
+    }
+}
+
+#[test]
+fn a_boot_that_follows_a_failed_attempt_is_saved() {
+    expect(
+        Purpose::Login,
+        Some(resume(SnapshotImage::Other, Otherwise::Save)),
+        "look",
+        vec![
+            (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
+            (
+                1.0,
+                LifeEvent::NotResumed("damaged".to_owned()),
+                "cold: damaged; clear",
+            ),
+            (0.0, LifeEvent::Cleared, "prepare boot"),
+            (0.0, LifeEvent::Prepared, "start boot"),
+            (
+                0.1,
+                LifeEvent::Started { saves: true },
+                "phase qemu; give up rights",
+            ),
+            (9.0, LifeEvent::Banner, "save"),
         ],
     );
 }

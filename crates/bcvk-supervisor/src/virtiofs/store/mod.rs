@@ -30,7 +30,7 @@ use virtiofsd::fuse::{Attr, SetattrIn};
 use virtiofsd::passthrough::Config;
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
 
-use super::tree::{as_the_tree, rest_of_the_tree};
+use super::tree::{as_the_tree, questions_of_the_tree, rest_of_the_tree};
 
 type Inode = <PassthroughFsRo as FileSystem>::Inode;
 type Handle = <PassthroughFsRo as FileSystem>::Handle;
@@ -294,6 +294,7 @@ impl FileSystem for StoreFs {
     as_the_tree! {
         fn init(&self, capable: FsOptions) -> io::Result<FsOptions>;
     }
+    questions_of_the_tree!();
     rest_of_the_tree!();
 }
 
