@@ -146,6 +146,10 @@ fn check_reports(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm) {
             .expect_success()
             .expect_stdout("\"resumed\": true");
     });
+    checks.check("the doctor knows what snapshots take", || {
+        let doctor = sandbox.command(sandbox.bcvk_path()).arg("doctor").run();
+        assert!(doctor.stdout().contains("of at most 4"), "{doctor}");
+    });
     checks.check("its chart has what was done to resume it", || {
         let chart = sandbox.bcvk(["boot-chart", vm.name()]).run();
         let _ = chart

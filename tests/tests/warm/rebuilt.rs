@@ -1,7 +1,7 @@
 //! Tests that a rebuilt image is resumed from the snapshot of its predecessor if, and only if, a boot of
 //! it would be the same.
 
-use bcvk_testkit::{Checks, Output, Sandbox, images, limit};
+use bcvk_testkit::{Checks, Output, Sandbox, images, limit, until};
 
 use crate::snapshot::list;
 
@@ -53,8 +53,31 @@ fn a_rebuilt_image_is_resumed_unless_its_boot_would_be_another() {
         )
         .expect_error(125, &["there is no snapshot"]);
     });
+    checks.check("the new snapshot takes the place of the old one", || {
+        let before = list(&sandbox);
+        assert_eq!(before.len(), 1);
+        let (edit, expected) = SEEN[1];
+        let image = build(&format!("FROM BASE\nRUN {edit}\n"));
+        let _ = run_ssh(
+            &sandbox,
+            "next",
+            &["--warm=auto", "--verbose"],
+            &image,
+            "true",
+        )
+        .expect_success()
+        .expect_stderr(expected);
+        let is_next = |list: &[serde_json::Value]| {
+            list.len() == 1
+                && list[0]["Usable"] == true
+                && list[0]["ImageId"] != before[0]["ImageId"]
+        };
+        until("the old one is gone", limit::QUICK, || {
+            is_next(&list(&sandbox))
+        });
+        let _ = run_ssh(&sandbox, "again", &["--warm=require"], &image, "true").expect_success();
+    });
     checks.finish();
-    assert_eq!(list(&sandbox).len(), 1);
     sandbox.finish();
 }
 

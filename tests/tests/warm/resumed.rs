@@ -97,6 +97,7 @@ pub(crate) fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
             "sealed/state",
             "sealed/kernel",
             "sealed/memory",
+            "sealed/trace",
         ];
         let sums = Command::new("sha256sum")
             .args(files)
@@ -105,16 +106,16 @@ pub(crate) fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
         String::from_utf8(sums.expect("run sha256sum").stdout).expect("text")
     };
     let before = digest();
-    assert_eq!(before.lines().count(), 4, "{before}");
-    let script = "PATH=/usr/bin:/bin; find / -xdev -name bcvk-snapshot 2>/dev/null | while read -r dir; do \
-                  for file in memory state kernel saved; do echo evil >$dir/$file; done; \
+    assert_eq!(before.lines().count(), 5, "{before}");
+    let script = "PATH=/usr/bin:/bin; find / -xdev -name bcvk-staging 2>/dev/null | while read -r dir; do \
+                  for file in memory state kernel trace saved; do echo evil >$dir/$file; done; \
                   touch $dir/../x; ls $dir; done";
     let wrote = sandbox
         .podman(["exec", vm.name(), "/bin/sh", "-c", script])
         .run();
     assert_eq!(
         wrote.expect_success().text(),
-        "kernel\nmemory\nsaved\nstate"
+        "kernel\nmemory\nsaved\nstate\ntrace"
     );
     assert_eq!(digest(), before);
 }

@@ -30,6 +30,40 @@ pub fn copy(from: &File, to: &File, length: u64) -> io::Result<SavedFile> {
     read(from, length, &|bytes, place| to.write_all_at(bytes, place))
 }
 
+/// Copies `from` to `to` as [`copy`] does, without a sum, for a first copy of what somebody still writes
+/// to: [`update`] makes it a true one.
+pub fn copy_roughly(from: &File, to: &File, length: u64) -> io::Result<()> {
+    ftruncate(to, length)?;
+    in_parts(length, &|range, buffer| {
+        visit_used(from, range, buffer, &mut |bytes, place| {
+            to.write_all_at(bytes, place)
+        })
+    })
+    .map(drop)
+}
+
+/// Makes `to`, a copy of `from` as it was a moment ago, one of `from` as it is now. Only what has changed
+/// is written.
+pub fn update(from: &File, to: &File, length: u64) -> io::Result<()> {
+    in_parts(length, &|range, buffer| {
+        let mut old = vec![0; BUFFER];
+        for file in [from, to] {
+            visit_data(file, range.clone(), &mut |at, room| {
+                let (new, old) = (&mut buffer[..room], &mut old[..room]);
+                from.read_exact_at(new, at)?;
+                to.read_exact_at(old, at)?;
+                let blocks = new.chunks(BLOCK).zip(old.chunks(BLOCK));
+                for (index, (new, _)) in blocks.enumerate().filter(|(_, (new, old))| new != old) {
+                    to.write_all_at(new, at + (index * BLOCK) as u64)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
 /// Sums up the content of `file`, `length` bytes with holes.
 pub fn sum(file: &File, length: u64) -> io::Result<SavedFile> {
     read(file, length, &|_, _| Ok(()))
@@ -38,42 +72,53 @@ pub fn sum(file: &File, length: u64) -> io::Result<SavedFile> {
 /// Function that is called with used blocks that follow each other, and the place of the first.
 type VisitBlocks<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
-/// Reads a file, in as many parts at once as there are processors, and passes on the blocks that
-/// are not zero. A guest stands still meanwhile, so the processors have nothing else to do.
+/// Reads a file and passes on the blocks that are not zero.
 fn read(from: &File, length: u64, visit: VisitBlocks<'_>) -> io::Result<SavedFile> {
-    let parts = length.div_ceil(PART);
-    let next = AtomicU64::new(0);
-    let reader = || -> io::Result<Vec<(u64, Sha256)>> {
-        let mut buffer = vec![0; BUFFER];
-        let mut read = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= parts {
-                return Ok(read);
-            }
-            let begin = number * PART;
-            let part = read_part(from, begin..length.min(begin + PART), &mut buffer, visit)?;
-            read.push((number, part));
-        }
-    };
-    let readers = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut read = thread::scope(|scope| {
-        let readers: Vec<_> = (0..readers).map(|_| scope.spawn(reader)).collect();
-        let mut read = Vec::new();
-        for reader in readers {
-            read.extend(reader.join().expect("no panic")?);
-        }
-        io::Result::Ok(read)
+    let read = in_parts(length, &|range, buffer| {
+        read_part(from, range, buffer, visit)
     })?;
-    read.sort_unstable_by_key(|(number, _)| *number);
     let mut whole = Sha256::new_with_prefix(length.to_le_bytes());
-    for (_, part) in read {
+    for part in read {
         whole.update(part.finalize());
     }
     Ok(SavedFile {
         length,
         sha256: Sha256Digest(whole.finalize().into()),
     })
+}
+
+/// Work on one part of a file, with a buffer of [`BUFFER`] bytes.
+type Work<'a, T> = &'a (dyn Fn(Range<u64>, &mut [u8]) -> io::Result<T> + Sync);
+
+/// Works on a file of this `length`, in as many parts at once as there are processors: a guest stands
+/// still meanwhile, so they have nothing else to do. Returns the results in the order of the parts.
+fn in_parts<T: Send>(length: u64, work: Work<'_, T>) -> io::Result<Vec<T>> {
+    let parts = length.div_ceil(PART);
+    let next = AtomicU64::new(0);
+    let worker = || -> io::Result<Vec<(u64, T)>> {
+        let mut buffer = vec![0; BUFFER];
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= parts {
+                return Ok(done);
+            }
+            let begin = number * PART;
+            let result = work(begin..length.min(begin + PART), &mut buffer)?;
+            done.push((number, result));
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut done = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        let mut done = Vec::new();
+        for worker in workers {
+            done.extend(worker.join().expect("no panic")?);
+        }
+        io::Result::Ok(done)
+    })?;
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 /// Reads a part of a file. Its digest is over the blocks that are not zero, each after its place, so
@@ -85,34 +130,57 @@ fn read_part(
     visit: VisitBlocks<'_>,
 ) -> io::Result<Sha256> {
     let mut part = Sha256::new();
+    visit_used(from, range, buffer, &mut |bytes, place| {
+        for (index, block) in bytes.chunks(BLOCK).enumerate() {
+            part.update((place + (index * BLOCK) as u64).to_le_bytes());
+            part.update(block);
+        }
+        visit(bytes, place)
+    })?;
+    Ok(part)
+}
+
+/// Calls `visit` with blocks of a part that are not zero and follow each other, and the place of the
+/// first.
+fn visit_used(
+    from: &File,
+    range: Range<u64>,
+    buffer: &mut [u8],
+    visit: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    visit_data(from, range, &mut |at, room| {
+        let bytes = &mut buffer[..room];
+        from.read_exact_at(bytes, at)?;
+        let blocks: Vec<usize> = used_blocks(bytes).collect();
+        for run in blocks.chunk_by(|before, after| before + 1 == *after) {
+            let (first, end) = (run[0] * BLOCK, (run[0] + run.len()) * BLOCK);
+            visit(&bytes[first..room.min(end)], at + first as u64)?;
+        }
+        Ok(())
+    })
+}
+
+/// Calls `visit` with the place and length of each piece of a part that has data, of at most [`BUFFER`]
+/// bytes.
+fn visit_data(
+    file: &File,
+    range: Range<u64>,
+    visit: &mut dyn FnMut(u64, usize) -> io::Result<()>,
+) -> io::Result<()> {
     let mut at = range.start;
-    while let Some(start) = data_from(from, at)?.filter(|start| *start < range.end) {
-        let hole = seek(from, SeekFrom::Hole(start))?;
+    while let Some(start) = data_from(file, at)?.filter(|start| *start < range.end) {
+        let hole = seek(file, SeekFrom::Hole(start))?;
         // This has at least one block, even if there is a hole by now: somebody may write meanwhile.
         let end = hole.max(start + 1).next_multiple_of(BLOCK as u64);
         let end = end.min(range.end);
         at = start - start % BLOCK as u64;
         while at < end {
             let room = usize::try_from(end - at).map_or(BUFFER, |left| left.min(BUFFER));
-            let bytes = &mut buffer[..room];
-            from.read_exact_at(bytes, at)?;
-            let place = |index: usize| at + (index * BLOCK) as u64;
-            let blocks: Vec<(usize, &[u8])> = used_blocks(bytes).collect();
-            for (index, block) in &blocks {
-                part.update(place(*index).to_le_bytes());
-                part.update(block);
-            }
-            for run in blocks.chunk_by(|(before, _), (after, _)| before + 1 == *after) {
-                let (first, count) = (run[0].0, run.len());
-                visit(
-                    &bytes[first * BLOCK..room.min((first + count) * BLOCK)],
-                    place(first),
-                )?;
-            }
+            visit(at, room)?;
             at += room as u64;
         }
     }
-    Ok(part)
+    Ok(())
 }
 
 /// Returns where the next data of a file is, from `at` on (lseek(2), SEEK_DATA).
@@ -124,11 +192,13 @@ fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// Returns the blocks of `bytes` that are not zero, with their numbers.
-fn used_blocks(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+/// Returns the numbers of the blocks of `bytes` that are not zero.
+fn used_blocks(bytes: &[u8]) -> impl Iterator<Item = usize> {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
     let blocks = bytes.chunks(BLOCK).enumerate();
-    blocks.filter(|(_, block)| **block != ZEROS[..block.len()])
+    blocks
+        .filter(|(_, block)| **block != ZEROS[..block.len()])
+        .map(|(index, _)| index)
 }
 
 #[cfg(test)]
@@ -168,6 +238,34 @@ mod tests {
         from.read_exact_at(&mut bytes[0], 0).expect("read");
         to.read_exact_at(&mut bytes[1], 0).expect("read");
         assert!(bytes[0] == bytes[1]);
+    }
+
+    /// A guest goes on while the first copy is made: it writes, frees and uses memory.
+    #[test]
+    fn a_rough_copy_becomes_a_true_one() {
+        let length = 64 << 20;
+        let (from, to) = (file(), file());
+        ftruncate(&from, length).expect("longer");
+        from.write_all_at(&vec![1; 10 * BLOCK], 5 << 20)
+            .expect("written");
+        from.write_all_at(&vec![2; 3 * BLOCK], 40 << 20)
+            .expect("written");
+        copy_roughly(&from, &to, length).expect("copied");
+        let sum_of = |file: &File| sum(file, length).expect("read");
+        assert_eq!(sum_of(&to), sum_of(&from));
+
+        from.write_all_at(&[3; 100], (5 << 20) + 5000)
+            .expect("written");
+        from.write_all_at(&[0; BLOCK], (5 << 20) + 8192)
+            .expect("zeros");
+        from.write_all_at(&[4; 2 * BLOCK], 63 << 20).expect("new");
+        from.write_all_at(&[5; 1], length - 1).expect("the end");
+        let punched =
+            rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&from, punched, 40 << 20, 3 * BLOCK as u64).expect("freed");
+        assert_ne!(sum_of(&to), sum_of(&from));
+        update(&from, &to, length).expect("updated");
+        assert_eq!(sum_of(&to), sum_of(&from));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use memory::{copy, sum};
+pub use memory::{copy, copy_roughly, sum, update};
 use staging::SAVED;
 pub use staging::{Outcome, Staging, is_wanted, tell};
 

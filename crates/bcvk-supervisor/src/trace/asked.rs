@@ -33,7 +33,7 @@ pub(crate) struct Asked {
 struct Name {
     /// Number of the directory's name.
     dir: usize,
-    name: Box<str>,
+    text: Box<str>,
     /// Number of the file, if there is one.
     file: Option<usize>,
 }
@@ -52,7 +52,7 @@ impl Asked {
         Self {
             names: vec![Name {
                 dir: 0,
-                name: "".into(),
+                text: "".into(),
                 file: Some(0),
             }],
             by_name: HashMap::new(),
@@ -105,13 +105,11 @@ impl Asked {
         if self.names.len() >= MAX_NAMES {
             return self.lose("more names were looked for than are remembered");
         }
-        let file = found.map(|inode| match self.by_inode.get(&inode) {
-            Some(&file) => file,
-            None => {
-                let file = self.new_file();
-                self.number(inode, file);
-                file
-            }
+        let file = found.map(|inode| {
+            let known = self.by_inode.get(&inode).copied();
+            let file = known.unwrap_or_else(|| self.new_file());
+            self.number(inode, file);
+            file
         });
         self.add(dir, name, file);
     }
@@ -129,7 +127,7 @@ impl Asked {
         self.by_name.insert((dir, name.into()), self.names.len());
         self.names.push(Name {
             dir: self.files[dir].name,
-            name: name.into(),
+            text: name.into(),
             file,
         });
     }
@@ -204,7 +202,7 @@ impl Asked {
         for name in self.names {
             trace.looks.push(Look {
                 dir: u32::try_from(name.dir).map_err(io::Error::other)?,
-                name: name.name.into(),
+                name: name.text.into(),
                 found: None,
             });
             let number = trace.looks.len() - 1;

@@ -99,10 +99,11 @@ impl Found {
     fn has_aged(&self, now: &Attributes) -> bool {
         let seen = |it: &Attributes| (it.size, it.links, it.modified, it.changed);
         let then = &self.attributes;
-        match self.is_dir() {
-            true => seen(then) != seen(now),
+        if self.is_dir() {
+            seen(then) != seen(now)
+        } else {
             // The time at which a layer was unpacked is nothing that a guest asks for.
-            false => then.modified != now.modified,
+            then.modified != now.modified
         }
     }
 

@@ -116,10 +116,19 @@ fn after(edit: impl FnOnce(&Path)) -> String {
     }
 }
 
+/// Edit of an image.
+type Edit = fn(&Path);
+
+#[track_caller]
+fn expect_after<const N: usize>(cases: [(Edit, &str); N]) {
+    for (number, (edit, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(after(edit), expected, "case {number}");
+    }
+}
+
 #[test]
-fn what_a_boot_has_looked_at_counts() {
-    type Edit = fn(&Path);
-    let cases: [(Edit, &str); 21] = [
+fn what_no_boot_looks_at_does_not_count() {
+    expect_after([
         (|_| (), "same"),
         // Nobody has looked at these.
         (|root| write(root, "usr/bin/ignored", "other"), "same"),
@@ -137,6 +146,12 @@ fn what_a_boot_has_looked_at_counts() {
             |root| set_time(&root.join("etc/hostname"), SystemTime::UNIX_EPOCH),
             "same /etc/hostname",
         ),
+    ]);
+}
+
+#[test]
+fn what_a_boot_has_looked_at_counts() {
+    expect_after([
         (
             |root| {
                 fs::write(root.join("usr/bin/read"), "Program").expect("written");
@@ -224,10 +239,7 @@ fn what_a_boot_has_looked_at_counts() {
             },
             "/boot/vmlinuz has another content",
         ),
-    ];
-    for (number, (edit, expected)) in cases.into_iter().enumerate() {
-        assert_eq!(after(edit), expected, "case {number}");
-    }
+    ]);
 }
 
 fn write(root: &Path, path: &str, text: &str) {
@@ -273,17 +285,17 @@ fn what_is_not_remembered_makes_no_trace() {
         ("no text", |asked| asked.asked_for_xattr(1, b"\xff")),
         ("changed", |asked| asked.looked_up(1, b"usr", None)),
         ("another was known", |asked| {
-            asked.looked_up(1, b"usr", Some(10))
+            asked.looked_up(1, b"usr", Some(10));
         }),
         ("than are remembered", |asked| {
-            for number in 0..=MAX_NAMES {
+            (0..=MAX_NAMES).for_each(|number| {
                 asked.looked_up(1, number.to_string().as_bytes(), None);
-            }
+            });
         }),
         ("than are remembered", |asked| {
-            for number in 0..20 {
+            (0..20).for_each(|number| {
                 asked.asked_for_xattr(1, format!("user.{number}").as_bytes());
-            }
+            });
         }),
     ];
     let image = image();
@@ -297,9 +309,9 @@ fn what_is_not_remembered_makes_no_trace() {
 
 #[test]
 fn a_trace_names_nothing_outside_of_its_image() {
+    type Change = fn(&mut Trace);
     let image = image();
     let trace = asked().answered(image.path(), GIVEN).expect("a trace");
-    type Change = fn(&mut Trace);
     let cases: [Change; 8] = [
         |trace| trace.looks.clear(),
         |trace| trace.looks[1].name = "..".to_owned(),

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bcvk_contract::bounded;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::snapshot::{
-    KERNEL, MAX_TRACE, MEMORY, Outcome, STATE, SnapshotError, TRACE, copy, sum, tell,
+    KERNEL, MAX_TRACE, MEMORY, Outcome, STATE, SnapshotError, TRACE, copy, copy_roughly, sum, tell,
+    update,
 };
 use bcvk_contract::spec::{CONTAINER_STAGING, SavedFile, SavedFiles};
 
@@ -53,13 +54,23 @@ impl Unsaved {
     }
 
     /// Stops the guest, saves it, and lets it go on, whatever has come of it. The host makes a snapshot
-    /// of the files then.
+    /// of the files then. Most of the memory is copied before: while the guest stands still, it is only
+    /// compared.
     pub(crate) fn save(&self, monitor: &Monitor) -> io::Result<()> {
-        let saved = monitor.save().and_then(|()| self.write());
+        let memory = File::options()
+            .read(true)
+            .write(true)
+            .truncate(true)
+            .open(staged(MEMORY))?;
+        copy_roughly(&self.memory, &memory, self.bytes)?;
+        let begun = Instant::now();
+        let saved = monitor.save();
+        let saved = saved.and_then(|()| update(&self.memory, &memory, self.bytes));
         if !self.claim() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         monitor.go_on()?;
+        tracing::info!(took = ?begun.elapsed(), "the guest stood still");
         saved?;
         threads::spawn(|| {
             await_trace();
@@ -74,26 +85,21 @@ impl Unsaved {
     pub(crate) fn claim(&self) -> bool {
         !self.over.swap(true, Ordering::SeqCst)
     }
-
-    fn write(&self) -> io::Result<()> {
-        let memory = open_staged(MEMORY)?;
-        copy(&self.memory, &memory, self.bytes).map(drop)
-    }
 }
 
 /// The file into which QEMU writes the state of its machine.
 pub(crate) fn new_state() -> io::Result<OwnedFd> {
-    open_staged(STATE).map(Into::into)
+    // QEMU looks for a descriptor of just this kind among those that it has been given.
+    let file = File::options()
+        .write(true)
+        .truncate(true)
+        .open(staged(STATE))?;
+    Ok(file.into())
 }
 
 /// Path of a file that the host has made for this VM to be saved to.
 fn staged(name: &str) -> PathBuf {
     Path::new(CONTAINER_STAGING).join(name)
-}
-
-fn open_staged(name: &str) -> io::Result<File> {
-    let path = staged(name);
-    File::options().write(true).truncate(true).open(path)
 }
 
 /// Waits until the file server has written all that the guest has looked at. Without that, the

@@ -10,7 +10,7 @@ use bcvk_host::{
 };
 use bcvk_supervisor::{LandlockSupport, landlock_support};
 
-use super::vm_dirs;
+use super::{vm_dirs, warm};
 use crate::cli::Doctor;
 use crate::error::CommandError;
 use crate::ui::{Finding, Severity, Ui};
@@ -66,6 +66,7 @@ fn examine() -> Vec<Finding> {
     findings.push(landlock());
     findings.push(memory());
     findings.push(vm_directory());
+    findings.push(snapshots());
     findings
 }
 
@@ -213,6 +214,25 @@ fn memory() -> Finding {
         Err(error) => Finding::of("memory", Err(error)),
         Ok(()) => Finding::of("memory", check_memory(MEMORY).map(|()| available))
             .at_most_a_warning("smaller VMs fit"),
+    }
+}
+
+/// Tells what the snapshots of `--warm` take.
+fn snapshots() -> Finding {
+    const CHECK: &str = "snapshots";
+
+    match warm::usage() {
+        Ok((0, _)) => Finding::ok(CHECK, "none: --warm auto makes them".to_owned()),
+        Ok((count, bytes)) => Finding::ok(
+            CHECK,
+            format!(
+                "{count}, with {} of at most {}",
+                crate::ui::size(bytes),
+                crate::ui::size(warm::MOST_BYTES)
+            ),
+        ),
+        Err(error) => Finding::of(CHECK, Err(CommandError::io("look at them")(error)))
+            .at_most_a_warning("VMs boot"),
     }
 }
 

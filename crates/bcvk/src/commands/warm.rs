@@ -1,8 +1,9 @@
 //! Choice between resuming and booting a VM, and the place of the snapshots.
 
+use bcvk_contract::missing::if_exists;
 use bcvk_contract::spec::{Otherwise, Resume, Snapshot, SnapshotImage, Warm};
 use bcvk_contract::status::{Status, printable};
-use bcvk_host::{Launch, SnapshotKey, Snapshots, Started};
+use bcvk_host::{Launch, SnapshotEntry, SnapshotKey, Snapshots, Started};
 
 use super::base_directory;
 use crate::error::{CommandError, RequestError, UsageError};
@@ -86,6 +87,18 @@ pub(super) fn learn(started: &Started, status: &Status) {
         tracing::info!("the VM was booted: {}", printable(why));
     }
     started.drop_unusable_snapshots();
+}
+
+/// Returns the number of the user's snapshots, and the bytes that they take. Nothing is made.
+///
+/// # Errors
+/// If they cannot be looked at.
+pub(super) fn usage() -> std::io::Result<(usize, u64)> {
+    let cache = base_directory("XDG_CACHE_HOME", ".cache");
+    let cache = cache.ok_or(std::io::ErrorKind::NotFound)?;
+    let entries = if_exists(Snapshots::existing(&cache).list())?.unwrap_or_default();
+    let sizes = entries.iter().map(SnapshotEntry::size);
+    Ok((entries.len(), sizes.sum::<std::io::Result<u64>>()?))
 }
 
 /// Opens the user's snapshots, where caches are.

@@ -39,7 +39,7 @@ fn a_whole_snapshot_is_found_and_what_is_left_of_others_goes() {
     let mut told = Vec::new();
     let mut find = || {
         let found = find_for(&snapshots, &key, &spec, &mut |error| {
-            told.push(error.to_string())
+            told.push(error.to_string());
         });
         found
             .expect("read")
