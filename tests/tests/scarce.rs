@@ -228,7 +228,7 @@ fn few_open_files_are_named_before_podman_stumbles() {
     tools.podman("exit 1");
     tools.link("ssh");
     let mut checks = Checks::new();
-    for (few, verb) in [("64", "run"), ("64", "run-ssh"), ("1023", "run-ssh")] {
+    for (few, verb) in [("64", "run"), ("64", "run-ssh"), ("4095", "run-ssh")] {
         checks.check(&format!("{verb} with {few}"), || {
             let _ = tools
                 .only(sandbox.command("/usr/bin/prlimit"))
@@ -236,7 +236,7 @@ fn few_open_files_are_named_before_podman_stumbles() {
                 .arg(sandbox.bcvk_path())
                 .args(["ephemeral", verb, "localhost/any"])
                 .run()
-                .expect_error(125, &[&format!("only {few} files"), "1024"])
+                .expect_error(125, &[&format!("only {few} files"), "4096"])
                 .expect_stderr("hint: `ulimit -Hn`")
                 .expect_within(AT_ONCE);
         });

@@ -22,7 +22,7 @@ mod vm;
 
 pub use checks::accel::{AccelChoice, AccelRequest, choose_accelerator};
 pub use checks::nested::check_nested;
-pub use checks::open_files::allow_open_files;
+pub use checks::open_files::{allow_open_files, ulimits};
 pub use checks::subids::check_sub_ids;
 pub use checks::tools::{Tool, Version, check_user_network, find_tool};
 pub use checks::trial::try_container;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bcvk_contract::missing::if_exists;
 
+use crate::checks::open_files::ulimits;
 use crate::podman::{OWN, OWN_NETWORK, Podman, bind, stderr_of};
 use crate::vm::dir::VmDirs;
 use crate::{HostError, Operation};
@@ -55,6 +56,7 @@ fn run(podman: &Podman, root: &Path) -> Result<(), HostError> {
             "--security-opt=label=disable",
         ])
         .args(OWN)
+        .args(ulimits().args())
         .arg(format!("--network={OWN_NETWORK}"))
         .arg(mount)
         .arg("--rootfs")

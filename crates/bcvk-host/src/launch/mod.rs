@@ -21,7 +21,9 @@ use crate::checks::trial::INTO_USR;
 use crate::launch::runner::Runner;
 use crate::launch::started::Started;
 use crate::podman::ImageClaims;
-use crate::podman::{ContainerPlan, Limits, Podman, lost_image_mount, run_args, stderr_of};
+use crate::podman::{
+    ContainerPlan, Limits, Podman, Ulimits, lost_image_mount, run_args, stderr_of,
+};
 use crate::resources::disk::{NewDisk, make_disk};
 use crate::resources::output::CreatedFiles;
 use crate::resources::storage;
@@ -47,6 +49,8 @@ pub struct Launch {
     pub claims: ImageClaims,
     /// Limits for the container, if the host can enforce them.
     pub limits: Option<Limits>,
+    /// Limits for each of its processes.
+    pub ulimits: Ulimits,
     /// True if the container is removed when it ends.
     pub remove: bool,
     /// True if the container's standard input stays open.
@@ -227,6 +231,7 @@ impl Launch {
             dir,
             claims: &self.claims,
             limits: self.limits,
+            ulimits: self.ulimits,
             exe: &self.exe,
             runner: self.runner.as_ref().map(|runner| runner.id.as_str()),
             hooks_dir,

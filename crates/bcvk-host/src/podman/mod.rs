@@ -19,7 +19,7 @@ use bcvk_contract::spec::{CONTAINER_IMAGE, LABEL, VmName};
 use crate::vm::dir::VmDirs;
 use crate::{HostError, Operation};
 
-pub use args::{ContainerPlan, Limits, check_path, run_args};
+pub use args::{ContainerPlan, Limits, Ulimits, check_path, run_args};
 pub(crate) use args::{OWN, OWN_NETWORK, bind};
 pub use claims::ImageClaims;
 pub use container::Container;

@@ -13,7 +13,7 @@ use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
     ImageClaims, ImageError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
     check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
-    read_units, read_user_data, resolve_disk, resolve_share,
+    read_units, read_user_data, resolve_disk, resolve_share, ulimits,
 };
 
 use super::Context;
@@ -151,6 +151,7 @@ pub(super) fn plan(
     };
     Ok(Launch {
         limits: container_limits(&spec),
+        ulimits: ulimits(),
         spec,
         exe,
         runner,

@@ -35,10 +35,6 @@ pub(super) fn podman_hint(stderr: &str) -> Option<String> {
         "`podman network ls` lists the networks there are"
     } else if says("address already in use") {
         "`ss -ltnup` shows who has the port; `--publish IP::GUEST` takes one that is free"
-    } else if says("setting rlimit") || says("setrlimit") {
-        // These are runc's words, and crun's.
-        "podman's containers may open more files (default_ulimits in containers.conf) than \
-         `ulimit -Hn` allows here: raise the one or lower the other"
     } else if says("no space left on device") {
         "`podman system df` shows what fills its storage, `podman image prune` removes images that \
          have no name any more"

@@ -30,6 +30,8 @@ pub struct ContainerPlan<'a> {
     pub claims: &'a ImageClaims,
     /// Limits for the container's processes.
     pub limits: Option<Limits>,
+    /// Limits for each of these processes.
+    pub ulimits: Ulimits,
     /// The bcvk binary on the host.
     pub exe: &'a Path,
     /// ID of the image that QEMU and the supervisor come from, instead of from the host.
@@ -67,6 +69,31 @@ pub struct Limits {
     pub memory: u64,
     /// Processes and threads.
     pub tasks: u32,
+}
+
+/// Limits of a process (setrlimit(2)). podman's own defaults are above those of some users, who may not
+/// raise them, and `default_ulimits` of `containers.conf(5)` may be too low for a guest. Each of them is
+/// given, because one in the command line makes podman forget all of that setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ulimits {
+    /// Open files.
+    pub open_files: u64,
+    /// Processes of the user.
+    pub processes: u64,
+}
+
+impl Ulimits {
+    /// Returns podman's options.
+    pub(crate) fn args(self) -> [String; 2] {
+        let Self {
+            open_files,
+            processes,
+        } = self;
+        [
+            format!("--ulimit=nofile={open_files}:{open_files}"),
+            format!("--ulimit=nproc={processes}:{processes}"),
+        ]
+    }
 }
 
 /// Capabilities of podman's default that no process of a VM needs. Some versions of podman do not
@@ -254,6 +281,9 @@ fn add_confinement(args: &mut Args, plan: &ContainerPlan<'_>) {
     args.flag("--security-opt=label=disable");
     // No process in the container needs to gain rights by executing a file.
     args.flag("--security-opt=no-new-privileges");
+    for limit in plan.ulimits.args() {
+        args.flag(&limit);
+    }
     if let Some(limits) = plan.limits {
         args.pair("--memory", format!("{}b", limits.memory));
         args.pair("--pids-limit", limits.tasks.to_string());

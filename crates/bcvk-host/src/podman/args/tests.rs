@@ -31,6 +31,10 @@ fn plan<'a>(
             memory: 5 << 30,
             tasks: 1000,
         }),
+        ulimits: Ulimits {
+            open_files: 524_288,
+            processes: 4_194_304,
+        },
         exe: Path::new("/usr/local/bin/bcvk"),
         runner: None,
         hooks_dir: Some(Path::new("/run/bcvk/vms/0123/hooks")),
