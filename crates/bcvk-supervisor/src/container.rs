@@ -141,7 +141,10 @@ impl Container {
             }
         };
         if let Some(user) = self.qemu_user {
-            fchown(&file, Some(user.uid), Some(user.gid))?;
+            // The group stays root's: a QEMU that stays root has no capability either, and opens the
+            // file as a member of that.
+            fchown(&file, Some(user.uid), None)?;
+            file.set_permissions(Permissions::from_mode(0o660))?;
         }
         for part in parts {
             file.write_all(part)?;

@@ -72,12 +72,30 @@ pub fn choose_accelerator(request: AccelRequest, guest: Arch) -> Result<AccelCho
     }
 }
 
-/// Returns true if a container of this user can open `/dev/kvm` only with the user's supplementary
-/// groups. A user namespace drops them; crun alone knows how to keep them, so bcvk asks for them only
-/// where it matters: udev lets everybody in by default.
-pub(crate) fn kvm_needs_groups() -> bool {
-    !rustix::process::geteuid().is_root()
-        && fs::metadata(KVM).is_ok_and(|m| m.mode() & OTHERS_READ_WRITE != OTHERS_READ_WRITE)
+/// Returns the groups with which a container of this user can open `/dev/kvm`, as podman's `--group-add`
+/// names them; `None` if it can without.
+///
+/// A user namespace drops the user's groups. crun alone knows how to keep them, so bcvk asks for them
+/// only where it matters: udev lets everybody in by default. Root's containers have no group of the
+/// host's, and QEMU is not root in them.
+pub(crate) fn kvm_groups() -> Option<String> {
+    let device = fs::metadata(KVM).ok()?;
+    groups_for(
+        device.mode(),
+        device.gid(),
+        rustix::process::geteuid().is_root(),
+    )
+}
+
+fn groups_for(mode: u32, gid: u32, root: bool) -> Option<String> {
+    let may = |bits| mode & bits == bits;
+    if may(OTHERS_READ_WRITE) {
+        None
+    } else if root {
+        (may(GROUP_READ_WRITE) && gid != 0).then(|| gid.to_string())
+    } else {
+        Some("keep-groups".to_owned())
+    }
 }
 
 /// Reason why KVM cannot be used.
@@ -179,6 +197,19 @@ mod tests {
         let groups = "root:x:0:\nkvm:x:108:ana,ben\nbroken\n";
         assert_eq!(group_name(groups, 108), Some("kvm"));
         assert_eq!(group_name(groups, 10), None);
+    }
+
+    #[test]
+    fn a_container_gets_groups_where_kvm_is_not_everybodys() {
+        let groups = |mode, gid, root| groups_for(mode, gid, root);
+        for root in [true, false] {
+            assert_eq!(groups(0o20666, 108, root), None);
+        }
+        assert_eq!(groups(0o20660, 108, true).as_deref(), Some("108"));
+        assert_eq!(groups(0o20660, 108, false).as_deref(), Some("keep-groups"));
+        // QEMU stays root then.
+        assert_eq!(groups(0o20600, 108, true), None);
+        assert_eq!(groups(0o20660, 0, true), None);
     }
 
     #[test]

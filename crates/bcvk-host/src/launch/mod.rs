@@ -16,7 +16,7 @@ use bcvk_contract::status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
-use crate::checks::accel::kvm_needs_groups;
+use crate::checks::accel::kvm_groups;
 use crate::checks::trial::INTO_USR;
 use crate::launch::runner::Runner;
 use crate::launch::started::Started;
@@ -245,7 +245,7 @@ impl Launch {
             network: self.network.as_deref(),
             publish: &self.publish,
             kvm,
-            keep_groups: kvm && kvm_needs_groups(),
+            groups: kvm.then(kvm_groups).flatten(),
         }
     }
 

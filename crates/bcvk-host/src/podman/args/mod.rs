@@ -58,8 +58,8 @@ pub struct ContainerPlan<'a> {
     pub publish: &'a [(PortForward, u16)],
     /// True if `/dev/kvm` is passed in.
     pub kvm: bool,
-    /// True if the user's supplementary groups are needed to open `/dev/kvm`.
-    pub keep_groups: bool,
+    /// Groups that are needed to open `/dev/kvm`, as podman names them.
+    pub groups: Option<String>,
 }
 
 /// Limits of a container.
@@ -154,8 +154,8 @@ pub fn run_args(plan: &ContainerPlan<'_>) -> Vec<OsString> {
     if plan.kvm {
         args.flag("--device=/dev/kvm");
     }
-    if plan.keep_groups {
-        args.flag("--group-add=keep-groups");
+    if let Some(groups) = &plan.groups {
+        args.pair("--group-add", groups);
     }
     add_qemu_root(&mut args, plan);
     add_mounts(&mut args, plan);

@@ -48,7 +48,7 @@ fn plan<'a>(
         network: Some("none"),
         publish,
         kvm: true,
-        keep_groups: false,
+        groups: None,
     }
 }
 
@@ -108,7 +108,7 @@ fn a_shell_in_place_of_the_supervisor_is_at_the_users_terminal() {
             interactive: debug,
             tty: debug,
             remove: debug,
-            keep_groups: debug,
+            groups: debug.then(|| "keep-groups".to_owned()),
             ..plan(&spec, &dir(), &[])
         });
         lines(&args)
