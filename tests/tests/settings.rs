@@ -173,3 +173,20 @@ fn a_wrong_setting_is_named_before_anything_is_started() {
     checks.finish();
     sandbox.finish();
 }
+
+/// A service of systemd's has no `HOME` unless its unit says so.
+#[test]
+fn a_process_without_home_has_its_accounts() {
+    let sandbox = Sandbox::new();
+    let variables = ["HOME", "XDG_CACHE_HOME"].map(|name| format!("--unset={name}"));
+    let output = sandbox
+        .command("/usr/bin/env")
+        .args(&variables)
+        .arg(sandbox.bcvk_path())
+        .args(["ephemeral", "snapshots", "ls", "--json"])
+        .run();
+    let text = output.expect_success().stdout();
+    let list: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(list.is_array(), "{list}");
+    sandbox.finish();
+}

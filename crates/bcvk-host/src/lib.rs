@@ -21,6 +21,7 @@ pub mod timeline;
 mod vm;
 
 pub use checks::accel::{AccelChoice, AccelRequest, choose_accelerator};
+pub use checks::account::home;
 pub use checks::nested::check_nested;
 pub use checks::open_files::{allow_open_files, ulimits};
 pub use checks::subids::check_sub_ids;

@@ -5,6 +5,7 @@
 use std::fs;
 
 use crate::HostError;
+use crate::checks::account;
 
 /// Number of IDs that an image needs: those of its system users, and `nobody`'s 65534.
 const NEEDED: u64 = 65_536;
@@ -24,27 +25,14 @@ pub fn check_sub_ids() -> Result<(), HostError> {
     if uid.is_root() {
         return Ok(());
     }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = name_of(&passwd, uid.as_raw()).unwrap_or_default();
+    let user = account::name().unwrap_or_default();
     for file in FILES {
         let text = fs::read_to_string(file).unwrap_or_default();
-        if count(&text, user, uid.as_raw()) < NEEDED {
-            return Err(HostError::FewSubIds {
-                user: user.to_owned(),
-                file,
-            });
+        if count(&text, &user, uid.as_raw()) < NEEDED {
+            return Err(HostError::FewSubIds { user, file });
         }
     }
     Ok(())
-}
-
-/// Returns the name of user `uid` in passwd(5).
-fn name_of(passwd: &str, uid: u32) -> Option<&str> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-    })
 }
 
 /// Counts the IDs that a user has in subuid(5): lines NAME-OR-UID:FIRST:COUNT.
@@ -65,9 +53,6 @@ mod tests {
 
     #[test]
     fn ids_are_counted_by_name_and_by_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
-        assert_eq!(name_of(passwd, 1000), Some("ann"));
-        assert_eq!(name_of(passwd, 1001), None);
         let text = "bob:100000:65536\nann:165536:65536\n1000:300000:10\nnonsense\nann:x:y\n";
         assert_eq!(count(text, "ann", 1000), 65_546);
         assert_eq!(count(text, "", 1001), 0);

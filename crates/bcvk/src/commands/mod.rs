@@ -96,12 +96,14 @@ fn vm_dirs() -> Result<VmDirs, CommandError> {
 }
 
 /// Returns the user's directory that the environment variable `name` has, or `in_home` in their
-/// home. Relative paths do not count, as the XDG base directory specification has it.
+/// home, which is that of their account if `HOME` does not say. Relative paths do not count, as the
+/// XDG base directory specification has it.
 fn base_directory(name: &str, in_home: &str) -> Option<PathBuf> {
     let dir = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)
             .filter(|p| p.is_absolute())
     };
-    dir(name).or_else(|| dir("HOME").map(|home| home.join(in_home)))
+    let home = || dir("HOME").or_else(bcvk_host::home);
+    dir(name).or_else(|| home().map(|home| home.join(in_home)))
 }
