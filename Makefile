@@ -74,7 +74,7 @@ torture-short: ## the part of it that CI runs (minutes)
 
 test-hosts: ## run bcvk on other hosts, which are VMs: docs/hosts.md (an hour)
 	@setup/host.sh
-	@$(images)/build.sh trixie host-trixie
+	@$(images)/build.sh trixie host-trixie host-testing
 	cargo build --package bcvk
 	cargo run --package bcvk-torture -- hosts --record
 

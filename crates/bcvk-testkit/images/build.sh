@@ -2,7 +2,7 @@
 # Makes the test images that are missing or out of date.
 #
 #   build.sh [all | trixie | bookworm | testing | full | nokernel | nosystemd | minimal | scratch]...
-#   build.sh host-trixie              makes a host for `make test-hosts`, which is not among all
+#   build.sh host-trixie host-testing makes hosts for `make test-hosts`, which are not among all
 #   build.sh --for-user USER TAG...   copies images into USER's rootless storage
 set -euo pipefail
 
@@ -12,7 +12,7 @@ here=$(dirname "$(readlink -f "$0")")
 
 build_one() {
     case $1 in
-        trixie | bookworm | testing | full | host-trixie) "$here/debian.sh" "$1" ;;
+        trixie | bookworm | testing | full | host-trixie | host-testing) "$here/debian.sh" "$1" ;;
         nokernel | nosystemd | minimal)
             "$here/debian.sh" trixie
             "$here/variant.sh" "$1"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Bootstraps a Debian suite into a bootc-like test image: localhost/bcvk-test:TAG.
 #
-#   debian.sh trixie|bookworm|testing|full|host-trixie
+#   debian.sh trixie|bookworm|testing|full|host-trixie|host-testing
 #
 # testing is the newest that Debian has and that is known to install (unstable is not, every day);
-# full is trixie with what tests derive odd images from; host-trixie is one that bcvk runs in.
+# full is trixie with what tests derive odd images from; host-SUITE is one that bcvk runs in.
 #
 # Distribution packages are the only source, so that tests need no container
 # registry. A second run with an unchanged recipe only compares a label.
@@ -18,8 +18,8 @@ tag=${1:-}
 case $tag in
     trixie | bookworm | testing) suite=$tag ;;
     full) suite=trixie ;;
-    host-trixie) suite=${tag#host-} ;;
-    *) die "usage: ${0##*/} trixie|bookworm|testing|full|host-trixie" ;;
+    host-trixie | host-testing) suite=${tag#host-} ;;
+    *) die "usage: ${0##*/} trixie|bookworm|testing|full|host-trixie|host-testing" ;;
 esac
 
 packages=(

@@ -27,6 +27,12 @@ pub fn host_trixie() -> &'static str {
     required("localhost/bcvk-test:host-trixie")
 }
 
+/// The same of Debian testing, with the newest podman and QEMU that Debian has.
+#[must_use]
+pub fn host_testing() -> &'static str {
+    required("localhost/bcvk-test:host-testing")
+}
+
 /// trixie without a kernel.
 #[must_use]
 pub fn nokernel() -> &'static str {
