@@ -3,11 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use bcvk_testkit::{Output, Sandbox, Vm, images};
+use bcvk_testkit::{Output, Sandbox, Signal, Vm, images};
+use clap::ValueEnum;
 
-use super::case::{Case, Who};
+use super::case::{Case, Event, Who};
 
 /// Limit for a command on a host: an emulated host boots a VM under KVM in minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -19,6 +22,16 @@ const IMAGE: &str = "localhost/bcvk-test:trixie";
 const PRELUDE: &str = "export PATH=/run/virtiofs-mnt-given:$PATH BCVK_ACCEL=kvm BCVK_MEMORY=1G \
                        BCVK_VCPUS=1 BCVK_TIMEOUT=25m;";
 
+/// Machine ID of a host, which it has again when it has booted again.
+const MACHINE_ID: &str = "--machine-id=0123456789abcdef0123456789abcdef";
+
+/// Time for which a host stands still.
+const SUSPENDED: Duration = Duration::from_secs(60);
+
+/// Caches of root's on a host, and their place while it boots again.
+const CACHE: &str = "/var/roothome/.cache";
+const KEPT: &str = "/run/virtiofs-mnt-kept";
+
 /// Versions of what a VM stands on, and the day.
 const FACTS: &str = ". /etc/os-release; echo \"$PRETTY_NAME\"
     podman info --format '{{.Version.Version}}
@@ -26,10 +39,34 @@ const FACTS: &str = ". /etc/os-release; echo \"$PRETTY_NAME\"
     qemu-system-x86_64 --version | sed -n 's/.*version \\([^ ]*\\).*/\\1/p'
     date --utc +%F";
 
+/// Operating system of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum System {
+    /// Debian trixie
+    Trixie,
+    /// Debian testing
+    Testing,
+}
+
+impl System {
+    fn image(self) -> &'static str {
+        match self {
+            Self::Trixie => images::host_trixie(),
+            Self::Testing => images::host_testing(),
+        }
+    }
+}
+
 /// A host that runs.
 pub(super) struct Host<'a> {
     sandbox: &'a Sandbox,
+    system: System,
+    /// Directories that the host gets.
+    given: PathBuf,
+    kept: PathBuf,
     vm: Vm<'a>,
+    /// Root's and the other user's store have the image.
+    loaded: [bool; 2],
     /// Programs of the host.
     pub(super) facts: Facts,
 }
@@ -75,28 +112,66 @@ impl fmt::Display for Report {
 
 impl<'a> Host<'a> {
     /// Boots a host with the bcvk of this run and an image for its users.
-    pub(super) fn boot(sandbox: &'a Sandbox) -> Self {
+    pub(super) fn boot(sandbox: &'a Sandbox, system: System) -> Self {
         let given = sandbox.make_dir("given");
+        let kept = sandbox.make_dir("kept");
         fs::copy(sandbox.bcvk_path(), given.join("bcvk")).expect("copy bcvk");
         let save = sandbox.podman(["save", "--quiet", "--output"]);
         let save = save.arg(given.join("image.tar")).arg(images::trixie());
         let _ = save.limit(LIMIT).run().expect_success();
-        let bind = format!("--ro-bind={}", given.display());
-        let options = ["--rm", "--nested", "--memory=8G", "--vcpus=2", &*bind];
-        let vm = sandbox.boot("host", &options, images::host_trixie());
+        let vm = start(sandbox, system, &given, &kept);
         let facts = Facts::of(sandbox, &vm);
-        Self { sandbox, vm, facts }
+        Self {
+            sandbox,
+            system,
+            given,
+            kept,
+            vm,
+            loaded: [false; 2],
+            facts,
+        }
     }
 
     /// Gives `who` the image.
-    pub(super) fn load_image(&self, who: Who) {
-        let load = "podman load --quiet --input /run/virtiofs-mnt-given/image.tar";
-        let _ = self.run(who, load).expect_success();
+    fn load_image(&mut self, who: Who) {
+        if !self.loaded[usize::from(who.is_root())] {
+            let load = "podman load --quiet --input /run/virtiofs-mnt-given/image.tar";
+            let _ = self.run(who, load).expect_success();
+            self.loaded[usize::from(who.is_root())] = true;
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Suspend => {
+                let qemu = self.vm.qemu();
+                qemu.signal(Signal::STOP);
+                thread::sleep(SUSPENDED);
+                qemu.signal(Signal::CONT);
+            }
+            Event::Reboot => {
+                let copy = |from, to| format!("cp -r --preserve --sparse=always {from} {to}");
+                let _ = self.run(Who::Root, &copy(CACHE, KEPT)).expect_success();
+                self.vm.stop();
+                self.vm = start(self.sandbox, self.system, &self.given, &self.kept);
+                self.loaded = [false; 2];
+                let kept = format!("{KEPT}/.cache");
+                let _ = self
+                    .run(Who::Root, &copy(&kept, "/var/roothome"))
+                    .expect_success();
+            }
+        }
     }
 
     /// Makes a case.
-    pub(super) fn make(&self, case: &Case) -> Report {
+    pub(super) fn make(&mut self, case: &Case) -> Report {
         let made = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(event) = case.after {
+                self.happen(event);
+            }
+            if case.who != Who::Sudo {
+                self.load_image(case.who);
+            }
             let mut output = self.run(case.who, &case.script).expect_code(case.code);
             for text in &case.stdout {
                 output = output.expect_stdout(text);
@@ -121,6 +196,21 @@ impl<'a> Host<'a> {
     fn run(&self, who: Who, script: &str) -> Output {
         run(self.sandbox, &self.vm, who, &script.replace("IMAGE", IMAGE))
     }
+}
+
+fn start<'a>(sandbox: &'a Sandbox, system: System, given: &Path, kept: &Path) -> Vm<'a> {
+    let given = format!("--ro-bind={}:given", given.display());
+    let kept = format!("--bind={}:kept", kept.display());
+    let options = [
+        "--rm",
+        "--nested",
+        "--memory=8G",
+        "--vcpus=2",
+        MACHINE_ID,
+        &*given,
+        &*kept,
+    ];
+    sandbox.boot("host", &options, system.image())
 }
 
 impl Facts {

@@ -1,6 +1,7 @@
 //! `torture hosts`: bcvk on other hosts, each of which is a VM of bcvk. The table goes into docs/hosts.md.
 
 mod case;
+mod cases;
 mod host;
 mod table;
 
@@ -10,10 +11,10 @@ use std::panic;
 use bcvk_testkit::Sandbox;
 use bcvk_testkit::drive::error::{Error, Result};
 use bcvk_testkit::drive::{interrupt, say};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use case::Case;
-use host::{Host, Report};
+use host::{Facts, Host, Report, System};
 
 /// The document with the table.
 const HOSTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/hosts.md");
@@ -25,6 +26,14 @@ pub(crate) struct Options {
     #[arg(long)]
     short: bool,
 
+    /// Only on this host
+    #[arg(long)]
+    system: Option<System>,
+
+    /// Only cases that have this in their name or their user, and the boots that they need
+    #[arg(long, value_name = "TEXT")]
+    case: Vec<String>,
+
     /// Put the results into the table of docs/hosts.md, beside those of cases that are not made
     #[arg(long)]
     record: bool,
@@ -33,24 +42,26 @@ pub(crate) struct Options {
 /// Makes the cases on each host.
 #[allow(clippy::print_stdout, reason = "the table is what was asked for")]
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let cases = if options.short {
-        case::short()
-    } else {
-        case::all()
+    let systems: Vec<System> = match options.system {
+        Some(system) => vec![system],
+        None if options.short => vec![System::Trixie],
+        None => System::value_variants().to_vec(),
     };
-    let sandbox = Sandbox::new();
-    say("booting the host");
-    let host = Host::boot(&sandbox);
-    // A failure in a case is reported with the case.
-    panic::set_hook(Box::new(|_| {}));
-    let reports = make(&host, &cases);
-    let _ = panic::take_hook();
-    let rows: Vec<_> = reports
-        .iter()
-        .map(|report| table::row(&host.facts, report))
-        .collect();
-    host.end();
-    sandbox.finish();
+    let mut cases = if options.short {
+        cases::short()
+    } else {
+        cases::all()
+    };
+    if !options.case.is_empty() {
+        cases = chosen(cases, &options.case);
+    }
+    let mut rows = Vec::new();
+    let mut failed = 0;
+    for system in systems {
+        let (facts, reports) = make_on(system, &cases);
+        rows.extend(reports.iter().map(|report| table::row(&facts, report)));
+        failed += reports.iter().filter(|made| made.result.is_err()).count();
+    }
     println!("{}", table::table(&rows));
     if options.record {
         let document = fs::read_to_string(HOSTS).map_err(Error::io(format!("read {HOSTS}")))?;
@@ -58,33 +69,50 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         fs::write(HOSTS, document).map_err(Error::io(format!("write {HOSTS}")))?;
     }
     interrupt::check()?;
-    match reports
-        .iter()
-        .filter(|report| report.result.is_err())
-        .count()
-    {
+    match failed {
         0 => Ok(()),
         failed => Err(Error::Torture {
             failed,
-            all: reports.len(),
+            all: rows.len(),
         }),
     }
 }
 
 /// Makes the cases one after the other: each needs all of the host. There are fewer after an interrupt.
-fn make(host: &Host<'_>, cases: &[Case]) -> Vec<Report> {
+fn make_on(system: System, cases: &[Case]) -> (Facts, Vec<Report>) {
+    let sandbox = Sandbox::new();
+    say("booting the host");
+    let mut host = Host::boot(&sandbox, system);
+    // A failure in a case is reported with the case.
+    panic::set_hook(Box::new(|_| {}));
     let mut reports: Vec<Report> = Vec::new();
     for case in cases {
         if interrupt::check().is_err() {
             break;
         }
-        let other = |made: &Report| made.case.who.is_root() != case.who.is_root();
-        if reports.iter().all(other) {
-            host.load_image(case.who);
-        }
         let report = host.make(case);
         say(&report.to_string());
         reports.push(report);
     }
-    reports
+    let _ = panic::take_hook();
+    let facts = host.facts.clone();
+    host.end();
+    sandbox.finish();
+    (facts, reports)
+}
+
+/// Returns the cases of which one of `texts` is a part, and the boots of their users.
+fn chosen(mut cases: Vec<Case>, texts: &[String]) -> Vec<Case> {
+    let wanted = |case: &Case| {
+        let name = format!("{}, {}", case.who, case.what);
+        texts.iter().any(|text| name.contains(text))
+    };
+    let roots: Vec<bool> = cases
+        .iter()
+        .filter(|case| wanted(case))
+        .map(|case| case.who.is_root())
+        .collect();
+    let needed = |case: &Case| case.what == cases::SAVES && roots.contains(&case.who.is_root());
+    cases.retain(|case| wanted(case) || needed(case));
+    cases
 }
