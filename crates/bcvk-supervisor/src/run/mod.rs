@@ -1,5 +1,6 @@
 //! The life of one VM: prepare, start, watch, end.
 
+mod boot;
 mod refusals;
 mod sources;
 mod start;
@@ -29,22 +30,20 @@ use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
 
+pub(super) use self::boot::Files;
 use self::sources::{forward_signals, watch_cli};
-use self::start::Beginning;
-use self::warm::{abandon_saving, trace_options};
+use self::warm::abandon_saving;
 use crate::Event;
 use crate::children::{Children, Role};
 use crate::console;
 use crate::container::Container;
 use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
-use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
 use crate::qemu::disk_of_node;
 use crate::qemu::monitor::Monitor;
 use crate::rights::keep_only;
 use crate::sessions::Sessions;
 use crate::threads;
-use crate::warm::{Origin, Personalization, Saved, base};
 use bcvk_contract::control::Message;
 
 /// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
@@ -95,15 +94,6 @@ struct Supervisor {
     /// Directories that a resumed guest will remember otherwise, relative to the image's root.
     aged: Vec<PathBuf>,
     _locks: [Lock; 2],
-}
-
-/// The files that QEMU starts with.
-#[derive(Debug)]
-pub(super) enum Files {
-    /// Of a guest that boots as this VM, or as the one that is saved.
-    Boot { spec: VmSpec, prepared: Prepared },
-    /// Of a guest that is resumed.
-    Resume { saved: Saved, prepared: Prepared },
 }
 
 /// Everything that exists once QEMU does.
@@ -327,72 +317,6 @@ impl Supervisor {
             Action::Exit { .. } => {}
         }
         None
-    }
-
-    /// Makes the files of a guest that boots.
-    fn prepare(&self) {
-        let (spec, container) = (self.spec.clone(), Arc::clone(&self.container));
-        self.in_background(Rights::Kept, move || {
-            let spec = match spec.snapshot {
-                Some(_) => base(&spec).map_err(Problem::StartQemu),
-                None => Ok(spec),
-            };
-            let files = spec.and_then(|spec| {
-                let prepared = prepare::prepare(&spec, &container)?;
-                Ok(Files::Boot { spec, prepared })
-            });
-            match files {
-                Ok(files) => Event::Files(Box::new(files)),
-                Err(problem) => Event::Done(LifeEvent::CannotBoot(problem)),
-            }
-        });
-    }
-
-    fn start_all(&mut self, start: Start) -> LifeEvent {
-        // These units failed in a guest that could not be resumed.
-        self.failed_units.clear();
-        match (start, self.files.take()) {
-            (Start::Boot, Some(Files::Boot { spec, prepared })) => self
-                .boot(&spec, &prepared)
-                .unwrap_or_else(LifeEvent::CannotBoot),
-            (Start::Resume, Some(Files::Resume { saved, prepared })) => {
-                match self.resume(saved, prepared) {
-                    Ok(()) => LifeEvent::Started { saves: false },
-                    Err(why) => LifeEvent::NotResumed(why.to_string()),
-                }
-            }
-            (start, files) => unreachable!("{start:?} with {files:?}"),
-        }
-    }
-
-    /// Records what the user should know of the image. Another attempt to start it says the same.
-    fn warn_of(&mut self, prepared: &Prepared) {
-        for warning in &prepared.warnings {
-            self.record(|status| status.warn(warning.clone()));
-        }
-    }
-
-    fn boot(&mut self, spec: &VmSpec, prepared: &Prepared) -> Result<LifeEvent, Problem> {
-        self.warn_of(prepared);
-        let beginning = self.beginning().map_err(Problem::StartQemu)?;
-        let trace = matches!(beginning, Beginning::BootToSave(_)).then(|| trace_options(spec));
-        let sockets = trace
-            .transpose()
-            .and_then(|trace| self.start_file_servers(trace))
-            .map_err(Problem::StartFileServers)?;
-        let agent = self
-            .start_qemu(spec, prepared, &sockets, &beginning)
-            .map_err(Problem::StartQemu)?;
-        let saves = match agent {
-            None => false,
-            Some(agent) => {
-                let identity = prepared.identity.clone();
-                let personalization =
-                    Personalization::new(self.spec.clone(), agent, identity, Origin::Booted);
-                self.keep_pending(personalization, prepared, &beginning)
-            }
-        };
-        Ok(LifeEvent::Started { saves })
     }
 
     /// Agrees with the guest on a new conversation about sessions, because its program has started or

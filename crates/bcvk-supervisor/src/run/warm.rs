@@ -25,7 +25,7 @@ use crate::qemu::monitor::Monitor;
 use crate::threads;
 use crate::trace::Checked;
 use crate::virtiofs::TraceOptions;
-use crate::warm::{Origin, Personalization, Saved, Unsaved, new_state, obstacle, read_trace};
+use crate::warm::{Origin, Personalization, Saved, Unsaved, obstacle, read_trace};
 
 /// Time for QEMU to make its machine.
 const GREETING: Duration = Duration::from_secs(20);
@@ -86,19 +86,6 @@ impl Supervisor {
             })
         });
         Ok(())
-    }
-
-    /// The start of a VM that may be saved.
-    pub(super) fn beginning(&self) -> io::Result<Beginning> {
-        match self.spec.snapshot {
-            // Not when an earlier start of this container has done it.
-            Some(snapshot)
-                if snapshot.saves_a_boot() && is_wanted(Path::new(CONTAINER_STAGING)) =>
-            {
-                new_state().map(Beginning::BootToSave)
-            }
-            _ => Ok(Beginning::Boot),
-        }
     }
 
     /// Keeps what is needed once the guest is up. Returns true if it is then saved.
@@ -194,6 +181,14 @@ pub(super) fn abandon_saving() {
     {
         tracing::warn!(%error, "nobody hears that the VM is not saved");
     }
+}
+
+/// Returns true if the VM is saved when it boots, unless an earlier start of this container has done it.
+pub(super) fn is_saved(spec: &VmSpec) -> bool {
+    let saves = spec
+        .snapshot
+        .is_some_and(|snapshot| snapshot.saves_a_boot());
+    saves && is_wanted(Path::new(CONTAINER_STAGING))
 }
 
 /// Describes the trace of a boot of `spec`.

@@ -127,7 +127,10 @@ impl Found {
 impl Attributes {
     /// Returns true if this is the same file, of which nothing has changed since. The inodes of
     /// overlayfs are those of the layers' files, but for directories.
+    ///
+    /// A file whose content and status have changed at one time need not be: a layer that is a file
+    /// system made of the image (composefs) has no times of its own, and may number another file alike.
     fn is_unchanged(&self, now: &Self) -> bool {
-        !self.is_dir() && self == now
+        !self.is_dir() && self == now && self.changed != self.modified
     }
 }

@@ -274,6 +274,20 @@ fn a_file_that_is_the_same_file_is_not_read_again() {
     assert_eq!(forged.check(image.path()).expect("compared"), differs);
 }
 
+/// The file system of such a layer tells no time at which the file came there.
+#[test]
+fn a_file_of_which_only_one_time_is_known_is_read_again() {
+    let image = image();
+    fs::write(image.path().join("usr/bin/read"), "program").expect("written");
+    let mut trace = asked().answered(image.path(), GIVEN).expect("a trace");
+    let read = trace.looks.iter_mut().find(|look| look.name == "read");
+    let found = read.and_then(|look| look.found.as_mut()).expect("found");
+    assert_eq!(found.attributes.changed, found.attributes.modified);
+    found.content = Some(Sha256Digest([0; 32]));
+    let differs = Checked::Differs("/usr/bin/read has another content".to_owned());
+    assert_eq!(trace.check(image.path()).expect("compared"), differs);
+}
+
 #[test]
 fn what_is_not_remembered_makes_no_trace() {
     type Ask = fn(&mut Asked);
