@@ -56,6 +56,9 @@ pub(crate) enum Event {
         ssh_config: Option<PathBuf>,
         /// True if the VM was resumed from a snapshot.
         resumed: bool,
+        /// What differs between the image and that of the snapshot, if the VM was booted because of
+        /// that.
+        differs: Option<String>,
     },
     /// Something worth knowing that is no failure.
     Warning { message: String },
