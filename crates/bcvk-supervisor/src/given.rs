@@ -1,5 +1,5 @@
-//! What a guest is given of its image beside the image itself: a kernel, an initramfs, and what
-//! follows from facts about the image. A snapshot holds for no image of which something else would be
+//! Things that a guest is given of its image beside the image itself: a kernel, an initramfs, and all
+//! that follows from facts about the image. A snapshot holds for no image of which something else would be
 //! given.
 
 use std::io;

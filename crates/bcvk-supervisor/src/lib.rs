@@ -72,7 +72,7 @@ enum Event {
     Files(Box<run::Files>),
     /// The image has been looked at.
     Looked {
-        /// What was seen.
+        /// The result.
         looked: life::Looked,
         /// Directories that a resumed guest would remember otherwise, relative to the image's root.
         aged: Vec<std::path::PathBuf>,

@@ -41,7 +41,7 @@ pub const STATE: &str = "state";
 /// runs it.
 pub const KERNEL: &str = "kernel";
 
-/// What the guest's boot has looked at of its image. An empty one says nothing.
+/// Record of all that the guest's boot has looked at of its image. An empty one says nothing.
 pub const TRACE: &str = "trace";
 
 /// Limit for the size of a trace.
@@ -168,14 +168,14 @@ fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 4] {
 /// read-only there.
 pub type SnapshotMount = (PathBuf, PathBuf, bool);
 
-/// What a container is given of the snapshot in `dir` to resume its VM from.
+/// Returns the mount of the snapshot in `dir` for a container that resumes its VM from there.
 #[must_use]
 pub fn mount_to_resume(dir: &Path) -> SnapshotMount {
     (dir.join(SEALED), CONTAINER_SNAPSHOT.into(), true)
 }
 
-/// What a container is given of the snapshot in `dir` to save its VM to: the files alone, because in a
-/// directory it could make files that its user cannot remove.
+/// Returns the mounts of the snapshot in `dir` for a container that saves its VM there: the files alone,
+/// because in a directory it could make files that its user cannot remove.
 pub fn mounts_to_save(dir: &Path) -> impl Iterator<Item = SnapshotMount> {
     let names = FILES.into_iter().chain([SAVED]);
     names.map(|name| {

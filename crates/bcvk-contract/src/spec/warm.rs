@@ -46,7 +46,7 @@ pub struct Resume {
     pub files: SavedFiles,
     /// The image that it was taken of.
     pub of: SnapshotImage,
-    /// What follows if the VM cannot be resumed.
+    /// Consequence of a failure to resume the VM.
     pub otherwise: Otherwise,
 }
 
@@ -61,7 +61,7 @@ pub enum SnapshotImage {
     Other,
 }
 
-/// What follows if a VM cannot be resumed.
+/// Consequence of a failure to resume a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -105,7 +105,7 @@ pub struct SavedFiles {
     pub state: SavedFile,
     /// The kernel that QEMU is given.
     pub kernel: SavedFile,
-    /// What the boot has looked at of the image.
+    /// The record of all that the boot has looked at of the image.
     pub trace: SavedFile,
 }
 

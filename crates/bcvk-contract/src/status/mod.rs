@@ -83,7 +83,7 @@ pub struct Status {
     /// Reason why the VM was booted although there was a snapshot, or why none could be made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold: Option<String>,
-    /// What differs between the VM's image and that of the snapshot, because of which it was booted.
+    /// Difference between the VM's image and that of the snapshot, because of which it was booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
     /// Things worth telling the user that are no failure.

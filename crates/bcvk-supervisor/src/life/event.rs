@@ -74,7 +74,7 @@ pub(crate) enum LifeEvent {
     Warning(String),
 }
 
-/// What was seen of an image before its VM starts.
+/// Result of a look at an image before its VM starts.
 #[derive(Debug)]
 pub(crate) enum Looked {
     /// Nothing is in the way of a snapshot.

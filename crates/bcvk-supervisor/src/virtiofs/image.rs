@@ -44,7 +44,7 @@ pub(super) struct ImageFs {
     tree: PassthroughFsRo,
     /// Time for which the guest may remember a name, whether it exists or not.
     entry_timeout: Duration,
-    /// What the guest looks at, if it is to be saved.
+    /// Record of all that the guest looks at, if it is to be saved.
     record: Option<Record>,
 }
 

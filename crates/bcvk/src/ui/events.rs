@@ -56,8 +56,7 @@ pub(crate) enum Event {
         ssh_config: Option<PathBuf>,
         /// True if the VM was resumed from a snapshot.
         resumed: bool,
-        /// What differs between the image and that of the snapshot, if the VM was booted because of
-        /// that.
+        /// Difference between the image and that of the snapshot, if the VM was booted because of it.
         differs: Option<String>,
     },
     /// Something worth knowing that is no failure.
