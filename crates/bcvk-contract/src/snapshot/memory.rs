@@ -47,21 +47,31 @@ pub fn copy_roughly(from: &File, to: &File, length: u64) -> io::Result<()> {
 pub fn update(from: &File, to: &File, length: u64) -> io::Result<()> {
     in_parts(length, &|range, buffer| {
         let mut old = vec![0; BUFFER];
-        for file in [from, to] {
-            visit_data(file, range.clone(), &mut |at, room| {
-                let (new, old) = (&mut buffer[..room], &mut old[..room]);
-                from.read_exact_at(new, at)?;
-                to.read_exact_at(old, at)?;
-                let blocks = new.chunks(BLOCK).zip(old.chunks(BLOCK));
-                for (index, (new, _)) in blocks.enumerate().filter(|(_, (new, old))| new != old) {
-                    to.write_all_at(new, at + (index * BLOCK) as u64)?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
+        let mut update_piece = |at: u64, room: usize| {
+            let (new, old) = (&mut buffer[..room], &mut old[..room]);
+            from.read_exact_at(new, at)?;
+            to.read_exact_at(old, at)?;
+            let blocks = new.chunks(BLOCK).zip(old.chunks(BLOCK));
+            for (index, (new, _)) in blocks.enumerate().filter(|(_, (new, old))| new != old) {
+                to.write_all_at(new, at + (index * BLOCK) as u64)?;
+            }
+            Ok(())
+        };
+        visit_data(from, range.clone(), &mut update_piece)?;
+        // The rest is what has become a hole meanwhile.
+        visit_data(to, range, &mut |at, room| {
+            if has_only_data(from, at, room)? {
+                return Ok(());
+            }
+            update_piece(at, room)
+        })
     })
     .map(drop)
+}
+
+/// Returns true if no hole is in the `room` bytes of a file from `at` on.
+fn has_only_data(file: &File, at: u64, room: usize) -> io::Result<bool> {
+    Ok(data_from(file, at)? == Some(at) && seek(file, SeekFrom::Hole(at))? >= at + room as u64)
 }
 
 /// Sums up the content of `file`, `length` bytes with holes.

@@ -95,11 +95,11 @@ impl Started {
     pub fn drop_unusable_snapshots(&self) {
         let failed = |status: Status| status.cold.is_some() && status.differs.is_none();
         let failed = self.status().is_some_and(failed);
-        for entry in self.snapshots() {
-            if entry.check().is_err() || (failed && self.resumes.as_ref() == Some(entry)) {
-                // A snapshot that cannot be removed now is pruned with the old ones.
-                let _ = entry.remove_if_unused();
-            }
+        let unusable = |entry: &&SnapshotEntry| entry.check().is_err();
+        let resumes = self.resumes.iter().filter(|it| failed || unusable(it));
+        for entry in resumes.chain(self.saves.iter().filter(unusable)) {
+            // A snapshot that cannot be removed now is pruned with the old ones.
+            let _ = entry.remove_if_unused();
         }
     }
 

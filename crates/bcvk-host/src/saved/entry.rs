@@ -14,7 +14,7 @@ use bcvk_contract::snapshot::{self, Meta, Outcome, SnapshotError, Staging, boot_
 use bcvk_contract::spec::{ImageIdentity, SavedFiles, VmSpec};
 use serde::{Deserialize, Serialize};
 
-use super::place::booted_at;
+use super::place::{booted_at, is_own_dir};
 use crate::vm::dir::VmDir;
 use crate::vm::held_dir;
 
@@ -191,19 +191,26 @@ impl SnapshotEntry {
             return Ok(Vec::new());
         };
         let key = |entry: &Self| entry.id().split('-').next().map(str::to_owned);
-        let mut earlier = Vec::new();
-        for found in fs::read_dir(dir)? {
-            let entry = Self {
-                path: found?.path(),
-            };
+        let mut entries = Self::all_in(dir)?;
+        entries.retain(|entry| {
             let same_name = entry.about().is_some_and(|other| {
                 other.image == about.image && other.image_id != about.image_id
             });
-            if same_name && key(&entry) == key(self) {
-                earlier.push(entry);
+            same_name && key(entry) == key(self)
+        });
+        Ok(entries)
+    }
+
+    /// Returns all snapshots in `dir` that are this user's, in no order.
+    pub(super) fn all_in(dir: &Path) -> io::Result<Vec<Self>> {
+        let mut entries = Vec::new();
+        for found in fs::read_dir(dir)? {
+            let path = found?.path();
+            if is_own_dir(&path)? {
+                entries.push(Self { path });
             }
         }
-        Ok(earlier)
+        Ok(entries)
     }
 
     /// Returns the description of the VM, if it can be read.

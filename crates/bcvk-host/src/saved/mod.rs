@@ -5,7 +5,6 @@ mod keeper;
 mod key;
 mod place;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -102,13 +101,7 @@ impl Snapshots {
     /// # Errors
     /// If the directory cannot be read.
     pub fn list(&self) -> io::Result<Vec<SnapshotEntry>> {
-        let mut entries = Vec::new();
-        for found in fs::read_dir(&self.path)? {
-            let path = found?.path();
-            if place::is_own_dir(&path)? {
-                entries.push(SnapshotEntry { path });
-            }
-        }
+        let mut entries = SnapshotEntry::all_in(&self.path)?;
         // Each time is read only once, because it may change meanwhile.
         entries.sort_by_cached_key(|entry| std::cmp::Reverse(entry.last_used()));
         Ok(entries)
