@@ -59,12 +59,13 @@ fn check_cmdline_of_uki(checks: &mut Checks, vm: &Vm<'_>, karg: &str) {
     });
 }
 
-/// The image also has an initramfs that ends in a boot configuration, a large `/var`, a socket for
-/// sshd.
+/// The image also has an initramfs that ends in a boot configuration, a large `/var`, and a socket for
+/// sshd on a port of its own, through which the sessions go.
 #[test]
 fn an_initramfs_without_the_modules_of_a_vm() {
     let image = include_str!("fixtures/Containerfile.no-modules");
-    on_a_guest(image, |checks, vm| {
+    let sandbox = Sandbox::new();
+    on_guests(&sandbox, image, &[&["--login=image"]], |checks, vm| {
         checks.check("all of /var is there", || {
             assert_eq!(
                 vm.sh("cd /var && stat -f -c %T . lib lib/containers && \
@@ -111,13 +112,23 @@ fn an_initramfs_without_the_modules_of_a_vm() {
                 assert_eq!(full, format!("{}alive", "No space left\n".repeat(4)));
             },
         );
-        checks.check("sshd was started by its socket", || {
-            assert_eq!(
-                vm.sh("systemctl is-active ssh.socket; systemctl is-enabled ssh.service || true"),
-                "active\ndisabled"
-            );
-        });
+        checks.check(
+            "sshd was started by its socket, on the port of that",
+            || {
+                assert_eq!(
+                    vm.sh(
+                        "systemctl is-active ssh.socket; systemctl is-enabled ssh.service || true"
+                    ),
+                    "active\ndisabled"
+                );
+                vm.sh("! grep -q ':0016 ' /proc/net/tcp /proc/net/tcp6");
+                let described = vm.described();
+                let named = "the image's sshd listens on port 2222";
+                assert!(described.contains(named), "{described}");
+            },
+        );
     });
+    sandbox.finish();
 }
 
 /// The image also has an initramfs without overlayfs, which this image has compressed; a plain `/root`.

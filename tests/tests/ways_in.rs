@@ -162,6 +162,36 @@ fn an_image_whose_root_has_no_shell_lets_its_users_in() {
     sandbox.finish();
 }
 
+/// sshd would know neither the host key nor the user's, so the server is our own.
+#[test]
+fn a_system_in_fips_mode_lets_its_user_in() {
+    let sandbox = Sandbox::new();
+    let image = sandbox.build_image(include_str!("fixtures/Containerfile.fips"));
+    let mut checks = Checks::new();
+    for (name, warm) in [("saved", "--warm=auto"), ("resumed", "--warm=require")] {
+        let vm = sandbox.boot(name, &["--rm", warm], &image);
+        checks.check("the kernel and the programs are in that mode", || {
+            assert_eq!(vm.sh("cat /proc/sys/crypto/fips_enabled"), "1");
+            let refused = vm.run_sh("openssl md5 /etc/os-release");
+            let _ = refused.expect_code(1).expect_stderr("MD5");
+        });
+        checks.check("the session is our server's", || {
+            assert_eq!(vm.sh("cat /proc/$PPID/comm"), "bcvk");
+        });
+        checks.check("a megabyte goes there and back", || {
+            let sent = "x".repeat(1 << 20);
+            let output = vm.ssh(&["tee", "/tmp/sent"]).stdin(sent.as_str());
+            let output = output.limit(limit::BOOT).run().expect_success();
+            assert!(output.stdout() == sent, "other bytes");
+            assert_eq!(vm.sh("stat -c %s /tmp/sent"), sent.len().to_string());
+        });
+        vm.stop();
+    }
+    sandbox.remove_image(&image);
+    checks.finish();
+    sandbox.finish();
+}
+
 #[test]
 fn what_the_images_sshd_cannot_be_asked_for_is_refused_before_the_start() {
     let sandbox = Sandbox::new();

@@ -29,7 +29,8 @@ packages=(
 )
 if [ "$tag" = full ]; then
     packages+=(podman network-manager cloud-init systemd-ukify systemd-boot-efi cpio
-        nftables chrony dbus-broker selinux-policy-default greetd rsync)
+        nftables chrony dbus-broker selinux-policy-default greetd rsync
+        openssl openssl-provider-fips)
 fi
 hooks=("$here/debian-inside.sh")
 case $tag in
