@@ -38,7 +38,7 @@ fn pytest(sandbox: &Sandbox, image: &str, name: &str) -> Cmd {
 /// One VM serves both: a test of the pytest example plays the Ansible example.
 #[test]
 fn pytest_and_ansible_share_a_vm() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     sandbox.install_bcvk();
     copy(&sandbox);
     let output = pytest(&sandbox, images::trixie(), &sandbox.name("vm"))

@@ -4,7 +4,7 @@ use bcvk_testkit::{Sandbox, Signal, images, limit};
 
 #[test]
 fn output_and_exit_code_are_the_commands() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let name = sandbox.name("vm");
     let output = sandbox
         .bcvk(["run", "--rm", "--name", &name, "--env=GREETING=hello"])
@@ -41,7 +41,7 @@ fn output_and_exit_code_are_the_commands() {
 /// No command has to stay with the VM: podman has the output and the exit code.
 #[test]
 fn in_the_background_the_container_stands_for_the_command() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     // The command needs no login.
     let vm = sandbox.boot(
         "vm",

@@ -16,7 +16,7 @@ const ODD_LINE: &str = "-a b,,c='d';$(touch HERE)`e`&f|%n\\g@WHERE@é";
 
 #[test]
 fn what_is_given_arrives_as_it_is() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let dir = sandbox.make_dir(ODD);
     let at = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
     fs::create_dir(at("share")).expect("make a directory");
@@ -92,7 +92,7 @@ fn check_lines(checks: &mut Checks, vm: &Vm<'_>) {
 /// A command is all for the shell: a dash at its start makes it no option of the shell.
 #[test]
 fn commands_reach_the_guests_shell_as_they_are() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let output = sandbox
         .bcvk(["run", "--rm", "--name", &sandbox.name("vm")])
         .args([

@@ -413,7 +413,7 @@ fn a_vm_at_a_terminal_is_used_left_alone_and_taken_up_again() {
 /// The test needs nothing but podman and the directory of VMs: the VM need not come far.
 #[test]
 fn podman_rm_leaves_nothing_for_long() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let vm = sandbox.boot("vm", &[], images::trixie());
     let dir = vm.dir();
     assert!(dir.is_dir());
@@ -433,7 +433,7 @@ fn podman_rm_leaves_nothing_for_long() {
 /// `podman rm` of a VM started with --rm leaves nothing: there, podman itself removes the container.
 #[test]
 fn podman_rm_of_an_rm_vm_leaves_nothing() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let vm = sandbox.boot("vm", &["--rm"], images::trixie());
     let _ = sandbox
         .podman(["rm", "--force", "--time=0", vm.name()])

@@ -8,7 +8,7 @@ use bcvk_testkit::{Checks, Sandbox, Vm, images};
 
 #[test]
 fn directories_of_the_host_are_shared_as_asked() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let rw = sandbox.make_dir("rw");
     let ro = sandbox.make_dir("ro");
     let odd = sandbox.make_dir("odd name, with \"things\"");

@@ -81,7 +81,7 @@ fn image_of(vm: &Vm<'_>) -> PathBuf {
 
 #[test]
 fn shares_and_the_image_are_no_way_out() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().resuming();
     let (rw, ro) = (sandbox.make_dir("rw"), sandbox.make_dir("ro"));
     fs::write(sandbox.path().join("outside"), "secret\n").expect("write");
     for dir in [&rw, &ro] {
