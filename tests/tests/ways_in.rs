@@ -68,6 +68,15 @@ fn an_image_that_locks_everybody_out_lets_its_user_in() {
             assert_eq!(output.text(), n.to_string());
         }
     });
+    checks.check("whatever the image's sshd is doing", || {
+        // When Debian's ssh.service stops, the directory goes that each new session is confined to.
+        vm.sh("systemd-run --quiet --unit=restarts sh -c \
+               'while systemctl restart ssh; do systemctl reset-failed ssh; done'");
+        for _ in 0..8 {
+            assert_eq!(vm.sh("systemctl is-active restarts"), "active");
+        }
+        vm.sh("systemctl stop restarts");
+    });
     checks.check("all that is sent arrives", || {
         let sum =
             vm.sh("head -c 100M /dev/zero | tee /dev/fd/2 2>/tmp/all | wc -c; wc -c </tmp/all");

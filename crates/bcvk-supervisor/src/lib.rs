@@ -77,6 +77,11 @@ enum Event {
         /// Directories that a resumed guest would remember otherwise, relative to the image's root.
         aged: Vec<std::path::PathBuf>,
     },
+    /// A guest has the names and keys of this VM.
+    Known {
+        /// Process ID of its QEMU.
+        qemu: u32,
+    },
     /// Work in the background has come to its end.
     Done(life::LifeEvent),
     /// Work in the background has panicked.

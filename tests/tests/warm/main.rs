@@ -20,6 +20,7 @@ use resumed::{
     MARK, check_health, check_noise, expect_given, expect_machine_id, expect_no_secret,
     expect_nothing_in_common, expect_only_staging, make_units,
 };
+use serde_json::Value;
 use snapshot::{copy, cut, entry, list, take_snapshot, usable};
 
 /// Damage to the directory of a snapshot.
@@ -145,6 +146,13 @@ fn check_reports(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm) {
             .run()
             .expect_success()
             .expect_stdout("\"resumed\": true");
+    });
+    checks.check("a session could begin before it was ready", || {
+        let output = sandbox.bcvk(["inspect", vm.name()]).run().expect_success();
+        let report: Value = serde_json::from_str(&output.stdout()).expect("JSON");
+        let history = report["Status"]["history"].as_array().expect("phases");
+        let phases: Vec<_> = history.iter().map(|event| &event["phase"]).collect();
+        assert_eq!(phases, ["preparing", "qemu", "reachable", "ready"]);
     });
     checks.check("the doctor knows what snapshots take", || {
         let doctor = sandbox.command(sandbox.bcvk_path()).arg("doctor").run();

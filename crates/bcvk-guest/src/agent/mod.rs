@@ -32,6 +32,8 @@ use crate::services::{command, ended, systemctl};
 pub const HELLO: &str = "hello";
 /// Answer of the agent to it.
 pub const HERE: &str = "here";
+/// Answer of the agent once the guest has its names and keys, so that sessions can begin.
+pub const KNOWN: &str = "known";
 /// Answer of the agent when everything has been done.
 pub const DONE: &str = "done";
 /// Beginning of the agent's answer when something could not be done; the rest says what.
@@ -141,7 +143,8 @@ pub fn serve() -> io::Result<()> {
         match line.trim_end() {
             HELLO => writeln!(&port, "{HERE}")?,
             text => {
-                let obeyed = obey(text).and_then(|()| {
+                let known = || writeln!(&port, "{KNOWN}");
+                let obeyed = obey(text, known).and_then(|()| {
                     fs::write(PERSONAL, "").map_err(|e| format!("cannot write {PERSONAL}: {e}"))
                 });
                 return match obeyed {
@@ -153,7 +156,7 @@ pub fn serve() -> io::Result<()> {
     }
 }
 
-fn obey(text: &str) -> Result<(), String> {
+fn obey(text: &str, known: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
     let personal: Personal =
         serde_json::from_str(text).map_err(|e| format!("cannot read what the host says: {e}"))?;
     set_clock(personal.clock).map_err(|e| format!("cannot set the clock: {e}"))?;
@@ -170,6 +173,7 @@ fn obey(text: &str) -> Result<(), String> {
     add_units(Path::new(UNITS), &personal.units)
         .map_err(|e| format!("cannot add the units: {e}"))?;
     let restarted = change_identity(&personal)?;
+    known().map_err(|e| format!("cannot answer the host: {e}"))?;
     let deadline = Instant::now() + PLUGGED;
     await_file_systems(personal.mounts.len(), deadline)
         .map_err(|e| format!("the shares are not seen: {e}"))?;
@@ -413,7 +417,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_said() {
-        let error = obey("{\"clock\":1,\"format\":\"disk\"}").expect_err("unknown");
+        let error = obey("{\"clock\":1,\"format\":\"disk\"}", || Ok(())).expect_err("unknown");
         assert!(error.contains("what the host says"), "{error}");
     }
 }

@@ -49,7 +49,7 @@ pub fn initramfs_entries(
     system::add_reports(&mut tree);
     match &spec.ssh {
         Some(access) if access.login == Login::Image => ssh::add_sshd(&mut tree, access, facts),
-        Some(access) => login::add_login(&mut tree, spec, access),
+        Some(access) => login::add_login(&mut tree, spec, access, facts),
         None => {}
     }
     ssh::add_host_key(&mut tree, spec, facts);

@@ -204,10 +204,12 @@ impl Life {
             LifeEvent::Control(Message::Executed(code)) => {
                 return self.executed(alive, code, now);
             }
-            event @ LifeEvent::Control(Message::Sessions) => {
+            // A guest that is saved has no keys yet for which anybody could know it.
+            event @ LifeEvent::Control(Message::Sessions) if self.snapshot.is_none() => {
                 self.enter(Phase::Reachable);
                 return self.come(alive, event, now);
             }
+            LifeEvent::Known => self.enter(Phase::Reachable),
             event => return self.come(alive, event, now),
         }
         Stage::Alive(alive)

@@ -30,6 +30,8 @@ pub(crate) enum LifeEvent {
         /// Set if the guest is to be saved once it is up.
         saves: bool,
     },
+    /// The guest has its names and keys, so that sessions can begin; it is yet to become this VM.
+    Known,
     /// The guest runs where its snapshot was taken, and is this VM.
     Resumed,
     /// The attempt to resume the VM has failed.

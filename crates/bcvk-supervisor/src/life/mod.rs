@@ -258,6 +258,11 @@ impl Life {
         now: Instant,
     ) -> Stage {
         match event {
+            LifeEvent::Known => {
+                self.enter(Phase::Qemu);
+                self.enter(Phase::Reachable);
+                Stage::Resuming { until, executed }
+            }
             LifeEvent::Resumed => {
                 self.enter(Phase::Qemu);
                 self.actions

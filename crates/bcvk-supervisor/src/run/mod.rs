@@ -25,7 +25,7 @@ use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
 use bcvk_contract::spec::{CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec};
-use bcvk_contract::status::{Failure, Phase, StatusWriter};
+use bcvk_contract::status::{Failure, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
@@ -102,6 +102,8 @@ struct Running {
     monitor: Monitor,
     /// The user's own way in, unless it is the image's.
     sessions: Option<Sessions>,
+    /// True once the guest has the keys of this VM, and not those that it was saved with.
+    has_keys: bool,
     console: console::Console,
     /// Threads that carry the output of the VM's other ports.
     carriers: Vec<JoinHandle<()>>,
@@ -225,6 +227,13 @@ impl Supervisor {
                 self.aged = aged;
                 LifeEvent::Looked(looked)
             }
+            Event::Known { qemu } => {
+                // A guest that was given up may have had it on its tongue.
+                let running = self.running.as_mut().filter(|it| it.qemu == qemu)?;
+                running.has_keys = true;
+                self.begin_sessions();
+                LifeEvent::Known
+            }
             Event::Done(event) => event,
             Event::Panicked => panic!("work in the background has panicked"),
             Event::Warning(text) => LifeEvent::Warning(text),
@@ -291,9 +300,6 @@ impl Supervisor {
             }
             Action::RecordPhase(phase) => {
                 self.record(|status| status.enter(phase));
-                if phase == Phase::Ready && self.spec.snapshot.is_some() {
-                    self.begin_sessions();
-                }
             }
             Action::RecordFailure(trouble) => {
                 let failure = self.failure(trouble);
@@ -322,9 +328,9 @@ impl Supervisor {
     /// Agrees with the guest on a new conversation about sessions, because its program has started or
     /// has got the keys of this VM: a guest that may be saved has them once it is ready.
     fn begin_sessions(&self) {
-        let sessions = self.running.as_ref().and_then(|it| it.sessions.as_ref());
-        let has_keys = self.spec.snapshot.is_none() || self.status.status().phase >= Phase::Ready;
-        if let Some(sessions) = sessions.filter(|_| has_keys) {
+        if let Some(running) = self.running.as_ref().filter(|it| it.has_keys)
+            && let Some(sessions) = &running.sessions
+        {
             sessions.begin();
         }
     }

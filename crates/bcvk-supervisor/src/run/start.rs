@@ -188,6 +188,7 @@ impl Supervisor {
             qemu: pid,
             monitor,
             sessions,
+            has_keys: self.spec.snapshot.is_none(),
             console,
             carriers,
         });

@@ -77,10 +77,10 @@ impl Supervisor {
         };
         let personalization =
             Personalization::new(self.spec.clone(), agent, prepared.identity, from);
-        let monitor = self.monitor();
+        let (monitor, known) = (self.monitor(), self.known());
         self.in_background(Rights::None, move || {
             let copied = || copied.join().expect("no panic");
-            Event::Done(match go_on(copied, &monitor, &personalization) {
+            Event::Done(match go_on(copied, &monitor, &personalization, known) {
                 Ok(()) => LifeEvent::Resumed,
                 Err(why) => LifeEvent::NotResumed(why.to_string()),
             })
@@ -158,13 +158,25 @@ impl Supervisor {
         let Pending {
             personalization, ..
         } = pending.expect("the guest becomes its VM once");
-        let monitor = self.monitor();
+        let (monitor, known) = (self.monitor(), self.known());
         self.in_background(Rights::None, move || {
-            Event::Done(match personalization.finish(&monitor) {
+            Event::Done(match personalization.finish(&monitor, known) {
                 Ok(()) => LifeEvent::Personalized,
                 Err(error) => LifeEvent::NotPersonalized(error.to_string()),
             })
         });
+    }
+
+    /// Returns what to call once the guest has its names and keys.
+    fn known(&self) -> impl FnOnce() + use<> {
+        let sender = self.sender.clone();
+        let qemu = self.running.as_ref().map(|it| it.qemu);
+        move || {
+            if let Some(qemu) = qemu {
+                // Nobody listens any more when the VM has ended.
+                let _ = sender.send(Event::Known { qemu });
+            }
+        }
     }
 
     fn tell(&self, event: LifeEvent) {
@@ -249,6 +261,7 @@ fn go_on(
     copied: impl FnOnce() -> Result<(), SnapshotError>,
     monitor: &Monitor,
     personalization: &Personalization,
+    known: impl FnOnce(),
 ) -> Result<(), Box<dyn Error>> {
     copied()?;
     monitor
@@ -257,7 +270,7 @@ fn go_on(
         .and_then(|()| monitor.go_on())
         .map_err(|e| format!("QEMU does not take it: {e}"))?;
     personalization
-        .finish(monitor)
+        .finish(monitor, known)
         .map_err(|e| format!("the guest does not become this VM: {e}"))?;
     Ok(())
 }

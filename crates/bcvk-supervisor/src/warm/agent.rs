@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bcvk_contract::status::printable;
-use bcvk_guest::agent::{DONE, FAILED, HELLO, HERE, Personal};
+use bcvk_guest::agent::{DONE, FAILED, HELLO, HERE, KNOWN, Personal};
 
 use crate::control::read_line;
 
@@ -21,14 +21,16 @@ impl Agent {
     }
 
     /// Tells the agent what to do, and waits until it has done it. `what` is asked for once the agent
-    /// listens, so that the time in it is that of now.
+    /// listens, so that the time in it is that of now. `known` is called once the guest has its names
+    /// and keys.
     pub(super) fn obeys(
         &self,
         patience: Duration,
         what: impl FnOnce() -> Personal,
+        known: impl FnOnce(),
     ) -> io::Result<()> {
         self.port.set_read_timeout(Some(patience))?;
-        talk(BufReader::new(&self.port), &self.port, what)
+        talk(BufReader::new(&self.port), &self.port, what, known)
     }
 }
 
@@ -36,7 +38,9 @@ fn talk(
     mut answers: impl BufRead,
     mut port: impl Write,
     what: impl FnOnce() -> Personal,
+    known: impl FnOnce(),
 ) -> io::Result<()> {
+    let mut known = Some(known);
     let mut answer = || {
         read_line(&mut answers)
             .map_err(|e| match e.kind() {
@@ -52,6 +56,11 @@ fn talk(
     port.write_all(&text)?;
     loop {
         let said = answer()?;
+        if said == KNOWN
+            && let Some(known) = known.take()
+        {
+            known();
+        }
         if said == DONE {
             return Ok(());
         }
@@ -68,7 +77,7 @@ pub(crate) mod fuzzing {
 
     use bcvk_contract::status::steers;
 
-    use super::{BufReader, DONE, HELLO, HERE, Personal, talk};
+    use super::{BufReader, DONE, HELLO, HERE, KNOWN, Personal, talk};
 
     /// Tells a guest what it is, whatever it answers.
     pub fn agent(data: &[u8]) {
@@ -89,10 +98,13 @@ pub(crate) mod fuzzing {
             disks: Vec::new(),
             start: None,
         };
-        let mut said = Vec::new();
-        let result = talk(BufReader::with_capacity(7, data), &mut said, || {
-            personal.clone()
-        });
+        let (mut said, mut known) = (Vec::new(), 0);
+        let result = talk(
+            BufReader::with_capacity(7, data),
+            &mut said,
+            || personal.clone(),
+            || known += 1,
+        );
         let said = String::from_utf8(said).expect("text");
         let mut lines = said.lines();
         assert_eq!(lines.next(), Some(HELLO));
@@ -101,6 +113,8 @@ pub(crate) mod fuzzing {
         assert_eq!(lines.next(), None);
         let answers = String::from_utf8_lossy(data);
         let answered = |word| answers.lines().any(|line| line == word);
+        // However often it says so.
+        assert!(known <= usize::from(answered(HERE) && answered(KNOWN)));
         match told {
             Some(told) => assert!(answered(HERE) && told == Some(personal)),
             None => assert!(result.is_err()),
@@ -119,7 +133,8 @@ mod tests {
     use super::*;
     use bcvk_contract::examples::example;
 
-    fn with_guest(answers: &'static [&'static str]) -> io::Result<()> {
+    /// Returns also whether the guest was known before the end.
+    fn with_guest<const N: usize>(answers: [&'static str; N]) -> (io::Result<()>, bool) {
         let (ours, guests) = UnixStream::pair().expect("a pair");
         let guest = thread::spawn(move || {
             let mut lines = BufReader::new(&guests).lines();
@@ -128,20 +143,32 @@ mod tests {
                 let _ = writeln!(&guests, "{answer}");
             }
         });
-        let result = Agent::new(ours).obeys(Duration::from_millis(300), || {
-            let identity = bcvk_guest::OpenIdentity::default();
-            bcvk_guest::personal(&example(), &identity, None, &[0; 64], 1)
-        });
+        let identity = bcvk_guest::OpenIdentity::default();
+        let mut known = false;
+        let result = Agent::new(ours).obeys(
+            Duration::from_millis(300),
+            || bcvk_guest::personal(&example(), &identity, None, &[0; 64], 1),
+            || known = true,
+        );
         guest.join().expect("no panic");
-        result
+        (result, known)
     }
 
     #[test]
     fn what_a_guest_answers_counts() {
-        assert!(with_guest(&["here", "done"]).is_ok());
-        assert!(with_guest(&["rubbish\nhere", "done"]).is_ok());
-        let error = with_guest(&["here", "failed cannot \u{1b}[31mmount"]).expect_err("failed");
-        assert_eq!(error.to_string(), "cannot mount");
-        assert!(with_guest(&["here"]).is_err());
+        for (answers, known) in [
+            (["here", "done"], false),
+            (["rubbish\nhere", "done"], false),
+            (["here", "known\nknown\ndone"], true),
+            (["known\nhere", "done"], false),
+        ] {
+            let (result, was_known) = with_guest(answers);
+            assert!(result.is_ok(), "{answers:?}");
+            assert_eq!(was_known, known, "{answers:?}");
+        }
+        let (failed, known) = with_guest(["here", "known\nfailed cannot \u{1b}[31mmount"]);
+        assert_eq!(failed.expect_err("failed").to_string(), "cannot mount");
+        assert!(known);
+        assert!(with_guest(["here"]).0.is_err());
     }
 }

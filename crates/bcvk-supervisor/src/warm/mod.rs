@@ -61,8 +61,9 @@ impl Personalization {
         }
     }
 
-    /// Plugs in what the VM has, and lets its agent do the rest.
-    pub(super) fn finish(&self, monitor: &Monitor) -> io::Result<()> {
+    /// Plugs in what the VM has, and lets its agent do the rest. `known` is called once the guest has its
+    /// names and keys.
+    pub(super) fn finish(&self, monitor: &Monitor, known: impl FnOnce()) -> io::Result<()> {
         plug(monitor, &self.spec)?;
         // The guest that was saved keeps the ID it has made up: those resumed from it get others.
         let (resumed, aged) = match &self.from {
@@ -74,7 +75,7 @@ impl Personalization {
             given => given.clone(),
         };
         let entropy = random()?;
-        self.agent.obeys(PATIENCE, || {
+        let personal = || {
             let clock = Timestamp::now().0.saturating_mul(1000);
             let personal =
                 bcvk_guest::personal(&self.spec, &self.identity, machine_id, &entropy, clock);
@@ -82,7 +83,8 @@ impl Personalization {
                 aged: aged.to_vec(),
                 ..personal
             }
-        })
+        };
+        self.agent.obeys(PATIENCE, personal, known)
     }
 }
 

@@ -46,10 +46,8 @@ impl<'a> OwnSession<'a> {
         if status.phase != Phase::Reachable || self.early.is_some() {
             return;
         }
-        // A VM that is about to be saved would be saved with it.
         let spec = started.dir.read_spec();
-        if spec.is_ok_and(|spec| spec.reachable() == Reachable::Answers && spec.snapshot.is_none())
-        {
+        if spec.is_ok_and(|spec| spec.reachable() == Reachable::Answers) {
             // Where that fails, the session begins when the VM is ready.
             self.early = self.begin(started).ok();
         }

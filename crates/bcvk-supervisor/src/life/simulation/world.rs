@@ -284,6 +284,10 @@ impl World {
         }
         let work = self.work.remove(index % self.work.len());
         let why = || "it did not work".to_owned();
+        // A guest that has its keys may fail after that.
+        if matches!(work, Work::Resume | Work::Personalize) && (well || index.is_multiple_of(2)) {
+            self.tell(LifeEvent::Known);
+        }
         self.tell(match (work, well) {
             (Work::Look, true) => LifeEvent::Looked(Looked::Fit),
             (Work::Look, false) if index.is_multiple_of(2) => {

@@ -7,9 +7,12 @@ fn a_guest_is_saved_and_becomes_its_vm() {
     saved(
         Purpose::Login,
         vec![
+            // The keys that it serves sessions with are nobody's.
+            (0.0, says(Message::Sessions), ""),
             (0.0, LifeEvent::Banner, "save"),
             (1.0, LifeEvent::Saved, "personalize"),
-            (1.0, LifeEvent::Personalized, "phase ready"),
+            (0.5, LifeEvent::Known, "phase reachable"),
+            (0.5, LifeEvent::Personalized, "phase ready"),
         ],
     );
     saved(
@@ -91,10 +94,11 @@ fn a_vm_is_resumed() {
         true,
         vec![
             (0.1, LifeEvent::Console(Sign::FirstByte), ""),
+            (0.5, LifeEvent::Known, "phase qemu; phase reachable"),
             (
-                1.0,
+                0.5,
                 LifeEvent::Resumed,
-                "phase qemu; resumed; give up rights; phase ready",
+                "resumed; give up rights; phase ready",
             ),
             (0.0, LifeEvent::NotResumed("late".to_owned()), ""),
             (1.0, LifeEvent::Stop, "phase stopping; press"),
