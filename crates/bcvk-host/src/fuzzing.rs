@@ -13,6 +13,7 @@ use crate::image::list::bootable;
 use crate::podman::{Container, bind};
 use crate::shell::quote;
 
+pub use crate::health::fuzzing::health;
 pub use crate::timeline::fuzzing::timeline;
 
 /// Parses output of `podman ps`, `podman images` and `podman image inspect`.
@@ -103,5 +104,5 @@ pub fn shell(data: &[u8]) {
 
 #[cfg(test)]
 mod seeds {
-    bcvk_testkit::test_seeds!(bcvk_host: activity podman_json podman_mount shell timeline);
+    bcvk_testkit::test_seeds!(bcvk_host: activity health podman_json podman_mount shell timeline);
 }

@@ -6,6 +6,7 @@ mod follow;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::disallowed_methods, reason = "reads seeds")]
 pub mod fuzzing;
+pub mod health;
 mod image;
 mod launch;
 pub mod podman;

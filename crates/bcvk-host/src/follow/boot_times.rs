@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 
 const FILE: &str = "boot-times.json";
 
+/// File of the times that `check` compares: those of images by name, whatever an image's ID is.
+const FILE_OF_CHECKS: &str = "check-times.json";
+
 /// Version of the file's layout. A file of another version is ignored.
 const VERSION: u32 = 1;
 
@@ -75,6 +78,15 @@ impl BootKind {
             start,
         }
     }
+
+    /// Returns the same kind, but for every image of this name.
+    #[must_use]
+    pub fn by_name(spec: &VmSpec, status: &Status) -> Self {
+        Self {
+            image: spec.image.reference.clone(),
+            ..Self::of(spec, status)
+        }
+    }
 }
 
 /// Beginning of each phase of a boot, in milliseconds after the first one.
@@ -84,7 +96,8 @@ pub struct BootTime(BTreeMap<Phase, u64>);
 
 impl BootTime {
     /// Returns the time of a VM that is ready.
-    fn of(status: &Status) -> Option<Self> {
+    #[must_use]
+    pub fn of(status: &Status) -> Option<Self> {
         let first = status.history.first()?.at;
         let after = |at| {
             Duration::from_secs_f64(bcvk_contract::status::Timestamp::seconds_since(at, first))
@@ -130,10 +143,11 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The times of VMs that became ready, the last one first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BootTimes {
-    /// Directory of the file, if there is one.
+    /// Directory of the file, if there is one, and the file's name.
     dir: Option<PathBuf>,
+    file: &'static str,
     boots: Vec<Boot>,
 }
 
@@ -156,8 +170,18 @@ impl BootTimes {
     /// user's counts as empty.
     #[must_use]
     pub fn read(cache: Option<&Path>) -> Self {
+        Self::read_file(cache, FILE)
+    }
+
+    /// Reads the times that are compared by [`BootKind::by_name`].
+    #[must_use]
+    pub fn read_checks(cache: Option<&Path>) -> Self {
+        Self::read_file(cache, FILE_OF_CHECKS)
+    }
+
+    fn read_file(cache: Option<&Path>, file: &'static str) -> Self {
         let dir = cache.map(|cache| cache.join("bcvk"));
-        let boots = dir.as_deref().and_then(|dir| match boots(dir) {
+        let boots = dir.as_deref().and_then(|dir| match boots(&dir.join(file)) {
             Ok(boots) => boots,
             Err(error) => {
                 tracing::debug!(%error, "the times of earlier boots cannot be read");
@@ -166,6 +190,7 @@ impl BootTimes {
         });
         Self {
             dir,
+            file,
             boots: boots.unwrap_or_default(),
         }
     }
@@ -187,19 +212,20 @@ impl BootTimes {
             return;
         };
         // Other commands may have written the file meanwhile.
-        let mut boots = boots(&dir).ok().flatten().unwrap_or_default();
+        let file = dir.join(self.file);
+        let mut boots = boots(&file).ok().flatten().unwrap_or_default();
         boots.retain(|boot| boot.kind != kind);
         boots.insert(0, Boot { kind, time });
         boots.truncate(MAX_BOOTS);
-        if let Err(error) = write(&dir, &boots) {
+        if let Err(error) = write(&file, &boots) {
             tracing::debug!(%error, "the time of this boot cannot be remembered");
         }
         self.boots = boots;
     }
 }
 
-fn boots(dir: &Path) -> io::Result<Option<Vec<Boot>>> {
-    let Some(text) = if_exists(untrusted::read(&dir.join(FILE), MAX_BYTES))? else {
+fn boots(file: &Path) -> io::Result<Option<Vec<Boot>>> {
+    let Some(text) = if_exists(untrusted::read(file, MAX_BYTES))? else {
         return Ok(None);
     };
     let kept: Kept = serde_json::from_slice(&text)?;
@@ -208,13 +234,15 @@ fn boots(dir: &Path) -> io::Result<Option<Vec<Boot>>> {
 }
 
 /// Replaces the file. One that a crash of the host destroys is ignored.
-fn write(dir: &Path, boots: &[Boot]) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+fn write(file: &Path, boots: &[Boot]) -> io::Result<()> {
+    if let Some(dir) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
     let text = serde_json::to_vec(&Kept {
         version: VERSION,
         boots: boots.to_vec(),
     })?;
-    replace(&dir.join(FILE), 0o600, &text)
+    replace(file, 0o600, &text)
 }
 
 #[cfg(test)]
@@ -302,6 +330,22 @@ mod tests {
         assert_eq!(mode(&cache.path().join("bcvk").join(FILE)), 0o600);
         let names = fs::read_dir(cache.path().join("bcvk")).expect("a directory");
         assert_eq!(names.count(), 1);
+    }
+
+    #[test]
+    fn checks_compare_images_by_name_in_a_file_of_their_own() {
+        let cache = tempfile::tempdir().expect("temporary directory");
+        let mut spec = bcvk_contract::examples::example();
+        let kind = BootKind::by_name(&spec, &cold());
+        let mut times = BootTimes::read_checks(Some(cache.path()));
+        times.remember(kind.clone(), &cold());
+        spec.image.id = "another build".to_owned();
+        let times = BootTimes::read_checks(Some(cache.path()));
+        let last = times.last(&BootKind::by_name(&spec, &cold()));
+        assert_eq!(last.map(BootTime::total), Some(Duration::from_secs(22)));
+        spec.image.reference = "localhost/other".to_owned();
+        assert_eq!(times.last(&BootKind::by_name(&spec, &cold())), None);
+        assert_eq!(BootTimes::read(Some(cache.path())).last(&kind), None);
     }
 
     #[test]
