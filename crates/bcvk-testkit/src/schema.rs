@@ -22,6 +22,7 @@ sys.exit(bool(wrong))
 pub fn expect_valid(schema: &str, documents: &[Value]) {
     let text = match schema {
         "doctor" => include_str!("../../../docs/schemas/doctor.json"),
+        "ephemeral-check" => include_str!("../../../docs/schemas/ephemeral-check.json"),
         "ephemeral-inspect" => include_str!("../../../docs/schemas/ephemeral-inspect.json"),
         "ephemeral-ps" => include_str!("../../../docs/schemas/ephemeral-ps.json"),
         "ephemeral-run-events" => include_str!("../../../docs/schemas/ephemeral-run-events.json"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::sandbox::Sandbox;
 
 /// Names in the cache: the snapshots of each host, and the times that boots have taken.
-const CACHE: [&str; 2] = ["boot-times.json", "snapshots"];
+const CACHE: [&str; 3] = ["boot-times.json", "check-times.json", "snapshots"];
 
 /// Names in the directory of a snapshot.
 const SNAPSHOT: [&str; 8] = [

@@ -70,7 +70,7 @@ mod tests {
     const HEIGHT: usize = 40;
     /// Lines of the help of the commands that start a VM, which have more options.
     const HEIGHT_OF_LONG: usize = 75;
-    const LONG: [&str; 4] = ["run", "run-ssh", "boot-chart", "kube"];
+    const LONG: [&str; 5] = ["run", "run-ssh", "check", "boot-chart", "kube"];
 
     fn each(command: &mut Command, check: &mut dyn FnMut(&mut Command)) {
         check(command);

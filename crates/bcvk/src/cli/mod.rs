@@ -2,6 +2,7 @@
 //! nothing.
 
 mod boot_chart;
+mod check;
 mod common;
 mod completions;
 mod defaults;
@@ -24,6 +25,7 @@ mod words;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use boot_chart::BootChart;
+pub(crate) use check::Check;
 pub(crate) use completions::Completions;
 #[cfg(any(test, fuzzing))]
 pub(crate) use defaults::fuzzing;
@@ -99,6 +101,7 @@ pub(crate) struct Ephemeral {
 pub(crate) enum Verb {
     Run(Run),
     RunSsh(RunSsh),
+    Check(Box<Check>),
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Ssh(Ssh),
     Ps(Ps),

@@ -1,29 +1,26 @@
 //! `bcvk ephemeral boot-chart`.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bcvk_contract::replace::{beside, replace};
 use bcvk_contract::spec::{Purpose, Reachable, Snapshot, VmSpec};
 use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::timeline::{
     Answer, Asked, Awaited, Host, MAX_ANSWER_BYTES, Place, QUESTION, Span, Timeline,
 };
-use bcvk_host::{FileError, LAST_WORD, SessionEnd, VmDir, WatchError, Watcher, output_file};
+use bcvk_host::{LAST_WORD, SessionEnd, VmDir, WatchError, Watcher};
 use serde::Serialize;
 
 use super::find;
-use super::guest::GuestCommand;
+use super::guest::{AnswerBuffer, GuestCommand};
 use super::own_session::OwnSession;
+use super::result_file::ResultFile;
 use super::run_ssh::{TemporaryVm, with_temporary_vm};
 use crate::cli::BootChart;
-use crate::error::{CommandError, RequestError, UsageError};
+use crate::error::{CommandError, RequestError};
 use crate::ui::{self, Chart, Ui};
-
-/// Permissions of a picture, from which the umask takes some.
-const MODE: u32 = 0o666;
 
 /// Limit for the guest to say when its units started: an emulated guest on a busy machine takes a
 /// minute for what others do in a tenth of a second.
@@ -163,9 +160,7 @@ impl Boot<'_> {
         match to {
             Destination::Terminal => ui::print(&chart.text(ui::width())),
             Destination::Stdout => ui::print(&chart.svg()),
-            Destination::File(path) => {
-                replace(path, MODE, chart.svg().as_bytes()).map_err(no_picture(path))?;
-            }
+            Destination::File(file) => file.write(&chart.svg())?,
         }
         Ok(())
     }
@@ -175,8 +170,12 @@ impl Boot<'_> {
         let name = self.spec.name.as_str();
         let sent = Timestamp::now();
         let words = ["sh", "-c", QUESTION];
-        let command =
-            GuestCommand::start((self.dir, name), &words, AnswerBuffer::default(), watcher)?;
+        let command = GuestCommand::start(
+            (self.dir, name),
+            &words,
+            AnswerBuffer::new(MAX_ANSWER_BYTES),
+            watcher,
+        )?;
         let deadline = Instant::now() + QUESTION_LIMIT;
         let (end, buffer, stderr) = command.wait(watcher, Some(deadline), LAST_WORD);
         let failed = |stderr| {
@@ -216,41 +215,13 @@ fn ended(name: &str, watcher: &Watcher) -> RequestError {
     }
 }
 
-/// Answer of a guest, up to a bound, with the time at which it began to come.
-#[derive(Debug, Default)]
-struct AnswerBuffer {
-    first: Option<Timestamp>,
-    text: Vec<u8>,
-}
-
-impl AnswerBuffer {
-    fn is_full(&self) -> bool {
-        self.text.len() as u64 >= MAX_ANSWER_BYTES
-    }
-}
-
-impl Write for AnswerBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_full() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.first.get_or_insert_with(Timestamp::now);
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Destination of the chart.
 enum Destination {
     /// The terminal, as text or JSON.
     Terminal,
     /// Standard output, as a picture.
     Stdout,
-    File(PathBuf),
+    File(ResultFile),
 }
 
 impl Destination {
@@ -260,27 +231,9 @@ impl Destination {
         match args.output_file.as_deref() {
             None => Ok(Self::Terminal),
             Some(path) if path == Path::new("-") => Ok(Self::Stdout),
-            Some(path) => {
-                let cwd = std::env::current_dir()
-                    .map_err(CommandError::io("find the current directory"))?;
-                let file = output_file(path, &cwd).map_err(|error| match error {
-                    FileError::Output { path, source } => {
-                        CommandError::from(UsageError::Picture { path, source })
-                    }
-                    other => other.into(),
-                })?;
-                // If no file can be made beside the old one, the old one cannot be replaced in one
-                // step.
-                beside(&file, MODE).map_err(no_picture(&file))?;
-                Ok(Self::File(file))
-            }
+            Some(path) => Ok(Self::File(ResultFile::at("picture", path)?)),
         }
     }
-}
-
-fn no_picture(path: &Path) -> impl FnOnce(io::Error) -> UsageError {
-    let path = path.to_owned();
-    move |source| UsageError::Picture { path, source }
 }
 
 /// Description of a boot for programs. The keys are documented in bcvk-ephemeral-boot-chart(8).

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bcvk_contract::status::Timestamp;
 use bcvk_host::ssh;
 use bcvk_host::{Session, SessionEnd, Tool, VmDir, Watcher, find_tool};
 
@@ -82,5 +83,44 @@ impl<W: Write + Send + 'static> GuestCommand<W> {
             stdout,
             String::from_utf8_lossy(&stderr).trim().to_owned(),
         )
+    }
+}
+
+/// Answer of a guest, up to a bound, with the time at which it began to come.
+#[derive(Debug)]
+pub(super) struct AnswerBuffer {
+    limit: u64,
+    pub(super) first: Option<Timestamp>,
+    pub(super) text: Vec<u8>,
+}
+
+impl AnswerBuffer {
+    /// Makes room for an answer of `limit` bytes.
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            first: None,
+            text: Vec::new(),
+        }
+    }
+
+    /// Returns true if the answer may be longer than what was read.
+    pub(super) fn is_full(&self) -> bool {
+        self.text.len() as u64 >= self.limit
+    }
+}
+
+impl Write for AnswerBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_full() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.first.get_or_insert_with(Timestamp::now);
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

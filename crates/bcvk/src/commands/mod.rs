@@ -1,6 +1,7 @@
 //! One file per verb: arguments → spec → call → print.
 
 mod boot_chart;
+mod check;
 mod complete;
 mod completions;
 mod config;
@@ -19,6 +20,7 @@ mod pod;
 mod ps;
 mod ready;
 mod refused;
+mod result_file;
 mod run;
 mod run_ssh;
 #[cfg(test)]
@@ -56,6 +58,7 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, CommandError> {
     match verb {
         Verb::Run(args) => run::run(&args, ui),
         Verb::RunSsh(args) => run_ssh::run_ssh(&args, ui),
+        Verb::Check(args) => check::check(*args, ui),
         Verb::Ssh(args) => ssh::ssh(&args, ui),
         Verb::Ps(args) => ps::ps(&args, ui),
         Verb::Stop(args) => manage::stop(&args, ui),

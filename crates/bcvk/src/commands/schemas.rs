@@ -12,17 +12,21 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 
 use super::{inspect, ps, snapshots};
-use crate::ui::{Finding, Line};
+use crate::ui::{Description, Finding, Line};
 
 /// Set by `make schemas`.
 const WRITE: &str = "BCVK_WRITE_SCHEMAS";
 
 /// Schemas: the file, and the schema of what the command prints.
-fn all() -> [(&'static str, Schema); 6] {
+fn all() -> [(&'static str, Schema); 7] {
     [
         (
             "ephemeral-ps",
             schema::<Vec<ps::Row>>("bcvk ephemeral ps --json"),
+        ),
+        (
+            "ephemeral-check",
+            schema::<Description>("bcvk ephemeral check --json"),
         ),
         (
             "ephemeral-inspect",
@@ -83,7 +87,9 @@ fn schemas_in_docs_are_those_of_the_types() {
 
 #[test]
 fn no_key_of_the_guests_is_described() {
-    let (_, schema) = &all()[1];
+    let all = all();
+    let found = all.iter().find(|(name, _)| *name == "ephemeral-inspect");
+    let (_, schema) = found.expect("there is one");
     let text = serde_json::to_string(schema).expect("serialise");
     assert!(text.contains("authorized_key") && !text.contains("host_key"));
 }

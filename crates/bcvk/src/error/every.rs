@@ -307,9 +307,9 @@ fn of_options() {
         PublishOnHostNetwork: [UsageError::PublishOnHostNetwork],
         VarTwice: [UsageError::VarTwice],
         NotResumable: [UsageError::NotResumable("its logs are kept")],
-        Picture: [
-            UsageError::Picture { path: path("out/boot.svg"), source: missing() },
-            UsageError::Picture { path: path("/root/boot.svg"), source: forbidden() },
+        ResultFile: [
+            UsageError::ResultFile { what: "picture", path: path("out/boot.svg"), source: missing() },
+            UsageError::ResultFile { what: "report", path: path("/root/check.xml"), source: forbidden() },
         ],
     });
     insta::assert_snapshot!(text(errors));

@@ -42,8 +42,13 @@ pub(crate) enum UsageError {
     VarTwice,
     #[error("this VM cannot be resumed from a snapshot: {0}")]
     NotResumable(&'static str),
-    #[error("the picture cannot go to {}", path.display())]
-    Picture { path: PathBuf, source: io::Error },
+    #[error("the {what} cannot go to {}", path.display())]
+    ResultFile {
+        /// The result, in a word.
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 }
 
 impl Explain for UsageError {
@@ -72,7 +77,7 @@ impl Explain for UsageError {
             | Self::VarTwice
             | Self::EarlyImageLogin => return None,
             Self::NotResumable(_) => COLD.to_owned(),
-            Self::Picture { path, source } => return file_hint(path, source.kind()),
+            Self::ResultFile { path, source, .. } => return file_hint(path, source.kind()),
         };
         Some(hint)
     }

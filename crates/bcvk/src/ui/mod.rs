@@ -4,6 +4,7 @@ mod chart;
 mod events;
 mod findings;
 mod guest;
+mod health;
 mod notice;
 mod progress;
 
@@ -29,6 +30,9 @@ pub(crate) use events::Line;
 pub(crate) use events::{Event, Events, Image, OutputEvents, OutputStream};
 pub(crate) use findings::{Finding, Severity};
 pub(crate) use guest::GuestOutput;
+#[cfg(test)]
+pub(crate) use health::Description;
+pub(crate) use health::{Judged, Verdict};
 pub(crate) use notice::Notice;
 pub(crate) use progress::Progress;
 
@@ -198,7 +202,8 @@ pub(crate) fn width() -> usize {
     })
 }
 
-fn say(text: &str) {
+/// Prints something that is not a result.
+pub(crate) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -223,8 +228,9 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     text
 }
 
-/// Escapes in JSON what a terminal would obey, even if JSON allows it as it is: some of the text is
-/// a guest's. The line feeds are the JSON's own layout.
+/// Escapes in JSON what a terminal would obey, even if JSON allows it as it is, and the mark by which
+/// GitHub's runner knows commands in a log (actions/runner, `ActionCommand.cs`): some of the text is a
+/// guest's. The line feeds are the JSON's own layout.
 fn harmless(json: &str) -> String {
     use std::fmt::Write as _;
 
@@ -237,7 +243,7 @@ fn harmless(json: &str) -> String {
             text.push(c);
         }
     }
-    text
+    text.replace("##[", "##\\u005b")
 }
 
 /// Writes bytes as podman shows them: `1.3 GB`.
@@ -318,6 +324,7 @@ mod tests {
     fn json_has_no_control_characters() {
         let json = serde_json::to_string_pretty(&["a\u{9b}b\u{1b}ä\u{202e}"]).expect("serialise");
         assert_eq!(harmless(&json), "[\n  \"a\\u009bb\\u001bä\\u202e\"\n]");
+        assert_eq!(harmless("\"##[error]\""), "\"##\\u005berror]\"");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use bcvk_contract::spec::Timeout;
+
 /// One notice.
 #[derive(Debug)]
 pub(crate) enum Notice<'a> {
@@ -25,6 +27,10 @@ pub(crate) enum Notice<'a> {
     OpenToHost,
     /// PAM takes what follows a '#' in `/etc/environment` for a comment (`pam_env(8)`).
     CutVariable { name: &'a str },
+    /// `check` waits, and nothing is seen of it.
+    Settling { limit: Timeout },
+    /// A pattern of `--allow` is for nothing that `check` has found.
+    UnusedAllow { pattern: &'a str },
 }
 
 impl fmt::Display for Notice<'_> {
@@ -58,6 +64,15 @@ impl fmt::Display for Notice<'_> {
                 "sessions see {name} only up to its '#', which begins a comment in /etc/environment; services see \
                  all of it"
             ),
+            Self::Settling { limit } => {
+                write!(
+                    f,
+                    "waiting until the system has settled, for {limit} at most"
+                )
+            }
+            Self::UnusedAllow { pattern } => {
+                write!(f, "--allow {pattern} matched nothing, and may be left out")
+            }
         }
     }
 }
@@ -83,6 +98,12 @@ mod tests {
             Notice::ReplacedDirectories,
             Notice::OpenToHost,
             Notice::CutVariable { name: "COLOR" },
+            Notice::Settling {
+                limit: Timeout::from_secs(120),
+            },
+            Notice::UnusedAllow {
+                pattern: "old.service",
+            },
         ];
         let text = every.map(|notice| format!("bcvk: {notice}\n")).concat();
         insta::assert_snapshot!(text);

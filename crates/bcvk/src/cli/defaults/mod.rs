@@ -145,6 +145,7 @@ impl Defaults {
             ephemeral
                 .mut_subcommand("run", with_defaults)
                 .mut_subcommand("run-ssh", with_defaults)
+                .mut_subcommand("check", with_defaults)
                 .mut_subcommand("kube", with_defaults)
                 .mut_subcommand("boot-chart", with_defaults)
         });
@@ -216,6 +217,7 @@ impl Cli {
             super::Command::Ephemeral(ephemeral) => match &mut ephemeral.verb {
                 Verb::Run(run) => Some(&mut run.vm.guest),
                 Verb::RunSsh(run) => Some(&mut run.vm.guest),
+                Verb::Check(check) => Some(&mut check.vm.guest),
                 Verb::Kube(kube) => Some(&mut kube.guest),
                 Verb::BootChart(chart) => Some(&mut chart.options.guest),
                 _ => None,

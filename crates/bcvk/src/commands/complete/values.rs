@@ -167,8 +167,9 @@ mod tests {
     use crate::cli;
 
     /// Arguments whose values nobody but the user knows.
-    const FREE: [&str; 17] = [
+    const FREE: [&str; 19] = [
         "add_swap",
+        "allow",
         "command",
         "env",
         "execute",
@@ -180,6 +181,7 @@ mod tests {
         "memory",
         "network",
         "publish",
+        "settle",
         "timeout",
         "user",
         "var_disk",
