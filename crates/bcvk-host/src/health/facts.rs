@@ -34,7 +34,7 @@ pub struct Facts {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) id: String,
-    /// Whether systemd could read its file.
+    /// State of its file, such as `loaded` or `bad-setting`.
     pub(super) load: String,
     pub(super) active: String,
     pub(super) sub: String,

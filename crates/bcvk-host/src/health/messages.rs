@@ -73,22 +73,22 @@ fn cycles(journal: &[Entry]) -> Vec<Finding> {
         let Some(cycle) = cycles.last_mut() else {
             continue;
         };
-        if message.contains("Found dependency on ") && cycle.lines.len() < TRACE {
-            cycle.lines.push(message.clone());
+        let job = job_deleted(message);
+        if let Some(job) = job {
+            cycle.text = format!("units wait for each other; systemd did not start {job}");
         }
-        if message.contains(" deleted to break ordering cycle ") {
-            if let Some(job) = job_deleted(message) {
-                cycle.text = format!("units wait for each other; systemd did not start {job}");
-            }
+        let is_of_cycle = job.is_some() || message.contains("Found dependency on ");
+        if is_of_cycle && cycle.lines.len() < TRACE {
             cycle.lines.push(message.clone());
         }
     }
     cycles
 }
 
-/// Returns the unit whose job was deleted, from `UNIT: Job JOB/start deleted to break ordering …`.
+/// Returns the unit whose job was deleted, from `UNIT: Job JOB/start deleted to break ordering cycle …`.
 fn job_deleted(message: &str) -> Option<&str> {
-    let (_, job) = message.split_once("Job ")?;
+    let (job, _) = message.split_once(" deleted to break ordering cycle ")?;
+    let (_, job) = job.split_once("Job ")?;
     let (unit, _) = job.split_once('/')?;
     Some(unit)
 }

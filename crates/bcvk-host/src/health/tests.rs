@@ -110,6 +110,33 @@ fn findings_have_a_bound_and_come_once() {
 }
 
 #[test]
+fn the_lines_of_a_finding_have_a_bound() {
+    let entry = |message: &str| {
+        format!(
+            "{{\"MESSAGE\":\"{message}\",\"SYSLOG_IDENTIFIER\":\"systemd\",\"UNIT\":\"a.service\"}}\n"
+        )
+    };
+    let mut journal = entry("a.service: Found ordering cycle on b.service/start");
+    journal += &entry("a.service: Found dependency on a.service/start").repeat(100);
+    journal +=
+        &entry("a.service: Job b.service/start deleted to break ordering cycle x").repeat(100);
+    let answer = said(
+        "SystemState=degraded",
+        "Id=a.service\nActiveState=failed",
+        "",
+        &journal,
+    );
+    let findings = judge(&Facts::parse(&answer, false), limit());
+    let lines: Vec<usize> = findings.iter().map(|finding| finding.lines.len()).collect();
+    assert_eq!(lines, [10, 15]);
+    assert!(
+        findings[1]
+            .text
+            .ends_with("systemd did not start b.service")
+    );
+}
+
+#[test]
 fn only_a_boot_that_was_much_slower_is_noted() {
     let seconds = Duration::from_secs;
     assert_eq!(slower(seconds(30), seconds(25)), None);
