@@ -7,6 +7,7 @@ mod guest;
 mod health;
 mod notice;
 mod progress;
+mod xml;
 
 use std::ffi::OsString;
 use std::fmt;

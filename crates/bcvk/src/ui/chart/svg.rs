@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use bcvk_host::timeline::{Span, Timeline};
 
 use super::{Chart, PARTS, Rows, cut, heading, seconds, tick, ticks, took};
+use crate::ui::xml::escaped;
 
 /// Sizes in pixels of a picture that is not scaled.
 const WIDTH: u64 = 1200;
@@ -49,7 +50,7 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"'DejaVu Sans', Verdana, sans-serif\" \
          font-size=\"12\" fill=\"{TEXT}\">\n<title>{}</title>\n",
-        escape(&chart.title())
+        escaped(&chart.title())
     );
     let mut add = |piece: String| {
         svg.push_str(&piece);
@@ -214,7 +215,7 @@ impl<'a> Picture<'a> {
         );
         let mut bar = format!(
             r#"<rect x="{from}" y="{y}" width="{width}" height="{BAR}" rx="1.5" fill="{fill}"><title>{}</title></rect>"#,
-            escape(&tip)
+            escaped(&tip)
         );
         if span.starting {
             let x = Tenths(from.0 + width.0);
@@ -332,7 +333,7 @@ impl std::fmt::Display for Tenths {
 
 fn words(x: impl Into<Tenths>, y: u64, style: &str, text: &str) -> String {
     let space = if style.is_empty() { "" } else { " " };
-    let (x, text) = (x.into(), escape(text));
+    let (x, text) = (x.into(), escaped(text));
     format!(r#"<text x="{x}" y="{y}"{space}{style}>{text}</text>"#)
 }
 
@@ -340,22 +341,4 @@ fn line(from: (Tenths, Tenths), to: (Tenths, Tenths), colour: &str, style: &str)
     let space = if style.is_empty() { "" } else { " " };
     let ((x1, y1), (x2, y2)) = (from, to);
     format!(r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{space}{style}/>"#)
-}
-
-/// Escapes text for XML (XML 1.0, 2.2 and 2.4). Characters that XML cannot have at all are left out.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            '\u{fffe}' | '\u{ffff}' => {}
-            c if c.is_control() => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use bcvk_contract::status::steers;
 use bcvk_host::health::{Finding, Kind};
 
 use super::{Judged, Verdict, Weight};
+use crate::ui::xml::escaped;
 
 impl Verdict<'_> {
     /// Returns a report with a test case for each fault and one for each kind of fault that there is
@@ -32,7 +32,7 @@ impl Verdict<'_> {
                 continue;
             };
             let (element, message) = (outcome.element, escaped(&outcome.message));
-            let lines = escaped(&outcome.lines);
+            let lines = lines(&outcome.lines);
             let _ = writeln!(xml, "{begin}>");
             let _ = write!(xml, "      <{element} message=\"{message}\"");
             if lines.is_empty() {
@@ -46,7 +46,7 @@ impl Verdict<'_> {
             .of(Weight::Note)
             .map(|note| named(note) + ": " + &note.text);
         let notes: Vec<String> = notes.chain([self.summary()]).collect();
-        let notes = escaped(&notes.join("\n"));
+        let notes = lines(&notes);
         let _ = writeln!(xml, "    <system-out>{notes}</system-out>");
         xml.push_str("  </testsuite>\n</testsuites>\n");
         xml
@@ -64,7 +64,7 @@ impl Verdict<'_> {
                     outcome: Some(Outcome {
                         element: "skipped",
                         message: unseen.reason.clone(),
-                        lines: String::new(),
+                        lines: Vec::new(),
                     }),
                 });
             } else if cases.len() == before {
@@ -87,7 +87,7 @@ struct Case {
 struct Outcome {
     element: &'static str,
     message: String,
-    lines: String,
+    lines: Vec<String>,
 }
 
 impl Case {
@@ -97,12 +97,12 @@ impl Case {
             Some(pattern) => Outcome {
                 element: "skipped",
                 message: format!("allowed by {pattern}: {}", finding.text),
-                lines: String::new(),
+                lines: Vec::new(),
             },
             None => Outcome {
                 element: "failure",
                 message: finding.text.clone(),
-                lines: finding.lines.join("\n"),
+                lines: finding.lines.clone(),
             },
         };
         Self {
@@ -121,22 +121,8 @@ fn named(finding: &Finding) -> String {
     format!("{}: {}", finding.kind.name(), finding.subject)
 }
 
-/// Writes text as XML's, in elements and in attributes. Characters that XML does not have are
-/// replaced (Extensible Markup Language 1.0, 2.2).
-fn escaped(text: &str) -> String {
-    let mut xml = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '"' => xml.push_str("&quot;"),
-            '\'' => xml.push_str("&apos;"),
-            '\n' => xml.push(c),
-            '\u{fffe}' | '\u{ffff}' => xml.push(char::REPLACEMENT_CHARACTER),
-            c if steers(c) => xml.push(char::REPLACEMENT_CHARACTER),
-            c => xml.push(c),
-        }
-    }
-    xml
+/// Writes lines as the text of an element.
+fn lines(lines: &[String]) -> String {
+    let escaped: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
+    escaped.join("\n")
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::Image;
 
-/// What a check has come to.
+/// Outcome of a check.
 #[derive(Debug)]
 pub(crate) struct Verdict<'a> {
     /// ID of the image, and its name as the user gave it.
@@ -111,7 +111,7 @@ impl<'a> Verdict<'a> {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Description {
     image: Image,
-    /// Whether nothing counts against the image.
+    /// True if nothing counts against the image.
     healthy: bool,
     /// State of systemd as a whole, such as `running`; empty if it is not known.
     state: String,
