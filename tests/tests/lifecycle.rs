@@ -61,8 +61,8 @@ fn a_background_vm_lives_as_a_container_does() {
         "with one name that is wrong, nothing is done to others",
         || {
             let nobody = sandbox.name("nobody");
-            for args in [&["stop"][..], &["rm", "--force"]] {
-                let output = sandbox.bcvk(args).args([vm.name(), &nobody]).run();
+            for args in ["stop", "rm"] {
+                let output = sandbox.bcvk([args, vm.name(), &nobody]).run();
                 let _ = output.expect_error(1, &["no VM named", &nobody]);
                 assert_eq!(vm.inspect("{{.State.Status}}"), "running", "{args:?}");
             }
@@ -196,7 +196,7 @@ fn check_stopped(checks: &mut Checks, sandbox: &Sandbox, vm: &Vm<'_>) {
     });
     checks.check("ssh says that it does not run", || {
         let output = vm.ssh(&["true"]).run();
-        let _ = output.expect_error(1, &["is not running", "hint: ", "podman start"]);
+        let _ = output.expect_error(1, &["is not running", "hint: ", "bcvk ephemeral start"]);
     });
 }
 

@@ -45,6 +45,12 @@ fn an_image_of_a_registry_is_pulled_once_and_boots() {
             .expect_success();
         assert!(asked("/manifests/"));
     });
+    checks.check("--pull newer asks too", || {
+        let _ = run_ssh(&["--pull=newer", "--dry-run"])
+            .run()
+            .expect_success();
+        assert!(asked("/manifests/"));
+    });
     sandbox.remove_image(image);
     checks.finish();
     sandbox.finish();

@@ -159,9 +159,25 @@ fn rm_all_removes_every_vm_and_nothing_else() {
                 == Some(1)
         });
     });
+    check_all(&mut checks, &sandbox);
     let _ = sandbox.podman(["rm", &other]).run().expect_success();
     checks.finish();
     sandbox.finish();
+}
+
+/// Checks `stop --all` and `rm --all`, where no other test has VMs.
+fn check_all(checks: &mut Checks, sandbox: &Sandbox) {
+    checks.check("stop --all and rm --all leave no VM", || {
+        let four = sandbox.boot("four", &[], images::trixie());
+        let rm = || sandbox.bcvk(["rm", "--all"]).run();
+        let _ = rm().expect_error(1, &[four.name(), "is running", "hint: "]);
+        let stop = sandbox.bcvk(["stop", "--all", "--time=0"]);
+        let stopped = stop.limit(limit::SHUTDOWN).run().expect_success();
+        assert_eq!(stopped.text(), four.name());
+        let again = sandbox.bcvk(["stop", "--all"]).run();
+        let _ = again.expect_success().expect_empty_stdout();
+        assert_eq!(rm().expect_success().text(), four.name());
+    });
 }
 
 /// Checks that `rm-all` removes nothing unless its user says so.

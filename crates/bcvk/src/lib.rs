@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
     let cli = cli::Defaults::default().parse(env::args_os());
     let ui = ui::Ui::new(cli.quiet, cli.verbose);
     ui.start_logging();
-    let result = commands::apply_defaults(cli).and_then(|cli| commands::run(cli.command, &ui));
+    let result = commands::apply_defaults(cli, &ui).and_then(|cli| commands::run(cli.command, &ui));
     match result {
         Ok(code) => code,
         Err(error) => ui.report(&error),

@@ -225,7 +225,7 @@ fn options_of(page: &str) -> BTreeMap<String, Option<char>> {
             options.insert(OF_RUN.to_owned(), None);
             break;
         }
-        if line == "## Everywhere" || line.contains("**--quiet**, **--verbose**") {
+        if line == "## Everywhere" || line.contains("**--verbose**, **-h**") {
             break;
         }
         if let Some((_, long)) = line.split_once("**--").filter(|_| line.starts_with("**-")) {

@@ -21,6 +21,8 @@ pub enum Tool {
     Podman,
     /// OpenSSH's client.
     Ssh,
+    /// OpenSSH's program that copies files.
+    Scp,
     /// QEMU's system emulator for an architecture.
     Qemu(Arch),
     /// Program that makes disk images.
@@ -34,6 +36,7 @@ impl Tool {
         match self {
             Self::Podman => "podman",
             Self::Ssh => "ssh",
+            Self::Scp => "scp",
             Self::Qemu(arch) => arch.qemu_binary(),
             Self::QemuImg => "qemu-img",
         }

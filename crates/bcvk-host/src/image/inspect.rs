@@ -19,9 +19,13 @@ pub enum PullPolicy {
     Missing,
     /// Before every start.
     Always,
+    /// Before every start, but the image that is here will do where that fails.
+    Newer,
 }
 
-choice!(PullPolicy, "a pull policy", { Never: "never", Missing: "missing", Always: "always" });
+choice!(PullPolicy, "a pull policy", {
+    Never: "never", Missing: "missing", Always: "always", Newer: "newer"
+});
 
 /// An image that is in podman's storage here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,16 +85,29 @@ impl ImageInfo {
         pull: PullPolicy,
         quiet: bool,
     ) -> Result<Self, HostError> {
-        let here = match pull {
-            PullPolicy::Always => None,
-            PullPolicy::Missing | PullPolicy::Never => Self::inspect(podman, reference, reference)?,
+        let here = || Self::inspect(podman, reference, reference);
+        let pulled = || {
+            let id = Self::pull(podman, reference, quiet)?;
+            Self::inspect(podman, &id, reference)
         };
-        let found = match here {
-            None if pull != PullPolicy::Never => {
-                let id = Self::pull(podman, reference, quiet)?;
-                Self::inspect(podman, &id, reference)?
-            }
-            here => here,
+        let found = match pull {
+            PullPolicy::Never => here()?,
+            PullPolicy::Always => pulled()?,
+            PullPolicy::Missing => match here()? {
+                None => pulled()?,
+                found => found,
+            },
+            // podman has this policy only where it makes containers; it asks the registry as a pull does.
+            PullPolicy::Newer => match pulled() {
+                Ok(found) => found,
+                Err(error) => {
+                    let found = here()?.ok_or(error)?;
+                    tracing::warn!(
+                        "{reference} could not be pulled; the image that is here is used"
+                    );
+                    Some(found)
+                }
+            },
         };
         found.ok_or_else(|| missing(reference))
     }

@@ -13,7 +13,7 @@ use crate::{HostError, Operation};
 const LIST: [&str; 3] = ["images", "--no-trunc", "--format=json"];
 
 /// An image that says it is a bootc image, with podman's keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
 pub struct BootableImage {

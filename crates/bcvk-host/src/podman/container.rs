@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::vm::dir::{VmDir, VmDirs};
 
 /// A container as `podman ps --format json` describes it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
     /// Full container ID.
@@ -26,15 +26,58 @@ pub struct Container {
     /// Exit code, once the container has exited.
     #[serde(default)]
     pub exit_code: i32,
+    /// Unix time at which the container ended, once it has.
+    #[serde(default)]
+    pub exited_at: i64,
     /// The image's name.
     #[serde(default)]
     pub image: String,
+    /// Full ID of the image.
+    #[serde(default, rename = "ImageID")]
+    pub image_id: String,
+    /// Ports of the host that lead into the container.
+    #[serde(default)]
+    pub ports: Option<Vec<PublishedPort>>,
     /// Command line of the container's first process.
     #[serde(default)]
     pub command: Option<Vec<String>>,
     /// Labels of the container.
     #[serde(default)]
     pub labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// Ports of the host that lead to ports of a container, one after the other.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PublishedPort {
+    /// Address that the host listens on; every address if it is empty.
+    pub host_ip: String,
+    /// First port of the host.
+    pub host_port: u16,
+    /// First port of the container.
+    pub container_port: u16,
+    /// Number of ports, if podman says it.
+    pub range: u16,
+    /// Protocol, in podman's words.
+    pub protocol: String,
+}
+
+impl PublishedPort {
+    /// Returns the host's port that leads to `port` of the container.
+    #[must_use]
+    pub fn host_port_for(&self, port: u16) -> Option<u16> {
+        let offset = port.checked_sub(self.container_port)?;
+        (offset < self.range.max(1)).then(|| self.host_port.saturating_add(offset))
+    }
+
+    /// Returns the host's address, as podman shows it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match self.host_ip.as_str() {
+            "" => "0.0.0.0",
+            address => address,
+        }
+    }
 }
 
 impl Container {
@@ -103,6 +146,23 @@ mod tests {
         assert_eq!((named.name(), named.is_running()), ("vm", true));
         let bare = container(r#"{"Id":"c0ffee","State":"exited"}"#);
         assert_eq!((bare.name(), bare.is_running()), ("c0ffee", false));
+    }
+
+    /// podman joins neighbours to one entry.
+    #[test]
+    fn a_range_of_ports_has_each_of_them() {
+        let json =
+            r#"{"host_ip":"","container_port":20000,"host_port":8080,"range":2,"protocol":"tcp"}"#;
+        let ports: PublishedPort = serde_json::from_str(json).expect("ports");
+        for (port, expected) in [
+            (19_999, None),
+            (20_000, Some(8080)),
+            (20_001, Some(8081)),
+            (20_002, None),
+        ] {
+            assert_eq!(ports.host_port_for(port), expected, "{port}");
+        }
+        assert_eq!(ports.address(), "0.0.0.0");
     }
 
     /// The label is the image's to give, too.

@@ -22,7 +22,7 @@ use crate::{HostError, Operation};
 pub use args::{ContainerPlan, Limits, Ulimits, check_path, run_args};
 pub(crate) use args::{OWN, OWN_NETWORK, bind};
 pub use claims::ImageClaims;
-pub use container::Container;
+pub use container::{Container, PublishedPort};
 use container::{Created, is_run_command};
 
 /// The podman of this host.
@@ -240,9 +240,18 @@ impl Podman {
             .spawn()
     }
 
-    /// Shuts a VM down as `podman stop` does.
-    pub fn stop(&self, id: &str) -> Result<(), HostError> {
-        self.expect(Operation::Stop, &["stop", "--", id])
+    /// Shuts a VM down as `podman stop` does. After `seconds`, if they are given, it is ended.
+    pub fn stop(&self, id: &str, seconds: Option<u32>) -> Result<(), HostError> {
+        let time = seconds.map(|seconds| format!("--time={seconds}"));
+        let mut args = vec!["stop"];
+        args.extend(time.as_deref());
+        args.extend(["--", id]);
+        self.expect(Operation::Stop, &args)
+    }
+
+    /// Boots a VM that has ended and was kept.
+    pub fn start(&self, id: &str) -> Result<(), HostError> {
+        self.expect(Operation::Start, &["start", "--", id])
     }
 
     /// Sends a signal to a VM's supervisor. It is no error if the supervisor has ended already.

@@ -3,6 +3,7 @@
 mod handshake;
 pub(crate) mod proxy;
 
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
@@ -101,6 +102,37 @@ pub fn command(
         command.arg("--").arg(remote);
     }
     command
+}
+
+/// Makes the `scp` command that copies from one place to another, directories with all that is in them.
+#[must_use]
+pub fn copy_command(program: &Path, dir: &VmDir, from: &OsStr, to: &OsStr) -> Command {
+    let mut command = Command::new(program);
+    command.arg("-F").arg(dir.ssh_config());
+    // Quiet, recursive, with modes and times.
+    command.args(["-q", "-r", "-p", "--"]).args([from, to]);
+    command
+}
+
+/// Writes a path of the host for scp, which takes one with a colon for that of another host unless a
+/// slash comes first.
+#[must_use]
+pub fn here(path: &Path) -> OsString {
+    let text = path.as_os_str();
+    if path.is_absolute() {
+        text.to_owned()
+    } else {
+        Path::new(".").join(text).into()
+    }
+}
+
+/// Writes a path in the VM `name` for scp.
+#[must_use]
+pub fn there(name: &str, path: &Path) -> OsString {
+    let mut word = OsString::from(name);
+    word.push(":");
+    word.push(path);
+    word
 }
 
 /// Returns the command for the guest's shell. A single word is a shell command, as with `ssh HOST

@@ -12,6 +12,9 @@ use super::VmOptions;
 /// and removed afterwards. Without -o or --json, prints the chart as text.
 #[derive(Debug, Args)]
 #[command(
+    // These options would leave no login to wait for, and are errors.
+    mut_arg("no_ssh_keygen", |arg| arg.hide(true)),
+    mut_arg("execute", |arg| arg.hide(true)),
     override_usage = "\
 bcvk ephemeral boot-chart [OPTIONS] NAME
        bcvk ephemeral boot-chart [OPTIONS] --run IMAGE [-- CMD...]",

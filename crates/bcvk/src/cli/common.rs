@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::{Format, words};
+
 /// The VM that a verb is about.
 #[derive(Debug, Args)]
 pub(crate) struct VmRef {
@@ -19,10 +21,50 @@ pub(crate) struct VmRefs {
     pub(crate) names: Vec<String>,
 }
 
-/// Form of a list.
+/// Form of a result.
 #[derive(Debug, Args)]
 pub(crate) struct Form {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Name of the option that means something else before the command than behind it.
+const QUIET: &str = "quiet";
+
+/// Form of a list whose entries have IDs.
+#[derive(Debug, Args)]
+pub(crate) struct Ids {
+    /// Print IDs only
+    ///
+    /// Before the command, **-q** is that of **bcvk**(8).
+    // It takes the place of the global option, which has the same name.
+    #[arg(short = 'q', long = "quiet", id = QUIET)]
+    pub(crate) alone: bool,
+}
+
+/// Form of a list that has podman's templates.
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
+    #[command(flatten)]
+    pub(crate) form: Form,
+
+    #[command(flatten)]
+    pub(crate) ids: Ids,
+
+    /// How to print: table, json or a template
+    ///
+    /// In a template, `{{.KEY}}` stands for a value and `{{json .KEY}}` for it as JSON; `\t` and `\n`
+    /// are a tab and a line feed. After `table`, the lines are laid out in columns, which tabs separate,
+    /// and have a heading.
+    #[arg(long, value_name = "FORMAT", value_parser = words::parser::<Format>(), hide_possible_values = true, conflicts_with_all = ["json", QUIET])]
+    pub(crate) format: Option<Format>,
+
+    /// Leave out the heading
+    #[arg(long, alias = "no-heading")]
+    pub(crate) noheading: bool,
+
+    /// Print whole IDs
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
 }

@@ -9,7 +9,7 @@ use bcvk_contract::spec::{
 use bcvk_host::AccelRequest;
 use clap::Args;
 
-use super::{Output, heading, words};
+use super::{HostName, Output, heading, words};
 
 /// Options that need nothing of the host's.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) struct GuestOptions {
     /// Fractions such as 1.5GiB may be given; a plain number is MiB. At least 256 MiB, in whole MiB,
     /// and no more than is available on the host, free swap included, and in the control groups that
     /// bcvk is in.
-    #[arg(long, value_name = "SIZE", default_value = "4G", help_heading = heading::MACHINE)]
+    #[arg(short, long, value_name = "SIZE", default_value = "4G", help_heading = heading::MACHINE)]
     pub(crate) memory: MemorySize,
 
     /// Virtual processors [default: all of the host's]
@@ -39,6 +39,7 @@ pub(crate) struct GuestOptions {
     /// From 1 to 255.
     #[arg(
         long,
+        alias = "cpus",
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=255),
         help_heading = heading::MACHINE
@@ -50,6 +51,12 @@ pub(crate) struct GuestOptions {
     /// It is the name of its container and the guest's host name, too.
     #[arg(long)]
     pub(crate) name: Option<VmName>,
+
+    /// Host name of the guest, if it is not NAME
+    ///
+    /// It goes before what the image's `/etc/hostname` says.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) hostname: Option<HostName>,
 
     /// Give the VM a swap device of this size
     ///
@@ -257,6 +264,7 @@ impl GuestOptions {
             memory,
             vcpus,
             name,
+            hostname,
             add_swap,
             var_size,
             var_disk,
@@ -277,6 +285,7 @@ impl GuestOptions {
         } = self;
         let mut words = Vec::new();
         add(&mut words, "name", name);
+        add(&mut words, "hostname", hostname);
         add(&mut words, "itype", itype.map(InstanceType::name));
         add(&mut words, "memory", [format!("{}M", memory.mib())]);
         add(&mut words, "vcpus", vcpus);
@@ -338,6 +347,7 @@ mod tests {
             "--memory=1536M",
             "--vcpus=3",
             "--name=vm",
+            "--hostname=web.example.org",
             "--add-swap=1G",
             "--var-size=512M",
             "--var-disk=20G",

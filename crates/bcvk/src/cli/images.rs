@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 
-use super::common::Form;
+use super::common::Listing;
 
 /// Show which images here can boot
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  bcvk images list
+  bcvk images
   bcvk images list --json | jq -r '.[].Names[]'")]
 pub(crate) struct Images {
     #[command(subcommand)]
@@ -18,6 +18,7 @@ pub(crate) struct Images {
 /// The verbs of `bcvk images`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImagesVerb {
+    #[command(alias = "ls")]
     List(ImagesList),
 }
 
@@ -29,5 +30,5 @@ Examples:
   bcvk images list --json | jq -r '.[].Names[]'")]
 pub(crate) struct ImagesList {
     #[command(flatten)]
-    pub(crate) form: Form,
+    pub(crate) listing: Listing,
 }

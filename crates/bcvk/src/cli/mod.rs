@@ -5,9 +5,13 @@ mod boot_chart;
 mod check;
 mod common;
 mod completions;
+mod copy;
 mod defaults;
 mod doctor;
+mod exec;
+mod filter;
 mod guest;
+mod habits;
 mod help;
 mod images;
 mod inspect;
@@ -19,6 +23,8 @@ mod output;
 mod run;
 mod snapshots;
 mod ssh;
+mod template;
+mod volume;
 mod wait;
 mod words;
 
@@ -26,25 +32,32 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use boot_chart::BootChart;
 pub(crate) use check::Check;
+pub(crate) use common::{Ids, Listing};
 pub(crate) use completions::Completions;
+pub(crate) use copy::{Cp, Place};
 #[cfg(any(test, fuzzing))]
 pub(crate) use defaults::fuzzing;
 pub use defaults::settings;
 pub(crate) use defaults::{Defaults, SettingError};
 pub(crate) use doctor::Doctor;
+pub(crate) use exec::{Exec, GuestPortRef, Port, Top};
+pub(crate) use filter::{Filter, Filtered, all_fit};
 pub(crate) use guest::GuestOptions;
+pub(crate) use habits::{nearest, with_ephemeral};
 pub use help::described;
 pub(crate) use help::{command, heading, visible};
-pub(crate) use images::{Images, ImagesList, ImagesVerb};
+pub(crate) use images::{Images, ImagesVerb};
 pub(crate) use inspect::Inspect;
 pub(crate) use internal::{InGuest, Internal, Pod};
 pub(crate) use kube::Kube;
-pub(crate) use logs::Logs;
-pub(crate) use manage::{Format, Ps, Rm, RmAll, SshConfig, Stop};
+pub(crate) use logs::{Logs, Tail};
+pub(crate) use manage::{Ps, Rm, RmAll, SshConfig, Start, Stop};
 pub(crate) use output::Output;
 pub(crate) use run::{Run, RunSsh, VmOptions};
 pub(crate) use snapshots::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
 pub(crate) use ssh::Ssh;
+pub(crate) use template::{Description, Format, NoSuchKey, Template};
+pub(crate) use volume::{HostName, Volume};
 pub(crate) use wait::{Until, Wait};
 
 /// Boot bootc container images as ephemeral VMs
@@ -52,6 +65,7 @@ pub(crate) use wait::{Until, Wait};
 #[command(
     version,
     propagate_version = true,
+    args_override_self = true,
     after_help = "\
 Examples:
   bcvk doctor
@@ -104,7 +118,13 @@ pub(crate) enum Verb {
     Check(Box<Check>),
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Ssh(Ssh),
+    Exec(Exec),
+    Cp(Cp),
+    #[command(aliases = ["ls", "list"])]
     Ps(Ps),
+    Top(Top),
+    Port(Port),
+    Start(Start),
     Stop(Stop),
     Rm(Rm),
     RmAll(RmAll),

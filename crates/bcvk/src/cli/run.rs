@@ -8,7 +8,7 @@ use bcvk_contract::spec::{
 use bcvk_host::PullPolicy;
 use clap::{Args, ValueHint};
 
-use super::{GuestOptions, Output, heading, words};
+use super::{GuestOptions, Output, Volume, heading, words};
 
 /// Options of `run` and `run-ssh`: what a VM is like, and what of the host's it gets.
 #[derive(Debug, Args)]
@@ -41,6 +41,19 @@ pub(crate) struct VmOptions {
         help_heading = heading::FILES
     )]
     pub(crate) ro_bind: Vec<ShareRequest>,
+
+    /// Share a host directory at a path
+    ///
+    /// As **podman run** has it. It is **--bind** or, with `:ro`, **--ro-bind**. `rw`, `z` and `Z` may follow too and change
+    /// nothing: SELinux does not separate a VM from the directory. Volumes of podman's are refused.
+    #[arg(
+        short,
+        long,
+        value_name = "HOST:/PATH[:ro]",
+        value_hint = ValueHint::DirPath,
+        help_heading = heading::FILES
+    )]
+    pub(crate) volume: Vec<Volume>,
 
     /// Share podman's images read-only
     ///
@@ -134,7 +147,7 @@ pub(crate) struct VmOptions {
     /// works all the same. With `host` the way to the guest's sshd begins at a port of the host's
     /// 127.0.0.1, where every user of the host can connect; logging in takes the VM's key. With
     /// **--no-ssh-keygen** there is no such port.
-    #[arg(long, help_heading = heading::NETWORK)]
+    #[arg(long, alias = "net", help_heading = heading::NETWORK)]
     pub(crate) network: Option<String>,
 
     /// Show the VM's console
@@ -171,19 +184,26 @@ pub(crate) struct VmOptions {
     /// Add a label to the container
     ///
     /// `bcvk.ephemeral` and `bcvk.vm` are bcvk's own.
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<Label>,
 
     /// Pull
     ///
-    /// podman shows its progress.
+    /// podman shows its progress. With `newer`, the image that is here is taken if it cannot be pulled.
     #[arg(
         long,
         default_value_t,
+        hide_default_value = true,
         value_name = "WHEN",
         value_parser = words::parser::<PullPolicy>()
     )]
     pub(crate) pull: PullPolicy,
+
+    /// Remove a VM with the same --name first
+    ///
+    /// It is removed even if it runs, once everything else has been checked.
+    #[arg(long, requires = "name")]
+    pub(crate) replace: bool,
 
     /// How long it may take to be ready
     ///

@@ -3,7 +3,7 @@
 use bcvk_contract::spec::{MemorySize, SpecError};
 use clap::{Args, Subcommand};
 
-use super::common::Form;
+use super::common::{Form, Ids};
 
 /// Manage the snapshots that --warm makes
 #[derive(Debug, Args)]
@@ -16,9 +16,20 @@ pub(crate) struct Snapshots {
     pub(crate) verb: SnapshotsVerb,
 }
 
+impl Snapshots {
+    /// Returns whether the list is of IDs, if one is asked for.
+    pub(crate) fn ids(&mut self) -> Option<&mut Ids> {
+        match &mut self.verb {
+            SnapshotsVerb::Ls(list) => Some(&mut list.ids),
+            SnapshotsVerb::Rm(_) | SnapshotsVerb::Prune(_) => None,
+        }
+    }
+}
+
 /// The verbs of `bcvk ephemeral snapshots`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotsVerb {
+    #[command(alias = "list")]
     Ls(SnapshotsLs),
     Rm(SnapshotsRm),
     Prune(SnapshotsPrune),
@@ -33,6 +44,9 @@ Examples:
 pub(crate) struct SnapshotsLs {
     #[command(flatten)]
     pub(crate) form: Form,
+
+    #[command(flatten)]
+    pub(crate) ids: Ids,
 }
 
 /// Remove snapshots

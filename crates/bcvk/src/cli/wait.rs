@@ -6,10 +6,10 @@ use bcvk_contract::spec::Timeout;
 use clap::Args;
 use clap::builder::PossibleValue;
 
-use super::common::VmRef;
+use super::common::VmRefs;
 use super::words::{self, Words};
 
-/// Wait until an ephemeral VM is ready, has stopped, or runs a unit
+/// Wait until ephemeral VMs are ready, have stopped, or run a unit
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
   bcvk ephemeral wait --for unit=nginx.service testvm")]
 pub(crate) struct Wait {
     #[command(flatten)]
-    pub(crate) vm: VmRef,
+    pub(crate) vms: VmRefs,
 
     /// What
     ///
@@ -32,6 +32,7 @@ pub(crate) struct Wait {
     /// without `RemainAfterExit=` is never active. This asks over SSH.
     #[arg(
         long = "for",
+        alias = "condition",
         value_name = "WHAT",
         default_value = READY,
         value_parser = words::parser::<Until>()
@@ -81,7 +82,8 @@ impl FromStr for Until {
     fn from_str(value: &str) -> Result<Self, UntilError> {
         match value {
             READY => Ok(Self::Ready),
-            STOPPED => Ok(Self::Stopped),
+            // podman has both words for it.
+            STOPPED | "exited" => Ok(Self::Stopped),
             _ => match value.strip_prefix(UNIT) {
                 Some(unit) if is_unit(unit) => Ok(Self::Unit(unit.to_owned())),
                 Some(unit) => Err(UntilError::Unit(unit.to_owned())),
@@ -111,6 +113,7 @@ mod tests {
         for (value, expected) in [
             ("ready", Ok(Until::Ready)),
             ("stopped", Ok(Until::Stopped)),
+            ("exited", Ok(Until::Stopped)),
             ("unit=nginx.service", unit("nginx.service")),
             ("unit=getty@tty1", unit("getty@tty1")),
             (

@@ -1,11 +1,20 @@
 //! Search for the VM that a name means. The VM's directory tells, so podman is asked only about a
 //! VM that has ended.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use bcvk_contract::spec::VmSpec;
-use bcvk_host::VmDir;
+use bcvk_host::podman::Podman;
+use bcvk_host::{Tool, VmDir, find_tool};
 
 use super::{Context, vm_dirs};
 use crate::error::{CommandError, RequestError};
+
+/// Limit for a container that podman calls running to take its supervisor's lock, and the interval
+/// between two looks. It takes milliseconds, and until then there is nothing to wait on.
+const BEGIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A VM that has a directory.
 pub(super) struct Found {
@@ -44,6 +53,23 @@ pub(super) fn any(name: &str) -> Result<Found, CommandError> {
         found = look(name)?;
     }
     Ok(found.ok_or_else(|| none(name))?)
+}
+
+/// Returns true if a VM without a supervisor gets one: `podman start` returns before the supervisor
+/// has begun.
+pub(super) fn begins(dir: &VmDir) -> Result<bool, CommandError> {
+    let podman = Podman::new(find_tool(Tool::Podman)?);
+    let Some(id) = dir.container_id() else {
+        return Ok(false);
+    };
+    let deadline = Instant::now() + BEGIN;
+    while podman.find(&id)?.is_some_and(|c| c.is_running()) && Instant::now() < deadline {
+        if dir.shared().supervisor_lives() {
+            return Ok(true);
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(dir.shared().supervisor_lives())
 }
 
 /// Looks for a VM by its directory. Names are unique among containers, but a directory may outlive

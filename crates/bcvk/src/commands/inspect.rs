@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::find::{self, Found};
+use super::listing;
 use super::ps::{VmState, vm_state};
-use crate::cli::Inspect;
+use crate::cli::{Description as Form, Inspect};
 use crate::error::CommandError;
 use crate::ui::{Image, Ui};
 
@@ -51,13 +52,32 @@ struct Timings {
 }
 
 pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, CommandError> {
-    let Found { dir, spec, running } = find::any(&args.vm.name)?;
+    let names = args.vms.names.iter();
+    let all = names
+        .map(|name| describe(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    match (&args.format, all.as_slice()) {
+        (Some(Form::Template(template)), all) => {
+            let values = all.iter().map(serde_json::to_value);
+            let values = values.collect::<Result<Vec<_>, _>>();
+            let values = values.map_err(|e| CommandError::io("print JSON")(e.into()))?;
+            listing::show_lines(template, &values, true)?;
+        }
+        // One VM is described by an object, not by a list.
+        (_, [one]) => ui.json(one)?,
+        (_, all) => ui.json(&all)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(name: &str) -> Result<Description, CommandError> {
+    let Found { dir, spec, running } = find::any(name)?;
     let status = dir.shared().status().map_err(CommandError::io(format!(
         "read the status of VM {}",
         spec.name
     )))?;
     let now = running.then(Timestamp::now);
-    ui.json(&Description {
+    Ok(Description {
         id: dir.container_id(),
         name: spec.name.to_string(),
         image: Image {
@@ -73,8 +93,7 @@ pub(super) fn inspect(args: &Inspect, ui: &Ui) -> Result<ExitCode, CommandError>
             .map(|status| timings(status, now))
             .unwrap_or_default(),
         status,
-    })?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Computes the timings; `now` is `None` for a VM that has ended.

@@ -5,6 +5,7 @@ mod check;
 mod complete;
 mod completions;
 mod config;
+mod copy;
 mod doctor;
 mod find;
 mod guest;
@@ -12,11 +13,13 @@ mod images;
 mod inspect;
 mod internal;
 mod kube;
+mod listing;
 mod logs;
 mod manage;
 mod own_session;
 mod plan;
 mod pod;
+mod port;
 mod ps;
 mod ready;
 mod refused;
@@ -60,6 +63,11 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, CommandError> {
         Verb::RunSsh(args) => run_ssh::run_ssh(&args, ui),
         Verb::Check(args) => check::check(*args, ui),
         Verb::Ssh(args) => ssh::ssh(&args, ui),
+        Verb::Exec(args) => ssh::ssh(&args.session(), ui),
+        Verb::Cp(args) => copy::cp(&args, ui),
+        Verb::Top(args) => ssh::ssh(&args.session(), ui),
+        Verb::Port(args) => port::port(&args),
+        Verb::Start(args) => manage::start(&args),
         Verb::Ps(args) => ps::ps(&args, ui),
         Verb::Stop(args) => manage::stop(&args, ui),
         Verb::Rm(args) => manage::rm(&args),

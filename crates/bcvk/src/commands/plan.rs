@@ -235,7 +235,10 @@ fn check_output(options: &VmOptions, mode: RunMode) -> Result<(), UsageError> {
 
 fn shares(options: &VmOptions, cwd: &Path, podman: &Podman) -> Result<Vec<Share>, CommandError> {
     let writable = options.bind.iter().map(|request| (request, false));
-    let requests = writable.chain(options.ro_bind.iter().map(|request| (request, true)));
+    let read_only = options.ro_bind.iter().map(|request| (request, true));
+    let volumes = options.volume.iter();
+    let volumes = volumes.map(|volume| (&volume.share, volume.read_only));
+    let requests = writable.chain(read_only).chain(volumes);
     let mut shares = requests
         .enumerate()
         .map(|(index, (request, read_only))| Ok(resolve_share(request, cwd, index, read_only)?))

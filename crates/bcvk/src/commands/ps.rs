@@ -7,9 +7,12 @@ use bcvk_contract::status::{Phase, Status, Timestamp};
 use bcvk_host::VmDir;
 use bcvk_host::podman::Container;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::cli::{Format, Ps};
+use super::listing::{self, Entry, shown_id};
+use super::port::{self as ports, PublishedTo};
+use crate::cli::{Filter, Filtered, Ps, all_fit};
 use crate::error::CommandError;
 use crate::ui::{self, Ui};
 
@@ -40,6 +43,15 @@ pub(super) struct Row {
     /// The command that logs in; absent when the VM is not reachable.
     #[serde(rename = "Ssh", skip_serializing_if = "Option::is_none")]
     ssh: Option<String>,
+    #[serde(skip)]
+    image_id: String,
+    #[serde(skip)]
+    labels: Vec<(String, String)>,
+    #[serde(skip)]
+    ports: Vec<PublishedTo>,
+    /// Unix time at which the container started or, if it has ended, at which it did.
+    #[serde(skip)]
+    since: i64,
 }
 
 /// How far a VM has come.
@@ -54,25 +66,21 @@ pub(super) enum VmState {
 }
 
 pub(super) fn ps(args: &Ps, ui: &Ui) -> Result<ExitCode, CommandError> {
+    listing::check(&args.listing, &row(&Container::default(), None))?;
     let context = Context::open()?;
+    let all = args.all || args.filter.iter().any(Filter::is_of_state);
     let rows: Vec<Row> = context
         .podman
         .vms(&context.dirs)?
         .iter()
-        .filter(|vm| args.all || vm.is_running())
+        .filter(|vm| all || vm.is_running())
         .map(|vm| {
             let dir = vm.vm_id().and_then(|id| context.dirs.by_id(id));
             row(vm, dir.as_ref())
         })
+        .filter(|row| all_fit(&args.filter, row.filtered()))
         .collect();
-    if args.form.json || args.format == Some(Format::Json) {
-        ui.json(&rows)?;
-    } else {
-        ui::print(&ui::table(
-            &["NAME", "IMAGE", "STATE", "UPTIME", "MEMORY", "VCPUS", "SSH"],
-            rows.iter().map(Row::cells),
-        ));
-    }
+    listing::show(&rows, &args.listing, ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,6 +89,7 @@ fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
     let status = dir.and_then(|dir| dir.shared().status().ok().flatten());
     let running = vm.is_running();
     let vm_state = vm_state(running, status.as_ref());
+    let ports = spec.as_ref().map(|spec| ports::published(vm, spec));
     Row {
         id: vm.id.clone(),
         names: vm.names.clone(),
@@ -98,6 +107,10 @@ fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
         memory_mib: spec.as_ref().map(|spec| spec.memory.mib()),
         vcpus: spec.as_ref().map(|spec| spec.vcpus),
         ssh: spec.as_ref().filter(|_| running).and_then(ssh_command),
+        image_id: vm.image_id.clone(),
+        labels: vm.labels.clone().unwrap_or_default().into_iter().collect(),
+        ports: ports.unwrap_or_default(),
+        since: if running { vm.started_at } else { vm.exited_at },
     }
 }
 
@@ -127,28 +140,122 @@ fn whole_seconds(seconds: f64) -> u64 {
     seconds as u64
 }
 
+impl VmState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Booting => "booting",
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+            Self::Exited => "exited",
+        }
+    }
+}
+
 impl Row {
-    fn cells(&self) -> Vec<String> {
-        let state = match self.vm_state {
-            VmState::Booting => "booting",
-            VmState::Ready => "ready",
-            VmState::Stopping => "stopping",
-            VmState::Exited => "exited",
-        };
+    /// Returns the properties that filters ask for.
+    fn filtered(&self) -> Filtered<'_> {
+        Filtered {
+            names: &self.names,
+            id: &self.id,
+            states: [&self.state, self.vm_state.name()],
+            labels: &self.labels,
+            image: &self.image,
+            image_id: &self.image_id,
+            exit_code: (self.vm_state == VmState::Exited).then_some(self.exit_code),
+        }
+    }
+
+    /// Writes the state as podman does: `Up 3 minutes (ready)`, `Exited (0) 2 hours ago`.
+    fn status(&self) -> String {
+        let now = i64::try_from(Timestamp::now().0 / 1_000_000).unwrap_or(i64::MAX);
+        let age = ui::age(u64::try_from(now - self.since).unwrap_or(0));
+        match self.vm_state {
+            VmState::Exited => format!("Exited ({}) {age}", self.exit_code),
+            state => {
+                let age = age.strip_suffix(" ago").unwrap_or(&age);
+                format!("Up {age} ({})", state.name())
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+}
+
+impl Entry for Row {
+    const HEADINGS: &'static [&'static str] =
+        &["NAME", "IMAGE", "STATE", "UPTIME", "MEMORY", "VCPUS", "SSH"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn rows(&self, _whole_ids: bool) -> Vec<Vec<String>> {
+        let state = self.vm_state.name();
         let state = match self.vm_state {
             VmState::Exited => format!("{state} ({})", self.exit_code),
             _ if self.resumed => format!("{state} (resumed)"),
             _ => state.to_owned(),
         };
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-        vec![
-            self.names.first().cloned().unwrap_or_default(),
+        vec![vec![
+            self.name().to_owned(),
             self.image.clone(),
             state,
             or_dash(self.uptime_seconds.map(ui::duration)),
             or_dash(self.memory_mib.map(|mib| format!("{mib} MiB"))),
             or_dash(self.vcpus.map(|n| n.to_string())),
             or_dash(self.ssh.clone()),
-        ]
+        ]]
+    }
+
+    fn values(&self, whole_ids: bool) -> Vec<Value> {
+        let labels: Map<String, Value> = self
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.as_str().into()))
+            .collect();
+        let ports: Vec<String> = self.ports.iter().map(PublishedTo::as_podman).collect();
+        vec![json!({
+            "ID": shown_id(&self.id, whole_ids),
+            "Names": self.names,
+            "Image": self.image,
+            "ImageID": shown_id(&self.image_id, whole_ids),
+            "Command": self.command.join(" "),
+            "CreatedAt": self.created_at,
+            "Status": self.status(),
+            "State": self.state,
+            "VmState": self.vm_state.name(),
+            "Ports": ports,
+            "Labels": labels,
+            "ExitCode": self.exit_code,
+            "Resumed": self.resumed,
+            "Uptime": self.uptime_seconds.map(ui::duration),
+            "Memory": self.memory_mib.map(|mib| format!("{mib} MiB")),
+            "Vcpus": self.vcpus,
+            "Ssh": self.ssh,
+        })]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_podmans() {
+        let now = i64::try_from(Timestamp::now().0 / 1_000_000).expect("a time");
+        let mut vm = Container {
+            state: "running".to_owned(),
+            started_at: now - 200,
+            ..Container::default()
+        };
+        assert_eq!(row(&vm, None).status(), "Up 3 minutes (booting)");
+        vm.state = "exited".to_owned();
+        vm.exit_code = 4;
+        vm.exited_at = now - 7300;
+        assert_eq!(row(&vm, None).status(), "Exited (4) 2 hours ago");
+        assert_eq!(row(&vm, None).filtered().exit_code, Some(4));
     }
 }

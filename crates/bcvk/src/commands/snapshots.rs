@@ -7,6 +7,7 @@ use bcvk_contract::status::Timestamp;
 use bcvk_host::SnapshotEntry;
 use serde::Serialize;
 
+use super::listing;
 use super::warm::open;
 use crate::cli::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
 use crate::error::{CommandError, RequestError};
@@ -43,7 +44,9 @@ pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, CommandEr
 fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, CommandError> {
     let all = open()?.list().map_err(CommandError::io("list snapshots"))?;
     let rows: Vec<Row> = all.iter().map(row).collect();
-    if args.form.json {
+    if args.ids.alone {
+        listing::show_ids(rows.iter().map(|row| row.id.as_str()), true);
+    } else if args.form.json {
         ui.json(&rows)?;
     } else {
         let now = Timestamp::now().0 / 1_000_000;

@@ -7,7 +7,7 @@ use bcvk_contract::exit;
 use bcvk_host::{SignalSource, Started, Watcher};
 
 use super::plan::{RunMode, plan};
-use super::{Context, warm};
+use super::{Context, manage, warm};
 use crate::cli::VmOptions;
 use crate::error::CommandError;
 use crate::ui::{Progress, Ui};
@@ -46,6 +46,9 @@ pub(super) fn start(
     }
     warm::choose(&mut launch, options.warm)?;
     let signals = SignalSource::install().map_err(CommandError::io("receive signals"))?;
+    if options.replace {
+        manage::replace(&context, &launch.spec.name)?;
+    }
     let progress = ui.progress(shown);
     let mut started = launch.start(&context.podman, &context.dirs)?;
     match watch(&started, signals) {

@@ -11,7 +11,7 @@ use bcvk_contract::spec::{
 };
 use bcvk_host::{check_nested, choose_accelerator};
 
-use crate::cli::{GuestOptions, Output};
+use crate::cli::{GuestOptions, HostName, Output};
 use crate::error::{CommandError, UsageError};
 use crate::ui::{Notice, Ui};
 
@@ -43,6 +43,11 @@ pub(super) fn spec(
     } else {
         Some(new_key(&format!("bcvk {name}"))?)
     };
+    let hostname = guest.hostname.as_ref().map(HostName::karg).transpose()?;
+    let kargs = hostname
+        .into_iter()
+        .chain(guest.karg.iter().cloned())
+        .collect();
     let spec = VmSpec {
         version: SPEC_VERSION,
         host_key: new_key(name.as_str())?.private().to_owned(),
@@ -55,7 +60,7 @@ pub(super) fn spec(
         memory: memory(guest),
         qemu: resolved.qemu,
         machine_id: guest.machine_id.as_ref().map(machine_id).transpose()?,
-        kargs: guest.karg.clone(),
+        kargs,
         shares: Vec::new(),
         host_storage: false,
         disks: Vec::new(),

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::status::Phase;
@@ -17,11 +16,6 @@ use super::ready::{await_ready, not_ready};
 use crate::cli::{Until, Wait};
 use crate::error::{CommandError, RequestError};
 use crate::ui::Ui;
-
-/// Limit for a container that podman calls running to take its supervisor's lock, and the interval
-/// between two looks. It takes milliseconds, and until then there is nothing to wait on.
-const BEGIN: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Exit code of [`SCRIPT`] for a unit that will not become active by itself.
 const NOT_ACTIVE: i32 = 3;
@@ -56,51 +50,38 @@ pub(super) fn wait(args: &Wait, ui: &Ui) -> Result<ExitCode, CommandError> {
         args,
         deadline: Instant::now() + args.timeout.duration(),
     };
-    let mut vm = find::any(&args.vm.name)?;
-    if !vm.running {
-        vm.running = begins(&vm.dir)?;
-    }
-    match &args.until {
-        Until::Stopped => waiting.stopped(&vm)?,
-        Until::Ready => {
-            waiting.ready(&vm, ui)?;
-        }
-        Until::Unit(unit) => {
-            if vm.spec.ssh.is_none() {
-                return Err(RequestError::NoSsh {
-                    name: args.vm.name.clone(),
-                }
-                .into());
-            }
-            let mut watcher = waiting.ready(&vm, ui)?;
-            waiting.unit(&vm, unit, &mut watcher)?;
-        }
+    for name in &args.vms.names {
+        waiting.for_vm(name, ui)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns true if a VM without a supervisor gets one: `podman start` returns before the supervisor
-/// has begun.
-fn begins(dir: &VmDir) -> Result<bool, CommandError> {
-    let podman = Podman::new(find_tool(Tool::Podman)?);
-    let Some(id) = dir.container_id() else {
-        return Ok(false);
-    };
-    let deadline = Instant::now() + BEGIN;
-    while podman.find(&id)?.is_some_and(|c| c.is_running()) && Instant::now() < deadline {
-        if dir.shared().supervisor_lives() {
-            return Ok(true);
-        }
-        thread::sleep(LOOK);
-    }
-    Ok(dir.shared().supervisor_lives())
-}
-
 impl Waiting<'_> {
+    fn for_vm(&self, name: &str, ui: &Ui) -> Result<(), CommandError> {
+        let mut vm = find::any(name)?;
+        if !vm.running {
+            vm.running = find::begins(&vm.dir)?;
+        }
+        match &self.args.until {
+            Until::Stopped => self.stopped(&vm),
+            Until::Ready => self.ready(&vm, ui).map(drop),
+            Until::Unit(unit) => {
+                if vm.spec.ssh.is_none() {
+                    return Err(RequestError::NoSsh {
+                        name: name.to_owned(),
+                    }
+                    .into());
+                }
+                let mut watcher = self.ready(&vm, ui)?;
+                self.unit(&vm, unit, &mut watcher)
+            }
+        }
+    }
+
     /// Waits until the VM is ready.
     fn ready(&self, vm: &Found, ui: &Ui) -> Result<Watcher, CommandError> {
         if !vm.running {
-            return Err(self.ended_before(vm, "it was ready").into());
+            return Err(Self::ended_before(vm, "it was ready").into());
         }
         let mut watcher = Watcher::open(&vm.dir)?;
         // A VM that is ready already has no progress to show.
@@ -116,15 +97,15 @@ impl Waiting<'_> {
         match ready {
             Ok(_) => Ok(watcher),
             Err(WatchError::Vm(failure)) => Err(RequestError::EndedBefore {
-                name: self.args.vm.name.clone(),
+                name: vm.spec.name.to_string(),
                 awaited: "it was ready".to_owned(),
                 failure: Some(failure),
             }
             .into()),
             Err(WatchError::SupervisorVanished { .. } | WatchError::Stopped) => {
-                Err(self.ended_before(vm, "it was ready").into())
+                Err(Self::ended_before(vm, "it was ready").into())
             }
-            Err(other) => Err(not_ready(other, &self.args.vm.name, self.args.timeout)),
+            Err(other) => Err(not_ready(other, vm.spec.name.as_str(), self.args.timeout)),
         }
     }
 
@@ -136,7 +117,7 @@ impl Waiting<'_> {
         match ended {
             Err(error @ WatchError::Interrupted { .. }) => return Err(error.into()),
             Err(WatchError::ReadyTimeout { .. }) => {
-                return Err(self.timeout("had not ended".to_owned()).into());
+                return Err(self.timeout(vm, "had not ended".to_owned()).into());
             }
             Ok(_)
             | Err(
@@ -160,7 +141,7 @@ impl Waiting<'_> {
                 ControlFlow::Break(Err(WatchError::Interrupted { signal }.into()))
             }
             VmEvent::Deadline => ControlFlow::Break(Err(self
-                .timeout("had a container that had not ended".to_owned())
+                .timeout(vm, "had a container that had not ended".to_owned())
                 .into())),
             VmEvent::Status(_) | VmEvent::SupervisorEnded => ControlFlow::Continue(()),
         });
@@ -181,20 +162,20 @@ impl Waiting<'_> {
         match end {
             SessionEnd::Exited(0) => Ok(()),
             SessionEnd::Exited(NOT_ACTIVE) => Err(RequestError::UnitNotActive {
-                name: self.args.vm.name.clone(),
+                name: vm.spec.name.to_string(),
                 unit: unit.to_owned(),
                 state: String::from_utf8_lossy(&stdout).trim().to_owned(),
             }
             .into()),
             SessionEnd::Exited(TIMED_OUT) | SessionEnd::Deadline => Err(self
-                .timeout(format!("did not have unit {unit} active"))
+                .timeout(vm, format!("did not have unit {unit} active"))
                 .into()),
-            SessionEnd::VmEnded(_) => Err(self
-                .ended_before(vm, &format!("unit {unit} was active"))
-                .into()),
+            SessionEnd::VmEnded(_) => {
+                Err(Self::ended_before(vm, &format!("unit {unit} was active")).into())
+            }
             SessionEnd::Signal(signal) => Err(WatchError::Interrupted { signal }.into()),
             SessionEnd::Exited(_) | SessionEnd::Lost => Err(RequestError::InGuest {
-                name: self.args.vm.name.clone(),
+                name: vm.spec.name.to_string(),
                 action: "ask for the unit",
                 stderr,
             }
@@ -206,9 +187,9 @@ impl Waiting<'_> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    fn timeout(&self, state: String) -> RequestError {
+    fn timeout(&self, vm: &Found, state: String) -> RequestError {
         RequestError::Timeout {
-            name: self.args.vm.name.clone(),
+            name: vm.spec.name.to_string(),
             state,
             timeout: self.args.timeout,
             phase: None,
@@ -217,10 +198,10 @@ impl Waiting<'_> {
         }
     }
 
-    fn ended_before(&self, vm: &Found, awaited: &str) -> RequestError {
+    fn ended_before(vm: &Found, awaited: &str) -> RequestError {
         let status = vm.dir.shared().status().ok().flatten();
         RequestError::EndedBefore {
-            name: self.args.vm.name.clone(),
+            name: vm.spec.name.to_string(),
             awaited: awaited.to_owned(),
             failure: status.and_then(|status| status.failure).map(Box::new),
         }

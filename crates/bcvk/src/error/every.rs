@@ -97,6 +97,7 @@ fn of_the_host() {
         ToolMissing: [
             HostError::ToolMissing(Tool::Podman),
             HostError::ToolMissing(Tool::Ssh),
+            HostError::ToolMissing(Tool::Scp),
             HostError::ToolMissing(Tool::QemuImg),
         ],
         RemotePodman: [HostError::RemotePodman { variable: "CONTAINER_HOST" }],
@@ -306,6 +307,10 @@ fn of_options() {
         IgnitionWithoutInitramfs: [UsageError::IgnitionWithoutInitramfs],
         PublishOnHostNetwork: [UsageError::PublishOnHostNetwork],
         VarTwice: [UsageError::VarTwice],
+        Template: [UsageError::Template(s("there is no key 'Pid': known are ID, Names"))],
+        FollowSeveral: [UsageError::FollowSeveral],
+        CopyWithoutVm: [UsageError::CopyWithoutVm],
+        CopyBetweenVms: [UsageError::CopyBetweenVms],
         NotResumable: [UsageError::NotResumable("its logs are kept")],
         ResultFile: [
             UsageError::ResultFile { what: "picture", path: path("out/boot.svg"), source: missing() },
@@ -328,6 +333,7 @@ fn of_requests() {
         NotRunning: [RequestError::NotRunning { name: name() }],
         StillRunning: [RequestError::StillRunning { name: name() }],
         NoSsh: [RequestError::NoSsh { name: name() }],
+        NotPublished: [RequestError::NotPublished { name: name(), port: s("80/tcp") }],
         NotReady: [RequestError::NotReady { name: name(), phase: Phase::Kernel }],
         NeedsForce: [RequestError::NeedsForce],
         EndedBefore: [

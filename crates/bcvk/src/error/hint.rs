@@ -146,7 +146,7 @@ pub(super) fn package(tool: Tool) -> String {
     match tool {
         Tool::Podman => install("podman", "podman"),
         Tool::QemuImg => install("qemu-utils", "qemu-img"),
-        Tool::Ssh => install("openssh-client", "openssh-clients"),
+        Tool::Ssh | Tool::Scp => install("openssh-client", "openssh-clients"),
         // Fedora and its derivatives name only the QEMU of the machine's own architecture so.
         Tool::Qemu(arch) => {
             let (debian, fedora) = match arch {

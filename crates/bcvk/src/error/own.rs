@@ -40,6 +40,14 @@ pub(crate) enum UsageError {
         "--var-size is the size of a /var in memory, and --var-disk puts /var on a disk: leave one of them out; --var-disk=SIZE is the size of the disk"
     )]
     VarTwice,
+    #[error("in the template of --format, {0}")]
+    Template(String),
+    #[error("one VM can be followed at a time")]
+    FollowSeveral,
+    #[error("neither of the two is in a VM: NAME:PATH is")]
+    CopyWithoutVm,
+    #[error("files are copied between a VM and this machine, not between two VMs")]
+    CopyBetweenVms,
     #[error("this VM cannot be resumed from a snapshot: {0}")]
     NotResumable(&'static str),
     #[error("the {what} cannot go to {}", path.display())]
@@ -75,7 +83,16 @@ impl Explain for UsageError {
             | Self::IgnitionWithoutInitramfs
             | Self::PublishOnHostNetwork
             | Self::VarTwice
+            | Self::Template(_)
             | Self::EarlyImageLogin => return None,
+            Self::FollowSeveral => "leave --follow out, or name one VM".to_owned(),
+            Self::CopyWithoutVm => {
+                "`bcvk ephemeral cp FILE VM:/PATH` copies into VM; `bcvk ephemeral ps` shows the names"
+                    .to_owned()
+            }
+            Self::CopyBetweenVms => {
+                "copy to a directory here first, or boot both with one `--bind`".to_owned()
+            }
             Self::NotResumable(_) => COLD.to_owned(),
             Self::ResultFile { path, source, .. } => return file_hint(path, source.kind()),
         };
@@ -106,6 +123,8 @@ pub(crate) enum RequestError {
     StillRunning { name: String },
     #[error("nobody can log in to VM {name}: it was started with --no-ssh-keygen")]
     NoSsh { name: String },
+    #[error("no port of the host leads to {port} of VM {name}")]
+    NotPublished { name: String, port: String },
     #[error("VM {name} is not ready: its boot has come to \"{}\"", phase.describe())]
     NotReady { name: String, phase: Phase },
     #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
@@ -155,6 +174,7 @@ impl Explain for RequestError {
             | Self::NotRunning { .. }
             | Self::StillRunning { .. }
             | Self::NoSsh { .. }
+            | Self::NotPublished { .. }
             | Self::NotReady { .. }
             | Self::NeedsForce
             | Self::UnitNotActive { .. }
@@ -176,13 +196,17 @@ impl Explain for RequestError {
             }
             Self::NoSuchVm { .. } => "`bcvk ephemeral ps -a` lists the VMs there are".to_owned(),
             Self::NotAVm { name } => format!("`podman` manages it: `podman rm {name}`"),
-            Self::NotRunning { name } => format!("`podman start {name}` boots it again"),
+            Self::NotRunning { name } => format!("`bcvk ephemeral start {name}` boots it again"),
             Self::StillRunning { name } => {
                 format!("`bcvk ephemeral stop {name}` first, or `bcvk ephemeral rm -f {name}`")
             }
             Self::NoSsh { name } => {
                 format!("start it without, or read its console: `bcvk ephemeral logs {name}`")
             }
+            Self::NotPublished { name, .. } => format!(
+                "`bcvk ephemeral port {name}` lists those that do; `--publish` of `bcvk ephemeral run` adds one, and `bcvk \
+                 ephemeral ssh -N -L 8080:localhost:80 {name}` leads one in now"
+            ),
             Self::NotReady { name, phase } if *phase < Phase::Ready => {
                 format!("`bcvk ephemeral wait {name}` returns when it is")
             }

@@ -31,6 +31,11 @@ pub(crate) enum Notice<'a> {
     Settling { limit: Timeout },
     /// A pattern of `--allow` is for nothing that `check` has found.
     UnusedAllow { pattern: &'a str },
+    /// A variable looks as if it stood for an option; `near` is one that does, and may be meant.
+    UnknownVariable {
+        variable: &'a str,
+        near: Option<&'a str>,
+    },
 }
 
 impl fmt::Display for Notice<'_> {
@@ -73,6 +78,13 @@ impl fmt::Display for Notice<'_> {
             Self::UnusedAllow { pattern } => {
                 write!(f, "--allow {pattern} matched nothing, and may be left out")
             }
+            Self::UnknownVariable { variable, near } => {
+                write!(f, "{variable} in the environment stands for no option")?;
+                match near {
+                    Some(near) => write!(f, "; {near} does"),
+                    None => write!(f, "; `man bcvk-config` lists those that do"),
+                }
+            }
         }
     }
 }
@@ -103,6 +115,14 @@ mod tests {
             },
             Notice::UnusedAllow {
                 pattern: "old.service",
+            },
+            Notice::UnknownVariable {
+                variable: "BCVK_MEMROY",
+                near: Some("BCVK_MEMORY"),
+            },
+            Notice::UnknownVariable {
+                variable: "BCVK_RM",
+                near: None,
             },
         ];
         let text = every.map(|notice| format!("bcvk: {notice}\n")).concat();

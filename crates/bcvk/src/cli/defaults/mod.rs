@@ -7,6 +7,7 @@
 mod blank;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod ids;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use toml::de::DeTable;
 
 pub use settings::settings;
 
-use super::{Cli, GuestOptions, Output, Verb};
+use super::{Cli, GuestOptions, Output, Verb, habits};
 use settings::{check, check_all, find, settable, takes_many, values, variable, word};
 
 /// Name of the one table of `config.toml`: the command whose options it is about.
@@ -131,7 +132,11 @@ impl Defaults {
         self.try_parse(args).unwrap_or_else(|e| e.exit())
     }
 
-    fn try_parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    /// Parses a command line over these defaults.
+    pub(super) fn try_parse(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<Cli, clap::Error> {
         let with_defaults = |verb: Command| {
             verb.mut_args(|arg| {
                 let setting = arg.get_long().and_then(|name| self.settings.get(name));
@@ -149,10 +154,12 @@ impl Defaults {
                 .mut_subcommand("kube", with_defaults)
                 .mut_subcommand("boot-chart", with_defaults)
         });
-        let args: Vec<OsString> = args.into_iter().collect();
+        let args = habits::whole(&command, args.into_iter().collect());
         let parsed = command.clone().try_get_matches_from(&args);
+        let parsed = parsed.map_err(|error| habits::explain(&command, &args, error));
         let matches = blank::check(&command, &args, parsed)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
+        ids::settle(&mut cli, &command, &args);
         let verb = matches.subcommand().and_then(|(_, m)| m.subcommand());
         let has_room_for_events = cli.has_room_for_events();
         if let (Some(guest), Some((_, matches))) = (cli.guest_options(), verb) {

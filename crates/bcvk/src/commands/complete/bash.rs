@@ -10,7 +10,7 @@ use std::io;
 use clap_complete::engine::complete;
 
 use super::line::{quoted, split};
-use super::with_values;
+use super::{whole, with_values};
 
 /// Name of the shell for `bcvk completions`.
 pub(super) const NAME: &str = "bash";
@@ -42,7 +42,7 @@ pub(super) fn answer(said: &[OsString]) -> io::Result<Vec<u8>> {
     let breaks = said.get(1).map_or(BREAKS, |breaks| breaks.as_ref());
     let line = split(text, breaks);
     let words: Vec<OsString> = line.words.iter().map(OsString::from).collect();
-    let index = words.len() - 1;
+    let (words, index) = whole(words, line.words.len() - 1);
     let mut command = with_values(&words, index);
     let directory = env::current_dir()?;
     let found = complete(&mut command, words, index, Some(&directory))?;

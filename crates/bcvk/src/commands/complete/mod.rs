@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use clap::Command;
 use clap_complete::env::Shells;
 
-use crate::cli::visible;
+use crate::cli::{visible, with_ephemeral};
 
 /// Variable that says which shell asks. It is not one that a shell's user may have set for another
 /// program, such as `COMPLETE`.
@@ -42,7 +42,8 @@ fn answer(shell: &str, words: Vec<OsString>) -> io::Result<Vec<u8>> {
     }
     let mut answer = Vec::new();
     let index = env::var(INDEX).ok().and_then(|index| index.parse().ok());
-    let index = index.unwrap_or(words.len().saturating_sub(1));
+    let index: usize = index.unwrap_or(words.len().saturating_sub(1));
+    let (words, index) = whole(words, index);
     let mut command = with_values(&words, index);
     if let Some(shell) = Shells::builtins().completer(shell) {
         let directory = env::current_dir()?;
@@ -62,6 +63,14 @@ pub(super) fn script(shell: &str) -> String {
         let _ = shell.write_registration(ASKED, "bcvk", "bcvk", "bcvk", &mut script);
     }
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Returns the words with `ephemeral` among them if it was left out, and the index of the one that is typed.
+fn whole(words: Vec<OsString>, index: usize) -> (Vec<OsString>, usize) {
+    let before = words.len();
+    let words = with_ephemeral(&visible(), words);
+    let index = index + (words.len() - before);
+    (words, index)
 }
 
 /// Builds the command line with the values that options may have where the word at `index` is typed.

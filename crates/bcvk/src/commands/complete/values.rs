@@ -21,7 +21,16 @@ use crate::ui;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Verbs that only make sense for a VM that runs.
-const FOR_RUNNING: [&str; 5] = ["boot-chart", "ssh", "ssh-config", "stop", "wait"];
+const FOR_RUNNING: [&str; 8] = [
+    "boot-chart",
+    "exec",
+    "port",
+    "ssh",
+    "ssh-config",
+    "stop",
+    "top",
+    "wait",
+];
 
 /// Adds the values to the command line, of which `before` has been typed.
 pub(super) fn add(command: Command, before: &[OsString]) -> Command {
@@ -167,12 +176,15 @@ mod tests {
     use crate::cli;
 
     /// Arguments whose values nobody but the user knows.
-    const FREE: [&str; 19] = [
+    const FREE: [&str; 26] = [
         "add_swap",
         "allow",
+        "columns",
         "command",
         "env",
         "execute",
+        "filter",
+        "hostname",
         "karg",
         "keep",
         "kvm_resource",
@@ -180,8 +192,12 @@ mod tests {
         "machine_id",
         "memory",
         "network",
+        "port",
         "publish",
         "settle",
+        "since",
+        "tail",
+        "time",
         "timeout",
         "user",
         "var_disk",
