@@ -53,7 +53,8 @@ pub(crate) struct Filtered<'a> {
     /// State of the container, and the VM's own.
     pub(crate) states: [&'a str; 2],
     pub(crate) labels: &'a [(String, String)],
-    pub(crate) image: &'a str,
+    /// Names of its image, as podman and as its user have it.
+    pub(crate) images: [&'a str; 2],
     pub(crate) image_id: &'a str,
     /// Exit code of a container that has ended.
     pub(crate) exit_code: Option<i32>,
@@ -135,7 +136,10 @@ impl Filter {
                 .labels
                 .iter()
                 .any(|(known, of)| known == key && value.as_ref().is_none_or(|value| value == of)),
-            Self::Ancestor(image) => is_image(image, vm.image) || is_id(image, vm.image_id),
+            Self::Ancestor(image) => {
+                let is_named = vm.images.iter().any(|name| is_image(image, name));
+                is_named || is_id(image, vm.image_id)
+            }
             Self::Exited(code) => vm.exit_code == Some(*code),
         }
     }
@@ -179,7 +183,7 @@ mod tests {
                 ("a".to_owned(), "b=c".to_owned()),
                 ("d".to_owned(), String::new()),
             ],
-            image: "localhost/os:latest",
+            images: ["localhost/os:latest", "other:1"],
             image_id: "0123abcd",
             exit_code: None,
         };
@@ -208,6 +212,7 @@ mod tests {
             (&["ancestor=os:latest"], true),
             (&["ancestor=localhost/os"], true),
             (&["ancestor=localhost/os:1"], false),
+            (&["ancestor=other:1"], true),
             (&["ancestor=0123"], true),
             (&["ancestor=s"], false),
             (&["exited=0"], false),

@@ -43,6 +43,9 @@ pub(super) struct Row {
     /// The command that logs in; absent when the VM is not reachable.
     #[serde(rename = "Ssh", skip_serializing_if = "Option::is_none")]
     ssh: Option<String>,
+    /// Name of the image as the VM's user gave it: podman shows another if the image has several.
+    #[serde(skip)]
+    reference: String,
     #[serde(skip)]
     image_id: String,
     #[serde(skip)]
@@ -107,6 +110,7 @@ fn row(vm: &Container, dir: Option<&VmDir>) -> Row {
         memory_mib: spec.as_ref().map(|spec| spec.memory.mib()),
         vcpus: spec.as_ref().map(|spec| spec.vcpus),
         ssh: spec.as_ref().filter(|_| running).and_then(ssh_command),
+        reference: spec.map_or_else(String::new, |spec| spec.image.reference),
         image_id: vm.image_id.clone(),
         labels: vm.labels.clone().unwrap_or_default().into_iter().collect(),
         ports: ports.unwrap_or_default(),
@@ -159,7 +163,7 @@ impl Row {
             id: &self.id,
             states: [&self.state, self.vm_state.name()],
             labels: &self.labels,
-            image: &self.image,
+            images: [&self.image, &self.reference],
             image_id: &self.image_id,
             exit_code: (self.vm_state == VmState::Exited).then_some(self.exit_code),
         }
