@@ -154,7 +154,7 @@ fn a_second_ctrl_c_does_not_wait_for_the_guest() {
 /// QEMU then ends in good order, as it does when the guest powers off.
 #[test]
 fn a_signal_to_qemu_is_not_the_guests_power_off() {
-    let sandbox = Sandbox::new().resuming();
+    let sandbox = Sandbox::new();
     let (vm, run) = in_the_kernel(&sandbox);
     Process::qemu_of(&vm)
         .expect("QEMU runs")
@@ -168,7 +168,7 @@ fn a_signal_to_qemu_is_not_the_guests_power_off() {
 /// The guest's kernel does not know the power button yet, so that this takes its full time.
 #[test]
 fn a_vm_that_somebody_else_stops_was_stopped() {
-    let sandbox = Sandbox::new().resuming();
+    let sandbox = Sandbox::new();
     let (vm, run) = in_the_kernel(&sandbox);
     let _ = sandbox
         .podman(["kill", "--signal=TERM", &vm])
@@ -183,7 +183,7 @@ fn a_vm_that_somebody_else_stops_was_stopped() {
 /// A file server's death would hang the guest for ever; nothing may wait for that.
 #[test]
 fn the_death_of_a_file_server_ends_the_vm() {
-    let sandbox = Sandbox::new().resuming();
+    let sandbox = Sandbox::new();
     let (vm, run) = in_the_kernel(&sandbox);
     file_server_of(&vm).signal(Signal::KILL);
     let _ = run
@@ -196,7 +196,7 @@ fn the_death_of_a_file_server_ends_the_vm() {
 /// Nor does anything wait for the power-off of a guest that cannot read its files any more.
 #[test]
 fn the_death_of_a_file_server_ends_the_vm_while_it_shuts_down() {
-    let sandbox = Sandbox::new().resuming();
+    let sandbox = Sandbox::new();
     let (vm, mut run) = in_the_kernel(&sandbox);
     let _ = sandbox
         .podman(["kill", "--signal=TERM", &vm])
@@ -222,7 +222,7 @@ fn file_server_of(vm: &str) -> Process {
 
 #[test]
 fn the_death_of_the_supervisor_ends_the_vm() {
-    let sandbox = Sandbox::new().resuming();
+    let sandbox = Sandbox::new();
     let (vm, run) = in_the_kernel(&sandbox);
     let _ = sandbox
         .podman(["kill", "--signal=KILL", &vm])
