@@ -1,6 +1,7 @@
-//! The manual, made from the command line's own words.
+//! Chores: the manual, made from the command line's own words, and a recording of a session.
 
 mod man;
+mod record;
 
 use std::process::ExitCode;
 
@@ -19,11 +20,14 @@ struct Cli {
 enum Task {
     /// Write the option lists of docs/man anew, or make manual pages of it (CONTRIBUTING.md)
     Man(man::Options),
+    /// Record docs/images/session.svg anew, with the test image trixie
+    Record,
 }
 
 fn main() -> ExitCode {
-    let Cli {
-        task: Task::Man(options),
-    } = Cli::parse();
-    drive::main(|| man::man(&options))
+    let cli = Cli::parse();
+    drive::main(|| match &cli.task {
+        Task::Man(options) => man::man(options),
+        Task::Record => record::record(),
+    })
 }

@@ -37,7 +37,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "PATTERN")]
     pub(crate) allow: Vec<Pattern>,
 
-    /// How long the system may take to settle
+    /// Limit for the system to settle
     ///
     /// It has settled when everything that starts with it has started or failed. The time counts from
     /// when the VM is ready. What has not ended by then is a fault.
