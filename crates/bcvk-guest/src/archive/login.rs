@@ -45,8 +45,8 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess, facts: 
     }
 }
 
-/// Keeps the directory to which sshd confines its unprivileged half (Debian's `/run/sshd`) when a service
-/// of the image's that has made it stops, or a session that would begin at this moment ends.
+/// Keeps the directory to which sshd confines its unprivileged half (Debian's `/run/sshd`) when the image's
+/// service that has made it stops. Without it, a session that begins at that moment would be lost.
 fn keep_separation(tree: &mut Tree, facts: &GuestFacts) {
     let Some(name) = facts.sshd.unit().and_then(|it| it.strip_suffix(".service")) else {
         return;

@@ -80,13 +80,10 @@ pub(super) fn entries(text: &str) -> Vec<Entry> {
 /// Returns the values of a field: text, bytes where it is not all printable, or a list of either
 /// (systemd.io/JOURNAL_EXPORT_FORMATS, Journal JSON Format).
 fn texts(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(values) => match bytes(values) {
-            Some(bytes) => vec![String::from_utf8_lossy(&bytes).into_owned()],
-            None => values.iter().filter_map(text).collect(),
-        },
-        _ => Vec::new(),
+    match (text(value), value) {
+        (Some(text), _) => vec![text],
+        (None, Value::Array(values)) => values.iter().filter_map(text).collect(),
+        (None, _) => Vec::new(),
     }
 }
 

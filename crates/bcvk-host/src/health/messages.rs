@@ -101,7 +101,7 @@ fn kernel(journal: &[Entry]) -> Vec<Finding> {
     while let Some(entry) = lines.get(at) {
         at += 1;
         let kind = match &*entry.message {
-            message if missing(entry).is_some() || message.is_empty() => continue,
+            _ if missing(entry).is_some() => continue,
             message if STALLS.iter().any(|words| message.contains(words)) => Kind::KernelError,
             message if is_fault(message) => Kind::KernelFault,
             _ if entry.priority <= ERR => Kind::KernelError,

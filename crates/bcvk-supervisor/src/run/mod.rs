@@ -326,7 +326,7 @@ impl Supervisor {
     }
 
     /// Agrees with the guest on a new conversation about sessions, because its program has started or
-    /// has got the keys of this VM: a guest that may be saved has them once it is ready.
+    /// has got the keys of this VM. A guest that is saved or resumed has them once it is [`LifeEvent::Known`].
     fn begin_sessions(&self) {
         if let Some(running) = self.running.as_ref().filter(|it| it.has_keys)
             && let Some(sessions) = &running.sessions
@@ -363,9 +363,12 @@ impl Supervisor {
         }
     }
 
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("QEMU was started")
+    }
+
     fn monitor(&self) -> Monitor {
-        let running = self.running.as_ref();
-        running.expect("QEMU was started").monitor.clone()
+        self.running().monitor.clone()
     }
 
     /// Writes the last of the VM's output and status.

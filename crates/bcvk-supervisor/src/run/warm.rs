@@ -170,12 +170,10 @@ impl Supervisor {
     /// Returns what to call once the guest has its names and keys.
     fn known(&self) -> impl FnOnce() + use<> {
         let sender = self.sender.clone();
-        let qemu = self.running.as_ref().map(|it| it.qemu);
+        let qemu = self.running().qemu;
         move || {
-            if let Some(qemu) = qemu {
-                // Nobody listens any more when the VM has ended.
-                let _ = sender.send(Event::Known { qemu });
-            }
+            // Nobody listens any more when the VM has ended.
+            let _ = sender.send(Event::Known { qemu });
         }
     }
 

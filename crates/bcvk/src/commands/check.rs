@@ -106,21 +106,14 @@ fn ask(vm: &mut TemporaryVm<'_>, args: &Check, spec: &VmSpec) -> Result<Facts, C
     let settled = GuestCommand::start(address, &words, io::sink(), vm.watcher)?;
     let deadline = Instant::now() + args.settle.duration();
     // A guest that cannot say is asked all the same.
-    match settled.wait(vm.watcher, Some(deadline), LAST_WORD).0 {
-        SessionEnd::Signal(signal) => return Err(WatchError::Interrupted { signal }.into()),
-        SessionEnd::VmEnded(_) => return Err(ended(name, vm.watcher).into()),
-        SessionEnd::Exited(_) | SessionEnd::Lost | SessionEnd::Deadline => {}
-    }
+    let (end, _, _) = settled.wait(vm.watcher, Some(deadline), LAST_WORD);
+    expect_vm(end, name, vm.watcher)?;
     let words = ["sh", "-c", QUESTION];
     let buffer = AnswerBuffer::new(MAX_ANSWER_BYTES);
     let command = GuestCommand::start(address, &words, buffer, vm.watcher)?;
     let deadline = Instant::now() + QUESTION_LIMIT;
     let (end, answer, stderr) = command.wait(vm.watcher, Some(deadline), LAST_WORD);
-    match end {
-        SessionEnd::Signal(signal) => return Err(WatchError::Interrupted { signal }.into()),
-        SessionEnd::VmEnded(_) => return Err(ended(name, vm.watcher).into()),
-        SessionEnd::Exited(_) | SessionEnd::Lost | SessionEnd::Deadline => {}
-    }
+    expect_vm(end, name, vm.watcher)?;
     let facts = Facts::parse(&String::from_utf8_lossy(&answer.text), answer.is_full());
     if facts.is_silent() {
         return Err(RequestError::InGuest {
@@ -133,12 +126,17 @@ fn ask(vm: &mut TemporaryVm<'_>, args: &Check, spec: &VmSpec) -> Result<Facts, C
     Ok(facts)
 }
 
-/// Error for a guest that cannot be asked any more.
-fn ended(name: &str, watcher: &Watcher) -> RequestError {
-    RequestError::EndedBefore {
-        name: name.to_owned(),
-        awaited: "it was checked".to_owned(),
-        failure: watcher.failure().map(Box::new),
+/// Returns an error if the guest cannot be asked any more, or its user does not want to know.
+fn expect_vm(end: SessionEnd, name: &str, watcher: &Watcher) -> Result<(), CommandError> {
+    match end {
+        SessionEnd::Signal(signal) => Err(WatchError::Interrupted { signal }.into()),
+        SessionEnd::VmEnded(_) => Err(RequestError::EndedBefore {
+            name: name.to_owned(),
+            awaited: "it was checked".to_owned(),
+            failure: watcher.failure().map(Box::new),
+        }
+        .into()),
+        SessionEnd::Exited(_) | SessionEnd::Lost | SessionEnd::Deadline => Ok(()),
     }
 }
 
