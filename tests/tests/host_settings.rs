@@ -177,6 +177,43 @@ esac
     sandbox.finish();
 }
 
+/// A host that is a VM itself often has the addresses that QEMU gives a guest.
+#[test]
+fn a_guest_reaches_a_host_whose_addresses_are_those_of_qemus_network() {
+    /// The network of a host, and what answers each connection with a line.
+    const HOST: &str = r#"
+ip link set lo up
+ip link add name lan type bridge
+ip address add 10.0.2.15/24 dev lan
+ip link set lan up
+python3 - <<'EOF' &
+import socket
+server = socket.create_server(("10.0.2.15", 7))
+while True:
+    server.accept()[0].sendall(b"the host answers\n")
+EOF
+server=$!
+trap 'kill $server' EXIT
+"$@"
+"#;
+
+    let Some(sandbox) = Sandbox::root() else {
+        return;
+    };
+    let name = sandbox.name("vm");
+    let bcvk = sandbox.bcvk_path().to_owned();
+    let _ = sandbox
+        .command("unshare")
+        .args(["--net", "bash", "-ec", HOST, "bash"])
+        .arg(bcvk)
+        .args(["ephemeral", "run-ssh", "--network", "host", "--name", &name])
+        .args([images::trixie(), "--", "cat < /dev/tcp/10.0.2.15/7"])
+        .run()
+        .expect_success()
+        .expect_stdout("the host answers\n");
+    sandbox.finish();
+}
+
 /// podman takes images from files and directories too, where they need not have a name.
 #[test]
 fn an_image_is_taken_from_where_podman_can_pull_it() {

@@ -9,6 +9,7 @@ use crate::spec::{
     Stream, UnitContent, UnitFile, Var, VmSpec,
 };
 use crate::status::{Event, Phase, Status, Timestamp};
+use crate::user_net::UserNet;
 
 /// The files of some snapshot.
 #[must_use]
@@ -79,6 +80,7 @@ pub fn example() -> VmSpec {
             guest: 80,
             protocol: Protocol::Tcp,
         }],
+        network: UserNet::default(),
         env: vec![EnvVar {
             name: "GREETING".into(),
             value: "hello world".into(),

@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::choice;
+use crate::user_net::UserNet;
 
 pub use arch::Arch;
 pub use choice::{Choice, choose, list};
@@ -170,6 +171,8 @@ pub struct VmSpec {
     pub execute: Vec<String>,
     /// Ports forwarded from the container's network into the guest.
     pub ports: Vec<GuestPort>,
+    /// The guest's network, `10.0.2.0/24` unless the host has a route there.
+    pub network: UserNet,
     /// Environment for the guest's services and sessions.
     pub env: Vec<EnvVar>,
     /// How the guest lets the user in.

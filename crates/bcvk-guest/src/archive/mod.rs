@@ -48,7 +48,9 @@ pub fn initramfs_entries(
     absent::add_link_to_wait_for(&mut tree, spec, facts);
     system::add_reports(&mut tree);
     match &spec.ssh {
-        Some(access) if access.login == Login::Image => ssh::add_sshd(&mut tree, access, facts),
+        Some(access) if access.login == Login::Image => {
+            ssh::add_sshd(&mut tree, access, spec.network, facts);
+        }
         Some(access) => login::add_login(&mut tree, spec, access, facts),
         None => {}
     }
@@ -58,7 +60,7 @@ pub fn initramfs_entries(
         // The unit of its commands says that the system is up.
         Purpose::Execute => {}
     }
-    network::add_network(&mut tree, facts);
+    network::add_network(&mut tree, spec.network, facts);
     if spec.snapshot.is_some() {
         execute::add_agent(&mut tree, facts);
     }

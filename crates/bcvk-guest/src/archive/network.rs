@@ -1,17 +1,17 @@
 //! The guest's network card, and units that wait for it.
 
-use bcvk_contract::user_net;
+use bcvk_contract::user_net::UserNet;
 
 use super::tree::Tree;
 use crate::facts::{GuestFacts, Network};
 
 /// Configures the network card by DHCP, with what the image has for it or with bcvk's own service.
-pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
+pub(super) fn add_network(tree: &mut Tree, net: UserNet, facts: &GuestFacts) {
     if facts.networkd_installed {
         // This name sorts after any file of the image's, and the first match wins (systemd.network(5)).
         tree.run_file(
             "systemd/network/zz-bcvk.network",
-            &addressed(include_str!("../units/bcvk.network")),
+            &addressed(include_str!("../units/bcvk.network"), net),
         );
     }
     if facts.network == Network::NetworkManager {
@@ -31,23 +31,23 @@ pub(super) fn add_network(tree: &mut Tree, facts: &GuestFacts) {
     } else {
         tree.run_file(
             "systemd/resolved.conf.d/bcvk.conf",
-            &addressed("[Resolve]\nDNS=@DNS@\n"),
+            &addressed("[Resolve]\nDNS=@DNS@\n", net),
         );
         tree.run_service(
             "bcvk-network.service",
-            include_str!("../units/bcvk-network.service"),
+            &addressed(include_str!("../units/bcvk-network.service"), net),
         );
         tree.run_wants("multi-user.target", "bcvk-network.service");
     }
 }
 
-/// Fills in the addresses of the guest's network.
-fn addressed(template: &str) -> String {
-    let guest = format!("{}/{}", user_net::GUEST, user_net::PREFIX);
+/// Fills in the guest's network, and addresses in it.
+fn addressed(template: &str, net: UserNet) -> String {
     template
-        .replace("@GUEST@", &guest)
-        .replace("@GATEWAY@", &user_net::GATEWAY.to_string())
-        .replace("@DNS@", &user_net::DNS.to_string())
+        .replace("@NETWORK@", &net.to_string())
+        .replace("@GUEST@", &format!("{}/{}", net.guest(), UserNet::PREFIX))
+        .replace("@GATEWAY@", &net.gateway().to_string())
+        .replace("@DNS@", &net.dns().to_string())
 }
 
 /// Makes the system wait for the network. Commands expect one, but `network-online.target` waits

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 use bcvk_contract::spec::{SshAccess, VmSpec};
-use bcvk_contract::user_net;
+use bcvk_contract::user_net::UserNet;
 
 use super::tree::Tree;
 use crate::facts::{GuestFacts, Sshd};
@@ -42,7 +42,7 @@ pub(crate) fn user_key(ssh: &SshAccess) -> String {
 /// The key is in a `tmpfiles.d(5)` snippet, because systemd-tmpfiles follows the image's links to
 /// `/root`. Of two lines for one path systemd takes the first, in the order of file names; an image
 /// that installs a key in this way too must not keep ours out.
-pub(super) fn add_sshd(tree: &mut Tree, access: &SshAccess, facts: &GuestFacts) {
+pub(super) fn add_sshd(tree: &mut Tree, access: &SshAccess, net: UserNet, facts: &GuestFacts) {
     tree.run_secret(USER_KEY, &user_key(access));
     if facts.sshd_penalises {
         // Every session comes from this one address. Without the exemption, a few that end before
@@ -52,7 +52,7 @@ pub(super) fn add_sshd(tree: &mut Tree, access: &SshAccess, facts: &GuestFacts) 
             &format!(
                 "f /etc/ssh/sshd_config.d/00-bcvk.conf 0644 root root - \
                  PerSourcePenaltyExemptList {}\n",
-                user_net::GATEWAY
+                net.gateway()
             ),
         );
     }

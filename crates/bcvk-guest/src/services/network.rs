@@ -2,28 +2,29 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::user_net;
+use bcvk_contract::user_net::UserNet;
 
 use super::netlink::Netlink;
 use super::systemctl;
 
-/// Gives the first virtio network interface the address that QEMU forwards connections to.
+/// Gives the first virtio network interface the address in `net` that QEMU forwards connections to.
 ///
 /// # Errors
 /// If there is no such interface, or it cannot be configured.
-pub fn configure_network() -> io::Result<()> {
+pub fn configure_network(net: UserNet) -> io::Result<()> {
     let index = await_interface()?;
     let netlink = Netlink::open()?;
     netlink.set_up(index)?;
-    netlink.set_address(index, user_net::GUEST, user_net::PREFIX)?;
-    netlink.set_gateway(index, user_net::GATEWAY)?;
+    netlink.set_address(index, net.guest(), UserNet::PREFIX)?;
+    netlink.set_gateway(index, net.gateway())?;
     let resolved = || systemctl(["is-enabled", "systemd-resolved.service"]).is_ok();
-    set_name_server(Path::new("/etc/resolv.conf"), resolved)
+    set_name_server(Path::new("/etc/resolv.conf"), net.dns(), resolved)
 }
 
 /// Waits for an interface; returns its index.
@@ -66,12 +67,16 @@ fn first_interface(driver: &Path) -> Option<u32> {
 /// Says where names are resolved, unless something has done so. An empty file may be a link to one of
 /// systemd-resolved's, which makes it when it starts and has its name server from bcvk's
 /// resolved.conf.d.
-fn set_name_server(conf: &Path, resolved: impl FnOnce() -> bool) -> io::Result<()> {
+fn set_name_server(
+    conf: &Path,
+    server: Ipv4Addr,
+    resolved: impl FnOnce() -> bool,
+) -> io::Result<()> {
     if fs::metadata(conf).is_ok_and(|found| found.len() > 0) || resolved() {
         return Ok(());
     }
     if_exists(fs::remove_file(conf))?;
-    fs::write(conf, format!("nameserver {}\n", user_net::DNS))
+    fs::write(conf, format!("nameserver {server}\n"))
 }
 
 #[cfg(test)]
@@ -101,18 +106,19 @@ mod tests {
     fn only_a_system_without_a_resolver_gets_a_name_server() {
         let dir = tempfile::tempdir().expect("a directory");
         let conf = dir.path().join("resolv.conf");
-        let ours = format!("nameserver {}\n", user_net::DNS);
-        set_name_server(&conf, || true).expect("nothing to do");
+        let server = UserNet::default().dns();
+        let ours = format!("nameserver {server}\n");
+        set_name_server(&conf, server, || true).expect("nothing to do");
         assert!(!conf.exists());
-        set_name_server(&conf, || false).expect("written");
+        set_name_server(&conf, server, || false).expect("written");
         assert_eq!(fs::read_to_string(&conf).expect("text"), ours);
         fs::write(&conf, "nameserver 9.9.9.9\n").expect("written");
-        set_name_server(&conf, || false).expect("nothing to do");
+        set_name_server(&conf, server, || false).expect("nothing to do");
         let text = fs::read_to_string(&conf).expect("text");
         assert_eq!(text, "nameserver 9.9.9.9\n");
         fs::remove_file(&conf).expect("removed");
         symlink("missing/stub.conf", &conf).expect("linked");
-        set_name_server(&conf, || false).expect("written");
+        set_name_server(&conf, server, || false).expect("written");
         assert_eq!(fs::read_to_string(&conf).expect("text"), ours);
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod ignition;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod share;
 pub(crate) mod space;

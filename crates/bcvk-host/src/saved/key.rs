@@ -47,6 +47,7 @@ impl SnapshotKey {
             cloud_init: _,
             execute: _,
             ports: _,
+            network,
             env: _,
             ssh,
             host_key: _,
@@ -63,7 +64,7 @@ impl SnapshotKey {
         let host = (processor(&cpuinfo), kernel()?, boot_id()?);
         let text = serde_json::to_vec(&(
             (version, arch, accel, nested, vcpus, memory),
-            (kargs, fidelity, initramfs, var),
+            (kargs, fidelity, initramfs, var, network),
             ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)),
             (file(exe)?, file(qemu)?, host),
         ))?;

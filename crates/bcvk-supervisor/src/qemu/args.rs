@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::guest_port;
 use bcvk_contract::spec::{Accelerator, Arch, Fidelity, GuestPort, VmSpec};
+use bcvk_contract::user_net::UserNet;
 
 use super::disks::{disks, node};
 use crate::ports::ports;
@@ -188,7 +189,10 @@ fn add_serial_bus(args: &mut Args, machine: &Machine<'_>) {
 
 fn add_network(args: &mut Args, machine: &Machine<'_>) {
     let spec = machine.spec;
-    args.opt("-netdev", &user_network(machine.ports, &spec.ports));
+    args.opt(
+        "-netdev",
+        &user_network(spec.network, machine.ports, &spec.ports),
+    );
     // The device has no option ROM: nobody boots from the network here.
     args.device(&format!(
         "virtio-net-pci,netdev=net,romfile=,{}",
@@ -351,10 +355,10 @@ fn cpu(spec: &VmSpec) -> String {
 ///
 /// With `--network host` that loopback is every user's: QEMU 10.0 refuses to forward from a Unix
 /// socket.
-fn user_network(own: Option<Ports>, published: &[GuestPort]) -> String {
+fn user_network(net: UserNet, own: Option<Ports>, published: &[GuestPort]) -> String {
     use std::fmt::Write;
 
-    let mut network = "user,id=net".to_owned();
+    let mut network = format!("user,id=net,net={net}");
     if let Some(Ports { ssh, sshd, knock }) = own {
         for (port, guest) in [(ssh, sshd), (knock, GUEST_CLOSED_PORT)] {
             // Writing into a String cannot fail.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bcvk_contract::control::Message;
 use bcvk_contract::spec::Sha256Digest;
+use bcvk_contract::user_net::UserNet;
 use bcvk_guest::login::Launch;
 use clap::{Args, Subcommand};
 
@@ -100,8 +101,8 @@ pub(crate) enum InGuest {
     Execute,
     /// In a VM: send the journal to the host, through the virtio-serial port of this number
     SendJournal { port: u8 },
-    /// In a VM: give the network card its address
-    ConfigureNetwork,
+    /// In a VM: give the network card its address in this network
+    ConfigureNetwork { net: UserNet },
     /// In a VM: keep this program for the root that a soft-reboot changes to
     KeepProgram,
 }

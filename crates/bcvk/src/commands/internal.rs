@@ -111,8 +111,8 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
         InGuest::SendJournal { port } => Err(CommandError::io("send the journal")(
             services::send_journal(port),
         )),
-        InGuest::ConfigureNetwork => {
-            services::configure_network().map_err(CommandError::io("configure the network"))
+        InGuest::ConfigureNetwork { net } => {
+            services::configure_network(net).map_err(CommandError::io("configure the network"))
         }
         InGuest::KeepProgram => {
             services::keep_program().map_err(CommandError::io("keep this program"))

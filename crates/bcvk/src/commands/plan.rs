@@ -12,8 +12,8 @@ use bcvk_contract::spec::{
 use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
     ImageClaims, ImageError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
-    check_memory, container_limits, find_tool, output_directory, output_file, read_ignition,
-    read_units, read_user_data, resolve_disk, resolve_share, ulimits,
+    check_memory, container_limits, find_tool, guest_network, output_directory, output_file,
+    read_ignition, read_units, read_user_data, resolve_disk, resolve_share, ulimits,
 };
 
 use super::Context;
@@ -119,6 +119,12 @@ pub(super) fn plan(
         arch: info.arch,
         accel: vm::accelerator(&options.guest, info.arch, ui)?,
         qemu,
+        network: guest_network(
+            options
+                .network
+                .as_deref()
+                .map(|name| (&context.podman, name)),
+        ),
     };
     let ports = inputs.ports();
     let (spec, key) = vm::spec(&options.guest, resolved, inputs.env, ports)?;

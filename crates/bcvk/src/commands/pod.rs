@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use bcvk_contract::spec::{Arch, CONTAINER_VM_DIR, ImageIdentity, pod_ports};
 use bcvk_contract::status::Phase;
 use bcvk_host::ssh::Side;
-use bcvk_host::{HostError, Runner, SharedDir, VmDir, WatchError, write_ssh_access};
+use bcvk_host::{HostError, Runner, SharedDir, VmDir, WatchError, guest_network, write_ssh_access};
 
 use super::vm::{self, Resolved};
 use crate::cli::Pod;
@@ -27,6 +27,7 @@ pub(super) fn pod(args: &Pod, ui: &Ui) -> Result<ExitCode, CommandError> {
         arch,
         accel: vm::accelerator(guest, arch, ui)?,
         qemu: Runner::qemu(arch),
+        network: guest_network(None),
     };
     let env = vm::environment(&guest.env, ui)?;
     let (spec, key) = vm::spec(guest, resolved, env, pod_ports(&guest.publish)?)?;

@@ -9,6 +9,7 @@ use bcvk_contract::spec::{
     Lifetime, Login, MachineId, MachineIdRequest, MemorySize, Ready, SPEC_VERSION, SshAccess, Var,
     VmName, VmSpec,
 };
+use bcvk_contract::user_net::UserNet;
 use bcvk_host::{check_nested, choose_accelerator};
 
 use crate::cli::{GuestOptions, HostName, Output};
@@ -21,6 +22,7 @@ pub(super) struct Resolved {
     pub(super) arch: Arch,
     pub(super) accel: Accelerator,
     pub(super) qemu: PathBuf,
+    pub(super) network: UserNet,
 }
 
 /// Makes the spec of a VM that `guest` describes, with nothing of the host's, and the key that lets
@@ -71,6 +73,7 @@ pub(super) fn spec(
         cloud_init: false,
         execute: guest.execute.clone(),
         ports,
+        network: resolved.network,
         env,
         ssh: key.as_ref().map(|key| SshAccess {
             authorized_key: key.public().to_owned(),
