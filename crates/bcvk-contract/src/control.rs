@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::listening::Listening;
 use crate::status::printable;
 
 /// Message of the guest.
@@ -25,6 +26,8 @@ pub enum Message {
     Reported,
     /// The image's sshd has refused somebody; the rest of the line says why.
     Refused(String),
+    /// Something listens on these ports of the guest, and on no others.
+    Listening(Listening),
     /// The guest cannot get as far as its system; the rest of the line says why.
     GaveUp(String),
 }
@@ -44,6 +47,7 @@ impl Message {
             "failed" => Some(Self::Failed(printable(rest))),
             "reported" => Some(Self::Reported),
             "refused" => Some(Self::Refused(printable(rest))),
+            "listening" => Listening::parse(rest).map(Self::Listening),
             "gave-up" => Some(Self::GaveUp(printable(rest))),
             _ => None,
         }
@@ -63,6 +67,7 @@ impl fmt::Display for Message {
             Self::Failed(unit) => write!(f, "failed {unit}"),
             Self::Reported => f.write_str("reported"),
             Self::Refused(why) => write!(f, "refused {why}"),
+            Self::Listening(ports) => write!(f, "listening {ports}"),
             Self::GaveUp(why) => write!(f, "gave-up {why}"),
         }
     }
@@ -84,6 +89,8 @@ mod tests {
             Message::Failed("web.service: no such file".to_owned()),
             Message::Reported,
             Message::Refused("not listed in AllowUsers".to_owned()),
+            Message::Listening(Listening::parse("tcp/80").expect("ports")),
+            Message::Listening(Listening::default()),
             Message::GaveUp("no image".to_owned()),
         ] {
             assert_eq!(Message::parse(&message.to_string()), Some(message));

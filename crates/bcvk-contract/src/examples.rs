@@ -3,10 +3,10 @@
 #![allow(clippy::missing_panics_doc, reason = "a test that panics has failed")]
 
 use crate::spec::{
-    Accelerator, Arch, Console, Disk, DiskFormat, EnvVar, Fidelity, GuestPort, ImageIdentity,
-    Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Otherwise, Protocol, Resume,
-    SPEC_VERSION, SavedFile, SavedFiles, SerialPort, Sha256Digest, Share, SnapshotImage, SshAccess,
-    Stream, UnitContent, UnitFile, Var, VmSpec,
+    Accelerator, Arch, Console, Disk, DiskFormat, EnvVar, Expose, Fidelity, GuestPort,
+    ImageIdentity, Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Otherwise, Protocol,
+    Resume, SPEC_VERSION, SavedFile, SavedFiles, SerialPort, Sha256Digest, Share, SnapshotImage,
+    SshAccess, Stream, UnitContent, UnitFile, Var, VmSpec,
 };
 use crate::status::{Event, Phase, Status, Timestamp};
 use crate::user_net::UserNet;
@@ -81,6 +81,8 @@ pub fn example() -> VmSpec {
             protocol: Protocol::Tcp,
         }],
         network: UserNet::default(),
+        domain: None,
+        expose: Expose::All,
         env: vec![EnvVar {
             name: "GREETING".into(),
             value: "hello world".into(),

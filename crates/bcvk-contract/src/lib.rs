@@ -6,6 +6,7 @@
 //! - [`snapshot`]: lays out a saved VM
 //! - [`exit`]: numbers the ways in which a VM ends
 //! - [`control`]: spells the messages of the guest
+//! - [`listening`]: names the ports on which a guest listens
 //! - [`guest_port`], [`user_net`]: number the ports through which the guest speaks, and name its addresses
 //! - [`session_user`]: says who is about to log in
 //! - [`lock`]: marks files and directories as in use by a process that lives
@@ -26,6 +27,7 @@ pub mod guest_port;
 pub mod key_pair;
 pub mod limits;
 pub mod linkage;
+pub mod listening;
 pub mod lock;
 pub mod missing;
 pub mod procfs;

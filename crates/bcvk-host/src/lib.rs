@@ -46,7 +46,7 @@ pub use resources::disk::{NewDisk, ResolvedDisk, resolve_disk};
 pub use resources::ignition::read_ignition;
 pub use resources::limits::container_limits;
 pub use resources::memory::{available_memory, check_memory};
-pub use resources::network::guest_network;
+pub use resources::network::{domain, guest_network, has_neighbours};
 pub use resources::output::{output_directory, output_file};
 pub use resources::share::resolve_share;
 pub use resources::space::free_space;

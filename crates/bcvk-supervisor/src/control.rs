@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 
 use bcvk_contract::control::Message;
+use bcvk_contract::listening::Listening;
 
 use crate::Event;
 use crate::threads;
@@ -49,14 +50,24 @@ impl Heard {
     }
 }
 
-/// Reads messages until QEMU closes the port.
-pub(super) fn follow(port: UnixStream, events: Sender<Event>) {
+/// Reads messages until QEMU closes the port. On which ports the guest listens, `listening` is told.
+pub(super) fn follow(
+    port: UnixStream,
+    listening: impl Fn(Listening) + Send + 'static,
+    events: Sender<Event>,
+) {
     threads::spawn(move || {
         let mut heard = Heard::default();
         let mut port = BufReader::new(port);
         while let Ok(Some(line)) = read_line(&mut port) {
-            if let Some(message) = Message::parse(line.trim_end())
-                && heard.is_news(&message)
+            let news = match Message::parse(line.trim_end()) {
+                Some(Message::Listening(ports)) => {
+                    listening(ports);
+                    continue;
+                }
+                message => message.filter(|message| heard.is_news(message)),
+            };
+            if let Some(message) = news
                 && events.send(Event::Control(message)).is_err()
             {
                 return;
@@ -109,7 +120,7 @@ mod tests {
 
         let (ours, mut guests) = UnixStream::pair().expect("a pair");
         let (sender, events) = std::sync::mpsc::channel();
-        follow(ours, sender);
+        follow(ours, drop, sender);
         let storm = "failed x.service: no\nup\ninitrd\nreported\nexecuted 1\nuserspace\nsessions\n";
         guests
             .write_all(storm.repeat(10_000).as_bytes())

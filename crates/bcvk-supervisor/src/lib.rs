@@ -12,6 +12,7 @@ mod console;
 mod container;
 mod control;
 mod disks;
+mod exposed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod given;

@@ -105,7 +105,7 @@ fn whatever_a_guest_says_is_survived_and_harmless() {
         let mut shown = PrintableStream::default();
         let (ours, mut port) = UnixStream::pair().expect("a pair");
         let (sender, events) = channel();
-        control::follow(ours, sender);
+        control::follow(ours, drop, sender);
         for _ in 0..PIECES {
             let piece = noise.piece();
             signs.extend(scanner.feed(&piece, &tail));

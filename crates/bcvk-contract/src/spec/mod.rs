@@ -9,6 +9,7 @@ mod choice;
 mod disk;
 mod env;
 mod error;
+mod expose;
 mod fidelity;
 mod initramfs;
 mod itype;
@@ -42,6 +43,7 @@ pub use choice::{Choice, choose, list};
 pub use disk::{Disk, DiskFormat, DiskRequest, SWAP_NAME, check_disks, guest_disk};
 pub use env::{EnvRequest, EnvVar};
 pub use error::SpecError;
+pub use expose::Expose;
 pub use fidelity::Fidelity;
 pub use initramfs::Initramfs;
 pub use itype::InstanceType;
@@ -173,6 +175,10 @@ pub struct VmSpec {
     pub ports: Vec<GuestPort>,
     /// The guest's network, `10.0.2.0/24` unless the host has a route there.
     pub network: UserNet,
+    /// Domain in which the guest looks for names that are one word, as its container does.
+    pub domain: Option<String>,
+    /// Ports of the guest that its container has too, so that its neighbours reach them.
+    pub expose: Expose,
     /// Environment for the guest's services and sessions.
     pub env: Vec<EnvVar>,
     /// How the guest lets the user in.

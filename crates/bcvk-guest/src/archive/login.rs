@@ -16,7 +16,7 @@ pub(super) fn add_login(tree: &mut Tree, spec: &VmSpec, ssh: &SshAccess, facts: 
     );
     tree.run_service(
         "bcvk-login.service",
-        include_str!("../units/bcvk-login.service"),
+        &include_str!("../units/bcvk-login.service").replace("@EXPOSE@", spec.expose.name()),
     );
     tree.run_wants("sysinit.target", "bcvk-login.service");
     tree.run_service(

@@ -60,7 +60,10 @@ pub fn initramfs_entries(
         // The unit of its commands says that the system is up.
         Purpose::Execute => {}
     }
-    network::add_network(&mut tree, spec.network, facts);
+    network::add_network(&mut tree, spec, facts);
+    if spec.login() != Some(Login::Own) {
+        network::add_listening(&mut tree, spec.expose);
+    }
     if spec.snapshot.is_some() {
         execute::add_agent(&mut tree, facts);
     }

@@ -1,17 +1,18 @@
 //! The guest's network card, and units that wait for it.
 
+use bcvk_contract::spec::{Expose, VmSpec};
 use bcvk_contract::user_net::UserNet;
 
 use super::tree::Tree;
 use crate::facts::{GuestFacts, Network};
 
 /// Configures the network card by DHCP, with what the image has for it or with bcvk's own service.
-pub(super) fn add_network(tree: &mut Tree, net: UserNet, facts: &GuestFacts) {
+pub(super) fn add_network(tree: &mut Tree, spec: &VmSpec, facts: &GuestFacts) {
     if facts.networkd_installed {
         // This name sorts after any file of the image's, and the first match wins (systemd.network(5)).
         tree.run_file(
             "systemd/network/zz-bcvk.network",
-            &addressed(include_str!("../units/bcvk.network"), net),
+            &addressed(include_str!("../units/bcvk.network"), spec),
         );
     }
     if facts.network == Network::NetworkManager {
@@ -23,6 +24,13 @@ pub(super) fn add_network(tree: &mut Tree, net: UserNet, facts: &GuestFacts) {
             include_str!("../units/bcvk.nmconnection"),
         );
     }
+    if spec.domain.is_some() {
+        // networkd takes no domain from DHCP unless it is told to (systemd.network(5), UseDomains=).
+        tree.run_file(
+            "systemd/resolved.conf.d/bcvk-domain.conf",
+            &addressed("[Resolve]\nDomains=@DOMAIN@\n", spec),
+        );
+    }
     if facts.network != Network::None {
         return;
     }
@@ -31,19 +39,35 @@ pub(super) fn add_network(tree: &mut Tree, net: UserNet, facts: &GuestFacts) {
     } else {
         tree.run_file(
             "systemd/resolved.conf.d/bcvk.conf",
-            &addressed("[Resolve]\nDNS=@DNS@\n", net),
+            &addressed("[Resolve]\nDNS=@DNS@\n", spec),
         );
         tree.run_service(
             "bcvk-network.service",
-            &addressed(include_str!("../units/bcvk-network.service"), net),
+            &addressed(include_str!("../units/bcvk-network.service"), spec),
         );
         tree.run_wants("multi-user.target", "bcvk-network.service");
     }
 }
 
+/// Tells the host what listens, for VMs in which no program for sessions does.
+pub(super) fn add_listening(tree: &mut Tree, expose: Expose) {
+    match expose {
+        Expose::All => {
+            tree.run_service(
+                "bcvk-listening.service",
+                include_str!("../units/bcvk-listening.service"),
+            );
+            tree.run_wants("multi-user.target", "bcvk-listening.service");
+        }
+        Expose::None => {}
+    }
+}
+
 /// Fills in the guest's network, and addresses in it.
-fn addressed(template: &str, net: UserNet) -> String {
+fn addressed(template: &str, spec: &VmSpec) -> String {
+    let net = spec.network;
     template
+        .replace("@DOMAIN@", spec.domain.as_deref().unwrap_or_default())
         .replace("@NETWORK@", &net.to_string())
         .replace("@GUEST@", &format!("{}/{}", net.guest(), UserNet::PREFIX))
         .replace("@GATEWAY@", &net.gateway().to_string())

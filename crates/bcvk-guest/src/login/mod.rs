@@ -21,10 +21,12 @@ use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
+use bcvk_contract::spec::Expose;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy, split};
 use tokio::process::Command;
 use tokio::runtime;
@@ -41,6 +43,7 @@ pub use server::{Launch, exec_session};
 use crate::facts::{find_user, is_executable};
 use crate::port::{open, tell};
 use crate::rooted::Rooted;
+use crate::services::report_listening;
 use device::Device;
 use image::ImageSshd;
 use server::Server;
@@ -54,12 +57,18 @@ pub const POWER_OFF: &[u8; 4] = b"off\n";
 /// Pause between two looks for somebody at the other end of the port.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves sessions for as long as the system runs.
+/// Serves sessions for as long as the system runs, and tells the host on which ports the system listens
+/// if that is what it `exposes`.
 ///
 /// # Errors
 /// If the port cannot be used.
-pub fn serve() -> io::Result<()> {
+pub fn serve(exposes: Expose) -> io::Result<()> {
     let file = open(guest_port::SESSIONS)?;
+    match exposes {
+        // Without a table of sockets, there are sessions all the same.
+        Expose::All => drop(thread::spawn(report_listening)),
+        Expose::None => {}
+    }
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

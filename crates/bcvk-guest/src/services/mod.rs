@@ -3,6 +3,7 @@
 mod execute;
 mod failed;
 mod journal;
+mod listening;
 mod netlink;
 mod network;
 mod next_root;
@@ -14,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 pub use execute::execute;
 pub use failed::report_failed;
 pub use journal::send_journal;
+pub use listening::report_listening;
 pub use network::configure_network;
 pub use next_root::keep_program;
 pub use refusals::report_refusals;

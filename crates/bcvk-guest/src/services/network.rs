@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,18 +12,21 @@ use bcvk_contract::user_net::UserNet;
 use super::netlink::Netlink;
 use super::systemctl;
 
-/// Gives the first virtio network interface the address in `net` that QEMU forwards connections to.
+/// Gives the first virtio network interface the address in `net` that QEMU forwards connections to. Names
+/// of one word are looked for in `domain`.
 ///
 /// # Errors
 /// If there is no such interface, or it cannot be configured.
-pub fn configure_network(net: UserNet) -> io::Result<()> {
+pub fn configure_network(net: UserNet, domain: Option<&str>) -> io::Result<()> {
     let index = await_interface()?;
     let netlink = Netlink::open()?;
     netlink.set_up(index)?;
     netlink.set_address(index, net.guest(), UserNet::PREFIX)?;
     netlink.set_gateway(index, net.gateway())?;
     let resolved = || systemctl(["is-enabled", "systemd-resolved.service"]).is_ok();
-    set_name_server(Path::new("/etc/resolv.conf"), net.dns(), resolved)
+    let domain = domain.map(|domain| format!("search {domain}\n"));
+    let text = format!("nameserver {}\n{}", net.dns(), domain.unwrap_or_default());
+    set_name_server(Path::new("/etc/resolv.conf"), &text, resolved)
 }
 
 /// Waits for an interface; returns its index.
@@ -67,16 +69,12 @@ fn first_interface(driver: &Path) -> Option<u32> {
 /// Says where names are resolved, unless something has done so. An empty file may be a link to one of
 /// systemd-resolved's, which makes it when it starts and has its name server from bcvk's
 /// resolved.conf.d.
-fn set_name_server(
-    conf: &Path,
-    server: Ipv4Addr,
-    resolved: impl FnOnce() -> bool,
-) -> io::Result<()> {
+fn set_name_server(conf: &Path, text: &str, resolved: impl FnOnce() -> bool) -> io::Result<()> {
     if fs::metadata(conf).is_ok_and(|found| found.len() > 0) || resolved() {
         return Ok(());
     }
     if_exists(fs::remove_file(conf))?;
-    fs::write(conf, format!("nameserver {server}\n"))
+    fs::write(conf, text)
 }
 
 #[cfg(test)]
@@ -106,19 +104,18 @@ mod tests {
     fn only_a_system_without_a_resolver_gets_a_name_server() {
         let dir = tempfile::tempdir().expect("a directory");
         let conf = dir.path().join("resolv.conf");
-        let server = UserNet::default().dns();
-        let ours = format!("nameserver {server}\n");
-        set_name_server(&conf, server, || true).expect("nothing to do");
+        let ours = "nameserver 10.0.2.3\n";
+        set_name_server(&conf, ours, || true).expect("nothing to do");
         assert!(!conf.exists());
-        set_name_server(&conf, server, || false).expect("written");
+        set_name_server(&conf, ours, || false).expect("written");
         assert_eq!(fs::read_to_string(&conf).expect("text"), ours);
         fs::write(&conf, "nameserver 9.9.9.9\n").expect("written");
-        set_name_server(&conf, server, || false).expect("nothing to do");
+        set_name_server(&conf, ours, || false).expect("nothing to do");
         let text = fs::read_to_string(&conf).expect("text");
         assert_eq!(text, "nameserver 9.9.9.9\n");
         fs::remove_file(&conf).expect("removed");
         symlink("missing/stub.conf", &conf).expect("linked");
-        set_name_server(&conf, server, || false).expect("written");
+        set_name_server(&conf, ours, || false).expect("written");
         assert_eq!(fs::read_to_string(&conf).expect("text"), ours);
     }
 }

@@ -62,7 +62,7 @@ pub struct Launch {
     /// The user's `--network`.
     pub network: Option<String>,
     /// Published ports, each with the container port that leads to the guest.
-    pub publish: Vec<(PortForward, u16)>,
+    pub publish: Vec<PortForward>,
     /// The key that lets the user in; its public half is in the spec.
     pub key: Option<KeyPair>,
     /// Disk images that do not exist yet.

@@ -55,6 +55,19 @@ fn of_podman(podman: &Podman, network: &str) -> Vec<Subnet> {
     ranges.filter_map(|range| range.parse().ok()).collect()
 }
 
+/// Returns true if a container with this value of `--network` has a network of its own with neighbours.
+#[must_use]
+pub fn has_neighbours(network: &str) -> bool {
+    !["container", "host", "none", "ns"].contains(&mode(network))
+}
+
+/// Returns the domain in which podman's name server has the containers of the network, if `network`, the
+/// value of `--network`, is one that has a name server (podman-network-create(1), `--disable-dns`).
+#[must_use]
+pub fn domain(network: &str) -> Option<&'static str> {
+    named(network).map(|_| "dns.podman")
+}
+
 /// Returns the name of a podman network that `--network` asks for, without its options
 /// (podman-run(1)).
 fn named(network: &str) -> Option<&str> {
@@ -68,8 +81,13 @@ fn named(network: &str) -> Option<&str> {
         "private",
         "slirp4netns",
     ];
-    let name = network.split_once(':').map_or(network, |(name, _)| name);
+    let name = mode(network);
     (!name.is_empty() && !MODES.contains(&name)).then_some(name)
+}
+
+/// Returns a value of `--network` without its options.
+fn mode(network: &str) -> &str {
+    network.split_once(':').map_or(network, |(mode, _)| mode)
 }
 
 #[cfg(test)]
@@ -102,6 +120,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(named(given), expected, "{given}");
+            assert_eq!(domain(given).is_some(), expected.is_some(), "{given}");
+        }
+    }
+
+    #[test]
+    fn only_a_network_of_its_own_has_neighbours() {
+        for own in [
+            "lan",
+            "bridge",
+            "private",
+            "pasta:--mtu,1500",
+            "slirp4netns",
+        ] {
+            assert!(has_neighbours(own), "{own}");
+        }
+        for other in ["host", "none", "container:web", "ns:/run/netns/web"] {
+            assert!(!has_neighbours(other), "{other}");
         }
     }
 }

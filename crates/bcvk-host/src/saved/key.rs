@@ -48,6 +48,8 @@ impl SnapshotKey {
             execute: _,
             ports: _,
             network,
+            domain,
+            expose,
             env: _,
             ssh,
             host_key: _,
@@ -64,7 +66,7 @@ impl SnapshotKey {
         let host = (processor(&cpuinfo), kernel()?, boot_id()?);
         let text = serde_json::to_vec(&(
             (version, arch, accel, nested, vcpus, memory),
-            (kargs, fidelity, initramfs, var, network),
+            (kargs, fidelity, initramfs, var, network, domain, expose),
             ssh.as_ref().map(|ssh| (ssh.login, ssh.ready)),
             (file(exe)?, file(qemu)?, host),
         ))?;

@@ -8,8 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::{Accelerator, Arch, Fidelity, GuestPort, VmSpec};
-use bcvk_contract::user_net::UserNet;
+use bcvk_contract::spec::{Accelerator, Arch, Fidelity, VmSpec};
 
 use super::disks::{disks, node};
 use crate::ports::ports;
@@ -189,10 +188,7 @@ fn add_serial_bus(args: &mut Args, machine: &Machine<'_>) {
 
 fn add_network(args: &mut Args, machine: &Machine<'_>) {
     let spec = machine.spec;
-    args.opt(
-        "-netdev",
-        &user_network(spec.network, machine.ports, &spec.ports),
-    );
+    args.opt("-netdev", &user_network(spec, machine.ports));
     // The device has no option ROM: nobody boots from the network here.
     args.device(&format!(
         "virtio-net-pci,netdev=net,romfile=,{}",
@@ -355,17 +351,20 @@ fn cpu(spec: &VmSpec) -> String {
 ///
 /// With `--network host` that loopback is every user's: QEMU 10.0 refuses to forward from a Unix
 /// socket.
-fn user_network(net: UserNet, own: Option<Ports>, published: &[GuestPort]) -> String {
+fn user_network(spec: &VmSpec, own: Option<Ports>) -> String {
     use std::fmt::Write;
 
-    let mut network = format!("user,id=net,net={net}");
+    let mut network = format!("user,id=net,net={}", spec.network);
+    if let Some(domain) = &spec.domain {
+        let _ = write!(network, ",dnssearch={}", comma(domain));
+    }
     if let Some(Ports { ssh, sshd, knock }) = own {
         for (port, guest) in [(ssh, sshd), (knock, GUEST_CLOSED_PORT)] {
             // Writing into a String cannot fail.
             let _ = write!(network, ",hostfwd=tcp:127.0.0.1:{port}-:{guest}");
         }
     }
-    for port in published {
+    for port in &spec.ports {
         let _ = write!(
             network,
             ",hostfwd={}::{}-:{}",

@@ -17,6 +17,7 @@ use bcvk_contract::spec::{
 use super::{Running, Supervisor};
 use crate::children::Role;
 use crate::container::BootFile;
+use crate::exposed::Exposed;
 use crate::prepare::{Prepared, memory_file};
 use crate::qemu::monitor::Monitor;
 use crate::qemu::{self, Machine, QemuConfinement, WarmFds};
@@ -169,8 +170,11 @@ impl Supervisor {
         }
         let outs = ports::console_outs(&self.spec, &self.dir, &streams, &self.sender)?;
         let console = console::follow(console, outs, self.sender.clone());
-        control::follow(control, self.sender.clone());
         let monitor = Monitor::follow(&monitor, self.sender.clone())?;
+        let exposed = Exposed::default();
+        exposed.follow(&self.spec, monitor.clone());
+        let told = move |ports| exposed.say(ports);
+        control::follow(control, told, self.sender.clone());
         let sessions = match sessions {
             Some(port) => Some(Sessions::serve(&self.dir.ssh_socket(), port)?),
             None => None,

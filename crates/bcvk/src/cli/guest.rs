@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use bcvk_contract::spec::{
-    Choice, EnvRequest, Fidelity, Initramfs, InstanceType, Karg, Login, MachineIdRequest,
+    Choice, EnvRequest, Expose, Fidelity, Initramfs, InstanceType, Karg, Login, MachineIdRequest,
     MemorySize, PortForward, Purpose, Ready, SwapSize, VarSize, VmName,
 };
 use bcvk_host::AccelRequest;
@@ -189,6 +189,20 @@ pub(crate) struct GuestOptions {
     )]
     pub(crate) publish: Vec<PortForward>,
 
+    /// Ports exposed
+    ///
+    /// On which ports of the VM its neighbours on **--network** reach it, under its name: on `all` on
+    /// which something listens there, as with a container, or on those alone that are published. It has
+    /// no effect with the networks **host** and **none**, or with one that the VM shares with a container.
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "WHICH",
+        value_parser = words::parser::<Expose>(),
+        help_heading = heading::NETWORK
+    )]
+    pub(crate) expose: Expose,
+
     /// Make an SSH key for the VM (the default)
     #[arg(
         short = 'K',
@@ -273,6 +287,7 @@ impl GuestOptions {
             machine_id,
             env,
             publish,
+            expose,
             login,
             ready,
             ssh_keygen,
@@ -292,6 +307,7 @@ impl GuestOptions {
         add(&mut words, "accel", [accel]);
         add(&mut words, "fidelity", [fidelity]);
         add(&mut words, "initramfs", [initramfs]);
+        add(&mut words, "expose", [expose]);
         add(&mut words, "login", [login]);
         add(&mut words, "ready", [ready]);
         let swap = add_swap.map(|swap| format!("{}M", swap.mib()));

@@ -69,7 +69,7 @@ mod tests {
     /// Lines of that terminal.
     const HEIGHT: usize = 40;
     /// Lines of the help of the commands that start a VM, which have more options.
-    const HEIGHT_OF_LONG: usize = 75;
+    const HEIGHT_OF_LONG: usize = 76;
     const LONG: [&str; 5] = ["run", "run-ssh", "check", "boot-chart", "kube"];
 
     fn each(command: &mut Command, check: &mut dyn FnMut(&mut Command)) {

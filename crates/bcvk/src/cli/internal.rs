@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use bcvk_contract::control::Message;
-use bcvk_contract::spec::Sha256Digest;
+use bcvk_contract::spec::{Expose, Sha256Digest};
 use bcvk_contract::user_net::UserNet;
 use bcvk_guest::login::Launch;
 use clap::{Args, Subcommand};
 
-use super::GuestOptions;
+use super::{GuestOptions, words};
 
 /// Not for users, and not stable.
 #[derive(Debug, Subcommand)]
@@ -79,8 +79,13 @@ pub(crate) enum InGuest {
     HandOver,
     /// In a VM: do what its host says
     Agent,
-    /// In a VM: take the sessions of its user
-    Login,
+    /// In a VM: take the sessions of its user, and tell the host what listens
+    Login {
+        #[arg(value_parser = words::parser::<Expose>())]
+        exposes: Expose,
+    },
+    /// In a VM: tell the host what listens
+    ReportListening,
     /// In a VM: become a process of a user's session
     Session {
         launch: Launch,
@@ -102,7 +107,11 @@ pub(crate) enum InGuest {
     /// In a VM: send the journal to the host, through the virtio-serial port of this number
     SendJournal { port: u8 },
     /// In a VM: give the network card its address in this network
-    ConfigureNetwork { net: UserNet },
+    ConfigureNetwork {
+        net: UserNet,
+        /// Domain in which names of one word are looked for
+        domain: Option<String>,
+    },
     /// In a VM: keep this program for the root that a soft-reboot changes to
     KeepProgram,
 }

@@ -91,7 +91,9 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
     let done = match task {
         InGuest::MountRoot => return Ok(early(early::mount_root())),
         InGuest::HandOver => return Ok(early(early::hand_over())),
-        InGuest::Login => login::serve().map_err(CommandError::io("take sessions")),
+        InGuest::Login { exposes } => {
+            login::serve(exposes).map_err(CommandError::io("take sessions"))
+        }
         InGuest::Agent => agent::serve().map_err(CommandError::io("listen to the host")),
         InGuest::Session { launch, command } => {
             login::exec_session(&launch, &command).map_err(CommandError::io("begin the session"))
@@ -107,12 +109,16 @@ fn in_guest(task: InGuest) -> Result<ExitCode, CommandError> {
         InGuest::ReportRefusals => {
             services::report_refusals().map_err(CommandError::io("read the journal"))
         }
+        InGuest::ReportListening => services::report_listening()
+            .map(|never| match never {})
+            .map_err(CommandError::io("find what listens")),
         InGuest::Execute => services::execute().map_err(CommandError::io("run the commands")),
         InGuest::SendJournal { port } => Err(CommandError::io("send the journal")(
             services::send_journal(port),
         )),
-        InGuest::ConfigureNetwork { net } => {
-            services::configure_network(net).map_err(CommandError::io("configure the network"))
+        InGuest::ConfigureNetwork { net, domain } => {
+            services::configure_network(net, domain.as_deref())
+                .map_err(CommandError::io("configure the network"))
         }
         InGuest::KeepProgram => {
             services::keep_program().map_err(CommandError::io("keep this program"))

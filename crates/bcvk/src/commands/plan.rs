@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::spec::{
-    Arch, Console, EnvVar, GuestPort, Initramfs, KeptLogs, Lifetime, Login, PortForward,
+    Arch, Console, EnvVar, Expose, GuestPort, Initramfs, KeptLogs, Lifetime, Login, PortForward,
     STORAGE_GUEST_PATH, STORAGE_TAG, SerialPort, Share, Stream, UnitFile, VmSpec, check_disks,
     check_serial_ports, check_shares,
 };
 use bcvk_host::podman::{Podman, check_path};
 use bcvk_host::{
     ImageClaims, ImageError, ImageInfo, Launch, ResolvedDisk, Runner, Tool, allow_open_files,
-    check_memory, container_limits, find_tool, guest_network, output_directory, output_file,
-    read_ignition, read_units, read_user_data, resolve_disk, resolve_share, ulimits,
+    check_memory, container_limits, domain, find_tool, guest_network, has_neighbours,
+    output_directory, output_file, read_ignition, read_units, read_user_data, resolve_disk,
+    resolve_share, ulimits,
 };
 
 use super::Context;
@@ -21,10 +22,6 @@ use super::vm::{self, Resolved};
 use crate::cli::{Output, VmOptions};
 use crate::error::{CommandError, UsageError};
 use crate::ui::{Notice, Ui};
-
-/// First of the container's ports that lead to published ports of the guest. They are unprivileged,
-/// because QEMU has no rights, and away from sshd's.
-const FIRST_PUBLISHED_PORT: u16 = 20_000;
 
 /// Settings of a VM that the verb decides.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +41,7 @@ struct Inputs {
     units: Vec<UnitFile>,
     ignition: Option<Vec<u8>>,
     cloud_init: Option<Vec<u8>>,
-    publish: Vec<(PortForward, u16)>,
+    publish: Vec<PortForward>,
     env: Vec<EnvVar>,
 }
 
@@ -88,14 +85,21 @@ impl Inputs {
         })
     }
 
-    /// Returns the ports of the container that lead to the guest.
+    /// Returns the ports of the container that lead to the guest: those of the same number. Several of the
+    /// host's may lead to one.
     fn ports(&self) -> Vec<GuestPort> {
-        let ports = self.publish.iter().map(|(forward, container)| GuestPort {
-            container: *container,
-            guest: forward.guest_port,
-            protocol: forward.protocol,
-        });
-        ports.collect()
+        let mut ports: Vec<GuestPort> = Vec::new();
+        for forward in &self.publish {
+            let port = GuestPort {
+                container: forward.guest_port,
+                guest: forward.guest_port,
+                protocol: forward.protocol,
+            };
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        ports
     }
 }
 
@@ -141,6 +145,12 @@ pub(super) fn plan(
         } else {
             Console::Log
         },
+        domain: options
+            .network
+            .as_deref()
+            .and_then(domain)
+            .map(str::to_owned),
+        expose: exposed(options),
         logs: inputs.logs,
         serial_ports: inputs.serial_ports,
         ..spec
@@ -298,15 +308,17 @@ fn logs(options: &VmOptions, cwd: &Path) -> Result<Option<KeptLogs>, CommandErro
     }))
 }
 
-fn published(options: &VmOptions) -> Result<Vec<(PortForward, u16)>, UsageError> {
+fn published(options: &VmOptions) -> Result<Vec<PortForward>, UsageError> {
     if !options.guest.publish.is_empty() && options.network.as_deref() == Some("host") {
         return Err(UsageError::PublishOnHostNetwork);
     }
-    Ok(options
-        .guest
-        .publish
-        .iter()
-        .zip(FIRST_PUBLISHED_PORT..)
-        .map(|(forward, port)| (*forward, port))
-        .collect())
+    Ok(options.guest.publish.clone())
+}
+
+/// Returns the ports that neighbours reach: none where the network is not the VM's own.
+fn exposed(options: &VmOptions) -> Expose {
+    match options.network.as_deref() {
+        Some(network) if !has_neighbours(network) => Expose::None,
+        _ => options.guest.expose,
+    }
 }

@@ -74,6 +74,8 @@ pub(super) fn spec(
         execute: guest.execute.clone(),
         ports,
         network: resolved.network,
+        domain: None,
+        expose: guest.expose,
         env,
         ssh: key.as_ref().map(|key| SshAccess {
             authorized_key: key.public().to_owned(),

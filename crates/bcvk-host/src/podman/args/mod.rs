@@ -8,8 +8,8 @@ use bcvk_contract::limits::{LOG_BYTES, STOP_TIMEOUT_SECONDS};
 use bcvk_contract::snapshot;
 use bcvk_contract::spec::{
     CONTAINER_CLI_LOCK, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_LOGS,
-    CONTAINER_QEMU_ROOT, CONTAINER_SPEC, CONTAINER_USER_DATA, CONTAINER_VM_DIR, LABEL, LABEL_VM,
-    Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, VmSpec, in_container,
+    CONTAINER_QEMU_ROOT, CONTAINER_SPEC, CONTAINER_USER_DATA, CONTAINER_VM_DIR, Expose, GuestPort,
+    LABEL, LABEL_VM, Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, VmSpec, in_container,
 };
 
 use crate::FileError;
@@ -54,8 +54,8 @@ pub struct ContainerPlan<'a> {
     pub labels: &'a [Label],
     /// The user's `--network`.
     pub network: Option<&'a str>,
-    /// The user's `--publish`es with the container ports chosen for them.
-    pub publish: &'a [(PortForward, u16)],
+    /// The user's `--publish`es.
+    pub publish: &'a [PortForward],
     /// True if `/dev/kvm` is passed in.
     pub kvm: bool,
     /// Groups that are needed to open `/dev/kvm`, as podman names them.
@@ -115,6 +115,10 @@ pub(crate) const OWN: [&str; 6] = [
     "--init=false",
     "--read-only=false",
 ];
+
+/// First port that a process without rights may listen on, unless the kernel is told otherwise (Linux,
+/// Documentation/networking/ip-sysctl, `ip_unprivileged_port_start`).
+const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// Network of a container unless its user says otherwise: one of its own, as `netns` of
 /// `containers.conf(5)` may not have it.
@@ -191,8 +195,13 @@ fn add_wishes(args: &mut Args, plan: &ContainerPlan<'_>) {
         args.pair("--label", label.as_str());
     }
     args.pair("--network", plan.network.unwrap_or(OWN_NETWORK));
-    for (forward, container_port) in plan.publish {
-        args.pair("--publish", publish_arg(forward, *container_port));
+    for forward in plan.publish {
+        args.pair("--publish", publish_arg(forward));
+    }
+    let is_low = |port: &GuestPort| port.container < FIRST_UNPRIVILEGED;
+    if plan.spec.expose == Expose::All || plan.spec.ports.iter().any(is_low) {
+        // QEMU has no rights, and listens on the guest's ports in a network that is the VM's own.
+        args.flag("--sysctl=net.ipv4.ip_unprivileged_port_start=0");
     }
 }
 
@@ -380,7 +389,7 @@ fn csv_field(key: &str, value: &OsStr) -> OsString {
     OsString::from_vec(field)
 }
 
-fn publish_arg(forward: &PortForward, container_port: u16) -> String {
+fn publish_arg(forward: &PortForward) -> String {
     let host_port = match forward.host_port {
         0 => String::new(),
         port => port.to_string(),
@@ -390,7 +399,7 @@ fn publish_arg(forward: &PortForward, container_port: u16) -> String {
         Some(ip) => format!("{ip}:{host_port}"),
         None => host_port,
     };
-    format!("{host}:{container_port}/{}", forward.protocol)
+    format!("{host}:{}/{}", forward.guest_port, forward.protocol)
 }
 
 #[derive(Default)]

@@ -18,11 +18,7 @@ fn lines(args: &[OsString]) -> String {
         .join("\n")
 }
 
-fn plan<'a>(
-    spec: &'a VmSpec,
-    dir: &'a VmDir,
-    publish: &'a [(PortForward, u16)],
-) -> ContainerPlan<'a> {
+fn plan<'a>(spec: &'a VmSpec, dir: &'a VmDir, publish: &'a [PortForward]) -> ContainerPlan<'a> {
     ContainerPlan {
         spec,
         dir,
@@ -61,7 +57,7 @@ fn the_container_is_plain_but_for_what_a_vm_needs() {
     let forward: PortForward = "127.0.0.1:8080:80".parse().expect("port");
     let args = run_args(&ContainerPlan {
         labels: &["team=os".parse().expect("label")],
-        ..plan(&spec, &dir(), &[(forward, 20_000)])
+        ..plan(&spec, &dir(), &[forward])
     });
     insta::assert_snapshot!(lines(&args));
 }
@@ -185,11 +181,11 @@ fn only_paths_that_podman_hands_on_unchanged_are_given_to_it() {
 #[test]
 fn published_ports_are_written_as_podman_reads_them() {
     for (given, written) in [
-        ("8080:80", "8080:20000/tcp"),
-        ("127.0.0.1:53:53/udp", "127.0.0.1:53:20000/udp"),
-        ("[::1]:8080:80", "[::1]:8080:20000/tcp"),
+        ("8080:80", "8080:80/tcp"),
+        ("127.0.0.1:53:53/udp", "127.0.0.1:53:53/udp"),
+        ("[::1]:8080:80", "[::1]:8080:80/tcp"),
     ] {
         let forward: PortForward = given.parse().expect("port");
-        assert_eq!(publish_arg(&forward, 20_000), written);
+        assert_eq!(publish_arg(&forward), written);
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use bcvk_contract::examples::{example, resume};
 use bcvk_contract::spec::{
-    Accelerator, Arch, Console, Fidelity, ImageIdentity, Initramfs, Lifetime, MemorySize, Snapshot,
-    Stream, Var, VmSpec,
+    Accelerator, Arch, Console, Expose, Fidelity, ImageIdentity, Initramfs, Lifetime, MemorySize,
+    Snapshot, Stream, Var, VmSpec,
 };
 use bcvk_contract::user_net::UserNet;
 
@@ -80,6 +80,8 @@ fn another() -> VmSpec {
         execute: Vec::new(),
         ports: Vec::new(),
         network: UserNet::CHOICES[1],
+        domain: Some("dns.podman".to_owned()),
+        expose: Expose::None,
         env: Vec::new(),
         ssh: None,
         host_key: String::new(),
@@ -108,11 +110,11 @@ fn with_each_field_of(other: VmSpec, spec: &VmSpec) -> [Copies; 3] {
     #[rustfmt::skip]
     let VmSpec {
         version, name, image, arch, accel, nested, vcpus, memory, qemu, machine_id, kargs, shares,
-        host_storage, disks, swap, var, units, ignition, cloud_init, execute, ports, network, env, ssh,
+        host_storage, disks, swap, var, units, ignition, cloud_init, execute, ports, network, domain, expose, env, ssh,
         host_key, fidelity, initramfs, snapshot, lifetime, console, output, logs, serial_ports,
     } = other;
     [
-        copies![version arch accel nested vcpus memory qemu kargs var network fidelity initramfs],
+        copies![version arch accel nested vcpus memory qemu kargs var network domain expose fidelity initramfs],
         copies![host_storage swap ignition cloud_init ssh console output logs serial_ports],
         copies![
             name image machine_id shares disks units execute ports env host_key snapshot lifetime

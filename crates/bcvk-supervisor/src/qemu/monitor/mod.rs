@@ -18,6 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use bcvk_contract::listening::Port;
+
 use super::args::STATE_URI;
 use crate::{Event, threads};
 
@@ -124,11 +126,46 @@ impl Monitor {
     /// Returns true if the guest has accepted a connection to its port `port`, as QEMU's user network sees
     /// it: `info usernet` lists the state of every connection.
     pub(crate) fn guest_accepted(&self, port: u16) -> io::Result<bool> {
-        let table = self.execute(&qmp::human_monitor_command {
-            command_line: "info usernet".to_owned(),
-            cpu_index: None,
-        })?;
+        let table = self.human("info usernet".to_owned())?;
         Ok(has_established(&table, port))
+    }
+
+    /// Makes a port of the container lead to the guest's of this number.
+    ///
+    /// # Errors
+    /// If QEMU cannot listen on it.
+    pub(crate) fn open_port(&self, (protocol, port): Port) -> io::Result<()> {
+        self.quietly(format!("hostfwd_add net {protocol}::{port}-:{port}"))
+    }
+
+    /// Closes a port that [`Monitor::open_port`] has opened.
+    ///
+    /// # Errors
+    /// If it is not open.
+    pub(crate) fn close_port(&self, (protocol, port): Port) -> io::Result<()> {
+        let said = self.human(format!("hostfwd_remove net {protocol}::{port}"))?;
+        // It says that in any case.
+        if said.contains("removed") {
+            Ok(())
+        } else {
+            Err(io::Error::other(said))
+        }
+    }
+
+    /// Runs a command of the monitor for people, which says nothing if it succeeds.
+    fn quietly(&self, command_line: String) -> io::Result<()> {
+        let said = self.human(command_line)?;
+        match said.trim() {
+            "" => Ok(()),
+            trouble => Err(io::Error::other(trouble.to_owned())),
+        }
+    }
+
+    fn human(&self, command_line: String) -> io::Result<String> {
+        self.execute(&qmp::human_monitor_command {
+            command_line,
+            cpu_index: None,
+        })
     }
 
     /// Waits until QEMU has made its machine and greeted.

@@ -51,7 +51,7 @@ const TABLE: &[Row] = &[
         "a kernel argument does it: `--karg sysctl.net.ipv4.ip_forward=1`"),
     Options(STARTS, &["--restart"],
         "leave it out: a VM that has ended stays so; `bcvk ephemeral start VM` boots one again that was kept"),
-    Options(STARTS, &["-P", "--publish-all", "--expose"],
+    Options(STARTS, &["-P", "--publish-all"],
         "name each port: `-p 8080:80`, or `-p 80` for a port of podman's choice, which `bcvk ephemeral port VM` shows"),
     Options(STARTS, &["--ip", "--ip6", "--mac-address", "--network-alias", "--dns", "--dns-option", "--dns-search", "--add-host", "--no-hosts", "--no-hostname"],
         "`--network NAME[:OPTIONS]` is what podman run takes; addresses and names within the VM are its image's matter"),
