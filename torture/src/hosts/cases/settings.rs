@@ -132,13 +132,15 @@ fn read_only_store() -> Case {
     let script = format!(
         "set -e
         dir=$HOME/other; mkdir \"$dir\"
-        store=$(podman info --format '{{{{.Store.GraphRoot}}}}')
+        store=$dir/read-only
+        podman unshare cp -a \"$(podman info --format '{{{{.Store.GraphRoot}}}}')\" \"$store\"
         export CONTAINERS_STORAGE_CONF=\"$dir/storage.conf\"
         printf '[storage]\\ndriver=\"overlay\"\\ngraphroot=\"%s/graph\"\\nrunroot=\"%s/run\"\\n' \
             \"$dir\" \"$dir\" >\"$dir/storage.conf\"
         printf '[storage.options]\\nadditionalimagestores=[\"%s\"]\\n' \"$store\" >>\"$dir/storage.conf\"
         {RESUME} IMAGE {RUNNING} 2>\"$dir/error\" || echo \"code $?\"
-        grep --only-matching 'podman mounts no image' \"$dir/error\"
+        grep --only-matching 'podman mounts no image' \"$dir/error\" \
+            || {{ cat \"$dir/error\" >&2; exit 1; }}
         podman commit --quiet \"$(podman create IMAGE true)\" localhost/mine >/dev/null
         bcvk -q ephemeral run-ssh localhost/mine {RUNNING}
         podman rm --all --force >/dev/null; podman rmi --force localhost/mine >/dev/null
