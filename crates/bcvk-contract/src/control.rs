@@ -8,6 +8,8 @@ use crate::status::printable;
 /// Message of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
+    /// The initramfs is about to mount the image, and waits for the host to let it.
+    Unmounted,
     /// The initramfs has prepared the root.
     Initrd,
     /// The image's systemd runs.
@@ -38,6 +40,7 @@ impl Message {
     pub fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
+            "unmounted" => Some(Self::Unmounted),
             "initrd" => Some(Self::Initrd),
             "userspace" => Some(Self::Userspace),
             "sessions" => Some(Self::Sessions),
@@ -58,6 +61,7 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unmounted => f.write_str("unmounted"),
             Self::Initrd => f.write_str("initrd"),
             Self::Userspace => f.write_str("userspace"),
             Self::Sessions => f.write_str("sessions"),
@@ -80,6 +84,7 @@ mod tests {
     #[test]
     fn a_message_is_read_as_it_was_written() {
         for message in [
+            Message::Unmounted,
             Message::Initrd,
             Message::Userspace,
             Message::Sessions,

@@ -6,7 +6,7 @@ use crate::spec::{
     Accelerator, Arch, Console, Disk, DiskFormat, EnvVar, Expose, Fidelity, GuestPort,
     ImageIdentity, Initramfs, KeptLogs, Lifetime, MachineId, MemorySize, Otherwise, Protocol,
     Resume, SPEC_VERSION, SavedFile, SavedFiles, SerialPort, Sha256Digest, Share, SnapshotImage,
-    SshAccess, Stream, UnitContent, UnitFile, Var, VmSpec,
+    SnapshotStage, SshAccess, Stream, UnitContent, UnitFile, Var, VmSpec,
 };
 use crate::status::{Event, Phase, Status, Timestamp};
 use crate::user_net::UserNet;
@@ -30,8 +30,10 @@ pub fn saved_files() -> SavedFiles {
 #[must_use]
 pub fn resume() -> Resume {
     Resume {
+        stage: SnapshotStage::Ready,
         files: saved_files(),
         of: SnapshotImage::Same,
+        earlier: None,
         otherwise: Otherwise::Boot,
     }
 }

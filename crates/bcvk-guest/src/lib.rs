@@ -14,12 +14,13 @@ pub mod login;
 mod masks;
 mod personal;
 mod port;
+mod resumed;
 pub mod rooted;
 pub mod services;
 mod storage;
 mod unit_name;
 
 pub use absent::Absent;
-pub use archive::{Content, Entry, initramfs_entries, user_data_entries};
+pub use archive::{Content, Entry, initramfs_entries, user_data_entries, wait_entries};
 pub use personal::{OpenIdentity, hostname, personal};
 pub use port::tell;

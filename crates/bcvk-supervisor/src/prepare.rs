@@ -63,11 +63,16 @@ impl Prepared {
     }
 }
 
-/// Reads the image and makes the files that QEMU needs, in `container`.
+/// Reads the image and makes the files that QEMU needs, in `container`. A guest that `waits` mounts the
+/// image only once it is told to.
 ///
 /// # Errors
 /// If the image lacks something, or something could not be done here.
-pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, Problem> {
+pub(super) fn prepare(
+    spec: &VmSpec,
+    waits: bool,
+    container: &Container,
+) -> Result<Prepared, Problem> {
     let root = Rooted::new(Path::new(CONTAINER_IMAGE)).map_err(Problem::OpenImage)?;
     let facts = GuestFacts::read(&root).map_err(Problem::LookIntoImage)?;
     check(spec, &facts)?;
@@ -95,6 +100,9 @@ pub(super) fn prepare(spec: &VmSpec, container: &Container) -> Result<Prepared, 
     let program = Program::read(Path::new(CONTAINER_EXE)).map_err(Problem::OwnProgram)?;
     let absent = Absent::new(spec, &facts, &from_image);
     let mut entries = bcvk_guest::initramfs_entries(spec, &facts, &absent, &from_image);
+    if waits {
+        entries.extend(bcvk_guest::wait_entries(spec));
+    }
     if spec.cloud_init {
         let data = fs::read_to_string(CONTAINER_USER_DATA).map_err(Problem::FilesInMemory)?;
         entries.extend(bcvk_guest::user_data_entries(spec, data));

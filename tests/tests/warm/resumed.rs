@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bcvk_testkit::{Checks, Sandbox, Vm};
 
-use crate::snapshot::entry;
+use crate::snapshot::{entries, list_all};
 
 /// Greatest difference between a guest's clock and the host's.
 pub(crate) const CLOCK: Duration = Duration::from_millis(100);
@@ -69,28 +69,29 @@ pub(crate) fn expect_given(vm: &Vm<'_>) {
 }
 
 pub(crate) fn expect_no_secret(sandbox: &Sandbox, vm: &Vm<'_>) {
-    let sealed = entry(sandbox).join("sealed");
+    let entries = entries(sandbox, &list_all(sandbox));
+    assert_eq!(entries.len(), 2, "one for each stage");
     // The lines before it are the same in many keys.
     let host_key = vm.sh("sed -n 4p /etc/ssh/ssh_host_ed25519_key");
     let user_key = vm.sh("cut -d' ' -f2 /run/bcvk/login/authorized_keys");
     for word in [MARK, &host_key, &user_key[30..]] {
-        for file in ["memory", "state", "kernel"] {
-            let found = Command::new("grep")
-                .args(["-q", "-a", "-F", "-e", word])
-                .arg(sealed.join(file))
-                .status();
-            assert_eq!(
-                found.expect("run grep").code(),
-                Some(1),
-                "{word} is in {file}"
-            );
+        for entry in &entries {
+            for file in ["memory", "state", "kernel", "trace"] {
+                let file = entry.join("sealed").join(file);
+                let found = Command::new("grep")
+                    .args(["-q", "-a", "-F", "-e", word])
+                    .arg(&file)
+                    .status();
+                let code = found.expect("run grep").code();
+                assert_eq!(code, Some(1), "{word} is in {}", file.display());
+            }
         }
     }
 }
 
 /// Writes over everything that the container of a VM that was saved has of its snapshot.
 pub(crate) fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
-    let dir = entry(sandbox);
+    let entries = entries(sandbox, &list_all(sandbox));
     let digest = || {
         let files = [
             "meta.json",
@@ -99,15 +100,15 @@ pub(crate) fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
             "sealed/memory",
             "sealed/trace",
         ];
-        let sums = Command::new("sha256sum")
-            .args(files)
-            .current_dir(&dir)
-            .output();
+        let paths = entries
+            .iter()
+            .flat_map(|dir| files.map(|file| dir.join(file)));
+        let sums = Command::new("sha256sum").args(paths).output();
         String::from_utf8(sums.expect("run sha256sum").stdout).expect("text")
     };
     let before = digest();
-    assert_eq!(before.lines().count(), 5, "{before}");
-    let script = "PATH=/usr/bin:/bin; find / -xdev -name bcvk-staging 2>/dev/null | while read -r dir; do \
+    assert_eq!(before.lines().count(), 10, "{before}");
+    let script = "PATH=/usr/bin:/bin; find / -xdev -name 'bcvk-staging*' 2>/dev/null | while read -r dir; do \
                   for file in memory state kernel trace saved; do echo evil >$dir/$file; done; \
                   touch $dir/../x; ls $dir; done";
     let wrote = sandbox
@@ -115,7 +116,7 @@ pub(crate) fn expect_only_staging(sandbox: &Sandbox, vm: &Vm<'_>) {
         .run();
     assert_eq!(
         wrote.expect_success().text(),
-        "kernel\nmemory\nsaved\nstate\ntrace"
+        ["kernel\nmemory\nsaved\nstate\ntrace"; 2].join("\n")
     );
     assert_eq!(digest(), before);
 }

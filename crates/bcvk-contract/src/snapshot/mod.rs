@@ -26,7 +26,7 @@ pub use staging::{Outcome, Staging, is_wanted, tell};
 use crate::bounded;
 use crate::missing::if_exists;
 use crate::replace::replace;
-use crate::spec::{CONTAINER_SNAPSHOT, CONTAINER_STAGING, SavedFile, SavedFiles};
+use crate::spec::{SavedFile, SavedFiles, SnapshotStage};
 
 /// Version of the layout.
 const VERSION: u32 = 3;
@@ -168,18 +168,19 @@ fn each(files: &SavedFiles) -> [(&'static str, SavedFile); 4] {
 /// read-only there.
 pub type SnapshotMount = (PathBuf, PathBuf, bool);
 
-/// Returns the mount of the snapshot in `dir` for a container that resumes its VM from there.
+/// Returns the mount of the snapshot in `dir` for a container that resumes its VM from there, at this
+/// `stage`.
 #[must_use]
-pub fn mount_to_resume(dir: &Path) -> SnapshotMount {
-    (dir.join(SEALED), CONTAINER_SNAPSHOT.into(), true)
+pub fn mount_to_resume(stage: SnapshotStage, dir: &Path) -> SnapshotMount {
+    (dir.join(SEALED), stage.snapshot().into(), true)
 }
 
-/// Returns the mounts of the snapshot in `dir` for a container that saves its VM there: the files alone,
-/// because in a directory it could make files that its user cannot remove.
-pub fn mounts_to_save(dir: &Path) -> impl Iterator<Item = SnapshotMount> {
+/// Returns the mounts of the snapshot in `dir` for a container that saves its VM there at this `stage`:
+/// the files alone, because in a directory it could make files that its user cannot remove.
+pub fn mounts_to_save(stage: SnapshotStage, dir: &Path) -> impl Iterator<Item = SnapshotMount> {
     let names = FILES.into_iter().chain([SAVED]);
-    names.map(|name| {
-        let inside = Path::new(CONTAINER_STAGING).join(name);
+    names.map(move |name| {
+        let inside = Path::new(stage.staging()).join(name);
         (dir.join(STAGING).join(name), inside, false)
     })
 }
@@ -306,18 +307,20 @@ mod tests {
             format!("{} {} {rights}", from.display(), to.display())
         };
         assert_eq!(
-            show(mount_to_resume(dir)),
+            show(mount_to_resume(SnapshotStage::Ready, dir)),
             "/cache/id/sealed /run/bcvk-snapshot ro"
         );
-        let shown: Vec<_> = mounts_to_save(dir).map(show).collect();
+        let shown: Vec<_> = mounts_to_save(SnapshotStage::Early, dir)
+            .map(show)
+            .collect();
         assert_eq!(
             shown,
             [
-                "/cache/id/staging/memory /run/bcvk-staging/memory rw",
-                "/cache/id/staging/state /run/bcvk-staging/state rw",
-                "/cache/id/staging/kernel /run/bcvk-staging/kernel rw",
-                "/cache/id/staging/trace /run/bcvk-staging/trace rw",
-                "/cache/id/staging/saved /run/bcvk-staging/saved rw",
+                "/cache/id/staging/memory /run/bcvk-staging-early/memory rw",
+                "/cache/id/staging/state /run/bcvk-staging-early/state rw",
+                "/cache/id/staging/kernel /run/bcvk-staging-early/kernel rw",
+                "/cache/id/staging/trace /run/bcvk-staging-early/trace rw",
+                "/cache/id/staging/saved /run/bcvk-staging-early/saved rw",
             ]
         );
     }

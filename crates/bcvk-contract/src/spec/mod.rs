@@ -24,6 +24,7 @@ mod public;
 mod publish;
 mod purpose;
 mod share;
+mod stage;
 mod stream;
 mod swap;
 mod timeout;
@@ -58,13 +59,14 @@ pub use publish::{PortForward, Protocol};
 pub use purpose::Purpose;
 pub use share::fits_unit;
 pub use share::{ShareRequest, ShareTarget};
+pub use stage::SnapshotStage;
 pub use stream::{KeptLogs, LogDir, SerialPort, Stream, check_serial_ports};
 pub use swap::SwapSize;
 pub use timeout::Timeout;
 pub use unit::{UnitContent, UnitFile};
 pub use var::{VAR_NAME, Var, VarSize, volatile_limit};
 pub use warm::{
-    Otherwise, Resume, SavedFile, SavedFiles, Sha256Digest, Snapshot, SnapshotImage, Warm,
+    Earlier, Otherwise, Resume, SavedFile, SavedFiles, Sha256Digest, Snapshot, SnapshotImage, Warm,
 };
 
 /// Version of the `spec.json` layout; a supervisor refuses any other.
@@ -100,12 +102,6 @@ pub const CONTAINER_DISKS: &str = "/run/bcvk-disks";
 pub const CONTAINER_LOGS: &str = "/run/bcvk-logs";
 /// Directory under which the files behind virtio-serial ports are seen inside the container.
 pub const CONTAINER_SERIAL: &str = "/run/bcvk-serial";
-
-/// Path of the snapshot of a VM inside the container.
-pub const CONTAINER_SNAPSHOT: &str = "/run/bcvk-snapshot";
-
-/// Directory in the container with the files that the VM is saved to.
-pub const CONTAINER_STAGING: &str = "/run/bcvk-staging";
 
 /// Returns where `path`, one of those above, is in the container of the VM `id`, whose root is the
 /// image's.

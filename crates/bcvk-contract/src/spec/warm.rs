@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::unit::start_after_boot;
-use super::{Arch, Console, SshAccess, VmSpec};
+use super::{Arch, Console, SnapshotStage, SshAccess, VmSpec};
 use crate::choice;
 
 /// Greatest number of shares and disks that a resumed VM can be given: one slot each of the bridge
@@ -31,23 +31,39 @@ choice!(Warm, "a rule for warm starts", { Auto: "auto", Off: "off", Require: "re
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Snapshot {
-    /// It boots the VM and saves it to [`CONTAINER_STAGING`](super::CONTAINER_STAGING).
+    /// It boots the VM and saves it at every stage, to [`SnapshotStage::staging`].
     Save,
     /// It resumes the VM.
     Resume(Resume),
 }
 
-/// A snapshot at [`CONTAINER_SNAPSHOT`](super::CONTAINER_SNAPSHOT) that a VM is resumed from.
+/// A snapshot at [`SnapshotStage::snapshot`] that a VM is resumed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
+    /// The moment at which it was taken.
+    pub stage: SnapshotStage,
     /// The files that it has to consist of.
     pub files: SavedFiles,
     /// The image that it was taken of.
     pub of: SnapshotImage,
+    /// The snapshot of the early stage that is tried if this does not hold for the VM's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
     /// Consequence of a failure to resume the VM.
     pub otherwise: Otherwise,
+}
+
+/// A snapshot of the early stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// The files that it has to consist of.
+    pub files: SavedFiles,
+    /// The image that it was taken of.
+    pub of: SnapshotImage,
 }
 
 /// The image of the VM that a snapshot was taken of.
@@ -68,7 +84,7 @@ pub enum SnapshotImage {
 pub enum Otherwise {
     /// It boots.
     Boot,
-    /// It boots and is saved to [`CONTAINER_STAGING`](super::CONTAINER_STAGING).
+    /// It boots and is saved at every stage.
     Save,
     /// It fails.
     Fail,
@@ -82,6 +98,26 @@ impl Snapshot {
             Self::Save => None,
             Self::Resume(resume) => Some(resume),
         }
+    }
+
+    /// Returns the resumption from the early stage that is tried in place of one that does not hold.
+    #[must_use]
+    pub fn earlier(&self) -> Option<Self> {
+        let resume = self.resume()?;
+        let Earlier { files, of } = resume.earlier?;
+        Some(Self::Resume(Resume {
+            stage: SnapshotStage::Early,
+            files,
+            of,
+            earlier: None,
+            otherwise: resume.otherwise,
+        }))
+    }
+
+    /// Returns the stage that the VM is resumed from.
+    #[must_use]
+    pub fn stage(&self) -> Option<SnapshotStage> {
+        self.resume().map(|resume| resume.stage)
     }
 
     /// Returns true if the VM is saved when it boots.
@@ -292,8 +328,13 @@ mod tests {
     fn a_snapshots_use_and_files_survive_the_crossing() {
         let resume = |of, otherwise| {
             Snapshot::Resume(Resume {
+                stage: SnapshotStage::Ready,
                 files: saved_files(),
                 of,
+                earlier: (otherwise == Otherwise::Save).then_some(Earlier {
+                    files: saved_files(),
+                    of,
+                }),
                 otherwise,
             })
         };
@@ -308,6 +349,13 @@ mod tests {
             let text = serde_json::to_string(&snapshot).expect("serialised");
             let read: Snapshot = serde_json::from_str(&text).expect("parsed");
             assert_eq!(read, snapshot, "{text}");
+            // The one that is tried next is the last, and ends in the same way.
+            let next = snapshot.earlier();
+            assert_eq!(next.is_some(), text.contains("earlier"));
+            if let Some(next) = next {
+                assert_eq!(next.stage(), Some(SnapshotStage::Early));
+                assert!(next.saves_a_boot() && next.earlier().is_none());
+            }
         }
     }
 

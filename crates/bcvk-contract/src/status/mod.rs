@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::SnapshotStage;
+
 pub use printable::{PrintableStream, TextStream, printable, steers};
 pub use store::StatusReader;
 pub use store::{StatusWriter, reserve};
@@ -80,10 +82,14 @@ pub struct Status {
     /// True if the VM was resumed from a snapshot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
+    /// Moment of a boot that the VM was resumed at, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<SnapshotStage>,
     /// Reason why the VM was booted although there was a snapshot, or why none could be made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold: Option<String>,
-    /// Difference between the VM's image and that of the snapshot, because of which it was booted.
+    /// Difference between the VM's image and that of the snapshot, because of which it was booted, or
+    /// resumed from the early stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
     /// Things worth telling the user that are no failure.
@@ -112,6 +118,7 @@ impl Status {
             executed: None,
             exit_code: None,
             resumed: false,
+            stage: None,
             cold: None,
             differs: None,
             warnings: Vec::new(),

@@ -10,6 +10,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use super::{Event, Failure, Phase, Status, Timestamp, printable};
 use crate::missing::if_exists;
 use crate::replace::replace;
+use crate::spec::SnapshotStage;
 use crate::untrusted;
 
 const STATUS: &str = "status.json";
@@ -120,9 +121,10 @@ impl StatusWriter {
         self.replace()
     }
 
-    /// Records that the VM was resumed.
-    pub fn resumed(&mut self) -> io::Result<()> {
+    /// Records that the VM was resumed, at this stage.
+    pub fn resumed(&mut self, stage: SnapshotStage) -> io::Result<()> {
         self.status.resumed = true;
+        self.status.stage = Some(stage);
         self.replace()
     }
 

@@ -15,23 +15,19 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64ct::{Base64, Encoding};
 use bcvk_contract::guest_port;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::spec::{MachineId, UnitContent, UnitFile, guest_disk};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use rustix::time::{ClockId, Timespec, clock_settime};
 use serde::{Deserialize, Serialize};
 
 use crate::port;
+pub use crate::resumed::{GoOn, HELLO, HERE};
+use crate::resumed::{add_entropy, set_clock};
 use crate::services::{command, ended, systemctl};
 
-/// First message of the host, to hear whether anybody is there.
-pub const HELLO: &str = "hello";
-/// Answer of the agent to it.
-pub const HERE: &str = "here";
 /// Answer of the agent once the guest has its names and keys, so that sessions can begin.
 pub const KNOWN: &str = "known";
 /// Answer of the agent when everything has been done.
@@ -246,15 +242,6 @@ fn start(personal: &Personal) -> Result<(), String> {
     }
 }
 
-/// Mixes random bytes of the host's into the kernel's (random(4)).
-fn add_entropy(text: &str) -> io::Result<()> {
-    let bytes = Base64::decode_vec(text).map_err(io::Error::other)?;
-    OpenOptions::new()
-        .write(true)
-        .open("/dev/urandom")?
-        .write_all(&bytes)
-}
-
 /// Adds variables to the file that sessions read, and to systemd's own, which services get.
 fn add_environment(personal: &Personal) -> io::Result<()> {
     if !personal.environment.is_empty() {
@@ -291,12 +278,6 @@ fn write_units(dir: &Path, units: &[UnitFile]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn set_clock(nanoseconds: u64) -> io::Result<()> {
-    let time = Duration::from_nanos(nanoseconds);
-    let time = Timespec::try_from(time).map_err(io::Error::other)?;
-    Ok(clock_settime(ClockId::Realtime, time)?)
 }
 
 /// Sets the machine ID. Readers of the journal look for it under the machine's ID, so what has been

@@ -1,11 +1,11 @@
 //! Units and files of the initramfs itself.
 
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::{Fidelity, Karg, SwapSize, VmSpec};
+use bcvk_contract::spec::{Fidelity, Initramfs, Karg, SwapSize, VmSpec};
 
 use super::env::environment;
 use super::journal::journal_unit;
-use super::tree::Tree;
+use super::tree::{Entry, Tree};
 use crate::early::{self, ApiMount, Plan};
 use crate::facts::GuestFacts;
 use crate::masks::Masks;
@@ -41,6 +41,21 @@ fn api_mounts(spec: &VmSpec, facts: &GuestFacts, from_image: &[Karg]) -> Vec<Api
     };
     let plain = facts.api_mounts.iter().filter(is_plain);
     plain.cloned().collect()
+}
+
+/// Makes the initramfs do all its other work before the image is mounted, and wait then: what is saved at
+/// that moment has to have all of that work done, and nothing of the image.
+#[must_use]
+pub fn wait_entries(spec: &VmSpec) -> Vec<Entry> {
+    let mut tree = Tree::default();
+    tree.file(&format!("{}/{}", early::DIR, early::WAITS), "");
+    if spec.initramfs == Initramfs::Image {
+        tree.file(
+            "etc/systemd/system/bcvk-sysroot.service.d/50-wait.conf",
+            include_str!("../units/wait.conf"),
+        );
+    }
+    tree.0
 }
 
 /// Adds the units for an image's own initramfs.

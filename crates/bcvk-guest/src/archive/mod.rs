@@ -17,6 +17,7 @@ mod tree;
 use bcvk_contract::spec::{Fidelity, Initramfs, Karg, Login, Purpose, VmSpec};
 
 pub use cloud_init::user_data_entries;
+pub use initrd::wait_entries;
 pub use tree::{Content, Entry};
 
 use crate::absent::Absent;
@@ -125,6 +126,22 @@ mod tests {
             let _ = writeln!(text, "{}{content}", entry.path);
         }
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_guest_that_waits_has_a_mark_and_waits_last() {
+        let paths = |initramfs| {
+            let spec = VmSpec {
+                initramfs,
+                ..bcvk_contract::examples::example()
+            };
+            let entries = wait_entries(&spec).into_iter();
+            entries.map(|entry| entry.path).collect::<Vec<_>>()
+        };
+        let mark = "/usr/lib/bcvk/waits";
+        let order = "etc/systemd/system/bcvk-sysroot.service.d/50-wait.conf";
+        assert_eq!(paths(Initramfs::Direct), [mark]);
+        assert_eq!(paths(Initramfs::Image), [mark, order]);
     }
 
     #[test]

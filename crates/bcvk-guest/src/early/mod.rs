@@ -13,6 +13,7 @@ mod mounts;
 mod processors;
 mod root;
 mod var;
+mod wait;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,7 @@ pub(crate) use files::in_order;
 pub use init::{INIT, init};
 pub use modules::MODULES;
 pub use processors::START as START_PROCESSORS;
+pub(crate) use wait::WAITS;
 
 /// Directory of bcvk's files in the initramfs.
 pub const DIR: &str = "/usr/lib/bcvk";
@@ -108,7 +110,7 @@ pub struct VarLayout {
     pub overlaid: Vec<PathBuf>,
 }
 
-/// Starts all processors, mounts the image at `/sysroot`, makes it writable there, and mounts what needs
+/// Starts all processors, waits for the host if the guest is to be saved before that, mounts the image at `/sysroot`, makes it writable there, and mounts what needs
 /// no image.
 ///
 /// # Errors
@@ -116,6 +118,7 @@ pub struct VarLayout {
 pub fn mount_root() -> Result<(), EarlyError> {
     processors::start()?;
     modules::load()?;
+    wait::await_host()?;
     root::mount_image()?;
     let plan = Plan::read()?;
     root::make_volatile(&plan)?;

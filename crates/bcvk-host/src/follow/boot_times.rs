@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::replace::replace;
-use bcvk_contract::spec::{Accelerator, Fidelity, Initramfs, Snapshot, VmSpec};
+use bcvk_contract::spec::{Accelerator, Fidelity, Initramfs, Snapshot, SnapshotStage, VmSpec};
 use bcvk_contract::status::{Phase, Status};
 use bcvk_contract::untrusted;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ enum Start {
     Boot,
     BootAndSave,
     Resume,
+    /// Resumed before its system started.
+    ResumeEarly,
 }
 
 impl BootKind {
@@ -65,6 +67,9 @@ impl BootKind {
             _ if status.cold.is_some() => Start::Boot,
             None => Start::Boot,
             Some(Snapshot::Save) => Start::BootAndSave,
+            Some(Snapshot::Resume(_)) if status.stage == Some(SnapshotStage::Early) => {
+                Start::ResumeEarly
+            }
             Some(Snapshot::Resume(_)) if status.differs.is_some() => Start::BootAndSave,
             Some(Snapshot::Resume(_)) => Start::Resume,
         };
@@ -413,6 +418,16 @@ mod tests {
         assert_eq!(start(&spec, &cold()), Start::BootAndSave);
         spec.snapshot = Some(Snapshot::Resume(resume()));
         assert_eq!(start(&spec, &cold()), Start::Resume);
+        let differs = Status {
+            differs: Some("/etc/app.conf is new".to_owned()),
+            ..cold()
+        };
+        assert_eq!(start(&spec, &differs), Start::BootAndSave);
+        let early = Status {
+            stage: Some(SnapshotStage::Early),
+            ..differs
+        };
+        assert_eq!(start(&spec, &early), Start::ResumeEarly);
         let booted = Status {
             cold: Some("the snapshot is damaged".to_owned()),
             ..cold()

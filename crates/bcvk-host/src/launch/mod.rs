@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 
 use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, VmSpec};
+use bcvk_contract::spec::{Accelerator, Label, Lifetime, PortForward, SnapshotStage, VmSpec};
 use bcvk_contract::status;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
@@ -27,7 +27,7 @@ use crate::podman::{
 use crate::resources::disk::{NewDisk, make_disk};
 use crate::resources::output::CreatedFiles;
 use crate::resources::storage;
-use crate::saved::{HeldSnapshot, start_keeper};
+use crate::saved::{HeldSnapshot, SnapshotEntry, start_keeper};
 use crate::ssh;
 use crate::ssh::Side;
 use crate::vm::dir::{VmDir, VmDirs};
@@ -71,10 +71,10 @@ pub struct Launch {
     pub ignition: Option<Vec<u8>>,
     /// The user's data for cloud-init.
     pub cloud_init: Option<Vec<u8>>,
-    /// The snapshot that the VM is resumed from.
-    pub resumes: Option<HeldSnapshot>,
-    /// The snapshot that is made of the VM if it boots.
-    pub saves: Option<HeldSnapshot>,
+    /// The snapshots that the VM may be resumed from, the one of the latest stage first.
+    pub resumes: Vec<(SnapshotStage, HeldSnapshot)>,
+    /// The snapshots that are made of the VM if it boots.
+    pub saves: Vec<(SnapshotStage, HeldSnapshot)>,
     /// Digests of the image's layers, the lowest first.
     pub layers: Vec<String>,
 }
@@ -94,6 +94,17 @@ pub fn write_ssh_access(
     dir.write_private("ssh_key", key.private().as_bytes())?;
     let config = ssh::config(spec, dir, exe, side);
     dir.write_private("ssh_config", config.as_bytes())
+}
+
+fn entries(snapshots: &[(SnapshotStage, HeldSnapshot)]) -> Vec<SnapshotEntry> {
+    let held = snapshots.iter();
+    held.map(|(_, held)| held.entry().clone()).collect()
+}
+
+fn places(snapshots: &[(SnapshotStage, HeldSnapshot)]) -> Vec<(SnapshotStage, &Path)> {
+    let held = snapshots.iter();
+    held.map(|(stage, held)| (*stage, held.entry().path()))
+        .collect()
 }
 
 impl Launch {
@@ -142,8 +153,8 @@ impl Launch {
             hold: Some(hold),
             cli_lock: None,
             created: CreatedFiles::default(),
-            resumes: self.resumes.as_ref().map(|held| held.entry().clone()),
-            saves: self.saves.as_ref().map(|held| held.entry().clone()),
+            resumes: entries(&self.resumes),
+            saves: entries(&self.saves),
             dir,
         })
     }
@@ -193,7 +204,7 @@ impl Launch {
                     // is removed.
                     tracing::info!(%error, "where the container is kept could not be noted");
                 }
-                return self.keep_snapshot(started);
+                return self.keep_snapshots(started);
             }
             let stderr = stderr_of(&output);
             if attempts_left == 0 || !lost_image_mount(&stderr) {
@@ -206,13 +217,13 @@ impl Launch {
         }
     }
 
-    /// Starts the process that makes a snapshot of the VM, if a snapshot is to be made.
-    fn keep_snapshot(&self, started: &Started) -> Result<(), HostError> {
-        match &started.saves {
-            Some(entry) => start_keeper(&self.exe, entry, &started.dir)
-                .map_err(HostError::io("start what keeps the snapshot")),
-            None => Ok(()),
+    /// Starts a process for each snapshot that is to be made of the VM, which makes it.
+    fn keep_snapshots(&self, started: &Started) -> Result<(), HostError> {
+        for entry in &started.saves {
+            start_keeper(&self.exe, entry, &started.dir)
+                .map_err(HostError::io("start what keeps the snapshot"))?;
         }
+        Ok(())
     }
 
     /// Returns the command line that [`Launch::start`] would run, with `VM_DIR` for the directory
@@ -239,8 +250,8 @@ impl Launch {
             interactive: self.interactive,
             tty: self.tty,
             debug: false,
-            resumes: self.resumes.as_ref().map(|held| held.entry().path()),
-            saves: self.saves.as_ref().map(|held| held.entry().path()),
+            resumes: places(&self.resumes),
+            saves: places(&self.saves),
             labels: &self.labels,
             network: self.network.as_deref(),
             publish: &self.publish,

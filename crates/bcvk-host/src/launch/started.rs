@@ -25,8 +25,8 @@ pub struct Started {
     pub(super) cli_lock: Option<Lock>,
     /// Files and directories of the user's that did not exist before.
     pub(super) created: CreatedFiles,
-    pub(super) resumes: Option<SnapshotEntry>,
-    pub(super) saves: Option<SnapshotEntry>,
+    pub(super) resumes: Vec<SnapshotEntry>,
+    pub(super) saves: Vec<SnapshotEntry>,
 }
 
 impl Started {

@@ -11,7 +11,7 @@ use bcvk_contract::bounded;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::snapshot::{self, Meta, Outcome, SnapshotError, Staging, boot_id};
-use bcvk_contract::spec::{ImageIdentity, SavedFiles, VmSpec};
+use bcvk_contract::spec::{ImageIdentity, SavedFiles, SnapshotStage, VmSpec};
 use serde::{Deserialize, Serialize};
 
 use super::place::{booted_at, is_own_dir};
@@ -68,6 +68,8 @@ pub struct SnapshotAbout {
     pub memory_mib: u32,
     /// Number of the VM's processors.
     pub vcpus: u32,
+    /// Moment of its boot at which the VM was saved.
+    pub stage: SnapshotStage,
     /// Boot ID of the host that the VM runs on.
     boot_id: String,
 }
@@ -125,13 +127,19 @@ impl SnapshotEntry {
     }
 
     /// Describes the VM that will be saved here, and makes the files that it is saved to.
-    pub(super) fn prepare(&self, spec: &VmSpec, layers: &[String]) -> io::Result<()> {
+    pub(super) fn prepare(
+        &self,
+        stage: SnapshotStage,
+        spec: &VmSpec,
+        layers: &[String],
+    ) -> io::Result<()> {
         let about = SnapshotAbout {
             image: spec.image.reference.clone(),
             image_id: spec.image.id.clone(),
             layers: layers.to_vec(),
             memory_mib: spec.memory.mib(),
             vcpus: spec.vcpus,
+            stage,
             boot_id: boot_id()?,
         };
         fs::write(self.path.join(ABOUT), serde_json::to_vec(&about)?)?;
@@ -184,8 +192,8 @@ impl SnapshotEntry {
         used.zip(booted).is_none_or(|(used, booted)| used > booted)
     }
 
-    /// Returns the snapshots whose place this takes: those with the same key, of another image with the
-    /// same name.
+    /// Returns the snapshots whose place this takes: those with the same key and of the same stage, of
+    /// another image with the same name.
     pub(super) fn earlier(&self) -> io::Result<Vec<Self>> {
         let (Some(about), Some(dir)) = (self.about(), self.path.parent()) else {
             return Ok(Vec::new());
@@ -194,7 +202,9 @@ impl SnapshotEntry {
         let mut entries = Self::all_in(dir)?;
         entries.retain(|entry| {
             let same_name = entry.about().is_some_and(|other| {
-                other.image == about.image && other.image_id != about.image_id
+                other.image == about.image
+                    && other.image_id != about.image_id
+                    && other.stage == about.stage
             });
             same_name && key(entry) == key(self)
         });

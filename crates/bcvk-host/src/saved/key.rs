@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bcvk_contract::snapshot::boot_id;
-use bcvk_contract::spec::VmSpec;
+use bcvk_contract::spec::{SnapshotStage, VmSpec};
 use sha2::{Digest, Sha256};
 
 /// Number of bytes of a digest that name a snapshot.
@@ -18,6 +18,18 @@ const NAME_BYTES: usize = 16;
 pub struct SnapshotKey(pub(super) String);
 
 impl SnapshotKey {
+    /// Returns the beginning of the names of all snapshots with this key and of this `stage`. That of one
+    /// stage is no beginning of the other's, so that a few digits are enough to name a snapshot.
+    pub(super) fn prefix(&self, stage: SnapshotStage) -> String {
+        let digest = Sha256::new_with_prefix(stage.name())
+            .chain_update(&self.0)
+            .finalize();
+        let hex = digest[..NAME_BYTES].iter();
+        hex.map(|byte| format!("{byte:02x}"))
+            .chain(["-".to_owned()])
+            .collect()
+    }
+
     /// Returns the key of `spec` when the programs `exe` and the VM's QEMU boot it here.
     ///
     /// # Errors

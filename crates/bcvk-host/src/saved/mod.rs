@@ -16,7 +16,7 @@ pub use key::SnapshotKey;
 use crate::vm::held_dir;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::snapshot::SnapshotError;
-use bcvk_contract::spec::{ImageIdentity, SavedFiles, SnapshotImage, VmSpec};
+use bcvk_contract::spec::{ImageIdentity, SavedFiles, SnapshotImage, SnapshotStage, VmSpec};
 
 /// The user's snapshots.
 #[derive(Debug, Clone)]
@@ -42,26 +42,27 @@ impl Snapshots {
         }
     }
 
-    /// Finds a snapshot with this key that can be resumed, and its files: one of this `image` if there is
-    /// any, or else of a relative of it. A snapshot that cannot be resumed is removed, and `told` is
+    /// Finds a snapshot of this `stage` with this key that can be resumed, and its files: one of this
+    /// `image` if there is any, or else of a relative of it. A snapshot that cannot be resumed is removed, and `told` is
     /// called with the reason.
     ///
     /// # Errors
     /// If the directory cannot be read.
     pub fn find(
         &self,
+        stage: SnapshotStage,
         key: &SnapshotKey,
         image: &ImageIdentity,
         layers: &[String],
         told: &mut dyn FnMut(&SnapshotError),
     ) -> io::Result<Option<(HeldSnapshot, SavedFiles, SnapshotImage)>> {
-        let prefix = format!("{}-", key.0);
+        let prefix = key.prefix(stage);
         let mut relatives = Vec::new();
         for entry in self.list()? {
             if !entry.id().starts_with(&prefix) {
                 continue;
             }
-            let Some(about) = entry.about() else {
+            let Some(about) = entry.about().filter(|about| about.stage == stage) else {
                 continue;
             };
             if about.image_id == image.id {
@@ -80,19 +81,20 @@ impl Snapshots {
         Ok(None)
     }
 
-    /// Makes the directory for a new snapshot of `spec`.
+    /// Makes the directory for a new snapshot of `spec` at this `stage`.
     ///
     /// # Errors
     /// If the directory or a file in it cannot be made.
     pub fn create(
         &self,
+        stage: SnapshotStage,
         key: &SnapshotKey,
         spec: &VmSpec,
         layers: &[String],
     ) -> io::Result<HeldSnapshot> {
-        let (path, lock) = held_dir::create_held(&self.path, &format!("{}-", key.0))?;
+        let (path, lock) = held_dir::create_held(&self.path, &key.prefix(stage))?;
         let entry = SnapshotEntry { path };
-        entry.prepare(spec, layers)?;
+        entry.prepare(stage, spec, layers)?;
         Ok(HeldSnapshot { entry, _lock: lock })
     }
 

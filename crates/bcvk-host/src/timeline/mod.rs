@@ -102,7 +102,7 @@ pub struct Timeline {
     /// Greatest error of the guest's times among those of the host, to either side; `None` where
     /// the guest has none.
     pub uncertainty: Option<u64>,
-    /// True if the VM was resumed, so that its units had started before.
+    /// True if the VM was resumed, so that its guest's clock began in another.
     pub resumed: bool,
     /// True if the chain of units is known.
     pub path_known: bool,

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use bcvk_contract::spec::{Purpose, Reachable};
+use bcvk_contract::spec::{Purpose, Reachable, SnapshotStage};
 use bcvk_contract::status::Phase;
 
 use super::event::Pending;
 use super::{
     Action, BANNER_GRACE, GuestEnd, Life, LifeEvent, PERSONALIZING, PRESS_AGAIN, QEMU_FOLLOWS,
-    REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Stage, Trouble, Why,
+    REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Saves, Stage, Trouble, Why,
 };
 use crate::console::Sign;
 use crate::problem::Problem;
@@ -39,8 +39,14 @@ pub(super) enum Doing {
 pub(super) enum Step {
     /// It boots.
     Booting {
-        /// Set if it is saved after that.
-        saves: bool,
+        /// Stages at which it is saved.
+        saves: Saves,
+    },
+    /// It stands still, or waits, before it mounts its image, and is saved.
+    SavingEarly {
+        until: Instant,
+        /// Stages at which it is saved after that.
+        saves: Saves,
     },
     /// It stands still and is saved.
     Saving { until: Instant },
@@ -122,7 +128,9 @@ impl Step {
     const fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Booting { .. } => None,
-            Self::Saving { until } | Self::Personalizing { until, .. } => Some(*until),
+            Self::SavingEarly { until, .. }
+            | Self::Saving { until }
+            | Self::Personalizing { until, .. } => Some(*until),
         }
     }
 }
@@ -248,18 +256,18 @@ impl Life {
             (event, Step::Booting { saves }) if shows(self.reachable, &event) => {
                 match self.purpose {
                     Purpose::Login => {
-                        return self.up(coming(Step::Booting { saves }, signs), saves, now);
+                        return self.up(coming(Step::Booting { saves }, signs), saves.ready, now);
                     }
                     // A guest that is saved may be resumed for sessions.
                     Purpose::Execute if self.snapshot.is_some() => {
-                        return self.up(coming(Step::Booting { saves }, signs), saves, now);
+                        return self.up(coming(Step::Booting { saves }, signs), saves.ready, now);
                     }
                     Purpose::Boot | Purpose::Execute => Step::Booting { saves },
                 }
             }
             (LifeEvent::Control(Message::Up), Step::Booting { saves }) => match self.purpose {
                 Purpose::Boot | Purpose::Execute => {
-                    return self.up(coming(Step::Booting { saves }, signs), saves, now);
+                    return self.up(coming(Step::Booting { saves }, signs), saves.ready, now);
                 }
                 Purpose::Login => {
                     let problem = match self.reachable {
@@ -270,18 +278,32 @@ impl Life {
                     Step::Booting { saves }
                 }
             },
+            (LifeEvent::Control(Message::Unmounted), Step::Booting { saves }) => {
+                self.waits(saves, now)
+            }
+            (LifeEvent::Saved, Step::SavingEarly { saves, .. }) => self.goes_on(saves),
             (LifeEvent::Saved, Step::Saving { .. }) => self.personalize(now),
             (LifeEvent::NotSaved(why), step) => {
                 self.actions.push(Action::RecordCold(format!(
                     "no snapshot could be made: {why}"
                 )));
                 match step {
+                    Step::SavingEarly { saves, .. } => self.goes_on(saves),
                     Step::Saving { .. } => self.personalize(now),
                     step => step,
                 }
             }
             (LifeEvent::Personalized, Step::Personalizing { executed, .. }) => {
-                return self.ready(coming(Step::Booting { saves: false }, signs), executed, now);
+                return self.ready(
+                    coming(
+                        Step::Booting {
+                            saves: Saves::default(),
+                        },
+                        signs,
+                    ),
+                    executed,
+                    now,
+                );
             }
             // QEMU's end may be the reason.
             (LifeEvent::NotPersonalized(why), step @ Step::Personalizing { .. }) => {
@@ -308,7 +330,7 @@ impl Life {
         }
         if let Doing::Coming { step, .. } = &mut alive.doing {
             *step = if saves {
-                self.actions.push(Action::Save);
+                self.actions.push(Action::Save(SnapshotStage::Ready));
                 let until = now + SAVING;
                 Step::Saving { until }
             } else {
@@ -393,12 +415,13 @@ impl Life {
                     return self.fail_by(alive, sign.trouble, now);
                 }
                 match step {
+                    Step::SavingEarly { until, saves } if *until <= now => {
+                        let saves = *saves;
+                        self.abandon(SnapshotStage::Early);
+                        *step = self.goes_on(saves);
+                    }
                     Step::Saving { until } if *until <= now => {
-                        self.actions.push(Action::AbandonSaving);
-                        self.actions.push(Action::RecordCold(format!(
-                            "no snapshot could be made: it takes more than {} s",
-                            SAVING.as_secs()
-                        )));
+                        self.abandon(SnapshotStage::Ready);
                         *step = self.personalize(now);
                     }
                     Step::Personalizing { until, .. } if *until <= now => {

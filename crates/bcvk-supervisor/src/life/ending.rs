@@ -25,7 +25,7 @@ impl Life {
             _ if ends_already => Stage::Alive(alive),
             // It stands still, and would not hear the power button.
             Doing::Coming {
-                step: Step::Saving { .. },
+                step: Step::SavingEarly { .. } | Step::Saving { .. },
                 ..
             } => {
                 self.enter(Phase::Stopping);

@@ -8,7 +8,7 @@ use crate::children::Role;
 use crate::console::Sign;
 use crate::problem::Problem;
 use bcvk_contract::control::Message;
-use bcvk_contract::spec::Snapshot;
+use bcvk_contract::spec::{Snapshot, SnapshotStage};
 
 /// Something that happened to a VM.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub(crate) enum LifeEvent {
     CannotBoot(Problem),
     /// All processes have been started.
     Started {
-        /// Set if the guest is to be saved once it is up.
-        saves: bool,
+        /// Stages at which the guest is to be saved.
+        saves: Saves,
     },
     /// The guest has its names and keys, so that sessions can begin; it is yet to become this VM.
     Known,
-    /// The guest runs where its snapshot was taken, and is this VM.
+    /// The guest runs where its snapshot was taken, and is this VM if its system was up.
     Resumed,
     /// The attempt to resume the VM has failed.
     NotResumed(String),
@@ -74,6 +74,15 @@ pub(crate) enum LifeEvent {
     QemuEnded(QemuEnd),
     /// There is something worth telling the user.
     Warning(String),
+}
+
+/// Stages at which a guest that boots is to be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Saves {
+    /// Set if it is saved before it mounts its image.
+    pub(crate) early: bool,
+    /// Set if it is saved once it is up.
+    pub(crate) ready: bool,
 }
 
 /// Result of a look at an image before its VM starts.
@@ -123,9 +132,11 @@ pub(crate) enum Action {
     /// Give up the rights that starting takes.
     GiveUpRights,
     /// Save the guest; answered by [`LifeEvent::Saved`] or [`LifeEvent::NotSaved`].
-    Save,
+    Save(SnapshotStage),
     /// Let the guest go on without a snapshot of it.
-    AbandonSaving,
+    AbandonSaving(SnapshotStage),
+    /// Let a guest go on that waits before it mounts its image.
+    LetGoOn,
     /// Make the guest this VM; answered by [`LifeEvent::Personalized`] or a failure.
     Personalize,
     /// Press the power button; answered by [`LifeEvent::Pressed`] or [`LifeEvent::NotPressed`].
@@ -140,8 +151,8 @@ pub(crate) enum Action {
     RecordFailure(Trouble),
     /// Record the exit code of the commands.
     RecordExecuted(u8),
-    /// Record that the VM was resumed.
-    RecordResumed,
+    /// Record that the VM was resumed at this stage.
+    RecordResumed(SnapshotStage),
     /// Record why there is no snapshot, or no use of it.
     RecordCold(String),
     /// Record what differs between the image and that of the snapshot.

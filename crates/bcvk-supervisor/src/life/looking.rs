@@ -35,8 +35,16 @@ impl Life {
         self.prepare(Start::Boot)
     }
 
-    /// Boots a VM whose image is not that of the snapshot, in `what` its boot looks at.
+    /// Boots a VM whose image is not that of the snapshot, in `what` its boot looks at, unless a snapshot
+    /// of the early stage may hold for it.
     fn boot_of_another(&mut self, what: String) -> Stage {
+        if let Some(earlier) = self.snapshot.as_ref().and_then(Snapshot::earlier) {
+            self.snapshot = Some(earlier);
+            self.actions.push(Action::RecordDiffers(what));
+            self.actions.push(Action::UseSnapshot(self.snapshot));
+            self.actions.push(Action::Look);
+            return Stage::Looking;
+        }
         self.snapshot = match self.otherwise() {
             Some(Otherwise::Fail) => return self.fail_before(Problem::Resume(what.into())),
             Some(Otherwise::Save) => Some(Snapshot::Save),

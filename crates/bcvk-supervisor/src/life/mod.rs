@@ -7,6 +7,7 @@ mod alive;
 mod ending;
 mod event;
 mod looking;
+mod saving;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -16,13 +17,13 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use alive::{Alive, Step};
-pub(super) use event::{Action, GuestEnd, LifeEvent, Looked, QemuEnd, Start, Trouble};
+pub(super) use event::{Action, GuestEnd, LifeEvent, Looked, QemuEnd, Saves, Start, Trouble};
 
 use crate::console::Sign;
 use crate::problem::Problem;
 use bcvk_contract::control::Message;
 use bcvk_contract::exit;
-use bcvk_contract::spec::{Lifetime, Otherwise, Purpose, Reachable, Snapshot};
+use bcvk_contract::spec::{Lifetime, Otherwise, Purpose, Reachable, Snapshot, SnapshotStage};
 use bcvk_contract::status::{FailureKind, Phase};
 
 /// Time for a guest to power off before QEMU is killed. Below the `podman stop` time-out
@@ -70,6 +71,8 @@ pub(super) struct Life {
     stage: Stage,
     /// The phase that was recorded last.
     phase: Phase,
+    /// Set once the guest has said that it waits before it mounts its image.
+    has_waited: bool,
     /// Set once the VM has been ready.
     was_ready: bool,
     /// Exit code of the commands, once they have ended.
@@ -94,6 +97,8 @@ enum Stage {
         until: Instant,
         /// Exit code of commands that ended before the news that they had begun.
         executed: Option<u8>,
+        /// Stages at which a guest is saved whose system has yet to start.
+        saves: Saves,
     },
     /// All processes have been killed.
     Clearing { until: Instant, next: Next },
@@ -133,7 +138,7 @@ impl Life {
         purpose: Purpose,
         reachable: Reachable,
         lifetime: Lifetime,
-        snapshot: Option<Snapshot>,
+        snapshot: Option<&Snapshot>,
     ) -> (Self, Vec<Action>) {
         let (stage, action) = match snapshot {
             None => (Stage::Preparing(Start::Boot), Action::Prepare(Start::Boot)),
@@ -143,9 +148,10 @@ impl Life {
             purpose,
             reachable,
             lifetime,
-            snapshot,
+            snapshot: snapshot.copied(),
             stage,
             phase: Phase::Preparing,
+            has_waited: false,
             was_ready: false,
             executed: None,
             failure: None,
@@ -168,9 +174,14 @@ impl Life {
             (Stage::Looking, event) => self.while_looking(event),
             (Stage::Preparing(start), event) => self.while_preparing(start, event, now),
             (Stage::Starting(start), event) => self.while_starting(start, event, now),
-            (Stage::Resuming { until, executed }, event) => {
-                self.while_resuming(until, executed, event, now)
-            }
+            (
+                Stage::Resuming {
+                    until,
+                    executed,
+                    saves,
+                },
+                event,
+            ) => self.while_resuming((until, executed, saves), event, now),
             (Stage::Clearing { until, next }, event) => self.while_clearing(until, next, event),
             (Stage::Alive(alive), event) => self.while_alive(alive, event, now),
             (Stage::Killed { until, why }, event) => self.while_killed(until, why, event),
@@ -228,12 +239,14 @@ impl Life {
         match (event, start) {
             (LifeEvent::Started { saves }, Start::Boot) => {
                 self.enter(Phase::Qemu);
+                self.has_waited = false;
                 self.actions.push(Action::GiveUpRights);
                 Stage::Alive(Alive::coming(Step::Booting { saves }))
             }
-            (LifeEvent::Started { .. }, Start::Resume) => Stage::Resuming {
+            (LifeEvent::Started { saves }, Start::Resume) => Stage::Resuming {
                 until: now + RESUMING,
                 executed: None,
+                saves,
             },
             (LifeEvent::NotResumed(why), Start::Resume) => self.give_up_resuming(why, now),
             (LifeEvent::CannotBoot(problem), _) => {
@@ -252,27 +265,23 @@ impl Life {
 
     fn while_resuming(
         &mut self,
-        until: Instant,
-        executed: Option<u8>,
+        (until, executed, saves): (Instant, Option<u8>, Saves),
         event: LifeEvent,
         now: Instant,
     ) -> Stage {
+        let resuming = |executed| Stage::Resuming {
+            until,
+            executed,
+            saves,
+        };
         match event {
             LifeEvent::Known => {
                 self.enter(Phase::Qemu);
                 self.enter(Phase::Reachable);
-                Stage::Resuming { until, executed }
+                resuming(executed)
             }
-            LifeEvent::Resumed => {
-                self.enter(Phase::Qemu);
-                self.actions
-                    .extend([Action::RecordResumed, Action::GiveUpRights]);
-                self.ready(Alive::ready(), executed, now)
-            }
-            LifeEvent::Control(Message::Executed(code)) => Stage::Resuming {
-                until,
-                executed: executed.or(Some(code)),
-            },
+            LifeEvent::Resumed => self.resumed(executed, saves, now),
+            LifeEvent::Control(Message::Executed(code)) => resuming(executed.or(Some(code))),
             LifeEvent::NotResumed(why) => self.give_up_resuming(why, now),
             LifeEvent::Console(Sign::Panic(why)) => {
                 self.give_up_resuming(format!("the guest's kernel panicked: {why}"), now)
@@ -291,7 +300,23 @@ impl Life {
                 self.clear(Next::Exit, now)
             }
             LifeEvent::CliGone => self.clear(Next::Exit, now),
-            _ => Stage::Resuming { until, executed },
+            _ => resuming(executed),
+        }
+    }
+
+    /// The guest runs where it was saved. One whose system has yet to start waits to be told to go on.
+    fn resumed(&mut self, executed: Option<u8>, saves: Saves, now: Instant) -> Stage {
+        let stage = self.snapshot.as_ref().and_then(Snapshot::stage);
+        let stage = stage.unwrap_or(SnapshotStage::Ready);
+        self.enter(Phase::Qemu);
+        self.actions
+            .extend([Action::RecordResumed(stage), Action::GiveUpRights]);
+        match stage {
+            SnapshotStage::Ready => self.ready(Alive::ready(), executed, now),
+            SnapshotStage::Early => {
+                self.actions.push(Action::LetGoOn);
+                Stage::Alive(Alive::coming(Step::Booting { saves }))
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bcvk_contract::guest_port;
-use bcvk_contract::spec::{Accelerator, Arch, Fidelity, VmSpec};
+use bcvk_contract::spec::{Accelerator, Arch, Fidelity, SnapshotStage, VmSpec};
 
 use super::disks::{disks, node};
 use crate::ports::ports;
@@ -53,19 +53,36 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Descriptors for a machine that is saved or resumed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct WarmFds {
-    /// File for the machine's state.
-    pub(crate) state: Option<i32>,
+    /// File with the state that the machine waits for instead of booting.
+    pub(crate) incoming: Option<i32>,
+    /// Files for the machine's state, by the stage at which it is saved.
+    pub(crate) states: Vec<(SnapshotStage, i32)>,
     /// Socket of the agent's port.
     pub(crate) agent: i32,
-    /// True if the machine waits for a state instead of booting.
-    pub(crate) incoming: bool,
 }
 
-/// URI at which QEMU finds the file for a machine's state.
-pub(crate) const STATE_URI: &str = "file:/dev/fdset/100";
-const STATE_SET: u32 = 100;
+/// Number of the descriptor set that has the file with the state that a machine waits for.
+const INCOMING_SET: u32 = 100;
+
+/// Returns the number of the descriptor set that has the file for a machine's state at this stage.
+const fn state_set(stage: SnapshotStage) -> u32 {
+    match stage {
+        SnapshotStage::Early => 101,
+        SnapshotStage::Ready => 102,
+    }
+}
+
+/// Returns the URI at which QEMU finds the file with the state that it waits for.
+pub(crate) fn incoming_uri() -> String {
+    format!("file:/dev/fdset/{INCOMING_SET}")
+}
+
+/// Returns the URI at which QEMU finds the file for its machine's state at this stage.
+pub(crate) fn state_uri(stage: SnapshotStage) -> String {
+    format!("file:/dev/fdset/{}", state_set(stage))
+}
 
 /// Bus that devices are plugged into while the machine runs. One conventional bridge has as many
 /// slots as anybody needs. Root ports have one slot each, and the guest has to look at each of them
@@ -103,7 +120,7 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     }
     add_network(&mut args, machine);
     add_disks(&mut args, machine);
-    if let Some(warm) = machine.warm {
+    if let Some(warm) = &machine.warm {
         add_warm(&mut args, warm);
     }
     add_file_servers(&mut args, machine);
@@ -219,9 +236,16 @@ fn add_file_servers(args: &mut Args, machine: &Machine<'_>) {
 }
 
 /// Adds what a machine needs in order to be saved, and to differ from others that are resumed.
-fn add_warm(args: &mut Args, warm: WarmFds) {
-    if let Some(state) = warm.state {
-        args.opt("-add-fd", &format!("fd={state},set={STATE_SET}"));
+fn add_warm(args: &mut Args, warm: &WarmFds) {
+    let states = warm.states.iter();
+    let states = states.map(|(stage, fd)| (*fd, state_set(*stage)));
+    for (fd, set) in warm
+        .incoming
+        .map(|fd| (fd, INCOMING_SET))
+        .into_iter()
+        .chain(states)
+    {
+        args.opt("-add-fd", &format!("fd={fd},set={set}"));
     }
     // A new GUID for each QEMU tells the guest's kernel to renew its randomness.
     args.device("vmgenid,guid=auto");
@@ -235,7 +259,7 @@ fn add_warm(args: &mut Args, warm: WarmFds) {
         "pci-bridge,id={SPARE_BUS},chassis_nr=1,shpc=off,mem-reserve=1M,pref64-reserve=1M,{}",
         at(slot::SPARE)
     ));
-    if warm.incoming {
+    if warm.incoming.is_some() {
         args.opt("-incoming", "defer");
     }
 }

@@ -16,7 +16,7 @@ pub(super) use args::{Machine, ROOT_TAG, WarmFds, args};
 pub(super) use disks::disk_of_node;
 
 use crate::sshd::Ports;
-use bcvk_contract::spec::{Login, VmSpec};
+use bcvk_contract::spec::{Login, Otherwise, Resume, Snapshot, SnapshotStage, VmSpec};
 
 /// Returns the argument list for `spec`, with placeholders for values that only a running supervisor
 /// knows.
@@ -47,9 +47,17 @@ fn machine(spec: &VmSpec) -> Machine<'_> {
         ports: (login == Some(Login::Image)).then_some(Ports::USUAL),
         sessions_fd: (login == Some(Login::Own)).then_some(9),
         warm: spec.snapshot.map(|snapshot| WarmFds {
-            state: Some(6),
+            incoming: snapshot.resume().map(|_| 6),
+            states: match snapshot {
+                Snapshot::Save => vec![(SnapshotStage::Early, 90), (SnapshotStage::Ready, 91)],
+                Snapshot::Resume(Resume {
+                    stage: SnapshotStage::Early,
+                    otherwise: Otherwise::Save,
+                    ..
+                }) => vec![(SnapshotStage::Ready, 91)],
+                Snapshot::Resume(_) => Vec::new(),
+            },
             agent: 7,
-            incoming: snapshot.resume().is_some(),
         }),
         console_fd: 3,
         control_fd: 4,
@@ -118,12 +126,12 @@ mod tests {
 
     #[test]
     fn x86_64_saved() {
-        insta::assert_snapshot!(lines(&with_snapshot(Snapshot::Save)));
+        insta::assert_snapshot!(lines(&with_snapshot(&Snapshot::Save)));
     }
 
-    fn with_snapshot(snapshot: Snapshot) -> VmSpec {
+    fn with_snapshot(snapshot: &Snapshot) -> VmSpec {
         let spec = VmSpec {
-            snapshot: Some(snapshot),
+            snapshot: Some(*snapshot),
             fidelity: Fidelity::Full,
             ..example()
         };
@@ -133,10 +141,45 @@ mod tests {
     /// Another machine could not take up the state of the one that was saved.
     #[test]
     fn a_resumed_machine_is_the_saved_one_and_waits_for_its_state() {
-        let saved = lines(&with_snapshot(Snapshot::Save));
-        let resumed = lines(&with_snapshot(Snapshot::Resume(resume())));
-        assert_eq!(resumed.replace("\n-incoming defer", ""), saved);
-        assert_ne!(resumed, saved);
+        let machine = |snapshot| {
+            let all = lines(&with_snapshot(&snapshot));
+            let files = |line: &&str| !line.starts_with("-add-fd fd=");
+            let machine: Vec<_> = all.lines().filter(files).map(str::to_owned).collect();
+            machine.join("\n")
+        };
+        let saved = machine(Snapshot::Save);
+        for stage in SnapshotStage::ALL {
+            let resumed = machine(Snapshot::Resume(Resume { stage, ..resume() }));
+            assert_eq!(resumed.replace("\n-incoming defer", ""), saved);
+            assert_ne!(resumed, saved);
+        }
+    }
+
+    /// Two states are written to two files, and neither to that of the state that is read.
+    #[test]
+    fn each_state_has_a_file_of_its_own() {
+        let early = Resume {
+            stage: SnapshotStage::Early,
+            otherwise: Otherwise::Save,
+            ..resume()
+        };
+        for (snapshot, files) in [
+            (
+                Snapshot::Save,
+                ["fd=90,set=101", "fd=91,set=102"].as_slice(),
+            ),
+            (Snapshot::Resume(resume()), &["fd=6,set=100"]),
+            (Snapshot::Resume(early), &["fd=6,set=100", "fd=91,set=102"]),
+        ] {
+            let text = lines(&with_snapshot(&snapshot));
+            let found: Vec<_> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("-add-fd "))
+                // The rest are the disks'.
+                .filter(|file| file.contains("set=10"))
+                .collect();
+            assert_eq!(found, files);
+        }
     }
 
     #[test]

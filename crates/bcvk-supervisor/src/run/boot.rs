@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::start::Beginning;
-use super::warm::{is_saved, trace_options};
+use super::warm::{saved_stages, trace_options};
 use super::{Rights, Supervisor};
 use crate::Event;
-use crate::life::{LifeEvent, Start};
+use crate::life::{LifeEvent, Saves, Start};
 use crate::prepare::{self, Prepared};
 use crate::problem::Problem;
 use crate::virtiofs::TraceOptions;
-use crate::warm::{Origin, Personalization, Saved, base, new_state};
-use bcvk_contract::spec::VmSpec;
+use crate::warm::{Origin, Personalization, Saved, base, new_states};
+use bcvk_contract::spec::{SnapshotStage, VmSpec};
 
 /// The files that QEMU starts with.
 #[derive(Debug)]
@@ -24,7 +24,12 @@ pub(crate) enum Files {
         trace: Option<TraceOptions>,
     },
     /// Of a guest that is resumed.
-    Resume { saved: Saved, prepared: Prepared },
+    Resume {
+        saved: Saved,
+        prepared: Prepared,
+        /// The trace that is made of a guest which is to be saved.
+        trace: Option<TraceOptions>,
+    },
 }
 
 impl Supervisor {
@@ -37,12 +42,14 @@ impl Supervisor {
                 None => Ok(spec),
             };
             let files = spec.and_then(|spec| {
-                let prepared = prepare::prepare(&spec, &container)?;
-                let trace = is_saved(&spec).then(|| trace_options(&spec));
+                let saves = saved_stages(&spec);
+                let waits = saves.contains(&SnapshotStage::Early);
+                let prepared = prepare::prepare(&spec, waits, &container)?;
+                let trace = trace_options(&spec, &saves);
                 Ok(Files::Boot {
                     spec,
                     prepared,
-                    trace: trace.transpose().map_err(Problem::LookIntoImage)?,
+                    trace: trace.map_err(Problem::LookIntoImage)?,
                 })
             });
             match files {
@@ -67,12 +74,17 @@ impl Supervisor {
             ) => self
                 .boot(&spec, &prepared, trace)
                 .unwrap_or_else(LifeEvent::CannotBoot),
-            (Start::Resume, Some(Files::Resume { saved, prepared })) => {
-                match self.resume(saved, prepared) {
-                    Ok(()) => LifeEvent::Started { saves: false },
-                    Err(why) => LifeEvent::NotResumed(why.to_string()),
-                }
-            }
+            (
+                Start::Resume,
+                Some(Files::Resume {
+                    saved,
+                    prepared,
+                    trace,
+                }),
+            ) => match self.resume(saved, &prepared, trace) {
+                Ok(saves) => LifeEvent::Started { saves },
+                Err(why) => LifeEvent::NotResumed(why.to_string()),
+            },
             (start, files) => unreachable!("{start:?} with {files:?}"),
         }
     }
@@ -92,11 +104,11 @@ impl Supervisor {
         trace: Option<TraceOptions>,
     ) -> Result<LifeEvent, Problem> {
         self.warn_of(prepared);
-        let beginning = match &trace {
-            Some(_) => new_state().map(Beginning::BootToSave),
-            None => Ok(Beginning::Boot),
+        let stages = trace.as_ref().map(|_| saved_stages(spec));
+        let beginning = Beginning {
+            resumes: None,
+            saves: new_states(stages.unwrap_or_default()).map_err(Problem::StartQemu)?,
         };
-        let beginning = beginning.map_err(Problem::StartQemu)?;
         let sockets = self
             .start_file_servers(trace)
             .map_err(Problem::StartFileServers)?;
@@ -104,7 +116,7 @@ impl Supervisor {
             .start_qemu(spec, prepared, &sockets, &beginning)
             .map_err(Problem::StartQemu)?;
         let saves = match agent {
-            None => false,
+            None => Saves::default(),
             Some(agent) => {
                 let identity = prepared.identity.clone();
                 let personalization =

@@ -24,7 +24,9 @@ use bcvk_contract::linkage::check_static;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
-use bcvk_contract::spec::{CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, VmSpec};
+use bcvk_contract::spec::{
+    CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, SnapshotStage, VmSpec,
+};
 use bcvk_contract::status::{Failure, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
@@ -32,7 +34,7 @@ use rustix::thread::CapabilitySet;
 
 pub(super) use self::boot::Files;
 use self::sources::{forward_signals, watch_cli};
-use self::warm::abandon_saving;
+use self::warm::{abandon_saving, abandon_saving_at};
 use crate::Event;
 use crate::children::{Children, Role};
 use crate::console;
@@ -143,7 +145,7 @@ impl Supervisor {
             self.spec.purpose(),
             self.spec.reachable(),
             self.spec.lifetime,
-            self.spec.snapshot,
+            self.spec.snapshot.as_ref(),
         );
         let mut actions = VecDeque::from(match self.listen() {
             Ok(()) => begun,
@@ -283,8 +285,9 @@ impl Supervisor {
             Action::Prepare(Start::Resume) => self.prepare_to_resume(),
             Action::Start(start) => return Some(self.start_all(start)),
             Action::GiveUpRights => give_up_capabilities(),
-            Action::Save => self.save(),
-            Action::AbandonSaving => self.abandon_saving(),
+            Action::Save(stage) => self.save(stage),
+            Action::AbandonSaving(stage) => self.abandon_saving(stage),
+            Action::LetGoOn => self.let_go_on(),
             Action::Personalize => self.personalize(),
             Action::PressPowerButton => self.press_power_button(),
             Action::KillQemu => {
@@ -306,9 +309,13 @@ impl Supervisor {
                 self.record(|status| status.fail(failure));
             }
             Action::RecordExecuted(code) => self.record(|status| status.executed(code)),
-            Action::RecordResumed => {
-                abandon_saving();
-                self.record(StatusWriter::resumed);
+            Action::RecordResumed(stage) => {
+                match stage {
+                    // Its system is yet to start.
+                    SnapshotStage::Early => abandon_saving_at(stage),
+                    SnapshotStage::Ready => abandon_saving(),
+                }
+                self.record(|status| status.resumed(stage));
             }
             Action::RecordCold(why) => {
                 tracing::info!(why, "no snapshot");

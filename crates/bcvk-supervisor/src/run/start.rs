@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::procfs;
 use bcvk_contract::spec::{
-    Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, Login, STORAGE_TAG, Share, VmSpec,
+    Accelerator, CONTAINER_EXE, CONTAINER_IMAGE, Console, Login, STORAGE_TAG, Share, SnapshotStage,
+    VmSpec,
 };
 
 use super::{Running, Supervisor};
@@ -31,22 +32,23 @@ use crate::{console, control, disks, ports};
 const SOCKET: &str = ".file-server.sock";
 
 /// How a machine begins.
-#[derive(Debug)]
-pub(super) enum Beginning {
-    /// With its kernel.
-    Boot,
-    /// With its kernel; its state is written to this file later.
-    BootToSave(OwnedFd),
-    /// With the state in this file.
-    Resume(OwnedFd),
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// The state that it is resumed with, and the stage at which that was saved. Without one, it begins
+    /// with its kernel.
+    pub(super) resumes: Option<(SnapshotStage, OwnedFd)>,
+    /// Files to which its state is written later, by the stages at which it is.
+    pub(super) saves: Vec<(SnapshotStage, OwnedFd)>,
 }
 
 impl Beginning {
-    fn state(&self) -> Option<&OwnedFd> {
-        match self {
-            Self::Boot => None,
-            Self::BootToSave(state) | Self::Resume(state) => Some(state),
-        }
+    /// Returns true if the image's system starts as it does in any boot.
+    fn boots_system(&self) -> bool {
+        !matches!(self.resumes, Some((SnapshotStage::Ready, _)))
+    }
+
+    fn files(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.resumes.iter().chain(&self.saves).map(|(_, file)| file)
     }
 }
 
@@ -137,9 +139,13 @@ impl Supervisor {
             root_fd: sockets[0].as_raw_fd(),
             share_fds: sockets[1..].iter().map(AsRawFd::as_raw_fd).collect(),
             warm: qemu_agent.as_ref().map(|qemu_agent| WarmFds {
-                state: beginning.state().map(AsRawFd::as_raw_fd),
+                incoming: beginning.resumes.as_ref().map(|(_, fd)| fd.as_raw_fd()),
+                states: beginning
+                    .saves
+                    .iter()
+                    .map(|(stage, fd)| (*stage, fd.as_raw_fd()))
+                    .collect(),
                 agent: qemu_agent.as_raw_fd(),
-                incoming: matches!(beginning, Beginning::Resume(_)),
             }),
             ignition: prepared.ignition.as_ref().map(|config| config.path.clone()),
             disk_fds: disks.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -161,7 +167,7 @@ impl Supervisor {
         inherited.extend(sockets.iter().map(AsFd::as_fd));
         inherited.extend(qemu_sessions.as_ref().map(AsFd::as_fd));
         inherited.extend(qemu_agent.as_ref().map(AsFd::as_fd));
-        inherited.extend(beginning.state().map(AsFd::as_fd));
+        inherited.extend(beginning.files().map(AsFd::as_fd));
         inherited.extend(disks.iter().map(AsFd::as_fd));
         inherited.extend(qemu_ports.iter().map(AsFd::as_fd));
         let pid = self.children.spawn(Role::Qemu, &mut command, &inherited)?;
@@ -182,7 +188,7 @@ impl Supervisor {
         if let Some(ports) = ports {
             let sshd = Sshd::new(ports);
             sshd.serve(&self.dir.ssh_socket())?;
-            if !matches!(beginning, Beginning::Resume(_)) {
+            if beginning.boots_system() {
                 let asked = monitor.clone();
                 let accepted = move || asked.guest_accepted(ports.sshd).unwrap_or(false);
                 sshd.await_banner(accepted, self.sender.clone());

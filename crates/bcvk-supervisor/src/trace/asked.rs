@@ -16,7 +16,7 @@ type Inode = u64;
 const MAX_XATTRS: usize = 16;
 
 /// All that a guest has asked about its image so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// Names in the order in which they were first looked for; the first is the root's.
     names: Vec<Name>,
@@ -29,7 +29,7 @@ pub(crate) struct Asked {
     lost: Option<&'static str>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Name {
     /// Number of the directory's name.
     dir: usize,
@@ -39,7 +39,7 @@ struct Name {
 }
 
 /// A file that was found, under one name or more.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct File {
     /// Number of the name under which it was found first: a directory has no other.
     name: usize,

@@ -20,7 +20,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use virtiofsd::filesystem::{
@@ -46,6 +46,8 @@ pub(super) struct ImageFs {
     entry_timeout: Duration,
     /// Record of all that the guest looks at, if it is to be saved.
     record: Option<Record>,
+    /// Set once the guest has mounted the tree.
+    mounted: AtomicBool,
 }
 
 impl ImageFs {
@@ -54,6 +56,7 @@ impl ImageFs {
             entry_timeout: config.entry_timeout,
             tree: PassthroughFsRo::new(config)?,
             record,
+            mounted: AtomicBool::new(false),
         })
     }
 
@@ -80,6 +83,7 @@ impl FileSystem for ImageFs {
     type DirIter = <PassthroughFsRo as FileSystem>::DirIter;
 
     fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
+        self.mounted.store(true, Ordering::SeqCst);
         Ok(self.tree.init(capable)? | FsOptions::CACHE_SYMLINKS)
     }
 
@@ -193,7 +197,11 @@ impl SerializableFileSystem for ImageFs {
 
     fn serialize(&self, state_pipe: File) -> io::Result<()> {
         if let Some(record) = &self.record {
-            record.end();
+            if self.mounted.load(Ordering::SeqCst) {
+                record.end();
+            } else {
+                record.write_early();
+            }
         }
         self.tree.serialize(state_pipe)
     }

@@ -101,6 +101,9 @@ impl ServeOptions {
         if let Some(trace) = &self.trace {
             args.push("--trace".into());
             args.push(trace.file.clone().into());
+            if let Some(early) = &trace.early {
+                args.extend(["--early".into(), early.clone().into()]);
+            }
             args.push(format!("--given={}", trace.given).into());
             for file in &trace.files {
                 args.extend(["--file".into(), file.clone().into()]);

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bcvk_contract::status::printable;
-use bcvk_guest::agent::{DONE, FAILED, HELLO, HERE, KNOWN, Personal};
+use bcvk_guest::agent::{DONE, FAILED, GoOn, HELLO, HERE, KNOWN, Personal};
 
 use crate::control::read_line;
 
@@ -18,6 +18,27 @@ pub(crate) struct Agent {
 impl Agent {
     pub(super) fn new(port: UnixStream) -> Self {
         Self { port }
+    }
+
+    /// Returns another handle for the same agent.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            port: self.port.try_clone()?,
+        })
+    }
+
+    /// Waits until somebody answers.
+    pub(crate) fn is_there(&self, patience: Duration) -> io::Result<()> {
+        self.port.set_read_timeout(Some(patience))?;
+        greet(&mut BufReader::new(&self.port), &self.port)
+    }
+
+    /// Lets a guest go on that waits before it mounts its image.
+    pub(crate) fn lets_go_on(&self, patience: Duration, with: &GoOn) -> io::Result<()> {
+        self.is_there(patience)?;
+        let mut text = serde_json::to_vec(with)?;
+        text.push(b'\n');
+        (&self.port).write_all(&text)
     }
 
     /// Tells the agent what to do, and waits until it has done it. `what` is asked for once the agent
@@ -34,6 +55,22 @@ impl Agent {
     }
 }
 
+/// Waits until somebody listens.
+fn greet(answers: &mut impl BufRead, mut port: impl Write) -> io::Result<()> {
+    writeln!(port, "{HELLO}")?;
+    while answer(answers)? != HERE {}
+    Ok(())
+}
+
+fn answer(answers: &mut impl BufRead) -> io::Result<String> {
+    read_line(answers)
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other("its agent does not answer"),
+            _ => e,
+        })?
+        .ok_or_else(|| io::Error::other("its agent's port was closed"))
+}
+
 fn talk(
     mut answers: impl BufRead,
     mut port: impl Write,
@@ -41,21 +78,12 @@ fn talk(
     known: impl FnOnce(),
 ) -> io::Result<()> {
     let mut known = Some(known);
-    let mut answer = || {
-        read_line(&mut answers)
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::WouldBlock => io::Error::other("its agent does not answer"),
-                _ => e,
-            })?
-            .ok_or_else(|| io::Error::other("its agent's port was closed"))
-    };
-    writeln!(port, "{HELLO}")?;
-    while answer()? != HERE {}
+    greet(&mut answers, &mut port)?;
     let mut text = serde_json::to_vec(&what())?;
     text.push(b'\n');
     port.write_all(&text)?;
     loop {
-        let said = answer()?;
+        let said = answer(&mut answers)?;
         if said == KNOWN
             && let Some(known) = known.take()
         {
@@ -152,6 +180,28 @@ mod tests {
         );
         guest.join().expect("no panic");
         (result, known)
+    }
+
+    #[test]
+    fn a_guest_that_waits_is_told_to_go_on_once_it_answers() {
+        let (ours, guests) = UnixStream::pair().expect("a pair");
+        let agent = Agent::new(ours);
+        let patience = Duration::from_millis(300);
+        let go_on = GoOn::new(7, &[1; 64]);
+        assert!(agent.lets_go_on(patience, &go_on).is_err());
+        let guest = thread::spawn(move || {
+            let mut lines = BufReader::new(&guests).lines();
+            let mut next = || lines.next().expect("a line").expect("text");
+            // The first is of the attempt that was not answered.
+            let heard = (next(), next());
+            writeln!(&guests, "{HERE}").expect("written");
+            (heard, next())
+        });
+        agent.lets_go_on(patience, &go_on).expect("told");
+        let (heard, last) = guest.join().expect("no panic");
+        assert_eq!(heard, (HELLO.to_owned(), HELLO.to_owned()));
+        let told: GoOn = serde_json::from_str(&last).expect("JSON");
+        assert_eq!(told, go_on);
     }
 
     #[test]

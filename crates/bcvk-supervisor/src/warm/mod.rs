@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(super) use agent::Agent;
 pub(super) use obstacle::obstacle;
-pub(super) use saved::{Saved, Unsaved, new_state, read_trace};
+pub(super) use saved::{Saved, Unsaved, new_states, read_trace};
 
 use super::qemu::monitor::Monitor;
 use super::qemu::plug::plug;
@@ -19,10 +19,11 @@ use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::spec::{MachineId, VmSpec};
 use bcvk_contract::status::Timestamp;
 use bcvk_guest::OpenIdentity;
+use bcvk_guest::agent::GoOn;
 
-/// How long a guest may take to become the VM that it is to be. An emulated one may have a part of a
+/// How long a guest may take to answer, or to become the VM that it is to be. An emulated one may have a part of a
 /// processor only.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Steps that turn the guest that was booted or resumed into one VM.
 #[derive(Debug)]
@@ -86,6 +87,14 @@ impl Personalization {
         };
         self.agent.obeys(PATIENCE, personal, known)
     }
+}
+
+/// Lets a guest go on that waits before it mounts its image. Others may be resumed from the same
+/// snapshot: it gets a clock and randomness of its own before its system makes any use of them.
+pub(super) fn let_go_on(agent: &Agent) -> io::Result<()> {
+    let entropy: [u8; 64] = random()?;
+    let clock = Timestamp::now().0.saturating_mul(1000);
+    agent.lets_go_on(PATIENCE, &GoOn::new(clock, &entropy))
 }
 
 /// The VM that is saved and resumed. Its sshd needs some host key to start; it is replaced in every

@@ -14,7 +14,7 @@ use bcvk_contract::snapshot::{
     KERNEL, MAX_TRACE, MEMORY, Outcome, STATE, SnapshotError, TRACE, copy, copy_roughly, sum, tell,
     update,
 };
-use bcvk_contract::spec::{CONTAINER_STAGING, SavedFile, SavedFiles};
+use bcvk_contract::spec::{SavedFile, SavedFiles, SnapshotStage};
 
 use crate::boot::pvh::stand_in;
 use crate::qemu::monitor::Monitor;
@@ -32,9 +32,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// More than any kernel has.
 const MAX_KERNEL_BYTES: u64 = 1 << 30;
 
-/// A VM that will be saved once it is ready.
+/// A VM that will be saved at one stage of its boot.
 #[derive(Debug)]
 pub(crate) struct Unsaved {
+    stage: SnapshotStage,
     memory: File,
     bytes: u64,
     /// Set by the one that lets the guest go on: once it does, its memory is no snapshot any more.
@@ -44,13 +45,24 @@ pub(crate) struct Unsaved {
 impl Unsaved {
     /// Keeps what saving takes: the guest's `memory`, a file of this many `bytes`, and the kernel that
     /// QEMU has.
-    pub(crate) fn new(memory: &OwnedFd, bytes: u64, kernel: &[u8]) -> io::Result<Self> {
-        fs::write(staged(KERNEL), stand_in(kernel))?;
+    pub(crate) fn new(
+        stage: SnapshotStage,
+        memory: &OwnedFd,
+        bytes: u64,
+        kernel: &[u8],
+    ) -> io::Result<Self> {
+        fs::write(staged(stage, KERNEL), stand_in(kernel))?;
         Ok(Self {
+            stage,
             memory: memory.try_clone()?.into(),
             bytes,
             over: AtomicBool::new(false),
         })
+    }
+
+    /// Returns the stage at which the VM is saved.
+    pub(crate) fn stage(&self) -> SnapshotStage {
+        self.stage
     }
 
     /// Stops the guest, saves it, and lets it go on, whatever has come of it. The host makes a snapshot
@@ -61,10 +73,10 @@ impl Unsaved {
             .read(true)
             .write(true)
             .truncate(true)
-            .open(staged(MEMORY))?;
+            .open(staged(self.stage, MEMORY))?;
         copy_roughly(&self.memory, &memory, self.bytes)?;
         let begun = Instant::now();
-        let saved = monitor.save();
+        let saved = monitor.save(self.stage);
         let saved = saved.and_then(|()| update(&self.memory, &memory, self.bytes));
         if !self.claim() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -72,9 +84,10 @@ impl Unsaved {
         monitor.go_on()?;
         tracing::info!(took = ?begun.elapsed(), "the guest stood still");
         saved?;
-        threads::spawn(|| {
-            await_trace();
-            if let Err(error) = tell(Path::new(CONTAINER_STAGING), Outcome::Saved) {
+        let stage = self.stage;
+        threads::spawn(move || {
+            await_trace(stage);
+            if let Err(error) = tell(Path::new(stage.staging()), Outcome::Saved) {
                 tracing::warn!(%error, "nobody hears that the VM was saved");
             }
         });
@@ -87,26 +100,31 @@ impl Unsaved {
     }
 }
 
-/// The file into which QEMU writes the state of its machine.
-pub(crate) fn new_state() -> io::Result<OwnedFd> {
+/// Opens the files into which QEMU writes the state of its machine at these stages.
+pub(crate) fn new_states(stages: Vec<SnapshotStage>) -> io::Result<Vec<(SnapshotStage, OwnedFd)>> {
+    let files = stages.into_iter();
+    files.map(|stage| Ok((stage, new_state(stage)?))).collect()
+}
+
+fn new_state(stage: SnapshotStage) -> io::Result<OwnedFd> {
     // QEMU looks for a descriptor of just this kind among those that it has been given.
     let file = File::options()
         .write(true)
         .truncate(true)
-        .open(staged(STATE))?;
+        .open(staged(stage, STATE))?;
     Ok(file.into())
 }
 
-/// Path of a file that the host has made for this VM to be saved to.
-fn staged(name: &str) -> PathBuf {
-    Path::new(CONTAINER_STAGING).join(name)
+/// Path of a file that the host has made for this VM to be saved to at this stage.
+fn staged(stage: SnapshotStage, name: &str) -> PathBuf {
+    Path::new(stage.staging()).join(name)
 }
 
 /// Waits until the file server has written all that the guest has looked at. Without that, the
 /// snapshot serves the VM's own image only.
-fn await_trace() {
+fn await_trace(stage: SnapshotStage) {
     let until = Instant::now() + TRACED;
-    let at_work = || File::open(staged(TRACE)).and_then(Lock::is_exclusive);
+    let at_work = || File::open(staged(stage, TRACE)).and_then(Lock::is_exclusive);
     while Instant::now() < until && at_work().unwrap_or(false) {
         thread::sleep(PAUSE);
     }

@@ -33,6 +33,9 @@ pub(crate) enum Internal {
         /// Record all that the guest looks at in this file
         #[arg(long, requires_all = ["immutable", "given"])]
         trace: Option<PathBuf>,
+        /// Record what it has looked at before it is mounted in this file
+        #[arg(long, requires = "trace")]
+        early: Option<PathBuf>,
         /// Digest of what the guest is given of the image
         #[arg(long, value_parser = digest)]
         given: Option<Sha256Digest>,

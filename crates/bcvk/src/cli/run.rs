@@ -127,9 +127,10 @@ pub(crate) struct VmOptions {
     /// Resume a VM
     ///
     /// `auto` resumes the VM from a snapshot of one like it, a second after the command. The snapshot may
-    /// be of an earlier build of the image, if nothing differs that its boot has looked at. If there is
-    /// none, the VM boots, and one is made of it before anybody is let in. `off` boots. `require`
-    /// resumes the VM or is an error. A VM that is given what has to be there from the beginning is
+    /// be of an earlier build of the image, if nothing differs that its boot has looked at. If something
+    /// does, but neither kernel nor initramfs, the VM is resumed before its image is mounted, and boots
+    /// from there. If there is no snapshot, the VM boots, and two are made of it before anybody is let
+    /// in. `off` boots. `require` resumes the VM when it is up or is an error. A VM that is given what has to be there from the beginning is
     /// always booted, and **--verbose** says why. See **bcvk-ephemeral-snapshots**(8).
     #[arg(
         long,

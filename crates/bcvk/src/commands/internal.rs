@@ -34,6 +34,7 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
             immutable,
             images,
             trace,
+            early,
             given,
             file: files,
             dir,
@@ -44,7 +45,12 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
                 read_only,
                 immutable,
                 images,
-                trace: trace.map(|(file, given)| TraceOptions { file, given, files }),
+                trace: trace.map(|(file, given)| TraceOptions {
+                    file,
+                    early,
+                    given,
+                    files,
+                }),
             };
             Ok(virtiofs(&options))
         }

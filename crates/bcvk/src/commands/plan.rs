@@ -182,8 +182,8 @@ pub(super) fn plan(
         new_disks: disks.into_iter().filter_map(|disk| disk.new).collect(),
         ignition: inputs.ignition,
         cloud_init: inputs.cloud_init,
-        resumes: None,
-        saves: None,
+        resumes: Vec::new(),
+        saves: Vec::new(),
         layers: info.layers,
     })
 }

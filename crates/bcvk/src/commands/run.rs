@@ -112,6 +112,7 @@ fn tell_ready(status: &Status, started: &Started, ui: &Ui) {
         ssh_config: ssh.is_some().then(|| started.dir.ssh_config()),
         ssh,
         resumed: status.resumed,
+        stage: status.stage,
         differs: status.differs.clone(),
     });
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
+use bcvk_contract::spec::SnapshotStage;
 use bcvk_contract::status::Timestamp;
 use bcvk_host::SnapshotEntry;
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub(super) struct Row {
     #[serde(rename = "MemoryMiB")]
     memory_mib: u32,
     vcpus: u32,
+    /// Moment of its boot at which the VM was saved; null if nobody knows.
+    stage: Option<SnapshotStage>,
     /// Bytes on the disk.
     size: u64,
     /// Unix time.
@@ -51,7 +54,9 @@ fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, CommandError> {
     } else {
         let now = Timestamp::now().0 / 1_000_000;
         ui::print(&ui::table(
-            &["ID", "IMAGE", "MEMORY", "VCPUS", "SIZE", "USED", "STATE"],
+            &[
+                "ID", "IMAGE", "MEMORY", "VCPUS", "STAGE", "SIZE", "USED", "STATE",
+            ],
             rows.iter().map(|row| row.cells(now)),
         ));
     }
@@ -70,6 +75,7 @@ fn row(entry: &SnapshotEntry) -> Row {
         image_id: about.map_or_else(String::new, |about| about.image_id.clone()),
         memory_mib: about.map_or(0, |about| about.memory_mib),
         vcpus: about.map_or(0, |about| about.vcpus),
+        stage: about.map(|about| about.stage),
         size: entry.size().unwrap_or(0),
         last_used: last_used.unwrap_or_default().as_secs(),
         usable: entry.check().is_ok(),
@@ -84,6 +90,7 @@ impl Row {
             self.image.clone(),
             format!("{} MiB", self.memory_mib),
             self.vcpus.to_string(),
+            self.stage.map_or("", SnapshotStage::name).to_owned(),
             ui::size(self.size),
             ui::age(now.saturating_sub(self.last_used)),
             state.to_owned(),

@@ -1,7 +1,9 @@
 //! Choice between resuming and booting a VM, and the place of the snapshots.
 
 use bcvk_contract::missing::if_exists;
-use bcvk_contract::spec::{Otherwise, Resume, Snapshot, SnapshotImage, Warm};
+use bcvk_contract::spec::{
+    Earlier, Otherwise, Resume, SavedFiles, Snapshot, SnapshotImage, SnapshotStage, Warm,
+};
 use bcvk_contract::status::{Status, printable};
 use bcvk_host::{Launch, SnapshotEntry, SnapshotKey, Snapshots, Started};
 
@@ -11,8 +13,8 @@ use crate::error::{CommandError, RequestError, UsageError};
 /// Limit for the disk space of snapshots.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
 
-/// Approximate size of a new snapshot.
-const ONE: u64 = 512 << 20;
+/// Approximate size of the snapshots of one boot.
+const NEW: u64 = 768 << 20;
 
 /// Finds a snapshot that the VM is resumed from, or makes room for one, as `warm` says.
 pub(super) fn choose(launch: &mut Launch, warm: Warm) -> Result<(), CommandError> {
@@ -42,44 +44,71 @@ fn find(launch: &mut Launch, warm: Warm) -> Result<(), CommandError> {
     let key = SnapshotKey::new(&launch.spec, &launch.exe)
         .map_err(action("look at what the VM runs with"))?;
     let (image, layers) = (&launch.spec.image, &launch.layers);
-    let found = snapshots
-        .find(&key, image, layers, &mut |error| {
+    let find = |stage| {
+        let found = snapshots.find(stage, &key, image, layers, &mut |error| {
             tracing::info!("a snapshot of this VM was removed: {error}");
-        })
-        .map_err(action("look for a snapshot"))?;
-    let otherwise = match (warm, &found) {
+        });
+        found.map_err(action("look for a snapshot"))
+    };
+    let ready = find(SnapshotStage::Ready)?;
+    let otherwise = match (warm, &ready) {
         (Warm::Require, None) => return Err(RequestError::NoSnapshot.into()),
         (Warm::Require, Some(_)) => Otherwise::Fail,
         (_, Some((_, _, SnapshotImage::Same))) => Otherwise::Boot,
         (_, Some((_, _, SnapshotImage::Other)) | None) => Otherwise::Save,
     };
+    let mut early = None;
     if otherwise == Otherwise::Save {
+        early = find(SnapshotStage::Early)?;
         snapshots
-            .prune(MOST_BYTES - ONE)
+            .prune(MOST_BYTES - NEW)
             .map_err(action("remove old snapshots"))?;
-        let made = snapshots.create(&key, &launch.spec, layers);
-        launch.saves = Some(made.map_err(action("make a snapshot"))?);
-    }
-    launch.spec.snapshot = Some(match found {
-        None => Snapshot::Save,
-        Some((held, files, of)) => {
-            launch.resumes = Some(held);
-            Snapshot::Resume(Resume {
-                files,
-                of,
-                otherwise,
-            })
+        for stage in SnapshotStage::ALL {
+            let made = snapshots.create(stage, &key, &launch.spec, layers);
+            let made = made.map_err(action("make a snapshot"))?;
+            launch.saves.push((stage, made));
         }
-    });
+    }
+    let mut resumed = |stage, (held, files, of)| {
+        launch.resumes.push((stage, held));
+        (files, of)
+    };
+    let ready = ready.map(|found| resumed(SnapshotStage::Ready, found));
+    let early = early.map(|found| resumed(SnapshotStage::Early, found));
+    launch.spec.snapshot = Some(snapshot(ready, early, otherwise));
     Ok(())
+}
+
+/// Returns the use that is made of the snapshots that were found of each stage.
+fn snapshot(
+    ready: Option<(SavedFiles, SnapshotImage)>,
+    early: Option<(SavedFiles, SnapshotImage)>,
+    otherwise: Otherwise,
+) -> Snapshot {
+    let (stage, (files, of), earlier) = match (ready, early) {
+        (None, None) => return Snapshot::Save,
+        (None, Some(early)) => (SnapshotStage::Early, early, None),
+        (Some(ready), early) => (SnapshotStage::Ready, ready, early),
+    };
+    Snapshot::Resume(Resume {
+        stage,
+        files,
+        of,
+        earlier: earlier.map(|(files, of)| Earlier { files, of }),
+        otherwise,
+    })
 }
 
 /// Says why a VM was booted that had a snapshot, or had none made of it, and removes what is of no
 /// use.
 pub(super) fn learn(started: &Started, status: &Status) {
     if let Some(what) = &status.differs {
+        let how = match status.stage {
+            Some(SnapshotStage::Early) => "resumed from the early stage",
+            Some(SnapshotStage::Ready) | None => "booted",
+        };
         tracing::info!(
-            "the VM was booted: {}, compared with the image of its snapshot",
+            "the VM was {how}: {}, compared with the image of its snapshot",
             printable(what)
         );
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bcvk_contract::spec::Accelerator;
+use bcvk_contract::spec::{Accelerator, SnapshotStage};
 use bcvk_contract::status::{Phase, Status, TextStream, Timestamp};
 use serde::Serialize;
 
@@ -56,7 +56,10 @@ pub(crate) enum Event {
         ssh_config: Option<PathBuf>,
         /// True if the VM was resumed from a snapshot.
         resumed: bool,
-        /// Difference between the image and that of the snapshot, if the VM was booted because of it.
+        /// Moment of a boot at which it was resumed: early, before the image is mounted, or ready.
+        stage: Option<SnapshotStage>,
+        /// Difference between the image and that of the snapshot, because of which the VM was booted or
+        /// resumed early.
         differs: Option<String>,
     },
     /// Something worth knowing that is no failure.

@@ -9,7 +9,8 @@ use bcvk_contract::snapshot;
 use bcvk_contract::spec::{
     CONTAINER_CLI_LOCK, CONTAINER_EXE, CONTAINER_IGNITION, CONTAINER_IMAGE, CONTAINER_LOGS,
     CONTAINER_QEMU_ROOT, CONTAINER_SPEC, CONTAINER_USER_DATA, CONTAINER_VM_DIR, Expose, GuestPort,
-    LABEL, LABEL_VM, Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, VmSpec, in_container,
+    LABEL, LABEL_VM, Label, Lifetime, PortForward, QEMU_BOOT_DIR, Share, SnapshotStage, VmSpec,
+    in_container,
 };
 
 use crate::FileError;
@@ -46,10 +47,10 @@ pub struct ContainerPlan<'a> {
     pub tty: bool,
     /// True if the user gets a shell in place of the supervisor.
     pub debug: bool,
-    /// The directory of the snapshot that the VM is resumed from.
-    pub resumes: Option<&'a Path>,
-    /// The directory of the snapshot that is made of the VM.
-    pub saves: Option<&'a Path>,
+    /// The directories of the snapshots that the VM may be resumed from.
+    pub resumes: Vec<(SnapshotStage, &'a Path)>,
+    /// The directories of the snapshots that are made of the VM.
+    pub saves: Vec<(SnapshotStage, &'a Path)>,
     /// The user's `--label`s.
     pub labels: &'a [Label],
     /// The user's `--network`.
@@ -329,8 +330,10 @@ fn add_qemu_root(args: &mut Args, plan: &ContainerPlan<'_>) {
 
 /// Adds mounts that a VM has only because its user asked for them.
 fn add_optional_mounts(mount: &mut impl FnMut(&Path, &Path, bool), plan: &ContainerPlan<'_>) {
-    let to_resume = plan.resumes.map(snapshot::mount_to_resume).into_iter();
-    let to_save = plan.saves.into_iter().flat_map(snapshot::mounts_to_save);
+    let resumes = plan.resumes.iter();
+    let to_resume = resumes.map(|(stage, dir)| snapshot::mount_to_resume(*stage, dir));
+    let saves = plan.saves.iter();
+    let to_save = saves.flat_map(|(stage, dir)| snapshot::mounts_to_save(*stage, dir));
     for (host, container, read_only) in to_resume.chain(to_save) {
         mount(&host, &container, read_only);
     }

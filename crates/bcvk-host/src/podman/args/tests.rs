@@ -38,8 +38,14 @@ fn plan<'a>(spec: &'a VmSpec, dir: &'a VmDir, publish: &'a [PortForward]) -> Con
         interactive: false,
         tty: false,
         debug: false,
-        resumes: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1")),
-        saves: Some(Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-2")),
+        resumes: vec![(
+            SnapshotStage::Ready,
+            Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-1"),
+        )],
+        saves: vec![(
+            SnapshotStage::Early,
+            Path::new("/home/user/.cache/bcvk/snapshots/c0ffee-2"),
+        )],
         labels: &[],
         network: Some("none"),
         publish,

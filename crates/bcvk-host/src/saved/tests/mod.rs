@@ -27,7 +27,7 @@ fn find_for(
     spec: &VmSpec,
     told: &mut dyn FnMut(&SnapshotError),
 ) -> io::Result<Found> {
-    snapshots.find(key, &spec.image, &[], told)
+    snapshots.find(SnapshotStage::Ready, key, &spec.image, &[], told)
 }
 
 #[test]
@@ -47,7 +47,9 @@ fn a_whole_snapshot_is_found_and_what_is_left_of_others_goes() {
     };
     assert_eq!(find(), None);
 
-    let hold = snapshots.create(&key, &spec, &[]).expect("made");
+    let hold = snapshots
+        .create(SnapshotStage::Ready, &key, &spec, &[])
+        .expect("made");
     let entry = hold.entry().clone();
     let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
     assert_eq!(mode(entry.path()), 0o700);
@@ -71,7 +73,9 @@ fn a_vm_that_may_start_again_finds_the_directory() {
     let cache = tempfile::tempdir().expect("a directory");
     let snapshots = Snapshots::open(cache.path()).expect("made");
     let spec = example();
-    let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
+    let held = snapshots
+        .create(SnapshotStage::Ready, &key(&spec), &spec, &[])
+        .expect("made");
     let entry = held.entry().clone();
     let _ = make(entry.path());
     let vm = cache.path().join("vm");
@@ -102,7 +106,9 @@ fn those_used_longest_ago_go_first() {
     let spec = example();
     let made: Vec<_> = (0..3)
         .map(|_| {
-            let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
+            let held = snapshots
+                .create(SnapshotStage::Ready, &key(&spec), &spec, &[])
+                .expect("made");
             let entry = held.entry().clone();
             let _ = make(entry.path());
             entry.touch().expect("touched");
@@ -127,7 +133,9 @@ fn a_snapshot_that_is_not_this_hosts_or_users_is_left_alone() {
     let cache = tempfile::tempdir().expect("a directory");
     let snapshots = Snapshots::open(cache.path()).expect("made");
     let spec = example();
-    let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
+    let held = snapshots
+        .create(SnapshotStage::Ready, &key(&spec), &spec, &[])
+        .expect("made");
     let entry = held.entry().clone();
     drop(held);
     let about = entry.path().join("about.json");
@@ -160,7 +168,9 @@ fn others_may_remove_snapshots_meanwhile() {
     let spec = example();
     let entries: Vec<_> = (0..50)
         .map(|_| {
-            let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
+            let held = snapshots
+                .create(SnapshotStage::Ready, &key(&spec), &spec, &[])
+                .expect("made");
             let _ = make(held.entry().path());
             held.entry().clone()
         })
@@ -201,14 +211,16 @@ fn a_snapshot_is_tried_for_relatives_of_its_image_only() {
             .map(|number| format!("sha256:{number}"))
             .collect()
     };
-    let held = snapshots.create(&key, &spec, &layers(2)).expect("made");
+    let held = snapshots
+        .create(SnapshotStage::Ready, &key, &spec, &layers(2))
+        .expect("made");
     let _ = make(held.entry().path());
     let find = |reference: &str, id: &str, layers: &[String]| {
         let image = ImageIdentity {
             reference: reference.to_owned(),
             id: id.to_owned(),
         };
-        let found = snapshots.find(&key, &image, layers, &mut |_| ());
+        let found = snapshots.find(SnapshotStage::Ready, &key, &image, layers, &mut |_| ());
         found.expect("read").map(|(_, _, of)| of)
     };
     let (name, id) = (&spec.image.reference, &spec.image.id);
@@ -235,7 +247,7 @@ fn a_new_snapshot_takes_the_place_of_those_of_earlier_builds() {
     let cache = tempfile::tempdir().expect("a directory");
     let snapshots = Snapshots::open(cache.path()).expect("made");
     let spec = example();
-    let of = |reference: &str, id: &str, vcpus: u32| {
+    let at = |stage, reference: &str, id: &str, vcpus: u32| {
         let spec = VmSpec {
             image: ImageIdentity {
                 reference: reference.to_owned(),
@@ -244,16 +256,42 @@ fn a_new_snapshot_takes_the_place_of_those_of_earlier_builds() {
             vcpus,
             ..spec.clone()
         };
-        let held = snapshots.create(&key(&spec), &spec, &[]).expect("made");
+        let held = snapshots
+            .create(stage, &key(&spec), &spec, &[])
+            .expect("made");
         held.entry().clone()
     };
+    let of = |reference, id, vcpus| at(SnapshotStage::Ready, reference, id, vcpus);
     let before = of("image:1", "a", 2);
     let others = [
         of("image:2", "b", 2),
         of("image:1", "b", 2),
         of("image:1", "a", 4),
+        at(SnapshotStage::Early, "image:1", "a", 2),
     ];
     let new = of("image:1", "b", 2);
     assert_eq!(new.earlier().expect("read"), [before]);
     assert!(!others.contains(&new));
+}
+
+/// One of either stage is found by its stage alone, and has a name that begins like no other's.
+#[test]
+fn each_stage_has_snapshots_of_its_own() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let snapshots = Snapshots::open(cache.path()).expect("made");
+    let spec = example();
+    let key = key(&spec);
+    let made = SnapshotStage::ALL.map(|stage| {
+        let held = snapshots.create(stage, &key, &spec, &[]).expect("made");
+        let _ = make(held.entry().path());
+        held
+    });
+    for (stage, made) in SnapshotStage::ALL.into_iter().zip(&made) {
+        let found = snapshots.find(stage, &key, &spec.image, &[], &mut |_| ());
+        let (held, ..) = found.expect("read").expect("there");
+        assert_eq!(held.entry(), made.entry());
+        assert_eq!(held.entry().about().map(|about| about.stage), Some(stage));
+        let named = snapshots.by_id(&made.entry().id()[..8]).expect("read");
+        assert_eq!(named.as_ref(), Some(made.entry()));
+    }
 }

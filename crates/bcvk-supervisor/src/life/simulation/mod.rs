@@ -1,11 +1,13 @@
 //! Lives in random orders of events.
 
+mod snapshots;
 mod world;
 
 use std::cell::Cell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use snapshots::SNAPSHOTS;
 use world::{Move, Word, World};
 
 use super::*;
@@ -28,6 +30,7 @@ fn reachable() -> impl Strategy<Value = Reachable> {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let word = prop_oneof![
         20 => Just(Word::FirstByte),
+        20 => Just(Word::Unmounted),
         1 => Just(Word::Panic),
         1 => Just(Word::Emergency),
         20 => Just(Word::Initrd),
@@ -67,10 +70,10 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn every_life_ends_well(purpose: Purpose) {
     let lifetime = prop_oneof![Just(Lifetime::Cli), Just(Lifetime::Detached)];
     let begin = (
-        0_usize..4,
+        0..SNAPSHOTS,
         reachable(),
         prop::bool::weighted(0.02),
-        any::<bool>(),
+        any::<(bool, bool)>(),
         lifetime,
     );
     let mut runner = TestRunner::new(Config {
@@ -81,7 +84,8 @@ fn every_life_ends_well(purpose: Purpose) {
     let told = Cell::new(0);
     let lives = (begin, moves(), any::<bool>());
     let result = runner.run(&lives, |(begin, moves, collected)| {
-        let (snapshot, reachable, start_fails, saves, lifetime) = begin;
+        let (snapshot, reachable, start_fails, (early, ready), lifetime) = begin;
+        let saves = Saves { early, ready };
         let mut world = World::new((purpose, reachable, lifetime), snapshot, start_fails, saves);
         for next in moves {
             if world.exit.is_none() {

@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bcvk_contract::spec::{Resume, SavedFile, SavedFiles, Sha256Digest, SnapshotImage};
-
+use super::snapshots::snapshots;
 use crate::children::Role;
 use crate::life::alive::Doing;
 use crate::life::*;
@@ -36,6 +35,7 @@ pub(super) enum Move {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Word {
     FirstByte,
+    Unmounted,
     Panic,
     Emergency,
     Initrd,
@@ -85,35 +85,10 @@ pub(super) struct World {
     executed: Option<u8>,
     pub(super) exit: Option<u8>,
     start_fails: bool,
-    saves: bool,
+    saves: Saves,
+    /// Set while the guest waits before it mounts its image: it says nothing more then.
+    waits: bool,
     pub(super) events: u64,
-}
-
-fn snapshots() -> [Option<Snapshot>; 5] {
-    let file = SavedFile {
-        length: 1,
-        sha256: Sha256Digest([0; 32]),
-    };
-    let files = SavedFiles {
-        memory: file,
-        state: file,
-        kernel: file,
-        trace: file,
-    };
-    let resume = |of, otherwise| {
-        Some(Snapshot::Resume(Resume {
-            files,
-            of,
-            otherwise,
-        }))
-    };
-    [
-        None,
-        Some(Snapshot::Save),
-        resume(SnapshotImage::Same, Otherwise::Boot),
-        resume(SnapshotImage::Other, Otherwise::Save),
-        resume(SnapshotImage::Other, Otherwise::Fail),
-    ]
 }
 
 impl World {
@@ -121,10 +96,11 @@ impl World {
         kind: (Purpose, Reachable, Lifetime),
         snapshot: usize,
         start_fails: bool,
-        saves: bool,
+        saves: Saves,
     ) -> Self {
         let (purpose, reachable, lifetime) = kind;
-        let (life, actions) = Life::begin(purpose, reachable, lifetime, snapshots()[snapshot]);
+        let (life, actions) =
+            Life::begin(purpose, reachable, lifetime, snapshots()[snapshot].as_ref());
         let mut world = Self {
             life,
             now: Instant::now(),
@@ -140,6 +116,7 @@ impl World {
             exit: None,
             start_fails,
             saves,
+            waits: false,
             events: 0,
         };
         world.perform(actions);
@@ -160,10 +137,25 @@ impl World {
         let running = self.qemu == Qemu::Running;
         let actions = self.life.on(event, self.now);
         self.perform(actions);
+        assert!(!(self.waits && self.boots()), "a guest waits for nobody");
         assert!(
             !(at_once && running && self.qemu == Qemu::Running && !self.guest_ended),
             "it is killed at once"
         );
+    }
+
+    /// Returns true if the guest runs on its way to being up.
+    fn boots(&self) -> bool {
+        match &self.life.stage {
+            Stage::Alive(alive) => matches!(
+                alive.doing,
+                Doing::Coming {
+                    step: Step::Booting { .. },
+                    ..
+                }
+            ),
+            _ => false,
+        }
     }
 
     /// Returns true if the guest could not hear the power button.
@@ -173,7 +165,7 @@ impl World {
             Stage::Alive(alive) => matches!(
                 alive.doing,
                 Doing::Coming {
-                    step: Step::Saving { .. },
+                    step: Step::SavingEarly { .. } | Step::Saving { .. },
                     ..
                 }
             ),
@@ -193,7 +185,8 @@ impl World {
                     self.work.push(Work::Prepare(start));
                 }
                 Action::Start(start) => return self.start(start),
-                Action::Save => self.work.push(Work::Save),
+                Action::Save(_) => self.work.push(Work::Save),
+                Action::LetGoOn => self.waits = false,
                 Action::Personalize => self.work.push(Work::Personalize),
                 Action::PressPowerButton => {
                     assert!(!self.work.contains(&Work::Press), "one press at a time");
@@ -232,8 +225,8 @@ impl World {
                 Action::UseSnapshot(_)
                 | Action::RecordDiffers(_)
                 | Action::GiveUpRights
-                | Action::AbandonSaving
-                | Action::RecordResumed
+                | Action::AbandonSaving(_)
+                | Action::RecordResumed(_)
                 | Action::RecordCold(_)
                 | Action::Warn(_) => {}
             }
@@ -245,6 +238,7 @@ impl World {
         self.guest_ended = false;
         self.died_of_us = false;
         self.qemu = Qemu::Running;
+        self.waits = false;
         match start {
             Start::Boot if self.start_fails => {
                 let error = std::io::Error::other("no QEMU");
@@ -253,7 +247,12 @@ impl World {
             Start::Boot => self.tell(LifeEvent::Started { saves: self.saves }),
             Start::Resume => {
                 self.work.push(Work::Resume);
-                self.tell(LifeEvent::Started { saves: false });
+                let early = self.life.snapshot.as_ref().and_then(Snapshot::stage);
+                let saves = Saves {
+                    early: false,
+                    ready: self.saves.ready && early == Some(SnapshotStage::Early),
+                };
+                self.tell(LifeEvent::Started { saves });
             }
         }
     }
@@ -344,6 +343,11 @@ impl World {
             Move::Executed(code) => {
                 self.tell(LifeEvent::Control(Message::Executed(code)));
             }
+            Move::Guest(Word::Unmounted) => {
+                // It says so once.
+                self.waits = self.boots() && !self.life.has_waited;
+                self.tell(LifeEvent::Control(Message::Unmounted));
+            }
             Move::Guest(word) => self.tell(event(word)),
             Move::ServerEnds if alive && !self.guest_ended => {
                 let stage = matches!(self.life.stage, Stage::Alive(_));
@@ -420,6 +424,7 @@ impl World {
 fn event(word: Word) -> LifeEvent {
     let why = || "why".to_owned();
     match word {
+        Word::Unmounted => LifeEvent::Control(Message::Unmounted),
         Word::FirstByte => LifeEvent::Console(Sign::FirstByte),
         Word::Panic => LifeEvent::Console(Sign::Panic(why())),
         Word::Emergency => LifeEvent::Console(Sign::Emergency),

@@ -1,9 +1,11 @@
 //! Tables of lives: events, and the actions that each of them asks for.
 
+mod early;
 mod ending;
 mod warm;
 
-use bcvk_contract::spec::{Resume, SavedFile, SavedFiles, Sha256Digest, SnapshotImage};
+use bcvk_contract::examples::saved_files;
+use bcvk_contract::spec::{Earlier, Resume, SnapshotImage};
 
 use super::*;
 use crate::children::Role;
@@ -18,13 +20,14 @@ fn short(action: &Action) -> String {
         Action::Look => "look".to_owned(),
         Action::UseSnapshot(None) => "drop snapshot".to_owned(),
         Action::UseSnapshot(Some(Snapshot::Save)) => "save instead".to_owned(),
-        Action::UseSnapshot(Some(Snapshot::Resume(_))) => unreachable!("it is looked for once"),
+        Action::UseSnapshot(Some(Snapshot::Resume(_))) => "try another".to_owned(),
         Action::RecordDiffers(what) => format!("differs: {what}"),
         Action::Prepare(how) => format!("prepare {}", start(how)),
         Action::Start(how) => format!("start {}", start(how)),
         Action::GiveUpRights => "give up rights".to_owned(),
-        Action::Save => "save".to_owned(),
-        Action::AbandonSaving => "abandon saving".to_owned(),
+        Action::Save(stage) => at("save", *stage),
+        Action::AbandonSaving(stage) => at("abandon saving", *stage),
+        Action::LetGoOn => "let go on".to_owned(),
         Action::Personalize => "personalize".to_owned(),
         Action::PressPowerButton => "press".to_owned(),
         Action::KillQemu => "kill".to_owned(),
@@ -39,12 +42,38 @@ fn short(action: &Action) -> String {
             format!("fail: {} ({phase:?})", told.collect::<Vec<_>>().join(": "))
         }
         Action::RecordExecuted(code) => format!("executed {code}"),
-        Action::RecordResumed => "resumed".to_owned(),
+        Action::RecordResumed(stage) => at("resumed", *stage),
         Action::RecordCold(why) => format!("cold: {why}"),
         Action::Warn(text) => format!("warn: {text}"),
         Action::Exit { code, .. } => format!("exit {code}"),
     }
 }
+
+/// Names the stage, unless it is the usual one.
+fn at(what: &str, stage: SnapshotStage) -> String {
+    match stage {
+        SnapshotStage::Early => format!("{what} early"),
+        SnapshotStage::Ready => what.to_owned(),
+    }
+}
+
+/// A guest that is not saved.
+const NEVER: Saves = Saves {
+    early: false,
+    ready: false,
+};
+
+/// A guest that is saved once it is up.
+const LATE: Saves = Saves {
+    early: false,
+    ready: true,
+};
+
+/// A guest that is saved twice.
+const TWICE: Saves = Saves {
+    early: true,
+    ready: true,
+};
 
 fn all(actions: &[Action]) -> String {
     let all: Vec<_> = actions.iter().map(short).collect();
@@ -53,7 +82,7 @@ fn all(actions: &[Action]) -> String {
 
 /// Lives one life. Time that passes is told in steps, as the supervisor does.
 #[track_caller]
-fn expect(purpose: Purpose, snapshot: Option<Snapshot>, begun: &str, rows: Vec<Row<'_>>) {
+fn expect(purpose: Purpose, snapshot: Option<&Snapshot>, begun: &str, rows: Vec<Row<'_>>) {
     expect_with(purpose, Reachable::Banner, snapshot, begun, rows);
 }
 
@@ -61,7 +90,7 @@ fn expect(purpose: Purpose, snapshot: Option<Snapshot>, begun: &str, rows: Vec<R
 fn expect_with(
     purpose: Purpose,
     reachable: Reachable,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<&Snapshot>,
     begun: &str,
     rows: Vec<Row<'_>>,
 ) {
@@ -96,7 +125,7 @@ fn booted_for(purpose: Purpose, lifetime: Lifetime, rows: Vec<Row<'_>>) {
         (0.0, LifeEvent::Prepared, "start boot"),
         (
             0.1,
-            LifeEvent::Started { saves: false },
+            LifeEvent::Started { saves: NEVER },
             "phase qemu; give up rights",
         ),
     ];
@@ -105,23 +134,12 @@ fn booted_for(purpose: Purpose, lifetime: Lifetime, rows: Vec<Row<'_>>) {
     follow(life, &actions, "prepare boot", rows);
 }
 
-fn files() -> SavedFiles {
-    let file = SavedFile {
-        length: 1,
-        sha256: Sha256Digest([0; 32]),
-    };
-    SavedFiles {
-        memory: file,
-        state: file,
-        kernel: file,
-        trace: file,
-    }
-}
-
 fn resume(of: SnapshotImage, otherwise: Otherwise) -> Snapshot {
     Snapshot::Resume(Resume {
-        files: files(),
+        stage: SnapshotStage::Ready,
+        files: saved_files(),
         of,
+        earlier: None,
         otherwise,
     })
 }
@@ -135,10 +153,10 @@ fn resumed(only: bool, rows: Vec<Row<'_>>) {
     let begin = [
         (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
         (0.0, LifeEvent::Prepared, "start resume"),
-        (0.1, LifeEvent::Started { saves: false }, ""),
+        (0.1, LifeEvent::Started { saves: NEVER }, ""),
     ];
     let rows = begin.into_iter().chain(rows).collect();
-    expect(Purpose::Login, Some(snapshot), "look", rows);
+    expect(Purpose::Login, Some(&snapshot), "look", rows);
 }
 
 fn saved(purpose: Purpose, rows: Vec<Row<'_>>) {
@@ -147,12 +165,12 @@ fn saved(purpose: Purpose, rows: Vec<Row<'_>>) {
         (0.0, LifeEvent::Prepared, "start boot"),
         (
             0.1,
-            LifeEvent::Started { saves: true },
+            LifeEvent::Started { saves: LATE },
             "phase qemu; give up rights",
         ),
     ];
     let rows = begin.into_iter().chain(rows).collect();
-    expect(purpose, Some(Snapshot::Save), "look", rows);
+    expect(purpose, Some(&Snapshot::Save), "look", rows);
 }
 
 fn says(message: Message) -> LifeEvent {
@@ -253,7 +271,7 @@ fn a_login_is_ready_by_the_sign_of_its_way_in() {
                 (0.0, LifeEvent::Prepared, "start boot"),
                 (
                     0.1,
-                    LifeEvent::Started { saves: false },
+                    LifeEvent::Started { saves: NEVER },
                     "phase qemu; give up rights",
                 ),
                 (1.0, says(Message::Userspace), "phase userspace"),
@@ -342,7 +360,7 @@ fn a_vm_of_which_nothing_runs_ends_at_once() {
         ),
     ] {
         let rows = vec![(1.0, event, expected)];
-        expect(Purpose::Login, Some(Snapshot::Save), "look", rows);
+        expect(Purpose::Login, Some(&Snapshot::Save), "look", rows);
     }
     let looked = || LifeEvent::Looked(Looked::Obstacle("old".to_owned()));
     for (snapshot, expected) in [
@@ -357,7 +375,7 @@ fn a_vm_of_which_nothing_runs_ends_at_once() {
     ] {
         expect(
             Purpose::Login,
-            Some(snapshot),
+            Some(&snapshot),
             "look",
             vec![(1.0, looked(), expected)],
         );

@@ -1,4 +1,4 @@
-//! Lives of VMs that are saved or resumed.
+//! Lives of VMs that are saved or resumed when they are up.
 
 use super::*;
 
@@ -141,7 +141,7 @@ fn a_vm_that_cannot_be_resumed_boots() {
                 (1.0, LifeEvent::Prepared, "start boot"),
                 (
                     0.1,
-                    LifeEvent::Started { saves: false },
+                    LifeEvent::Started { saves: NEVER },
                     "phase qemu; give up rights",
                 ),
                 (1.0, LifeEvent::Resumed, ""),
@@ -184,7 +184,7 @@ fn a_guest_that_is_saved_for_commands_may_be_saved_at_its_sshds_banner() {
 fn a_snapshot_that_cannot_be_opened_is_given_up() {
     expect(
         Purpose::Login,
-        Some(resume(SnapshotImage::Same, Otherwise::Boot)),
+        Some(&resume(SnapshotImage::Same, Otherwise::Boot)),
         "look",
         vec![
             (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
@@ -202,12 +202,12 @@ fn a_snapshot_that_cannot_be_opened_is_given_up() {
 fn commands_may_end_before_their_vm_is_known_to_be_resumed() {
     expect(
         Purpose::Execute,
-        Some(resume(SnapshotImage::Same, Otherwise::Boot)),
+        Some(&resume(SnapshotImage::Same, Otherwise::Boot)),
         "look",
         vec![
             (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
             (0.0, LifeEvent::Prepared, "start resume"),
-            (0.1, LifeEvent::Started { saves: false }, ""),
+            (0.1, LifeEvent::Started { saves: NEVER }, ""),
             (1.0, says(Message::Executed(3)), ""),
             (0.0, says(Message::Executed(4)), ""),
             (
@@ -267,7 +267,7 @@ fn another_image_boots_if_its_boot_would_see_something_else() {
     ] {
         expect(
             Purpose::Login,
-            Some(resume(SnapshotImage::Other, otherwise)),
+            Some(&resume(SnapshotImage::Other, otherwise)),
             "look",
             vec![(1.0, looked(), expected)],
         );
@@ -278,7 +278,7 @@ fn another_image_boots_if_its_boot_would_see_something_else() {
 fn a_boot_that_follows_a_failed_attempt_is_saved() {
     expect(
         Purpose::Login,
-        Some(resume(SnapshotImage::Other, Otherwise::Save)),
+        Some(&resume(SnapshotImage::Other, Otherwise::Save)),
         "look",
         vec![
             (0.0, LifeEvent::Looked(Looked::Fit), "prepare resume"),
@@ -291,7 +291,7 @@ fn a_boot_that_follows_a_failed_attempt_is_saved() {
             (0.0, LifeEvent::Prepared, "start boot"),
             (
                 0.1,
-                LifeEvent::Started { saves: true },
+                LifeEvent::Started { saves: LATE },
                 "phase qemu; give up rights",
             ),
             (9.0, LifeEvent::Banner, "save"),

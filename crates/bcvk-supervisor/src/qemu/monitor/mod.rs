@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_chann
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bcvk_contract::spec::SnapshotStage;
 use qapi::qmp::{self, MigrationStatus, QmpMessage};
 use qapi::{Any, Command};
 use serde::Serialize;
@@ -20,7 +21,7 @@ use serde_json::json;
 
 use bcvk_contract::listening::Port;
 
-use super::args::STATE_URI;
+use super::args::{incoming_uri, state_uri};
 use crate::{Event, threads};
 
 /// Time for QEMU to answer. It answers at once, or it hangs.
@@ -181,16 +182,16 @@ impl Monitor {
         }
     }
 
-    /// Stops the guest and writes the state of its machine, but not its memory, to
-    /// [`STATE_URI`](super::args::STATE_URI).
-    pub(crate) fn save(&self) -> io::Result<()> {
+    /// Stops the guest and writes the state of its machine, but not its memory, to the file for this
+    /// stage.
+    pub(crate) fn save(&self, stage: SnapshotStage) -> io::Result<()> {
         self.ask("stop", &json!({}))?;
-        self.migrate("migrate")
+        self.migrate("migrate", &state_uri(stage))
     }
 
     /// Reads the state of the machine back. The guest does not run yet.
     pub(crate) fn restore(&self) -> io::Result<()> {
-        self.migrate("migrate-incoming")
+        self.migrate("migrate-incoming", &incoming_uri())
     }
 
     /// Lets the guest run.
@@ -201,7 +202,7 @@ impl Monitor {
     /// Writes or reads the state of the machine. The memory is a file that is kept, not sent, and each new
     /// state of the migration is an event (QEMU, docs/devel/migration: x-ignore-shared;
     /// qapi/migration.json: MigrationCapability).
-    fn migrate(&self, command: &str) -> io::Result<()> {
+    fn migrate(&self, command: &str, uri: &str) -> io::Result<()> {
         let capabilities = ["x-ignore-shared", "events"]
             .map(|capability| json!({ "capability": capability, "state": true }));
         self.ask(
@@ -211,7 +212,7 @@ impl Monitor {
         let migrated = lock(&self.migrated);
         // An earlier migration may have ended after its limit.
         let _ = migrated.try_recv();
-        self.ask(command, &json!({ "uri": STATE_URI }))?;
+        self.ask(command, &json!({ "uri": uri }))?;
         match migrated.recv_timeout(MIGRATION) {
             Ok(MigrationStatus::completed) => Ok(()),
             Ok(_) => {

@@ -5,6 +5,8 @@ use std::thread;
 
 use super::*;
 
+use bcvk_contract::spec::SnapshotStage;
+
 const SHORT: Duration = Duration::from_millis(200);
 
 /// The commands of a QEMU that is played by a test: reads them, and answers by the test's words.
@@ -121,7 +123,7 @@ fn a_migration_ends_with_its_event() {
         answer(&mut fake, "migrate-incoming", json!({}));
     });
     monitor.restore().expect("completed");
-    let error = monitor.save().expect_err("failed");
+    let error = monitor.save(SnapshotStage::Ready).expect_err("failed");
     assert_eq!(error.to_string(), "disk full");
     let error = monitor.restore().expect_err("QEMU has gone");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);

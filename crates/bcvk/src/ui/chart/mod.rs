@@ -90,7 +90,7 @@ impl Chart<'_> {
         }
         if timeline.resumed {
             notes.push(
-                "resumed from a snapshot: the guest's units had started before it was made"
+                "resumed from a snapshot: the guest's clock began in the VM that was saved"
                     .to_owned(),
             );
         } else if !timeline.path_known {
