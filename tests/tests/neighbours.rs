@@ -142,24 +142,7 @@ fn a_database_a_server_and_a_client_find_each_other() {
             !listening(&database).contains(&5432)
         });
     });
-    checks.check("--expose none opens nothing", || {
-        serve(&client, "secret", 5432, "echo secret");
-        claim(&client, "tcp/4444");
-        assert_eq!(listening(&client), Vec::<u16>::new());
-    });
-    checks.check("a guest opens no more ports than there may be", || {
-        let all: Vec<String> = (1..=600).map(|port| format!("tcp/{port}")).collect();
-        claim(&database, &all.join(" "));
-        until("the lowest are open", limit::QUICK, || {
-            listening(&database).contains(&64)
-        });
-        assert_eq!(listening(&database).len(), 64);
-        // The guest's own program has the last word, as it does not know of the other.
-        serve(&database, "again", 5432, "echo 42");
-        until("they are closed", limit::QUICK, || {
-            !listening(&database).contains(&64) && listening(&database).contains(&5432)
-        });
-    });
+    check_hostile(&mut checks, &client, &database);
     for vm in [&client, &server, &database] {
         vm.discard();
     }
@@ -174,4 +157,26 @@ fn claim(vm: &Vm<'_>, ports: &str) {
     let write = format!("printf 'listening {ports}\\n' >$port");
     // One process at a time has the port.
     vm.sh(&format!("{control}; until {write}; do sleep 0.1; done"));
+}
+
+/// What a hostile guest may have its container listen on: `closed` is started with `--expose none`.
+fn check_hostile(checks: &mut Checks, closed: &Vm<'_>, open: &Vm<'_>) {
+    checks.check("--expose none opens nothing", || {
+        serve(closed, "secret", 5432, "echo secret");
+        claim(closed, "tcp/4444");
+        assert_eq!(listening(closed), Vec::<u16>::new());
+    });
+    checks.check("a guest opens no more ports than there may be", || {
+        let all: Vec<String> = (1..=600).map(|port| format!("tcp/{port}")).collect();
+        claim(open, &all.join(" "));
+        until("the lowest are open", limit::QUICK, || {
+            listening(open).contains(&64)
+        });
+        assert_eq!(listening(open).len(), 64);
+        // The guest's own program has the last word, as it does not know of the other.
+        serve(open, "again", 5432, "echo 42");
+        until("they are closed", limit::QUICK, || {
+            !listening(open).contains(&64) && listening(open).contains(&5432)
+        });
+    });
 }
