@@ -11,6 +11,7 @@ use crate::spec::{
 };
 use crate::status::{self, PrintableStream, Status};
 
+pub use crate::checkpoint::fuzzing::checkpoint;
 pub use crate::snapshot::fuzzing::snapshot_meta;
 
 /// `--bind`.
@@ -146,6 +147,6 @@ pub fn printable(data: &[u8]) {
 #[cfg(test)]
 mod seeds {
     bcvk_testkit::test_seeds!(
-        bcvk_contract: disk karg printable publish share size snapshot_meta spec status stream timeout
+        bcvk_contract: checkpoint disk karg printable publish share size snapshot_meta spec status stream timeout
     );
 }

@@ -8,6 +8,7 @@
 //! - [`control`]: spells the messages of the guest
 //! - [`listening`]: names the ports on which a guest listens
 //! - [`guest_port`], [`user_net`]: number the ports through which the guest speaks, and name its addresses
+//! - [`checkpoint`]: requests for checkpoints of a running VM, and the answers
 //! - [`session_user`]: says who is about to log in
 //! - [`lock`]: marks files and directories as in use by a process that lives
 //! - [`limits`]: sizes and times that both sides of the container must agree on
@@ -17,6 +18,7 @@
 //!   are trusted
 
 pub mod bounded;
+pub mod checkpoint;
 pub mod control;
 #[cfg(any(test, feature = "examples"))]
 pub mod examples;

@@ -35,6 +35,12 @@ impl SharedPaths {
         self.dir.join("ssh.sock")
     }
 
+    /// The socket at which the supervisor takes requests for checkpoints.
+    #[must_use]
+    pub fn checkpoint_socket(&self) -> PathBuf {
+        self.dir.join("checkpoint.sock")
+    }
+
     /// The guest's console, as far as it was kept.
     #[must_use]
     pub fn console_log(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The first words with a guest that may have been resumed, and what it gets before its system makes use of
-//! them: the time, and randomness that no other guest has which was resumed from the same snapshot.
+//! them: the time, and randomness that no other guest of the same snapshot has. A guest that is taken back to
+//! a checkpoint gets the same.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -14,17 +15,17 @@ pub const HELLO: &str = "hello";
 /// Answer of the agent to it.
 pub const HERE: &str = "here";
 
-/// Words of the host for a guest that waits before it mounts its image.
+/// The time and randomness for a guest that was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GoOn {
+pub struct Renewal {
     /// Nanoseconds since the Unix epoch.
     clock: u64,
     /// Random bytes in Base64, for the kernel.
     entropy: String,
 }
 
-impl GoOn {
+impl Renewal {
     /// Gives the guest this time and these random bytes.
     #[must_use]
     pub fn new(clock: u64, entropy: &[u8; 64]) -> Self {

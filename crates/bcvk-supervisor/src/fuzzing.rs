@@ -12,6 +12,7 @@ use crate::control::{MAX_LINE_BYTES, read_line};
 use crate::journal::JournalText;
 use crate::qemu::args::comma;
 use crate::qemu::monitor::has_established;
+use crate::qemu::monitor::states::loaded;
 use crate::tail::Tail;
 use crate::virtiofs::store;
 use bcvk_contract::control::Message;
@@ -160,7 +161,11 @@ pub fn console(data: &[u8]) {
 
 /// Parses QEMU's table of connections.
 pub fn usernet(data: &[u8]) {
-    let _ = has_established(&String::from_utf8_lossy(data), 22);
+    let text = String::from_utf8_lossy(data);
+    let _ = has_established(&text, 22);
+    for range in text.lines().filter_map(loaded) {
+        assert!(range.start <= range.end);
+    }
 }
 
 /// Writes a value in QEMU's option syntax, where a comma ends the value unless the comma is doubled

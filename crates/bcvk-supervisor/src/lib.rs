@@ -23,6 +23,7 @@ mod landlock;
 mod life;
 #[cfg(test)]
 mod noise;
+mod points;
 mod ports;
 mod prepare;
 mod problem;
@@ -85,6 +86,10 @@ enum Event {
     },
     /// Work in the background has come to its end.
     Done(life::LifeEvent),
+    /// The user asks for a checkpoint, or to be taken back to one.
+    Asked(points::requests::Asked),
+    /// That has come to its end.
+    Carried(run::Carried),
     /// Work in the background has panicked.
     Panicked,
     /// Something worth telling the user has happened.

@@ -95,6 +95,8 @@ pub(super) enum Problem {
     Login,
     #[error("the guest did not take what it was given")]
     NotTaken(#[source] Cause),
+    #[error("the VM was lost while it was saved or taken back")]
+    Lost(#[source] Cause),
     #[error("the guest {} before {}", if *.rebooted { "rebooted" } else { "powered off" }, if *.ready { "its command had ended" } else { "it was ready" })]
     GuestEnded {
         rebooted: bool,
@@ -128,6 +130,7 @@ impl Problem {
             | Self::StartFileServers(_)
             | Self::StartQemu(_)
             | Self::Resume(_)
+            | Self::Lost(_)
             | Self::FileServerEnded(_)
             | Self::HostFull(_)
             | Self::NoUserNetwork
@@ -280,6 +283,7 @@ mod tests {
             Sshd: [Problem::Sshd],
             Login: [Problem::Login],
             NotTaken: [Problem::NotTaken("the agent does not answer".into())],
+            Lost: [Problem::Lost("No space left on device (os error 28)".into())],
             GuestEnded: [
                 Problem::GuestEnded { rebooted: true, ready: false },
                 Problem::GuestEnded { rebooted: false, ready: true },

@@ -50,12 +50,19 @@ pub(crate) const FILES: [Files; 3] = [
         ],
     },
     Files {
-        names: &["console.log", "console.log.1", "journal.log", "ssh.sock"],
+        names: &[
+            "console.log",
+            "console.log.1",
+            "journal.log",
+            "ssh.sock",
+            "checkpoint.sock",
+        ],
         other: "status.json",
         readers: &[
             &["logs", "VM"],
             &["ssh-config", "VM"],
             &["ssh", "VM", "true"],
+            &["checkpoint", "VM"],
         ],
     },
     Files {

@@ -45,7 +45,13 @@ pub fn copy_roughly(from: &File, to: &File, length: u64) -> io::Result<()> {
 /// Makes `to`, a copy of `from` as it was a moment ago, one of `from` as it is now. Only what has changed
 /// is written.
 pub fn update(from: &File, to: &File, length: u64) -> io::Result<()> {
-    in_parts(length, &|range, buffer| {
+    update_range(from, to, 0..length)
+}
+
+/// Does what [`update`] does for a range of the files, from the beginning of a page to that of another or
+/// the end.
+pub fn update_range(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
+    in_parts_of(range, &|range, buffer| {
         let mut old = vec![0; BUFFER];
         let mut update_piece = |at: u64, room: usize| {
             let (new, old) = (&mut buffer[..room], &mut old[..room]);
@@ -67,6 +73,30 @@ pub fn update(from: &File, to: &File, length: u64) -> io::Result<()> {
         })
     })
     .map(drop)
+}
+
+/// Finds the first page of `file`, `length` bytes with holes, that has `bytes` at `offset`; returns where
+/// in the file these bytes are. `bytes` must not reach beyond the page.
+pub fn find_in_pages(
+    file: &File,
+    length: u64,
+    offset: usize,
+    bytes: &[u8],
+) -> io::Result<Option<u64>> {
+    let found = in_parts(length, &|range, buffer| {
+        let mut found = None;
+        visit_data(file, range, &mut |at, room| {
+            let read = &mut buffer[..room];
+            file.read_exact_at(read, at)?;
+            let mut pages = read.chunks(BLOCK);
+            let page =
+                pages.position(|page| page.get(offset..).is_some_and(|p| p.starts_with(bytes)));
+            found = found.or(page.map(|page| at + (page * BLOCK + offset) as u64));
+            Ok(())
+        })?;
+        Ok(found)
+    })?;
+    Ok(found.into_iter().flatten().next())
 }
 
 /// Returns true if no hole is in the `room` bytes of a file from `at` on.
@@ -103,6 +133,12 @@ type Work<'a, T> = &'a (dyn Fn(Range<u64>, &mut [u8]) -> io::Result<T> + Sync);
 /// Works on a file of this `length`, in as many parts at once as there are processors: a guest stands
 /// still meanwhile, so they have nothing else to do. Returns the results in the order of the parts.
 fn in_parts<T: Send>(length: u64, work: Work<'_, T>) -> io::Result<Vec<T>> {
+    in_parts_of(0..length, work)
+}
+
+/// Does what [`in_parts`] does for a range of a file.
+fn in_parts_of<T: Send>(whole: Range<u64>, work: Work<'_, T>) -> io::Result<Vec<T>> {
+    let length = whole.end.saturating_sub(whole.start);
     let parts = length.div_ceil(PART);
     let next = AtomicU64::new(0);
     let worker = || -> io::Result<Vec<(u64, T)>> {
@@ -113,8 +149,8 @@ fn in_parts<T: Send>(length: u64, work: Work<'_, T>) -> io::Result<Vec<T>> {
             if number >= parts {
                 return Ok(done);
             }
-            let begin = number * PART;
-            let result = work(begin..length.min(begin + PART), &mut buffer)?;
+            let begin = whole.start + number * PART;
+            let result = work(begin..whole.end.min(begin + PART), &mut buffer)?;
             done.push((number, result));
         }
     };
@@ -276,6 +312,37 @@ mod tests {
         assert_ne!(sum_of(&to), sum_of(&from));
         update(&from, &to, length).expect("updated");
         assert_eq!(sum_of(&to), sum_of(&from));
+
+        let at = 30 << 20;
+        for place in [at - 1, at, at + PART, at + PART + BLOCK as u64] {
+            from.write_all_at(&[6], place).expect("written");
+        }
+        update_range(&from, &to, at..at + PART + BLOCK as u64).expect("updated");
+        let byte = |place| {
+            let mut byte = [0];
+            to.read_exact_at(&mut byte, place).expect("read");
+            byte[0]
+        };
+        let bytes = [at - 1, at, at + PART, at + PART + BLOCK as u64].map(byte);
+        assert_eq!(bytes, [0, 6, 6, 0]);
+    }
+
+    #[test]
+    fn a_page_is_found_by_what_it_has_at_one_place() {
+        let length = 64 << 20;
+        let file = file();
+        ftruncate(&file, length).expect("longer");
+        let find = || find_in_pages(&file, length, 40, b"needle").expect("read");
+        for (at, found) in [
+            // It is elsewhere in its page, reaches into the next one, and is at its place.
+            ((20 << 20) + 41, None),
+            ((20 << 20) - 2, None),
+            ((50 << 20) + 8192 + 40, Some((50 << 20) + 8192 + 40)),
+            ((30 << 20) + 40, Some((30 << 20) + 40)),
+        ] {
+            file.write_all_at(b"needle", at).expect("written");
+            assert_eq!(find(), found, "{at}");
+        }
     }
 
     #[test]

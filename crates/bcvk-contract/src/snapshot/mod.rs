@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use memory::{copy, copy_roughly, sum, update};
+pub use memory::{copy, copy_roughly, find_in_pages, sum, update, update_range};
 use staging::SAVED;
 pub use staging::{Outcome, Staging, is_wanted, tell};
 

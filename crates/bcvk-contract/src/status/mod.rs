@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::SnapshotStage;
+use crate::spec::{SnapshotStage, VmName};
 
 pub use printable::{PrintableStream, TextStream, printable, steers};
 pub use store::StatusReader;
@@ -95,6 +95,15 @@ pub struct Status {
     /// Things worth telling the user that are no failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Reason why the VM takes no sessions at the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// Checkpoints of the VM, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Checkpoint>,
+    /// The last time that the VM was taken back to a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
 }
 
 impl Status {
@@ -122,6 +131,9 @@ impl Status {
             cold: None,
             differs: None,
             warnings: Vec::new(),
+            held: None,
+            checkpoints: Vec::new(),
+            reset: None,
         }
     }
 
@@ -146,6 +158,45 @@ pub struct Event {
     pub phase: Phase,
     /// Time of the event.
     pub at: Timestamp,
+}
+
+/// Work for which a VM takes no sessions, with the name of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Held {
+    /// It is saved.
+    Checkpoint(VmName),
+    /// It is taken back.
+    Reset(VmName),
+}
+
+/// A state to which a running VM can be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Checkpoint {
+    /// Name of the checkpoint among those of its VM.
+    pub name: VmName,
+    /// Time at which it was made.
+    pub at: Timestamp,
+    /// Bytes that it takes up on the host.
+    pub size: u64,
+    /// Microseconds for which the guest stood still.
+    pub stood_still: u64,
+}
+
+/// A return of a VM to one of its checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Reset {
+    /// Name of the checkpoint.
+    pub to: VmName,
+    /// Time at which the guest ran again.
+    pub at: Timestamp,
+    /// Microseconds from the request until then.
+    pub took: u64,
+    /// Number of resets of this VM so far.
+    pub count: u64,
 }
 
 /// Microseconds since the Unix epoch.

@@ -6,11 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use serde::Serialize;
 
-use super::{Event, Failure, Phase, Status, Timestamp, printable};
+use super::{Checkpoint, Event, Failure, Held, Phase, Reset, Status, Timestamp, printable};
 use crate::missing::if_exists;
 use crate::replace::replace;
-use crate::spec::SnapshotStage;
+use crate::spec::{SnapshotStage, VmName};
 use crate::untrusted;
 
 const STATUS: &str = "status.json";
@@ -96,9 +97,7 @@ impl StatusWriter {
         self.status.history.push(event);
         // The state matters more than the way there, so it is written first.
         self.replace()?;
-        let mut line = serde_json::to_vec(&event)?;
-        line.push(b'\n');
-        self.events.write_all(&line)
+        self.append(&event)
     }
 
     /// Records why the VM ends. The first failure is the cause; later ones follow from it.
@@ -147,6 +146,48 @@ impl StatusWriter {
         }
         self.status.warnings.push(warning);
         self.replace()
+    }
+
+    /// Records why the VM takes no sessions for now, or that it does again.
+    pub fn held(&mut self, held: Option<Held>) -> io::Result<()> {
+        self.status.held = held;
+        self.replace()
+    }
+
+    /// Records the VM's checkpoints, of which `made` is new.
+    pub fn checkpoints(
+        &mut self,
+        all: Vec<Checkpoint>,
+        made: Option<&Checkpoint>,
+    ) -> io::Result<()> {
+        self.status.checkpoints = all;
+        self.replace()?;
+        match made {
+            Some(made) => self.append(&serde_json::json!({"checkpoint": made.name, "at": made.at})),
+            None => Ok(()),
+        }
+    }
+
+    /// Records that the VM was taken back to a checkpoint now, in this many microseconds.
+    pub fn reset(&mut self, to: VmName, took: u64) -> io::Result<()> {
+        let before = self.status.reset.as_ref().map_or(0, |reset| reset.count);
+        let reset = Reset {
+            to,
+            at: Timestamp::now(),
+            took,
+            count: before + 1,
+        };
+        let event = serde_json::json!({"reset": reset.to, "at": reset.at});
+        self.status.reset = Some(reset);
+        self.replace()?;
+        self.append(&event)
+    }
+
+    /// Adds a line to the history.
+    fn append(&mut self, event: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.events.write_all(&line)
     }
 
     fn replace(&self) -> io::Result<()> {

@@ -24,7 +24,7 @@ use rustix::mount::{MountFlags, mount};
 use serde::{Deserialize, Serialize};
 
 use crate::port;
-pub use crate::resumed::{GoOn, HELLO, HERE};
+pub use crate::resumed::{HELLO, HERE, Renewal};
 use crate::resumed::{add_entropy, set_clock};
 use crate::services::{command, ended, systemctl};
 

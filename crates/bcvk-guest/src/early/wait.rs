@@ -13,7 +13,7 @@ use bcvk_contract::missing::if_exists;
 use super::DIR;
 use super::error::EarlyError;
 use crate::port::{self, tell};
-use crate::resumed::{GoOn, HELLO, HERE};
+use crate::resumed::{HELLO, HERE, Renewal};
 
 /// Name of the file that says that the guest waits, under [`DIR`].
 pub(crate) const WAITS: &str = "waits";
@@ -43,7 +43,7 @@ fn forget_identity(path: &Path) -> io::Result<()> {
 }
 
 /// Answers the host until it says how to go on.
-fn listen(port: &File) -> io::Result<GoOn> {
+fn listen(port: &File) -> io::Result<Renewal> {
     /// Pause between two looks whether the host has opened its end.
     const PAUSE: Duration = Duration::from_millis(2);
     let mut words = BufReader::new(port);
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_guest_waits_for_as_many_hosts_as_speak_until_one_lets_it_go_on() {
         let (host, guest) = UnixStream::pair().expect("a pair");
-        let go_on = GoOn::new(7, &[1; 64]);
+        let go_on = Renewal::new(7, &[1; 64]);
         let text = serde_json::to_string(&go_on).expect("JSON");
         write!(&host, "{HELLO}\n{HELLO}\n{text}\n").expect("written");
         let port = File::from(OwnedFd::from(guest));

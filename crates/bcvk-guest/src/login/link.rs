@@ -16,9 +16,14 @@ use yamux::{Config, Connection, Mode};
 /// Beginning of the lines with which the ends agree.
 const WORD: &str = "bcvk-sessions";
 
-/// Time after which the supervisor calls again. The guest answers at once; its kernel gives the port
-/// nothing before its program has opened it.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Time after which the supervisor calls again, at first and at most; it doubles with each call. The
+/// guest answers at once, but for the call that ends an earlier conversation of its own.
+const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
+
+/// Bytes of a frame of the multiplexer that a guest may still wait for when its supervisor has broken
+/// off: as much as yamux puts into one, and a header.
+const REST_OF_A_FRAME: usize = 16 * 1024 + 12;
 
 /// Longest line that counts.
 const MAX_LINE: usize = 64;
@@ -36,6 +41,8 @@ pub type Link<S> = Connection<Compat<BufReader<S>>>;
 enum Line {
     /// The supervisor asks whether anybody is there. The number is that of this conversation.
     Call(u64),
+    /// The same, of a guest that is to be saved.
+    Still(u64),
     /// The guest is, and has dropped all that was before.
     Here(u64),
     /// The supervisor has heard it; the conversation begins with the next byte.
@@ -49,6 +56,7 @@ impl Line {
         let number = u64::from_str_radix(number, 16).ok()?;
         match (word, verb, words.next()) {
             (WORD, "call", None) => Some(Self::Call(number)),
+            (WORD, "still", None) => Some(Self::Still(number)),
             (WORD, "here", None) => Some(Self::Here(number)),
             (WORD, "go", None) => Some(Self::Go(number)),
             _ => None,
@@ -59,6 +67,7 @@ impl Line {
     fn text(self) -> String {
         let (verb, number) = match self {
             Self::Call(number) => ("call", number),
+            Self::Still(number) => ("still", number),
             Self::Here(number) => ("here", number),
             Self::Go(number) => ("go", number),
         };
@@ -116,32 +125,83 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
     }
 }
 
-/// Agrees with the guest behind `port` on a conversation with this random number.
+/// A guest that has answered a call, and waits for the conversation to begin: it does nothing else
+/// meanwhile, and answers another call as well.
+pub struct Answered<S> {
+    lines: Lines<S>,
+    number: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Answered<S> {
+    /// Begins the conversation.
+    ///
+    /// # Errors
+    /// If the port is closed.
+    pub async fn go(mut self) -> io::Result<Link<S>> {
+        self.lines.say(Line::Go(self.number)).await?;
+        Ok(self.lines.multiplexed(Mode::Client))
+    }
+}
+
+/// Calls the guest behind `port` until it answers. The conversation has a number near this random one:
+/// each call has its own, so that no answer to an earlier call is still on its way.
 ///
 /// # Errors
 /// If the port is closed.
-pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(port: S, number: u64) -> io::Result<Link<S>> {
+pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(
+    port: S,
+    number: u64,
+) -> io::Result<Answered<S>> {
+    call_with(port, number, Line::Call).await
+}
+
+/// Calls a guest that is to be saved before another call.
+///
+/// # Errors
+/// If the port is closed.
+pub async fn call_still<S: AsyncRead + AsyncWrite + Unpin>(port: S, number: u64) -> io::Result<()> {
+    call_with(port, number, Line::Still).await.map(drop)
+}
+
+async fn call_with<S: AsyncRead + AsyncWrite + Unpin>(
+    port: S,
+    mut number: u64,
+    call: fn(u64) -> Line,
+) -> io::Result<Answered<S>> {
     let mut lines = Lines::new(port);
+    let mut again = AGAIN;
     loop {
-        lines.say(Line::Call(number)).await?;
+        lines.say(call(number)).await?;
         let here = async {
             while lines.next().await? != Line::Here(number) {}
             io::Result::Ok(())
         };
-        if let Ok(heard) = timeout(AGAIN, here).await {
+        if let Ok(heard) = timeout(again, here).await {
             heard?;
-            break;
+            return Ok(Answered { lines, number });
         }
+        number = number.wrapping_add(1);
+        again = AGAIN_AT_MOST.min(again * 2);
     }
-    lines.say(Line::Go(number)).await?;
-    Ok(lines.multiplexed(Mode::Client))
 }
 
-/// Agrees with the supervisor behind `port`, whenever it calls.
+/// Ends a conversation whose link has been dropped, for a guest that waits for the rest of a frame.
+///
+/// # Errors
+/// If the port is closed.
+pub async fn break_off<S: AsyncWrite + Unpin>(mut port: S) -> io::Result<()> {
+    port.write_all(&vec![b'\n'; REST_OF_A_FRAME]).await
+}
+
+/// Agrees with the supervisor behind `port`, whenever it calls. `still` is called before it hears that
+/// the guest may be saved.
 ///
 /// # Errors
 /// If nobody has opened the other end.
-pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(port: S) -> io::Result<Link<S>> {
+pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    port: S,
+    mut still: impl FnMut(),
+) -> io::Result<Link<S>> {
     let mut lines = Lines::new(port);
     let mut called = None;
     loop {
@@ -149,6 +209,10 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(port: S) -> io::Result<Li
             Line::Call(number) => {
                 lines.say(Line::Here(number)).await?;
                 called = Some(number);
+            }
+            Line::Still(number) => {
+                still();
+                lines.say(Line::Here(number)).await?;
             }
             Line::Go(number) if called == Some(number) => {
                 return Ok(lines.multiplexed(Mode::Server));
@@ -169,7 +233,12 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_they_were_written() {
-        for line in [Line::Call(0), Line::Here(u64::MAX), Line::Go(0xab)] {
+        for line in [
+            Line::Call(0),
+            Line::Still(7),
+            Line::Here(u64::MAX),
+            Line::Go(0xab),
+        ] {
             assert_eq!(Line::parse(line.text().trim()), Some(line));
         }
         for other in [
@@ -200,7 +269,7 @@ mod tests {
             .expect("room");
         guest.write_all(&old[..400]).await.expect("room");
         let guest = tokio::spawn(async move {
-            let mut link = answer(guest).await.expect("agreed");
+            let mut link = answer(guest, || {}).await.expect("agreed");
             let session = poll_fn(|cx| link.poll_next_inbound(cx)).await;
             let mut session = session.expect("open").expect("a session").compat();
             let echo = async {
@@ -215,7 +284,8 @@ mod tests {
             }
             let _ = poll_fn(|cx| link.poll_next_inbound(cx)).await;
         });
-        let mut link = call(host, 8).await.expect("agreed");
+        let answered = call(host, 8).await.expect("answered");
+        let mut link = answered.go().await.expect("agreed");
         let session = poll_fn(|cx| link.poll_new_outbound(cx)).await;
         let mut session = session.expect("a session").compat();
         let talk = async {
@@ -233,11 +303,37 @@ mod tests {
         guest.await.expect("no panic");
     }
 
+    /// The host has broken off within a frame, so that its calls are the rest of it.
+    #[tokio::test]
+    async fn a_guest_that_waits_for_the_rest_of_a_frame_hears_the_next_call() {
+        let (mut host, guest) = duplex(1 << 16);
+        let guest = tokio::spawn(async move {
+            let mut guest = guest;
+            let mut conversations = 0;
+            while conversations < 2 {
+                let mut link = answer(&mut guest, || {}).await.expect("agreed");
+                conversations += 1;
+                while let Some(Ok(_)) = poll_fn(|cx| link.poll_next_inbound(cx)).await {}
+            }
+        });
+        let answered = call(&mut host, 1).await.expect("answered");
+        drop(answered.go().await.expect("agreed"));
+        // The header of 16 KiB of data for stream 1, which begins with them (yamux's specification).
+        let header = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0x40, 0];
+        host.write_all(&header).await.expect("written");
+        break_off(&mut host).await.expect("written");
+        let answered = timeout(Duration::from_secs(20), call(&mut host, 7)).await;
+        let answered = answered.expect("in time").expect("answered");
+        drop(answered.go().await.expect("agreed"));
+        drop(host);
+        guest.await.expect("no panic");
+    }
+
     #[tokio::test]
     async fn an_end_that_nobody_has_opened_is_an_error() {
         let (host, guest) = duplex(100);
         drop(host);
-        let error = answer(guest).await.map(drop).expect_err("an error");
+        let error = answer(guest, || {}).await.map(drop).expect_err("an error");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 

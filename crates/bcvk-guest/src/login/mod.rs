@@ -7,11 +7,13 @@
 //! The host is told twice: as soon as sessions are served, and once a deployed system would answer
 //! ([`deployed`]). A session is served at any time; who wants the second moment waits on the host.
 
+mod clock;
 pub(crate) mod deployed;
 mod device;
 mod identity;
 pub(crate) mod image;
 mod link;
+mod renewal;
 mod server;
 mod user;
 
@@ -35,7 +37,8 @@ use tokio::time::sleep;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 pub(crate) use identity::{FILE, Identity};
-pub use link::{Link, answer, call};
+pub use link::{Answered, Link, answer, break_off, call, call_still};
+pub use renewal::{RENEWED, news};
 #[cfg(any(test, fuzzing))]
 pub(crate) use server::fuzzing;
 pub use server::{Launch, exec_session};
@@ -44,6 +47,7 @@ use crate::facts::{find_user, is_executable};
 use crate::port::{open, tell};
 use crate::rooted::Rooted;
 use crate::services::report_listening;
+use clock::SteadyClock;
 use device::Device;
 use image::ImageSshd;
 use server::Server;
@@ -51,8 +55,11 @@ use server::Server;
 /// First bytes of each stream of the link, of one length: what it is for. The first is a session.
 pub const SSH: &[u8; 4] = b"ssh\n";
 
-/// The other: the system is to power off.
+/// Another: the system is to power off.
 pub const POWER_OFF: &[u8; 4] = b"off\n";
+
+/// The last: the guest was taken back to an earlier state, and is told what has changed since.
+pub const RENEW: &[u8; 4] = b"now\n";
 
 /// Pause between two looks for somebody at the other end of the port.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -81,9 +88,13 @@ pub fn serve(exposes: Expose) -> io::Result<()> {
             let _ = deployed::answers(run, proc, sys).await;
             tell(&Message::Answers);
         });
+        let mut clock = SteadyClock::at(Path::new("/"));
         loop {
-            match answer(&mut port).await {
-                Ok(link) => converse(link).await?,
+            match answer(&mut port, || clock.begin()).await {
+                Ok(link) => {
+                    clock.end();
+                    converse(link).await?;
+                }
                 // Nobody has opened the other end.
                 Err(_) => sleep(PAUSE).await,
             }
@@ -121,6 +132,7 @@ impl Servers {
         match &wish {
             SSH => {}
             POWER_OFF => return power_off().await,
+            RENEW => return renewal::serve(&mut client).await,
             _ => return Err(io::ErrorKind::Unsupported.into()),
         }
         let name = user::announced(&mut client).await?;

@@ -13,6 +13,7 @@ use std::thread;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::session_user;
 use bcvk_contract::spec::{CONTAINER_EXE, CONTAINER_VM_DIR, in_container};
+use bcvk_contract::status::Held;
 
 use super::handshake::Handshake;
 use crate::HostError;
@@ -20,12 +21,17 @@ use crate::podman::Podman;
 use crate::vm::dir::VmDir;
 use crate::vm::shared_dir::SharedDir;
 
-/// Connects stdin and stdout with the VM's SSH socket until either side ends.
+/// Connects stdin and stdout with the VM's SSH socket until either side ends. Returns why the VM ended
+/// the session, if it did so for a checkpoint's sake.
 ///
 /// If the socket cannot be reached from here (podman's storage and the VM directory can be on two
 /// machines), the same thing is run inside the container through `podman exec`. bcvk's own way in is told
 /// which `user` logs in.
-pub fn proxy(dir: &VmDir, podman: Option<&Podman>, user: Option<&str>) -> Result<(), HostError> {
+pub fn proxy(
+    dir: &VmDir,
+    podman: Option<&Podman>,
+    user: Option<&str>,
+) -> Result<Option<Held>, HostError> {
     let stream = match (dir.shared().connect_to_sshd(), podman) {
         (Ok(stream), _) => stream,
         (Err(_), Some(podman)) if dir.container_id().is_some() => {
@@ -40,7 +46,9 @@ pub fn proxy(dir: &VmDir, podman: Option<&Podman>, user: Option<&str>) -> Result
         }
     };
     let gate = Gate::of(dir);
-    relay(&stream, &gate, user).map_err(HostError::io("relay the SSH connection"))
+    relay(&stream, &gate, user).map_err(HostError::io("relay the SSH connection"))?;
+    let status = dir.shared().status().ok().flatten();
+    Ok(status.and_then(|status| status.held))
 }
 
 /// Connects stdin and stdout with the SSH socket in `dir`, where a supervisor keeps it.

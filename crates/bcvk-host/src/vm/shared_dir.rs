@@ -14,12 +14,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use bcvk_contract::checkpoint::{self, Answer, Refusal, Request};
 use bcvk_contract::lock::Lock;
 use bcvk_contract::shared::SharedPaths;
-use bcvk_contract::status::{Status, StatusReader, Timestamp};
+use bcvk_contract::status::{Status, StatusReader, Timestamp, printable};
 use bcvk_contract::untrusted;
 use rustix::fs::inotify;
+
+/// Time for a supervisor to answer a request. Its own limit for one is half of that.
+const ANSWERED: Duration = Duration::from_secs(600);
 
 /// The host's view of the directory that a VM's container writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +77,27 @@ impl SharedDir {
     /// The same as for [`untrusted::connect_to`].
     pub fn connect_to_sshd(&self) -> io::Result<UnixStream> {
         untrusted::connect_to(&self.paths.ssh_socket())
+    }
+
+    /// Asks the supervisor for a checkpoint or a reset, and waits for its answer; `None` if the VM ends
+    /// before. What it says is safe to show.
+    ///
+    /// # Errors
+    /// The same as for [`untrusted::connect_to`], or if the answer makes no sense.
+    pub fn ask(&self, request: &Request) -> io::Result<Option<Answer>> {
+        let stream = untrusted::connect_to(&self.paths.checkpoint_socket())?;
+        stream.set_read_timeout(Some(ANSWERED))?;
+        checkpoint::send(&stream, request)?;
+        let answer: Option<Answer> = checkpoint::receive(&stream)?;
+        Ok(answer.map(|answer| match answer {
+            Answer::Refused(Refusal::Failed(why)) => {
+                Answer::Refused(Refusal::Failed(printable(&why)))
+            }
+            Answer::Refused(Refusal::UsersDisk(name)) => {
+                Answer::Refused(Refusal::UsersDisk(printable(&name)))
+            }
+            answer => answer,
+        }))
     }
 
     /// Opens standard output and standard error of the commands to execute.

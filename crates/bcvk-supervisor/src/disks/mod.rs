@@ -35,8 +35,11 @@ pub(super) fn make_var(size: VarSize) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a file of this size, which takes up space as the guest uses it and has no name any more.
-fn unnamed(path: &Path, bytes: u64) -> io::Result<File> {
+/// Makes a file of this size, which takes up space as it is used and has no name any more.
+///
+/// # Errors
+/// If the host has no place for it.
+pub(super) fn unnamed(path: &Path, bytes: u64) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -7,8 +7,8 @@ use bcvk_contract::status::Phase;
 
 use super::event::Pending;
 use super::{
-    Action, BANNER_GRACE, GuestEnd, Life, LifeEvent, PERSONALIZING, PRESS_AGAIN, QEMU_FOLLOWS,
-    REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Saves, Stage, Trouble, Why,
+    Action, BANNER_GRACE, GuestEnd, HOLDING, Life, LifeEvent, PERSONALIZING, PRESS_AGAIN,
+    QEMU_FOLLOWS, REPORT_GRACE, RESTART_GRACE, SAVING, SHUTDOWN_GRACE, Saves, Stage, Trouble, Why,
 };
 use crate::console::Sign;
 use crate::problem::Problem;
@@ -30,6 +30,8 @@ pub(super) enum Doing {
     Coming { step: Step, signs: Signs },
     /// The guest is what its user wants.
     Ready,
+    /// It is saved as a checkpoint, or taken back to one.
+    Held { until: Instant },
     /// The guest was asked to power off.
     PoweringOff { until: Instant, press: Press },
 }
@@ -113,6 +115,7 @@ impl Alive {
                 signs.pending.as_ref().map(|pending| pending.until),
             ),
             Doing::Ready => (None, None),
+            Doing::Held { until } => (Some(*until), None),
             Doing::PoweringOff { until, press } => match press {
                 Press::Asked => (Some(*until), None),
                 Press::At(at) | Press::Refused(at, _) => (Some(*until), Some(*at)),
@@ -156,12 +159,11 @@ fn shows(sign: Reachable, event: &LifeEvent) -> bool {
 }
 
 impl Life {
-    pub(super) fn while_alive(
-        &mut self,
-        mut alive: Alive,
-        event: LifeEvent,
-        now: Instant,
-    ) -> Stage {
+    pub(super) fn while_alive(&mut self, alive: Alive, event: LifeEvent, now: Instant) -> Stage {
+        let (mut alive, event) = match self.while_ready(alive, event, now) {
+            Ok(stage) => return stage,
+            Err(rest) => rest,
+        };
         match event {
             LifeEvent::Stop => return self.stop(alive, now),
             LifeEvent::CliGone => return self.kill(Why::AtOnce, now),
@@ -389,7 +391,11 @@ impl Life {
             return self.kill(Why::Unwilling(text), now);
         }
         match &mut alive.doing {
-            Doing::Ready => {}
+            Doing::Held { until } if *until <= now => {
+                let why = format!("it takes more than {} s", HOLDING.as_secs());
+                return self.fail(alive, Problem::Lost(why.into()), now);
+            }
+            Doing::Ready | Doing::Held { .. } => {}
             Doing::PoweringOff { until, .. } if *until <= now => {
                 let grace = SHUTDOWN_GRACE.as_secs();
                 let text = format!("the guest was killed: it did not power off within {grace} s");

@@ -24,7 +24,8 @@ impl Life {
             // The reason for its end is an earlier one.
             _ if ends_already => Stage::Alive(alive),
             // It stands still, and would not hear the power button.
-            Doing::Coming {
+            Doing::Held { .. }
+            | Doing::Coming {
                 step: Step::SavingEarly { .. } | Step::Saving { .. },
                 ..
             } => {
@@ -71,7 +72,7 @@ impl Life {
             // The news that its commands have ended came later than that of its own end.
             _ if self.executed.is_some() => return,
             // A user's `poweroff`.
-            (Doing::Ready, Purpose::Login | Purpose::Boot) => {
+            (Doing::Ready | Doing::Held { .. }, Purpose::Login | Purpose::Boot) => {
                 if rebooted {
                     self.actions.push(Action::Warn(REBOOTED.to_owned()));
                 }
@@ -85,7 +86,7 @@ impl Life {
                 self.actions.push(Action::Warn(POWERED_OFF.to_owned()));
                 return;
             }
-            (Doing::Ready, Purpose::Execute) => true,
+            (Doing::Ready | Doing::Held { .. }, Purpose::Execute) => true,
             (Doing::Coming { .. }, _) => false,
         };
         let trouble = self.trouble(Problem::GuestEnded { rebooted, ready });

@@ -44,6 +44,12 @@ pub(crate) enum LifeEvent {
     Personalized,
     /// The guest has not become this VM.
     NotPersonalized(String),
+    /// The user wants the VM to be saved as a checkpoint, or taken back to one.
+    Hold,
+    /// That is over, and the guest goes on.
+    LetGo,
+    /// That is over, and the guest cannot go on.
+    Lost(String),
     /// All processes that were killed have ended.
     Cleared,
     /// The console said something that matters.
@@ -139,6 +145,11 @@ pub(crate) enum Action {
     LetGoOn,
     /// Make the guest this VM; answered by [`LifeEvent::Personalized`] or a failure.
     Personalize,
+    /// Carry out the user's request for a checkpoint; answered by [`LifeEvent::LetGo`] or
+    /// [`LifeEvent::Lost`].
+    CarryOut,
+    /// Refuse that request: the VM is not ready.
+    Decline,
     /// Press the power button; answered by [`LifeEvent::Pressed`] or [`LifeEvent::NotPressed`].
     PressPowerButton,
     /// Kill QEMU.

@@ -6,6 +6,7 @@
 mod alive;
 mod ending;
 mod event;
+mod held;
 mod looking;
 mod saving;
 #[cfg(test)]
@@ -56,6 +57,10 @@ const SAVING: Duration = Duration::from_secs(120);
 
 /// Time for a guest to become its VM. An emulated one may have a part of a processor only.
 const PERSONALIZING: Duration = Duration::from_secs(120);
+
+/// Time for saving a guest that is in use, or for taking it back. Most of it runs meanwhile, and its
+/// memory is written to a disk, which may be slow.
+const HOLDING: Duration = Duration::from_secs(300);
 
 /// Time for processes that were killed to go.
 const GONE: Duration = Duration::from_secs(5);
@@ -171,6 +176,21 @@ impl Life {
                 self.actions.push(Action::Warn(text));
                 stage
             }
+            (stage @ Stage::Alive(_), LifeEvent::Hold) => self.advance(stage, LifeEvent::Hold, now),
+            (stage, LifeEvent::Hold) => {
+                self.actions.push(Action::Decline);
+                stage
+            }
+            (stage, event) => self.advance(stage, event, now),
+        };
+        let stage = mem::replace(&mut self.stage, Stage::Ended);
+        self.stage = self.expire(stage, now);
+        mem::take(&mut self.actions)
+    }
+
+    fn advance(&mut self, stage: Stage, event: LifeEvent, now: Instant) -> Stage {
+        match (stage, event) {
+            (Stage::Ended, _) => Stage::Ended,
             (Stage::Looking, event) => self.while_looking(event),
             (Stage::Preparing(start), event) => self.while_preparing(start, event, now),
             (Stage::Starting(start), event) => self.while_starting(start, event, now),
@@ -185,10 +205,7 @@ impl Life {
             (Stage::Clearing { until, next }, event) => self.while_clearing(until, next, event),
             (Stage::Alive(alive), event) => self.while_alive(alive, event, now),
             (Stage::Killed { until, why }, event) => self.while_killed(until, why, event),
-        };
-        let stage = mem::replace(&mut self.stage, Stage::Ended);
-        self.stage = self.expire(stage, now);
-        mem::take(&mut self.actions)
+        }
     }
 
     /// The time at which the next event is due, if no other comes before.

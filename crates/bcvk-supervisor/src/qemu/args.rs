@@ -47,6 +47,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) sessions_fd: Option<i32>,
     /// Descriptors of a machine that is saved or resumed; `None` for any other.
     pub(crate) warm: Option<WarmFds>,
+    /// File for the states of checkpoints.
+    pub(crate) store_fd: i32,
     pub(crate) console_fd: i32,
     pub(crate) control_fd: i32,
     pub(crate) monitor_fd: i32,
@@ -84,6 +86,9 @@ pub(crate) fn state_uri(stage: SnapshotStage) -> String {
     format!("file:/dev/fdset/{}", state_set(stage))
 }
 
+/// Descriptor set with the file for the states of checkpoints.
+pub(crate) const STORE_SET: u32 = 103;
+
 /// Bus that devices are plugged into while the machine runs. One conventional bridge has as many
 /// slots as anybody needs. Root ports have one slot each, and the guest has to look at each of them
 /// in every boot.
@@ -120,6 +125,15 @@ pub(crate) fn args(machine: &Machine<'_>) -> Vec<OsString> {
     }
     add_network(&mut args, machine);
     add_disks(&mut args, machine);
+    args.opt(
+        "-add-fd",
+        &format!("fd={},set={STORE_SET}", machine.store_fd),
+    );
+    if machine.warm.is_some() || machine.spec.arch == Arch::X86_64 {
+        // A new GUID tells the guest's kernel to renew its randomness. Each QEMU has one; a guest
+        // that is taken back to a checkpoint finds another in its memory.
+        args.device("vmgenid,guid=auto");
+    }
     if let Some(warm) = &machine.warm {
         add_warm(&mut args, warm);
     }
@@ -247,8 +261,6 @@ fn add_warm(args: &mut Args, warm: &WarmFds) {
     {
         args.opt("-add-fd", &format!("fd={fd},set={set}"));
     }
-    // A new GUID for each QEMU tells the guest's kernel to renew its randomness.
-    args.device("vmgenid,guid=auto");
     args.opt("-chardev", &format!("socket,id=agent,fd={}", warm.agent));
     args.device(&format!(
         "virtserialport,bus=serial.0,nr={},chardev=agent,name={}agent",

@@ -59,6 +59,7 @@ fn machine(spec: &VmSpec) -> Machine<'_> {
             },
             agent: 7,
         }),
+        store_fd: 20,
         console_fd: 3,
         control_fd: 4,
         monitor_fd: 5,
@@ -175,8 +176,8 @@ mod tests {
             let found: Vec<_> = text
                 .lines()
                 .filter_map(|line| line.strip_prefix("-add-fd "))
-                // The rest are the disks'.
-                .filter(|file| file.contains("set=10"))
+                // The rest are the disks' and the checkpoints'.
+                .filter(|file| file.contains("set=10") && !file.ends_with("set=103"))
                 .collect();
             assert_eq!(found, files);
         }

@@ -1,38 +1,37 @@
 //! The life of one VM: prepare, start, watch, end.
 
 mod boot;
+mod enter;
+mod points;
 mod refusals;
 mod sources;
 mod start;
 mod warm;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use bcvk_contract::bounded;
-use bcvk_contract::exit;
 use bcvk_contract::linkage::check_static;
 use bcvk_contract::lock::Lock;
 use bcvk_contract::lock::lock_file;
 use bcvk_contract::shared::SharedPaths;
-use bcvk_contract::spec::{
-    CONTAINER_SPEC, CONTAINER_VM_DIR, Lifetime, MAX_SPEC_BYTES, SnapshotStage, VmSpec,
-};
+use bcvk_contract::spec::{CONTAINER_VM_DIR, Lifetime, SnapshotStage, VmSpec};
 use bcvk_contract::status::{Failure, StatusWriter};
 use qapi::qmp;
 use rustix::process::Signal;
 use rustix::thread::CapabilitySet;
 
 pub(super) use self::boot::Files;
+pub use self::enter::{run, run_in_pod, shell};
+pub(super) use self::points::Carried;
 use self::sources::{forward_signals, watch_cli};
 use self::warm::{abandon_saving, abandon_saving_at};
 use crate::Event;
@@ -40,6 +39,7 @@ use crate::children::{Children, Role};
 use crate::console;
 use crate::container::Container;
 use crate::life::{Action, GuestEnd, Life, LifeEvent, QemuEnd, Start, Trouble};
+use crate::points::{Machine, requests};
 use crate::problem::Problem;
 use crate::qemu::disk_of_node;
 use crate::qemu::monitor::Monitor;
@@ -47,36 +47,6 @@ use crate::rights::keep_only;
 use crate::sessions::Sessions;
 use crate::threads;
 use bcvk_contract::control::Message;
-
-/// Runs the VM of this container, whose part of the file system is below `root`; returns the exit
-/// code. QEMU comes from a `runner`'s image, or from below `root` too.
-#[must_use]
-pub fn run(root: &Path, runner: bool) -> u8 {
-    let entered = Container::enter(root, runner);
-    live(entered.and_then(|container| Ok((container, read_spec(Path::new(CONTAINER_SPEC))?))))
-}
-
-/// Runs the VM `spec` in this container of a Pod; returns the exit code.
-#[must_use]
-pub fn run_in_pod(spec: VmSpec) -> u8 {
-    live(Ok((Container::of_a_pod(), spec)))
-}
-
-fn live(begun: io::Result<(Container, VmSpec)>) -> u8 {
-    match begun.and_then(|(container, spec)| Supervisor::start(container, spec)) {
-        Ok(mut supervisor) => supervisor.live(),
-        Err(error) => {
-            // Without a status file there is nowhere else to say it.
-            tracing::error!(%error, "the supervisor could not start");
-            exit::HOST
-        }
-    }
-}
-
-fn read_spec(path: &Path) -> io::Result<VmSpec> {
-    let text = bounded::read(File::open(path)?, MAX_SPEC_BYTES)?;
-    Ok(serde_json::from_slice(&text.unwrap_or_default())?)
-}
 
 struct Supervisor {
     container: Arc<Container>,
@@ -95,6 +65,9 @@ struct Supervisor {
     failed_units: Vec<String>,
     /// Directories that a resumed guest will remember otherwise, relative to the image's root.
     aged: Vec<PathBuf>,
+    checkpoints: points::Checkpoints,
+    /// The request that is carried out.
+    wanted: Option<points::Wanted>,
     _locks: [Lock; 2],
 }
 
@@ -104,6 +77,8 @@ struct Running {
     monitor: Monitor,
     /// The user's own way in, unless it is the image's.
     sessions: Option<Sessions>,
+    /// The parts that a checkpoint saves, if the VM has bcvk's own way in.
+    machine: Option<Arc<Machine>>,
     /// True once the guest has the keys of this VM, and not those that it was saved with.
     has_keys: bool,
     console: console::Console,
@@ -135,6 +110,8 @@ impl Supervisor {
             pending: None,
             failed_units: Vec::new(),
             aged: Vec::new(),
+            checkpoints: points::Checkpoints::default(),
+            wanted: None,
             _locks: locks,
         })
     }
@@ -171,6 +148,8 @@ impl Supervisor {
     fn listen(&self) -> Result<(), Problem> {
         check_static()?;
         forward_signals(self.children.reaper(), self.sender.clone()).map_err(Problem::Signals)?;
+        requests::serve(&self.dir.checkpoint_socket(), self.sender.clone())
+            .map_err(Problem::Signals)?;
         if self.spec.lifetime == Lifetime::Cli {
             watch_cli(self.sender.clone());
         }
@@ -237,6 +216,8 @@ impl Supervisor {
                 LifeEvent::Known
             }
             Event::Done(event) => event,
+            Event::Asked(asked) => return self.asked(asked),
+            Event::Carried(carried) => return self.carried(carried),
             Event::Panicked => panic!("work in the background has panicked"),
             Event::Warning(text) => LifeEvent::Warning(text),
             Event::Qmp(event) => match *event {
@@ -288,6 +269,8 @@ impl Supervisor {
             Action::Save(stage) => self.save(stage),
             Action::AbandonSaving(stage) => self.abandon_saving(stage),
             Action::LetGoOn => self.let_go_on(),
+            Action::CarryOut => self.carry_out(),
+            Action::Decline => self.decline(),
             Action::Personalize => self.personalize(),
             Action::PressPowerButton => self.press_power_button(),
             Action::KillQemu => {
@@ -431,16 +414,5 @@ enum Rights {
 fn give_up_capabilities() {
     if let Err(error) = keep_only(CapabilitySet::KILL) {
         tracing::warn!(%error, "the supervisor keeps its capabilities");
-    }
-}
-
-/// Gives the user a shell in place of the supervisor below `root`, with the programs of QEMU's root.
-///
-/// Returns only on failure.
-#[must_use]
-pub fn shell(root: &Path, runner: bool) -> io::Error {
-    match Container::enter(root, runner).and_then(|_| Container::furnish()) {
-        Ok(()) => std::process::Command::new("/usr/bin/bash").exec(),
-        Err(error) => error,
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bcvk_contract::missing::if_exists;
@@ -19,6 +20,7 @@ use super::{Running, Supervisor};
 use crate::children::Role;
 use crate::container::BootFile;
 use crate::exposed::Exposed;
+use crate::points::{self, Part};
 use crate::prepare::{Prepared, memory_file};
 use crate::qemu::monitor::Monitor;
 use crate::qemu::{self, Machine, QemuConfinement, WarmFds};
@@ -130,6 +132,7 @@ impl Supervisor {
         let (carriers, qemu_ports) = self.open_ports(&streams)?;
         let agent = base.snapshot.map(|_| UnixStream::pair()).transpose()?;
         let (agent, qemu_agent) = agent.unzip();
+        let store = memory_file(c"states", &[])?;
         let args = qemu::args(&Machine {
             spec: base,
             kernel: prepared.kernel.path.clone(),
@@ -152,6 +155,7 @@ impl Supervisor {
             port_fds: qemu_ports.iter().map(AsRawFd::as_raw_fd).collect(),
             ports,
             sessions_fd: qemu_sessions.as_ref().map(AsRawFd::as_raw_fd),
+            store_fd: store.as_raw_fd(),
             console_fd: qemu_console.as_raw_fd(),
             control_fd: qemu_control.as_raw_fd(),
             monitor_fd: qemu_monitor.as_raw_fd(),
@@ -162,6 +166,7 @@ impl Supervisor {
             qemu_console.as_fd(),
             qemu_control.as_fd(),
             qemu_monitor.as_fd(),
+            store.as_fd(),
         ];
         inherited.extend(prepared.files().filter_map(BootFile::inherited));
         inherited.extend(sockets.iter().map(AsFd::as_fd));
@@ -194,8 +199,13 @@ impl Supervisor {
                 sshd.await_banner(accepted, self.sender.clone());
             }
         }
+        let machine = match &sessions {
+            Some(sessions) => Some(self.machine((&monitor, sessions), prepared, disks)?),
+            None => None,
+        };
         self.running = Some(Running {
             qemu: pid,
+            machine: machine.map(Arc::new),
             monitor,
             sessions,
             has_keys: self.spec.snapshot.is_none(),
@@ -203,6 +213,28 @@ impl Supervisor {
             carriers,
         });
         Ok(agent)
+    }
+
+    /// Returns the parts of the machine that checkpoints save, of which `disks` are the last.
+    fn machine(
+        &self,
+        (monitor, sessions): (&Monitor, &Sessions),
+        prepared: &Prepared,
+        disks: Vec<File>,
+    ) -> io::Result<points::Machine> {
+        let memory = Part {
+            file: File::from(prepared.memory.file.try_clone()?),
+            bytes: self.spec.memory.bytes(),
+        };
+        // The user's are first; a VM with any has no checkpoints.
+        let own = disks.into_iter().skip(self.spec.disks.len());
+        let own = own.map(|file| {
+            let bytes = file.metadata()?.len();
+            Ok(Part { file, bytes })
+        });
+        let own = own.collect::<io::Result<Vec<_>>>()?;
+        let talk = (monitor.clone(), sessions.clone());
+        Ok(points::Machine::new(talk, self.spec.arch, memory, own))
     }
 
     /// The command that confines itself and becomes QEMU.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bcvk_contract::status::printable;
-use bcvk_guest::agent::{DONE, FAILED, GoOn, HELLO, HERE, KNOWN, Personal};
+use bcvk_guest::agent::{DONE, FAILED, HELLO, HERE, KNOWN, Personal, Renewal};
 
 use crate::control::read_line;
 
@@ -34,7 +34,7 @@ impl Agent {
     }
 
     /// Lets a guest go on that waits before it mounts its image.
-    pub(crate) fn lets_go_on(&self, patience: Duration, with: &GoOn) -> io::Result<()> {
+    pub(crate) fn lets_go_on(&self, patience: Duration, with: &Renewal) -> io::Result<()> {
         self.is_there(patience)?;
         let mut text = serde_json::to_vec(with)?;
         text.push(b'\n');
@@ -187,7 +187,7 @@ mod tests {
         let (ours, guests) = UnixStream::pair().expect("a pair");
         let agent = Agent::new(ours);
         let patience = Duration::from_millis(300);
-        let go_on = GoOn::new(7, &[1; 64]);
+        let go_on = Renewal::new(7, &[1; 64]);
         assert!(agent.lets_go_on(patience, &go_on).is_err());
         let guest = thread::spawn(move || {
             let mut lines = BufReader::new(&guests).lines();
@@ -200,7 +200,7 @@ mod tests {
         agent.lets_go_on(patience, &go_on).expect("told");
         let (heard, last) = guest.join().expect("no panic");
         assert_eq!(heard, (HELLO.to_owned(), HELLO.to_owned()));
-        let told: GoOn = serde_json::from_str(&last).expect("JSON");
+        let told: Renewal = serde_json::from_str(&last).expect("JSON");
         assert_eq!(told, go_on);
     }
 

@@ -19,7 +19,7 @@ use bcvk_contract::key_pair::KeyPair;
 use bcvk_contract::spec::{MachineId, VmSpec};
 use bcvk_contract::status::Timestamp;
 use bcvk_guest::OpenIdentity;
-use bcvk_guest::agent::GoOn;
+use bcvk_guest::agent::Renewal;
 
 /// How long a guest may take to answer, or to become the VM that it is to be. An emulated one may have a part of a
 /// processor only.
@@ -94,7 +94,7 @@ impl Personalization {
 pub(super) fn let_go_on(agent: &Agent) -> io::Result<()> {
     let entropy: [u8; 64] = random()?;
     let clock = Timestamp::now().0.saturating_mul(1000);
-    agent.lets_go_on(PATIENCE, &GoOn::new(clock, &entropy))
+    agent.lets_go_on(PATIENCE, &Renewal::new(clock, &entropy))
 }
 
 /// The VM that is saved and resumed. Its sshd needs some host key to start; it is replaced in every

@@ -3,6 +3,7 @@
 
 mod boot_chart;
 mod check;
+mod checkpoint;
 mod common;
 mod completions;
 mod copy;
@@ -32,6 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use boot_chart::BootChart;
 pub(crate) use check::Check;
+pub(crate) use checkpoint::{Checkpoint, Reset};
 pub(crate) use common::{Ids, Listing};
 pub(crate) use completions::Completions;
 pub(crate) use copy::{Cp, Place};
@@ -102,9 +104,7 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   bcvk ephemeral run-ssh localhost/mybootc
-  bcvk ephemeral run -d --rm --name testvm localhost/mybootc
-  bcvk ephemeral ssh testvm
-  bcvk ephemeral stop testvm")]
+  bcvk ephemeral run -d --rm --name testvm localhost/mybootc")]
 pub(crate) struct Ephemeral {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -129,6 +129,8 @@ pub(crate) enum Verb {
     Rm(Rm),
     RmAll(RmAll),
     SshConfig(SshConfig),
+    Checkpoint(Checkpoint),
+    Reset(Reset),
     Logs(Logs),
     Inspect(Inspect),
     BootChart(Box<BootChart>),

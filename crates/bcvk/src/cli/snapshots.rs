@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::common::{Form, Ids};
 
-/// Manage the snapshots that --warm makes
+/// Manage the snapshots that --warm makes, and checkpoints
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ pub(crate) enum SnapshotsVerb {
     Prune(SnapshotsPrune),
 }
 
-/// List snapshots
+/// List snapshots, and the checkpoints of running VMs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -49,13 +49,14 @@ pub(crate) struct SnapshotsLs {
     pub(crate) ids: Ids,
 }
 
-/// Remove snapshots
+/// Remove snapshots and checkpoints
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  bcvk ephemeral snapshots rm 3f2a")]
+  bcvk ephemeral snapshots rm 3f2a
+  bcvk ephemeral snapshots rm testvm/installed")]
 pub(crate) struct SnapshotsRm {
-    /// Their IDs, or the beginning of them
+    /// IDs of snapshots, or their beginnings; VM/CHECKPOINT for checkpoints
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
 }

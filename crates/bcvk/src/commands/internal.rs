@@ -16,7 +16,7 @@ use bcvk_supervisor::{self, QemuConfinement, exec_confined};
 use super::pod;
 use crate::cli::{InGuest, Internal};
 use crate::error::CommandError;
-use crate::ui::Ui;
+use crate::ui::{Notice, Ui};
 
 pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError> {
     match internal {
@@ -71,7 +71,13 @@ pub(super) fn run(internal: Internal, ui: &Ui) -> Result<ExitCode, CommandError>
         }
         Internal::Proxy { dir, user } => {
             let podman = find_tool(Tool::Podman).ok().map(Podman::new);
-            bcvk_host::proxy(&VmDir::at(dir), podman.as_ref(), user.as_deref())?;
+            let dir = VmDir::at(dir);
+            if let Some(held) = bcvk_host::proxy(&dir, podman.as_ref(), user.as_deref())?
+                && let Ok(spec) = dir.read_spec()
+            {
+                let name = spec.name.to_string();
+                ui.notice(&Notice::SessionEnded { name, held });
+            }
             Ok(ExitCode::SUCCESS)
         }
         Internal::Relay { dir, user } => {

@@ -2,6 +2,7 @@
 
 mod boot_chart;
 mod check;
+mod checkpoint;
 mod complete;
 mod completions;
 mod config;
@@ -73,6 +74,8 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitCode, CommandError> {
         Verb::Rm(args) => manage::rm(&args),
         Verb::RmAll(args) => manage::rm_all(&args, ui),
         Verb::SshConfig(args) => ssh::ssh_config(&args),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(&args),
+        Verb::Reset(args) => checkpoint::reset(&args),
         Verb::Logs(args) => logs::logs(&args, ui),
         Verb::Inspect(args) => inspect::inspect(&args, ui),
         Verb::BootChart(args) => boot_chart::boot_chart(&args, ui),

@@ -3,18 +3,23 @@
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
-use bcvk_contract::spec::SnapshotStage;
+use bcvk_contract::checkpoint::Request;
+use bcvk_contract::spec::{SnapshotStage, VmName};
 use bcvk_contract::status::Timestamp;
 use bcvk_host::SnapshotEntry;
 use serde::Serialize;
 
-use super::listing;
+use super::checkpoint::ask;
 use super::warm::open;
+use super::{find, listing, vm_dirs};
 use crate::cli::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsVerb};
 use crate::error::{CommandError, RequestError};
 use crate::ui::{self, Notice, Ui};
 
-/// One snapshot.
+/// What stands between the names of a VM and of its checkpoint; neither can have it.
+const OF: char = '/';
+
+/// One snapshot, or one checkpoint of a running VM.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "PascalCase")]
@@ -34,6 +39,9 @@ pub(super) struct Row {
     last_used: u64,
     /// True if a VM can be resumed from it.
     usable: bool,
+    /// The VM whose checkpoint it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vm: Option<String>,
 }
 
 pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, CommandError> {
@@ -46,7 +54,8 @@ pub(super) fn snapshots(args: &Snapshots, ui: &Ui) -> Result<ExitCode, CommandEr
 
 fn ls(args: &SnapshotsLs, ui: &Ui) -> Result<ExitCode, CommandError> {
     let all = open()?.list().map_err(CommandError::io("list snapshots"))?;
-    let rows: Vec<Row> = all.iter().map(row).collect();
+    let mut rows: Vec<Row> = all.iter().map(row).collect();
+    rows.extend(checkpoints()?);
     if args.ids.alone {
         listing::show_ids(rows.iter().map(|row| row.id.as_str()), true);
     } else if args.form.json {
@@ -79,12 +88,40 @@ fn row(entry: &SnapshotEntry) -> Row {
         size: entry.size().unwrap_or(0),
         last_used: last_used.unwrap_or_default().as_secs(),
         usable: entry.check().is_ok(),
+        vm: None,
     }
+}
+
+/// Returns the checkpoints of all VMs that run, as they tell of them.
+fn checkpoints() -> Result<Vec<Row>, CommandError> {
+    let dirs = vm_dirs()?.list().map_err(CommandError::io("list VMs"))?;
+    let vms = dirs.iter().filter(|dir| dir.shared().supervisor_lives());
+    let rows = vms.filter_map(|dir| {
+        let (spec, status) = (dir.read_spec().ok()?, dir.shared().status().ok()??);
+        let rows = status.checkpoints.into_iter();
+        Some(rows.map(move |checkpoint| Row {
+            id: format!("{}{OF}{}", spec.name, checkpoint.name),
+            image: spec.image.reference.clone(),
+            image_id: spec.image.id.clone(),
+            memory_mib: spec.memory.mib(),
+            vcpus: spec.vcpus,
+            stage: None,
+            size: checkpoint.size,
+            last_used: checkpoint.at.0 / 1_000_000,
+            usable: true,
+            vm: Some(spec.name.to_string()),
+        }))
+    });
+    Ok(rows.flatten().collect())
 }
 
 impl Row {
     fn cells(&self, now: u64) -> Vec<String> {
-        let state = if self.usable { "usable" } else { "unusable" };
+        let state = match (&self.vm, self.usable) {
+            (Some(_), _) => "checkpoint",
+            (None, true) => "usable",
+            (None, false) => "unusable",
+        };
         vec![
             self.id.clone(),
             self.image.clone(),
@@ -98,24 +135,43 @@ impl Row {
     }
 }
 
+/// Something to be removed.
+enum Found {
+    Snapshot(SnapshotEntry),
+    Checkpoint(find::Found, VmName),
+}
+
 fn rm(args: &SnapshotsRm) -> Result<ExitCode, CommandError> {
     let snapshots = open()?;
-    let find = |id: &String| -> Result<SnapshotEntry, CommandError> {
+    let find = |id: &String| -> Result<Found, CommandError> {
+        let none = || RequestError::NoSuchSnapshot(id.clone());
+        if let Some((vm, checkpoint)) = id.split_once(OF) {
+            let checkpoint = checkpoint.parse().map_err(|_| none())?;
+            return Ok(Found::Checkpoint(find::running(vm)?, checkpoint));
+        }
         let found = snapshots
             .by_id(id)
             .map_err(CommandError::io("list snapshots"))?;
-        Ok(found.ok_or_else(|| RequestError::NoSuchSnapshot(id.clone()))?)
+        Ok(Found::Snapshot(found.ok_or_else(none)?))
     };
     // All snapshots have to be found before any is removed.
-    let entries = args.ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-    for entry in entries {
-        let removed = entry
-            .remove_if_unused()
-            .map_err(CommandError::io("remove a snapshot"))?;
-        if !removed {
-            return Err(RequestError::SnapshotInUse(entry.id().to_owned()).into());
+    let all = args.ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    for found in all {
+        match found {
+            Found::Snapshot(entry) => {
+                let removed = entry
+                    .remove_if_unused()
+                    .map_err(CommandError::io("remove a snapshot"))?;
+                if !removed {
+                    return Err(RequestError::SnapshotInUse(entry.id().to_owned()).into());
+                }
+                ui::print(&format!("{}\n", entry.id()));
+            }
+            Found::Checkpoint(vm, name) => {
+                let removed = ask(&vm, &Request::Remove { name })?;
+                ui::print(&format!("{}{OF}{removed}\n", vm.spec.name));
+            }
         }
-        ui::print(&format!("{}\n", entry.id()));
     }
     Ok(ExitCode::SUCCESS)
 }

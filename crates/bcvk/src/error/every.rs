@@ -5,6 +5,7 @@ use std::io::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bcvk_contract::checkpoint::Refusal;
 use bcvk_contract::linkage::NotStatic;
 use bcvk_contract::spec::{
     Arch, Fidelity, Initramfs, MemorySize, SpecError, Stream, Timeout, Warm,
@@ -321,6 +322,30 @@ fn of_options() {
 }
 
 #[test]
+fn of_checkpoints() {
+    let refusals = every!(Refusal as Refusal {
+        NotReady: [Refusal::NotReady],
+        NoSuch: [Refusal::NoSuch],
+        Exists: [Refusal::Exists],
+        TooMany: [Refusal::TooMany],
+        NoWayIn: [Refusal::NoWayIn],
+        RunsCommands: [Refusal::RunsCommands],
+        UsersDisk: [Refusal::UsersDisk(s("data"))],
+        HostImages: [Refusal::HostImages],
+        Failed: [Refusal::Failed(s("No space left on device (os error 28)"))],
+    });
+    let errors = refusals.into_iter().map(|(variant, refusal)| {
+        let error = RequestError::Checkpoint {
+            name: s("web"),
+            checkpoint: Some(s("clean")),
+            refusal,
+        };
+        (variant, error)
+    });
+    insta::assert_snapshot!(text(errors.collect()));
+}
+
+#[test]
 #[allow(clippy::too_many_lines, reason = "a list")]
 fn of_requests() {
     let name = || s("web");
@@ -335,6 +360,11 @@ fn of_requests() {
         NoSsh: [RequestError::NoSsh { name: name() }],
         NotPublished: [RequestError::NotPublished { name: name(), port: s("80/tcp") }],
         NotReady: [RequestError::NotReady { name: name(), phase: Phase::Kernel }],
+        Checkpoint: [RequestError::Checkpoint {
+            name: name(),
+            checkpoint: None,
+            refusal: Refusal::NoSuch,
+        }],
         NeedsForce: [RequestError::NeedsForce],
         EndedBefore: [
             RequestError::EndedBefore { name: name(), awaited: s("it was ready"), failure: None },

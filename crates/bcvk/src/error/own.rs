@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use bcvk_contract::checkpoint::{MAX_CHECKPOINTS, Refusal};
 use bcvk_contract::spec::Timeout;
 use bcvk_contract::status::{Failure, Phase};
 
@@ -127,6 +128,13 @@ pub(crate) enum RequestError {
     NotPublished { name: String, port: String },
     #[error("VM {name} is not ready: its boot has come to \"{}\"", phase.describe())]
     NotReady { name: String, phase: Phase },
+    #[error("VM {name} {}", refused(refusal, checkpoint.as_deref()))]
+    Checkpoint {
+        name: String,
+        /// The checkpoint that was named.
+        checkpoint: Option<String>,
+        refusal: Refusal,
+    },
     #[error("removing every VM needs a confirmation, and standard input is not a terminal")]
     NeedsForce,
     #[error("VM {name} ended before {awaited}")]
@@ -158,6 +166,62 @@ pub(crate) enum RequestError {
     },
 }
 
+/// Returns what a VM has not done about a checkpoint, and why.
+fn refused(refusal: &Refusal, checkpoint: Option<&str>) -> String {
+    let named = checkpoint.map_or_else(String::new, |name| format!(" {name}"));
+    match refusal {
+        Refusal::NotReady => "is not ready, or about to end".to_owned(),
+        Refusal::NoSuch => format!("has no checkpoint{named}"),
+        Refusal::Exists => format!("has a checkpoint{named} already"),
+        Refusal::TooMany => {
+            format!("has {MAX_CHECKPOINTS} checkpoints, and can have no more")
+        }
+        Refusal::NoWayIn => {
+            "can have no checkpoints: they need bcvk's own way in, which is closed".to_owned()
+        }
+        Refusal::RunsCommands => {
+            "can have no checkpoints: it runs commands, whose output cannot be taken back"
+                .to_owned()
+        }
+        Refusal::UsersDisk(disk) => format!(
+            "can have no checkpoints: its disk {disk} is a file of the host's, which would not be saved"
+        ),
+        Refusal::HostImages => {
+            "can have no checkpoints: it sees the host's images, whose file server cannot be saved"
+                .to_owned()
+        }
+        Refusal::Failed(_) => "could not be saved or taken back, and goes on as before".to_owned(),
+    }
+}
+
+/// Returns how to have what was refused.
+fn refusal_hint(name: &str, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NotReady => format!("`bcvk ephemeral wait {name}` returns when it is"),
+        Refusal::NoSuch => format!(
+            "`bcvk ephemeral checkpoint {name}` makes one; `bcvk ephemeral snapshots ls` shows all"
+        ),
+        Refusal::Exists => "--replace puts the new one in its place".to_owned(),
+        Refusal::TooMany => {
+            format!("`bcvk ephemeral snapshots rm {name}/CHECKPOINT` removes one")
+        }
+        Refusal::NoWayIn => "start it with --login bcvk and without --no-ssh-keygen".to_owned(),
+        Refusal::RunsCommands => format!(
+            "start it without --execute, and run them with `bcvk ephemeral ssh {name} COMMAND`"
+        ),
+        Refusal::UsersDisk(_) => {
+            "start it without; --var-disk and --add-swap give it disks that are saved too"
+                .to_owned()
+        }
+        Refusal::HostImages => "start it without --bind-storage-ro".to_owned(),
+        Refusal::Failed(_) => {
+            format!(
+                "`podman logs {name}` may say more, and `bcvk doctor` whether this machine is fit"
+            )
+        }
+    }
+}
+
 /// Returns the phase as the end of a sentence.
 fn still_at(phase: Option<Phase>) -> String {
     phase.map_or_else(String::new, |phase| {
@@ -177,6 +241,7 @@ impl Explain for RequestError {
             | Self::NotPublished { .. }
             | Self::NotReady { .. }
             | Self::NeedsForce
+            | Self::Checkpoint { .. }
             | Self::UnitNotActive { .. }
             | Self::InGuest { .. } => Kind::Refused,
             Self::EndedBefore { .. } => Kind::Ended,
@@ -211,6 +276,7 @@ impl Explain for RequestError {
                 format!("`bcvk ephemeral wait {name}` returns when it is")
             }
             Self::NotReady { .. } => "boot another one".to_owned(),
+            Self::Checkpoint { name, refusal, .. } => refusal_hint(name, refusal),
             Self::NeedsForce => "use `bcvk ephemeral rm-all -f`".to_owned(),
             Self::EndedBefore { name, failure, .. } => {
                 let hint = failure.as_deref().and_then(failure_hint);
@@ -246,6 +312,13 @@ impl Explain for RequestError {
                 console_tail,
                 ..
             } => Words::of_slow_boot(starting, console_tail),
+            Self::Checkpoint {
+                refusal: Refusal::Failed(why),
+                ..
+            } => Words {
+                causes: vec![why.clone()],
+                ..Words::default()
+            },
             Self::InGuest { stderr, .. } => Words {
                 causes: stderr.lines().map(str::to_owned).collect(),
                 ..Words::default()

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use bcvk_contract::spec::Timeout;
+use bcvk_contract::status::Held;
 
 /// One notice.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) enum Notice<'a> {
     ShutDown,
     /// ssh lost its connection, because the VM has powered off.
     ShutDownBySession,
+    /// The VM has ended its sessions, for this.
+    SessionEnded { name: String, held: Held },
     /// There is nothing for `rm-all` to do.
     NoVmToRemove,
     /// This many snapshots were removed.
@@ -48,6 +51,17 @@ impl fmt::Display for Notice<'_> {
             ),
             Self::ShutDown => write!(f, "shut down"),
             Self::ShutDownBySession => write!(f, "the VM has shut down"),
+            Self::SessionEnded {
+                name,
+                held: Held::Reset(to),
+            } => write!(f, "VM {name} was reset to {to}, which ends its sessions"),
+            Self::SessionEnded {
+                name,
+                held: Held::Checkpoint(checkpoint),
+            } => write!(
+                f,
+                "VM {name} was saved as {checkpoint}, which ends its sessions"
+            ),
             Self::NoVmToRemove => write!(f, "there is no VM to remove"),
             Self::SnapshotsRemoved(1) => write!(f, "1 snapshot removed"),
             Self::SnapshotsRemoved(count) => write!(f, "{count} snapshots removed"),
@@ -102,6 +116,14 @@ mod tests {
             Notice::ShutDown,
             Notice::ShutDownBySession,
             Notice::NoVmToRemove,
+            Notice::SessionEnded {
+                name: "testvm".to_owned(),
+                held: Held::Reset("clean".parse().expect("a name")),
+            },
+            Notice::SessionEnded {
+                name: "testvm".to_owned(),
+                held: Held::Checkpoint("clean".parse().expect("a name")),
+            },
             Notice::SnapshotsRemoved(0),
             Notice::SnapshotsRemoved(1),
             Notice::NotBootable {

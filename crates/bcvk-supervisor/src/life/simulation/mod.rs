@@ -1,6 +1,7 @@
 //! Lives in random orders of events.
 
 mod snapshots;
+mod word;
 mod world;
 
 use std::cell::Cell;
@@ -8,7 +9,8 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use snapshots::SNAPSHOTS;
-use world::{Move, Word, World};
+use word::Word;
+use world::{Move, World};
 
 use super::*;
 
@@ -59,6 +61,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         60 => word.prop_map(Move::Guest),
         1 => Just(Move::ServerEnds),
         1 => Just(Move::HostFull),
+        10 => Just(Move::Ask),
         1 => end.prop_map(Move::GuestEnds),
         1 => any::<bool>().prop_map(|success| Move::QemuEnds { success }),
         5 => Just(Move::Warning),

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::snapshots::snapshots;
+use super::word::{Word, event};
 use crate::children::Role;
 use crate::life::alive::Doing;
 use crate::life::*;
@@ -25,28 +26,13 @@ pub(super) enum Move {
     Guest(Word),
     ServerEnds,
     HostFull,
+    /// The user asks for a checkpoint or a reset.
+    Ask,
     GuestEnds(GuestEnd),
     QemuEnds {
         success: bool,
     },
     Warning,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Word {
-    FirstByte,
-    Unmounted,
-    Panic,
-    Emergency,
-    Initrd,
-    Userspace,
-    Up,
-    Failed,
-    Reported,
-    GaveUp,
-    Banner,
-    Sessions,
-    Answers,
 }
 
 /// Work that was begun and has yet to be answered.
@@ -58,6 +44,7 @@ enum Work {
     Save,
     Personalize,
     Press,
+    CarryOut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +67,8 @@ pub(super) struct World {
     /// Time of the end of a file server that nothing explains yet.
     server_ended: Option<Instant>,
     asked: bool,
+    /// Set while a request is neither carried out nor refused.
+    requested: bool,
     phases: Vec<Phase>,
     failure: Option<FailureKind>,
     executed: Option<u8>,
@@ -110,6 +99,7 @@ impl World {
             work: Vec::new(),
             server_ended: None,
             asked: false,
+            requested: false,
             phases: Vec::new(),
             failure: None,
             executed: None,
@@ -164,10 +154,11 @@ impl World {
             Stage::Resuming { .. } => true,
             Stage::Alive(alive) => matches!(
                 alive.doing,
-                Doing::Coming {
-                    step: Step::SavingEarly { .. } | Step::Saving { .. },
-                    ..
-                }
+                Doing::Held { .. }
+                    | Doing::Coming {
+                        step: Step::SavingEarly { .. } | Step::Saving { .. },
+                        ..
+                    }
             ),
             _ => false,
         }
@@ -192,6 +183,13 @@ impl World {
                     assert!(!self.work.contains(&Work::Press), "one press at a time");
                     self.work.push(Work::Press);
                 }
+                Action::CarryOut => {
+                    assert!(self.phases.contains(&Phase::Ready), "it is ready");
+                    assert!(!self.work.contains(&Work::CarryOut), "one at a time");
+                    assert!(mem::take(&mut self.requested), "somebody asked");
+                    self.work.push(Work::CarryOut);
+                }
+                Action::Decline => assert!(mem::take(&mut self.requested), "somebody asked"),
                 Action::KillQemu => self.kill(),
                 Action::Clear => {
                     self.kill();
@@ -303,6 +301,10 @@ impl World {
             (Work::Save, false) => LifeEvent::NotSaved(why()),
             (Work::Personalize, true) => LifeEvent::Personalized,
             (Work::Personalize, false) => LifeEvent::NotPersonalized(why()),
+            (Work::CarryOut, true) => LifeEvent::LetGo,
+            // It was not done, or the guest is lost.
+            (Work::CarryOut, false) if index.is_multiple_of(2) => LifeEvent::LetGo,
+            (Work::CarryOut, false) => LifeEvent::Lost(why()),
             (Work::Press, true) => LifeEvent::Pressed,
             (Work::Press, false) => LifeEvent::NotPressed(why()),
         });
@@ -363,6 +365,12 @@ impl World {
                 let disk = "disk bcvk-var".to_owned();
                 self.tell(LifeEvent::HostFull { disk });
             }
+            // The supervisor asks for one at a time, and no more of a VM that has ended.
+            Move::Ask if !self.work.contains(&Work::CarryOut) => {
+                self.requested = true;
+                self.tell(LifeEvent::Hold);
+                assert!(!self.requested, "it is carried out or refused at once");
+            }
             Move::GuestEnds(end) if alive => {
                 self.guest_ended = true;
                 self.tell(LifeEvent::GuestEnded(end));
@@ -371,7 +379,11 @@ impl World {
                 self.end_qemu(success);
             }
             Move::Warning => self.tell(LifeEvent::Warning("listen".to_owned())),
-            Move::ServerEnds | Move::HostFull | Move::GuestEnds(_) | Move::QemuEnds { .. } => {}
+            Move::Ask
+            | Move::ServerEnds
+            | Move::HostFull
+            | Move::GuestEnds(_)
+            | Move::QemuEnds { .. } => {}
         }
     }
 
@@ -418,24 +430,5 @@ impl World {
                 );
             }
         }
-    }
-}
-
-fn event(word: Word) -> LifeEvent {
-    let why = || "why".to_owned();
-    match word {
-        Word::Unmounted => LifeEvent::Control(Message::Unmounted),
-        Word::FirstByte => LifeEvent::Console(Sign::FirstByte),
-        Word::Panic => LifeEvent::Console(Sign::Panic(why())),
-        Word::Emergency => LifeEvent::Console(Sign::Emergency),
-        Word::Initrd => LifeEvent::Control(Message::Initrd),
-        Word::Userspace => LifeEvent::Control(Message::Userspace),
-        Word::Up => LifeEvent::Control(Message::Up),
-        Word::Failed => LifeEvent::Control(Message::Failed(why())),
-        Word::Reported => LifeEvent::Control(Message::Reported),
-        Word::GaveUp => LifeEvent::Control(Message::GaveUp(why())),
-        Word::Banner => LifeEvent::Banner,
-        Word::Sessions => LifeEvent::Control(Message::Sessions),
-        Word::Answers => LifeEvent::Control(Message::Answers),
     }
 }

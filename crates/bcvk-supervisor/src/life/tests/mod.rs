@@ -2,6 +2,7 @@
 
 mod early;
 mod ending;
+mod held;
 mod warm;
 
 use bcvk_contract::examples::saved_files;
@@ -29,6 +30,8 @@ fn short(action: &Action) -> String {
         Action::AbandonSaving(stage) => at("abandon saving", *stage),
         Action::LetGoOn => "let go on".to_owned(),
         Action::Personalize => "personalize".to_owned(),
+        Action::CarryOut => "carry out".to_owned(),
+        Action::Decline => "decline".to_owned(),
         Action::PressPowerButton => "press".to_owned(),
         Action::KillQemu => "kill".to_owned(),
         Action::Clear => "clear".to_owned(),

@@ -23,18 +23,20 @@ pub fn qmp(data: &[u8]) {
 
     let (answer_sender, answers) = sync_channel(ANSWERS);
     let (migration_sender, migrated) = sync_channel(1);
+    let (job_sender, jobs) = sync_channel(1);
     let (event_sender, events) = channel();
     let recipients = Recipients {
         last: Arc::new(AtomicU64::new(1)),
         answers: answer_sender,
         migrated: migration_sender,
+        jobs: job_sender,
         events: event_sender,
     };
     // A QEMU that has not greeted is not read any further; its bytes are tried here all the same.
     recipients.pass_on(qemu);
     drop(recipients);
     assert!(answers.iter().all(|(number, _)| number == 1));
-    assert!(migrated.iter().count() <= 1);
+    assert!(migrated.iter().count() <= 1 && jobs.iter().count() <= 1);
     let events: Vec<Event> = events.iter().collect();
     assert!(
         events.len() <= 2,

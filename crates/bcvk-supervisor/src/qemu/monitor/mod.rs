@@ -2,6 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod states;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bcvk_contract::spec::SnapshotStage;
-use qapi::qmp::{self, MigrationStatus, QmpMessage};
+use qapi::qmp::{self, JobStatus, MigrationStatus, QmpMessage};
 use qapi::{Any, Command};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +44,8 @@ pub(crate) struct Monitor {
     shared: Arc<Shared>,
     /// The last state of a migration.
     migrated: Arc<Mutex<Receiver<MigrationStatus>>>,
+    /// Ends of jobs. There is one at a time.
+    jobs: Arc<Mutex<Receiver<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -87,9 +90,11 @@ impl Monitor {
     pub(crate) fn follow(qemu: &UnixStream, events: Sender<Event>) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let (migration_sender, migrated) = sync_channel(1);
+        let (job_sender, jobs) = sync_channel(1);
         let monitor = Self {
             shared: Arc::clone(&shared),
             migrated: Arc::new(Mutex::new(migrated)),
+            jobs: Arc::new(Mutex::new(jobs)),
         };
         let (reader, writer) = (qemu.try_clone()?, qemu.try_clone()?);
         threads::spawn(move || {
@@ -107,6 +112,7 @@ impl Monitor {
                         last,
                         answers: answer_sender,
                         migrated: migration_sender,
+                        jobs: job_sender,
                         events,
                     };
                     recipients.pass_on(reader);
@@ -185,7 +191,7 @@ impl Monitor {
     /// Stops the guest and writes the state of its machine, but not its memory, to the file for this
     /// stage.
     pub(crate) fn save(&self, stage: SnapshotStage) -> io::Result<()> {
-        self.ask("stop", &json!({}))?;
+        self.stop()?;
         self.migrate("migrate", &state_uri(stage))
     }
 
@@ -199,16 +205,22 @@ impl Monitor {
         self.ask("cont", &json!({})).map(drop)
     }
 
-    /// Writes or reads the state of the machine. The memory is a file that is kept, not sent, and each new
-    /// state of the migration is an event (QEMU, docs/devel/migration: x-ignore-shared;
+    /// Has QEMU leave the memory out of all states from now on: it is a file that is kept, not sent. Each
+    /// new state of a migration is an event (QEMU, docs/devel/migration: x-ignore-shared;
     /// qapi/migration.json: MigrationCapability).
-    fn migrate(&self, command: &str, uri: &str) -> io::Result<()> {
+    fn keep_shared_memory(&self) -> io::Result<()> {
         let capabilities = ["x-ignore-shared", "events"]
             .map(|capability| json!({ "capability": capability, "state": true }));
         self.ask(
             "migrate-set-capabilities",
             &json!({ "capabilities": capabilities }),
-        )?;
+        )
+        .map(drop)
+    }
+
+    /// Writes or reads the state of the machine.
+    fn migrate(&self, command: &str, uri: &str) -> io::Result<()> {
+        self.keep_shared_memory()?;
         let migrated = lock(&self.migrated);
         // An earlier migration may have ended after its limit.
         let _ = migrated.try_recv();
@@ -304,6 +316,7 @@ struct Recipients {
     last: Arc<AtomicU64>,
     answers: SyncSender<Answer>,
     migrated: SyncSender<MigrationStatus>,
+    jobs: SyncSender<()>,
     events: Sender<Event>,
 }
 
@@ -330,6 +343,12 @@ impl Recipients {
                     if let Status::completed | Status::failed | Status::cancelled = data.status {
                         // There is room if anybody waits for it.
                         let _ = self.migrated.try_send(data.status);
+                    }
+                }
+                Ok(QmpMessage::Event(qmp::Event::JOB_STATUS_CHANGE { data, .. })) => {
+                    if data.status == JobStatus::concluded {
+                        // There is room if anybody waits for it.
+                        let _ = self.jobs.try_send(());
                     }
                 }
                 Ok(QmpMessage::Response(answer)) => {

@@ -171,3 +171,50 @@ fn only_an_accepted_connection_to_the_port_counts() {
     assert!(!has_established(&table("ESTABLISHED"), 2222));
     assert!(!has_established("", 22));
 }
+
+/// Asks a fake QEMU for a job, which it ends with this `error`, before or after it answers.
+fn job(ends_first: bool, error: Option<&str>) -> io::Result<()> {
+    let (monitor, mut fake) = Fake::pair();
+    let error = error.map(str::to_owned);
+    let played = thread::spawn(move || {
+        let asked = fake.read();
+        assert_eq!(asked["execute"], "snapshot-save");
+        let job = asked["arguments"]["job-id"].clone();
+        let ended = json!({
+            "event": "JOB_STATUS_CHANGE",
+            "data": { "id": job, "status": "concluded" },
+            "timestamp": { "seconds": 1, "microseconds": 0 },
+        });
+        let answer = json!({ "return": {}, "id": asked["id"] });
+        let both = [ended, answer];
+        let mut said: Vec<&Any> = both.iter().collect();
+        if !ends_first {
+            said.reverse();
+        }
+        for line in said {
+            fake.say(line);
+        }
+        let asked = fake.read();
+        assert_eq!(asked["execute"], "query-jobs");
+        let mut job = json!({ "id": job, "type": "snapshot-save", "status": "concluded" });
+        if let Some(error) = error {
+            job["error"] = json!(error);
+        }
+        fake.say(&json!({ "return": [job], "id": asked["id"] }));
+        let asked = fake.read();
+        assert_eq!(asked["execute"], "job-dismiss");
+        fake.say(&json!({ "return": {}, "id": asked["id"] }));
+    });
+    let saved = monitor.save_state("tag");
+    played.join().expect("no panic");
+    saved
+}
+
+#[test]
+fn a_job_has_ended_when_qemu_says_so_and_may_have_failed() {
+    for ends_first in [true, false] {
+        job(ends_first, None).expect("saved");
+        let error = job(ends_first, Some("no space")).expect_err("failed");
+        assert_eq!(error.to_string(), "no space");
+    }
+}

@@ -142,8 +142,8 @@ const TABLE: &[Row] = &[
     // Commands.
     Commands(&["pause", "unpause"],
         "a VM is not paused: `bcvk ephemeral run --warm auto IMAGE` resumes the next one in a second"),
-    Commands(&["checkpoint", "restore"],
-        "`bcvk ephemeral run --warm auto IMAGE` saves a VM that is ready, and resumes the next one from there"),
+    Commands(&["restore"],
+        "`bcvk ephemeral reset VM` takes a running VM back to its checkpoint"),
     Commands(&["restart"],
         "`bcvk ephemeral stop VM && bcvk ephemeral start VM` boots it again; its changes are gone then"),
     Commands(&["kill"], "`bcvk ephemeral stop -t 0 VM` ends it at once"),

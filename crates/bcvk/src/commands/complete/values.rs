@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bcvk_contract::spec::{Choice, Stream};
+use bcvk_contract::status::Status;
 use bcvk_host::podman::Podman;
 use bcvk_host::{BootableImage, Snapshots, Tool, VmDirs, find_tool};
 use clap::{Arg, Command};
@@ -21,10 +22,12 @@ use crate::ui;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Verbs that only make sense for a VM that runs.
-const FOR_RUNNING: [&str; 8] = [
+const FOR_RUNNING: [&str; 10] = [
     "boot-chart",
+    "checkpoint",
     "exec",
     "port",
+    "reset",
     "ssh",
     "ssh-config",
     "stop",
@@ -48,6 +51,10 @@ pub(super) fn add(command: Command, before: &[OsString]) -> Command {
                 }
                 (true, "image") | (false, "run" | "runner") => complete(arg, images),
                 (true, "ids") => complete(arg, snapshots),
+                (true, "checkpoint") => {
+                    let given = before.to_vec();
+                    complete(arg, move |current| checkpoints(current, &given))
+                }
                 (false, _) => option(arg),
                 _ => arg,
             }
@@ -132,6 +139,34 @@ fn shown<'a>(name: &'a str, current: &str) -> Option<&'a str> {
         .find(|name| name.starts_with(current))
 }
 
+/// Lists the checkpoints of the VM that was given.
+fn checkpoints(current: &OsStr, given: &[OsString]) -> Vec<CompletionCandidate> {
+    let found = running_vms().into_iter().filter_map(|(name, status)| {
+        given
+            .iter()
+            .any(|word| *word == *name)
+            .then_some(status.checkpoints)
+    });
+    let names = found
+        .flatten()
+        .map(|checkpoint| CompletionCandidate::new(checkpoint.name.as_str()));
+    starting(current, names)
+}
+
+/// Returns the names of all VMs that run, and what they say of themselves.
+fn running_vms() -> Vec<(String, Status)> {
+    let runtime_dir = env::var_os("XDG_RUNTIME_DIR");
+    let dirs = VmDirs::existing(runtime_dir.as_deref().map(Path::new));
+    let dirs = dirs.and_then(|dirs| dirs.list().ok()).unwrap_or_default();
+    let vms = dirs.iter().filter(|dir| dir.shared().supervisor_lives());
+    vms.filter_map(|dir| {
+        let spec = dir.read_spec().ok()?;
+        let status = dir.shared().status().ok().flatten()?;
+        Some((spec.name.to_string(), status))
+    })
+    .collect()
+}
+
 fn snapshots(current: &OsStr) -> Vec<CompletionCandidate> {
     let cache = base_directory("XDG_CACHE_HOME", ".cache");
     let entries = cache.and_then(|cache| Snapshots::existing(&cache).list().ok());
@@ -140,7 +175,11 @@ fn snapshots(current: &OsStr) -> Vec<CompletionCandidate> {
         let about = entry.about().map(|about| about.image.into());
         CompletionCandidate::new(entry.id()).help(about)
     });
-    starting(current, found)
+    let checkpoints = running_vms().into_iter().flat_map(|(vm, status)| {
+        let names = status.checkpoints.into_iter();
+        names.map(move |checkpoint| CompletionCandidate::new(format!("{vm}/{}", checkpoint.name)))
+    });
+    starting(current, found.chain(checkpoints))
 }
 
 /// Completes `console,journal=DIR`.
