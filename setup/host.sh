@@ -31,9 +31,10 @@ packages=(
     mmdebstrap debian-archive-keyring
     # These are for tests: of the file system on a disk for /var; of podman's Pods; of completion in
     # other shells than bash; of manual pages; of what the guide asks of a VM's web server; of JSON
-    # against its schemas; of the examples; and at a terminal whose screen can be looked at; and of
-    # parsers, with libFuzzer, which is C++.
-    e2fsprogs catatonit rsync zsh fish man-db curl python3-jsonschema python3-pytest ansible-core tmux g++
+    # against its schemas; of pytest-bcvk, its wheel and the examples; and at a terminal whose screen
+    # can be looked at; and of parsers, with libFuzzer, which is C++.
+    e2fsprogs catatonit rsync zsh fish man-db curl python3-jsonschema
+    python3-pytest python3-pytest-xdist python3-pip python3-setuptools python3-wheel ansible-core tmux g++
 )
 
 case $(uname -m) in
