@@ -9,11 +9,12 @@ ECHO = "systemd-socket-activate --listen=8080 --accept --inetd cat"
 
 
 def test_a_client_reaches_a_server_by_its_name(vm_factory: VmFactory, network: Network) -> None:
-    server = vm_factory(network=network, options=["--publish", "8080"])
+    server = vm_factory(network=network)
     client = vm_factory(network=network)
     server.succeed(f"systemd-run --quiet --unit echo.service {ECHO}")
     server.wait_for_port(8080, 60)
-    # The first published port is 20000 on the network.
-    address = f"/dev/tcp/{server.name}.dns.podman/20000"
-    said = client.succeed(f"bash -c 'exec 3<>{address}; echo there and back >&3; head -n 1 <&3'")
+    address = f"/dev/tcp/{server.name}/8080"
+    said = client.wait_until_succeeds(
+        f"bash -c 'exec 3<>{address} && echo there and back >&3 && head -n 1 <&3'", 60
+    )
     assert said == "there and back\n"
