@@ -76,6 +76,7 @@ class Shared:
         self._fresh = fresh
         self._running = ExitStack()
         self._vm: Vm | None = None
+        self._beginning: str | None = None
 
     @contextmanager
     def use(self) -> Iterator[Vm]:
@@ -84,7 +85,7 @@ class Shared:
         if vm is None:
             vm = self._start()
         elif self._fresh == "reset":
-            vm.reset()
+            vm.reset(self._beginning)
         vm.since = time.time()
         yield vm
         if vm.keep or self._fresh == "boot":
@@ -95,7 +96,7 @@ class Shared:
         try:
             self._setup(vm)
             if self._fresh == "reset":
-                vm.checkpoint()
+                self._beginning = vm.checkpoint()
         except BaseException:
             self._running.close()
             raise
