@@ -227,7 +227,10 @@ impl Stage {
             // What a page does with its VMs does not depend on how they have come up.
             .env("BCVK_WARM", "auto")
             // The plugin is installed by these where `pip install` would find no network.
-            .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/../python/src"))
+            .env(
+                "PYTHONPATH",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../python/src"),
+            )
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTEST_PLUGINS", "pytest_bcvk.plugin")
             .limit(BLOCK)

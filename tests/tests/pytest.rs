@@ -88,7 +88,13 @@ fn a_wheel_has_the_plugin() {
     let sandbox = Sandbox::new();
     copy(&sandbox);
     let wheels = sandbox.make_dir("wheels");
-    let wheel = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"];
+    let wheel = [
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+    ];
     let _ = python(&sandbox, "pip")
         .args(wheel)
         .arg(&wheels)
@@ -96,7 +102,13 @@ fn a_wheel_has_the_plugin() {
         .run()
         .expect_success();
     let site: PathBuf = sandbox.make_dir("site");
-    let install = ["install", "--quiet", "--no-deps", "--no-index", "--find-links"];
+    let install = [
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--find-links",
+    ];
     let _ = python(&sandbox, "pip")
         .args(install)
         .arg(&wheels)
