@@ -208,6 +208,7 @@ trap 'kill $server' EXIT
         .arg(bcvk)
         .args(["ephemeral", "run-ssh", "--network", "host", "--name", &name])
         .args([images::trixie(), "--", "cat < /dev/tcp/10.0.2.15/7"])
+        .limit(limit::BOOT)
         .run()
         .expect_success()
         .expect_stdout("the host answers\n");
