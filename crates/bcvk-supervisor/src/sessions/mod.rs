@@ -3,6 +3,12 @@
 //! The guest is not trusted. It can end its sessions, but opens none, and what it sends without being
 //! read is bounded ([`login::call`]).
 
+/// Returns true if this is how the port's other end tells that it is gone.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -87,8 +93,11 @@ impl Sessions {
             orders: given,
         };
         threads::spawn(move || {
-            if let Err(error) = runtime.block_on(carry(listener, port, ends)) {
-                tracing::warn!(%error, "no more sessions");
+            match runtime.block_on(carry(listener, port, ends)) {
+                // QEMU has ended, and the VM with it.
+                Err(error) if is_closed(&error) => tracing::debug!(%error, "no more sessions"),
+                Err(error) => tracing::warn!(%error, "no more sessions"),
+                Ok(()) => {}
             }
         });
         Ok(Self {
