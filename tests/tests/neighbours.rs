@@ -159,7 +159,7 @@ fn claim(vm: &Vm<'_>, ports: &str) {
     vm.sh(&format!("{control}; until {write}; do sleep 0.1; done"));
 }
 
-/// What a hostile guest may have its container listen on: `closed` is started with `--expose none`.
+/// Ports on which a hostile guest may have its container listen: `closed` is started with `--expose none`.
 fn check_hostile(checks: &mut Checks, closed: &Vm<'_>, open: &Vm<'_>) {
     checks.check("--expose none opens nothing", || {
         serve(closed, "secret", 5432, "echo secret");

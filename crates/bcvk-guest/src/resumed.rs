@@ -2,8 +2,9 @@
 //! them: the time, and randomness that no other guest of the same snapshot has. A guest that is taken back to
 //! a checkpoint gets the same.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::thread;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
@@ -14,6 +15,27 @@ use serde::{Deserialize, Serialize};
 pub const HELLO: &str = "hello";
 /// Answer of the agent to it.
 pub const HERE: &str = "here";
+
+/// Pause between two looks whether the host has opened its end of a port.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Answers the host until it says more than [`HELLO`], and returns that line without its end.
+pub(crate) fn await_order(port: &File) -> io::Result<String> {
+    let mut words = BufReader::new(port);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if words.read_line(&mut line)? == 0 {
+            // Nobody has opened the other end yet.
+            thread::sleep(PAUSE);
+            continue;
+        }
+        match line.trim_end() {
+            HELLO => writeln!(&*port, "{HERE}")?,
+            order => return Ok(order.to_owned()),
+        }
+    }
+}
 
 /// The time and randomness for a guest that was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

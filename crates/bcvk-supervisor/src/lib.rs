@@ -88,7 +88,7 @@ enum Event {
     Done(life::LifeEvent),
     /// The user asks for a checkpoint, or to be taken back to one.
     Asked(points::requests::Asked),
-    /// That has come to its end.
+    /// A request has come to its end.
     Carried(run::Carried),
     /// Work in the background has panicked.
     Panicked,

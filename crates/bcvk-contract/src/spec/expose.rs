@@ -10,7 +10,7 @@ use crate::choice;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Expose {
-    /// Those on which something listens, as for a container.
+    /// Each port on which something listens, as for a container.
     #[default]
     All,
     /// None.

@@ -8,7 +8,7 @@
 mod sshd;
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::port;
 pub use crate::resumed::{HELLO, HERE, Renewal};
-use crate::resumed::{add_entropy, set_clock};
+use crate::resumed::{add_entropy, await_order, set_clock};
 use crate::services::{command, ended, systemctl};
 
 /// Answer of the agent once the guest has its names and keys, so that sessions can begin.
@@ -127,28 +127,14 @@ pub struct Mount {
 /// If the port cannot be used.
 pub fn serve() -> io::Result<()> {
     let port = port::open(guest_port::AGENT)?;
-    let mut words = BufReader::new(&port);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if words.read_line(&mut line)? == 0 {
-            // Nobody has opened the other end yet.
-            thread::sleep(PAUSE);
-            continue;
-        }
-        match line.trim_end() {
-            HELLO => writeln!(&port, "{HERE}")?,
-            text => {
-                let known = || writeln!(&port, "{KNOWN}");
-                let obeyed = obey(text, known).and_then(|()| {
-                    fs::write(PERSONAL, "").map_err(|e| format!("cannot write {PERSONAL}: {e}"))
-                });
-                return match obeyed {
-                    Ok(()) => writeln!(&port, "{DONE}"),
-                    Err(what) => writeln!(&port, "{FAILED}{what}"),
-                };
-            }
-        }
+    let order = await_order(&port)?;
+    let known = || writeln!(&port, "{KNOWN}");
+    let obeyed = obey(&order, known).and_then(|()| {
+        fs::write(PERSONAL, "").map_err(|e| format!("cannot write {PERSONAL}: {e}"))
+    });
+    match obeyed {
+        Ok(()) => writeln!(&port, "{DONE}"),
+        Err(what) => writeln!(&port, "{FAILED}{what}"),
     }
 }
 

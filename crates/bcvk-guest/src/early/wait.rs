@@ -1,10 +1,8 @@
 //! The wait for the host before the image is mounted, in a guest that is saved at that moment.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use bcvk_contract::control::Message;
 use bcvk_contract::guest_port;
@@ -13,7 +11,7 @@ use bcvk_contract::missing::if_exists;
 use super::DIR;
 use super::error::EarlyError;
 use crate::port::{self, tell};
-use crate::resumed::{HELLO, HERE, Renewal};
+use crate::resumed::{Renewal, await_order};
 
 /// Name of the file that says that the guest waits, under [`DIR`].
 pub(crate) const WAITS: &str = "waits";
@@ -42,31 +40,19 @@ fn forget_identity(path: &Path) -> io::Result<()> {
     if_exists(fs::remove_file(path)).map(drop)
 }
 
-/// Answers the host until it says how to go on.
+/// Waits until the host says how to go on.
 fn listen(port: &File) -> io::Result<Renewal> {
-    /// Pause between two looks whether the host has opened its end.
-    const PAUSE: Duration = Duration::from_millis(2);
-    let mut words = BufReader::new(port);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if words.read_line(&mut line)? == 0 {
-            thread::sleep(PAUSE);
-            continue;
-        }
-        match line.trim_end() {
-            HELLO => writeln!(&*port, "{HERE}")?,
-            text => return Ok(serde_json::from_str(text)?),
-        }
-    }
+    Ok(serde_json::from_str(&await_order(port)?)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::resumed::{HELLO, HERE};
 
     #[test]
     fn a_guest_waits_for_as_many_hosts_as_speak_until_one_lets_it_go_on() {

@@ -18,7 +18,7 @@ const DETECTOR: &str = "proc/sys/kernel/soft_watchdog";
 const COUNTER: &str = "tsc";
 const STEADY: &str = "acpi_pm";
 
-/// What was changed for the time in which a guest is saved.
+/// Changes that last while a guest is saved.
 #[derive(Debug, Default)]
 pub(super) struct SteadyClock {
     root: PathBuf,

@@ -46,9 +46,9 @@ pub(crate) enum LifeEvent {
     NotPersonalized(String),
     /// The user wants the VM to be saved as a checkpoint, or taken back to one.
     Hold,
-    /// That is over, and the guest goes on.
+    /// The hold is over, and the guest goes on.
     LetGo,
-    /// That is over, and the guest cannot go on.
+    /// The hold is over, and the guest cannot go on.
     Lost(String),
     /// All processes that were killed have ended.
     Cleared,

@@ -35,7 +35,7 @@ enum Work {
     Reset(VmName, Arc<Saved>),
 }
 
-/// What has come of a request.
+/// End of a request.
 #[derive(Debug)]
 pub(crate) enum Carried {
     /// The guest was saved.

@@ -16,7 +16,7 @@ use crate::cli::{Snapshots, SnapshotsLs, SnapshotsPrune, SnapshotsRm, SnapshotsV
 use crate::error::{CommandError, RequestError};
 use crate::ui::{self, Notice, Ui};
 
-/// What stands between the names of a VM and of its checkpoint; neither can have it.
+/// Character between the names of a VM and of its checkpoint; neither can have it.
 const OF: char = '/';
 
 /// One snapshot, or one checkpoint of a running VM.
