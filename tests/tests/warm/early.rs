@@ -2,6 +2,7 @@
 //! predecessor's was mounted, and becomes what a boot would have made of it.
 
 use bcvk_testkit::{Checks, Sandbox, limit, until};
+use serde_json::Value;
 
 use crate::rebuilt::{FORGE, PORTRAIT, expect_same, portrait, run_ssh};
 use crate::snapshot::{list, list_all, list_at};
@@ -30,7 +31,9 @@ fn a_rebuilt_image_whose_system_is_another_is_resumed_before_it_is_mounted() {
     let first = first.expect_success().stdout();
     until("both snapshots are there", limit::QUICK, || {
         let all = list_all(&sandbox);
-        all.len() == 2 && all.iter().all(|row| row["Usable"] == true)
+        let kept = |row: &Value| row["Usable"] == true || row["Saving"] == true;
+        assert!(all.len() == 2 && all.iter().all(kept), "{all:?}");
+        all.iter().all(|row| row["Usable"] == true)
     });
     let before = list_at(&sandbox, "early");
     let mut checks = Checks::new();

@@ -75,6 +75,11 @@ impl Case {
         }
     }
 
+    /// Returns true if a snapshot is needed.
+    pub(super) fn resumes(&self) -> bool {
+        self.script.contains("--warm require")
+    }
+
     /// Returns a case that succeeds and prints `texts`.
     pub(super) fn printing(
         who: Who,

@@ -90,6 +90,13 @@ fn make_on(system: System, cases: &[Case]) -> (Facts, Vec<Report>) {
         if interrupt::check().is_err() {
             break;
         }
+        if case.resumes() && reports.iter().any(|made| made.lacks_snapshot(case)) {
+            say(&format!(
+                "{}, {}: not made without a snapshot",
+                case.who, case.what
+            ));
+            continue;
+        }
         let report = host.make(case);
         say(&report.to_string());
         reports.push(report);

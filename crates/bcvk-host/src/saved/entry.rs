@@ -34,9 +34,9 @@ const VMS: &str = "vms";
 /// File on which the process that keeps the snapshot has a lock.
 const KEEPER: &str = "keeper";
 
-/// Longest time that a VM waits for the snapshot that is being copied for it. A copy takes a second,
-/// and a boot takes longer than this.
-const COPIED: Duration = Duration::from_secs(10);
+/// Longest time that a VM waits for the snapshot that is being copied for it. A copy takes a second;
+/// where the host is emulated it takes more than ten, and a boot more than a minute.
+const COPIED: Duration = Duration::from_secs(30);
 
 /// Pause between two looks whether the snapshot has been copied. The keeper's lock is polled, because
 /// waiting for a lock has no time-out (flock(2)).
@@ -160,6 +160,13 @@ impl SnapshotEntry {
         Lock::exclusive(self.keeper()?)
     }
 
+    /// Returns true while the snapshot is being made.
+    #[must_use]
+    pub fn is_being_saved(&self) -> bool {
+        let keeper = File::open(self.path.join(KEEPER));
+        matches!(keeper.and_then(Lock::try_exclusive), Ok(None))
+    }
+
     fn keeper(&self) -> io::Result<File> {
         File::options()
             .write(true)
@@ -174,8 +181,7 @@ impl SnapshotEntry {
         let outcome = self.staging().ok().and_then(|staging| staging.outcome());
         let saved = outcome == Some(Outcome::Saved);
         let until = Instant::now() + COPIED;
-        let at_work = || self.keeper().and_then(Lock::try_exclusive);
-        while saved && Instant::now() < until && matches!(at_work(), Ok(None)) {
+        while saved && Instant::now() < until && self.is_being_saved() {
             thread::sleep(PAUSE);
         }
     }

@@ -40,7 +40,7 @@ pub(crate) enum SnapshotsVerb {
 #[command(after_help = "\
 Examples:
   bcvk ephemeral snapshots ls
-  bcvk ephemeral snapshots ls --json | jq '.[] | select(.Usable | not).Id'")]
+  bcvk ephemeral snapshots ls --json | jq '.[] | select(.Usable or .Saving | not).Id'")]
 pub(crate) struct SnapshotsLs {
     #[command(flatten)]
     pub(crate) form: Form,

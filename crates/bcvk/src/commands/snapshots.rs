@@ -39,6 +39,8 @@ pub(super) struct Row {
     last_used: u64,
     /// True if a VM can be resumed from it.
     usable: bool,
+    /// True while it is being made.
+    saving: bool,
     /// The VM whose checkpoint it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     vm: Option<String>,
@@ -78,6 +80,9 @@ fn row(entry: &SnapshotEntry) -> Row {
     let last_used = entry
         .last_used()
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    // It may be complete by the second look.
+    let saving = entry.is_being_saved();
+    let usable = entry.check().is_ok();
     Row {
         id: entry.id().to_owned(),
         image: about.map_or_else(String::new, |about| about.image.clone()),
@@ -87,7 +92,8 @@ fn row(entry: &SnapshotEntry) -> Row {
         stage: about.map(|about| about.stage),
         size: entry.size().unwrap_or(0),
         last_used: last_used.unwrap_or_default().as_secs(),
-        usable: entry.check().is_ok(),
+        usable,
+        saving: saving && !usable,
         vm: None,
     }
 }
@@ -109,6 +115,7 @@ fn checkpoints() -> Result<Vec<Row>, CommandError> {
             size: checkpoint.size,
             last_used: checkpoint.at.0 / 1_000_000,
             usable: true,
+            saving: false,
             vm: Some(spec.name.to_string()),
         }))
     });
@@ -120,6 +127,7 @@ impl Row {
         let state = match (&self.vm, self.usable) {
             (Some(_), _) => "checkpoint",
             (None, true) => "usable",
+            (None, false) if self.saving => "saving",
             (None, false) => "unusable",
         };
         vec![
