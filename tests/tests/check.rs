@@ -80,15 +80,23 @@ fn every_fault_is_named_in_every_form_and_may_be_allowed() {
             .limit(limit::BOOT)
     };
     let report = junit.to_str().expect("UTF-8");
-    let unhealthy = check(&["--github", "--junit", report])
+    let unhealthy = check(&["--github", "--junit", report, "--keep-on-failure"])
         .args(["--allow=known.*", "--allow=of the past"])
         .env("GITHUB_STEP_SUMMARY", summary.to_str().expect("UTF-8"))
         .run();
+    let mut checks = Checks::new();
+    checks.check("what failed is kept, and can be entered", || {
+        let vm = sandbox.name("vm");
+        let ssh = format!("VM {vm} is kept; `bcvk ephemeral ssh {vm}` enters it");
+        assert!(unhealthy.stderr().contains(&ssh), "{unhealthy}");
+        let asked = sandbox.bcvk(["ssh", &vm, "systemctl is-failed broken.service"]);
+        let _ = asked.run().expect_success().expect_stdout("failed");
+        let _ = sandbox.bcvk(["rm", "-f", &vm]).run().expect_success();
+    });
     sandbox.expect_nothing_left();
-    let allowed = check(&["--json", "--allow=*"]).run();
+    let allowed = check(&["--json", "--allow=*", "--keep-on-failure"]).run();
     sandbox.expect_nothing_left();
 
-    let mut checks = Checks::new();
     checks.check("the text", || expect_text(&unhealthy, &image));
     checks.check("annotations and notices", || {
         expect_annotations(&unhealthy.stderr());
@@ -200,11 +208,16 @@ fn an_image_that_does_not_come_up_ends_as_it_does_with_run_ssh() {
     let _ = sandbox
         .bcvk(["check", "--memory=1G", "--name", &sandbox.name("vm")])
         .args(["--karg=init=/nonexistent", "--karg=rdinit=/nonexistent"])
-        .args(["--json", images::trixie()])
+        .args(["--json", "--keep-on-failure", images::trixie()])
         .limit(limit::BOOT)
         .run()
         .expect_error(126, &["kernel panicked", "Kernel panic", "hint: "])
+        .expect_stderr("has ended and is kept; `bcvk ephemeral logs --console ")
         .expect_empty_stdout();
+    let vm = sandbox.name("vm");
+    let console = sandbox.bcvk(["logs", "--console", &vm]).run();
+    let _ = console.expect_success().expect_stdout("Kernel panic");
+    let _ = sandbox.bcvk(["rm", "-f", &vm]).run().expect_success();
     sandbox.finish();
 }
 

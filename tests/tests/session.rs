@@ -65,8 +65,16 @@ fn run_ssh_runs_a_command_as_another_user_at_a_terminal() {
     };
     let output = session(&["-t"]).at_a_terminal().run().expect_success();
     let _ = output.expect_stdout("daemon\r\nterminal\r\n");
-    let output = session(&[]).run().expect_code(1);
+    let output = session(&["--keep-on-failure"]).run().expect_code(1);
     assert_eq!(output.stdout(), "daemon\n", "{output}");
+    let vm = sandbox.name("vm");
+    let kept = format!("VM {vm} is kept; `bcvk ephemeral ssh {vm}` enters it");
+    let _ = output.expect_stderr(&kept);
+    let again = sandbox
+        .bcvk(["ssh", &format!("daemon@{vm}"), "id -un"])
+        .run();
+    let _ = again.expect_success().expect_stdout("daemon");
+    let _ = sandbox.bcvk(["rm", "-f", &vm]).run().expect_success();
     sandbox.finish();
 }
 

@@ -17,8 +17,14 @@ const ALL: [(Signal, &str, i32); 4] = [
 ];
 
 fn run_ssh(sandbox: &Sandbox, name: &str) -> Running {
+    run_ssh_with(sandbox, name, &[])
+}
+
+fn run_ssh_with(sandbox: &Sandbox, name: &str, options: &[&str]) -> Running {
     sandbox
-        .bcvk(["run-ssh", "--name", name, images::trixie()])
+        .bcvk(["run-ssh", "--name", name])
+        .args(options)
+        .arg(images::trixie())
         .args(["echo in the session; exec sleep 600"])
         .spawn()
 }
@@ -93,22 +99,23 @@ fn ctrl_c_at_a_terminal() {
 
 #[test]
 fn sigint_in_the_session() {
-    signal_in_the_session(Signal::INT, 130);
+    signal_in_the_session(Signal::INT, 130, &[]);
 }
 
+/// An interrupt is no failure that `--keep-on-failure` would keep.
 #[test]
 fn sigterm_in_the_session() {
-    signal_in_the_session(Signal::TERM, 143);
+    signal_in_the_session(Signal::TERM, 143, &["--keep-on-failure"]);
 }
 
 #[test]
 fn sigkill_in_the_session() {
-    signal_in_the_session(Signal::KILL, 137);
+    signal_in_the_session(Signal::KILL, 137, &[]);
 }
 
-fn signal_in_the_session(signal: Signal, code: i32) {
+fn signal_in_the_session(signal: Signal, code: i32, options: &[&str]) {
     let sandbox = Sandbox::new().resuming();
-    let mut run = run_ssh(&sandbox, &sandbox.name("vm"));
+    let mut run = run_ssh_with(&sandbox, &sandbox.name("vm"), options);
     run.await_stdout("in the session", limit::BOOT);
     run.signal(signal);
     let output = run.wait(PROMPTLY);

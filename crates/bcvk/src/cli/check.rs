@@ -6,7 +6,7 @@ use bcvk_contract::spec::Timeout;
 use bcvk_host::health::Pattern;
 use clap::{Args, ValueHint};
 
-use super::VmOptions;
+use super::{Keep, VmOptions};
 
 /// Boot an image, and say whether it is healthy
 ///
@@ -60,6 +60,9 @@ pub(crate) struct Check {
     /// `GITHUB_STEP_SUMMARY` names gets the text.
     #[arg(long)]
     pub(crate) github: bool,
+
+    #[command(flatten)]
+    pub(crate) keep: Keep,
 
     #[command(flatten)]
     pub(crate) vm: VmOptions,

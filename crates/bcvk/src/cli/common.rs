@@ -21,6 +21,17 @@ pub(crate) struct VmRefs {
     pub(crate) names: Vec<String>,
 }
 
+/// What becomes of a VM that a verb boots for itself.
+#[derive(Debug, Args)]
+pub(crate) struct Keep {
+    /// Keep the VM if something fails
+    ///
+    /// The VM stays as it is if the exit code is not 0: running if it runs, and its logs if it does not.
+    /// The commands that enter and remove it are printed. An interrupt removes it.
+    #[arg(long)]
+    pub(crate) keep_on_failure: bool,
+}
+
 /// Form of a result.
 #[derive(Debug, Args)]
 pub(crate) struct Form {

@@ -34,7 +34,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use boot_chart::BootChart;
 pub(crate) use check::Check;
 pub(crate) use checkpoint::{Checkpoint, Reset};
-pub(crate) use common::{Ids, Listing};
+pub(crate) use common::{Ids, Keep, Listing};
 pub(crate) use completions::Completions;
 pub(crate) use copy::{Cp, Place};
 #[cfg(any(test, fuzzing))]

@@ -8,7 +8,7 @@ use bcvk_contract::spec::{
 use bcvk_host::PullPolicy;
 use clap::{Args, ValueHint};
 
-use super::{GuestOptions, Output, Volume, heading, words};
+use super::{GuestOptions, Keep, Output, Volume, heading, words};
 
 /// Options of `run` and `run-ssh`: what a VM is like, and what of the host's it gets.
 #[derive(Debug, Args)]
@@ -318,6 +318,9 @@ pub(crate) struct RunSsh {
     /// Log in as this user of the image instead of root
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) keep: Keep,
 
     #[command(flatten)]
     pub(crate) vm: VmOptions,

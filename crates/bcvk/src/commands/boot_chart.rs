@@ -17,7 +17,7 @@ use super::find;
 use super::guest::{AnswerBuffer, GuestCommand};
 use super::own_session::OwnSession;
 use super::result_file::ResultFile;
-use super::run_ssh::{TemporaryVm, with_temporary_vm};
+use super::run_ssh::{BootedFor, TemporaryVm, with_temporary_vm};
 use crate::cli::BootChart;
 use crate::error::{CommandError, RequestError};
 use crate::ui::{self, Chart, Ui};
@@ -37,7 +37,12 @@ pub(super) fn boot_chart(args: &BootChart, ui: &Ui) -> Result<ExitCode, CommandE
         };
         let session = OwnSession::new(Vec::new(), &args.command, stdout);
         let session = (!args.command.is_empty()).then_some(session);
-        return with_temporary_vm("boot-chart", image, &args.options, session, ui, |vm| {
+        let booted = BootedFor {
+            verb: "boot-chart",
+            session,
+            keep: false,
+        };
+        return with_temporary_vm(booted, image, &args.options, ui, |vm| {
             of_new_vm(vm, command_line, args, &to, ui)
         });
     }

@@ -15,7 +15,7 @@ use bcvk_host::{BootKind, BootTime, BootTimes, LAST_WORD, SessionEnd, WatchError
 use super::base_directory;
 use super::guest::{AnswerBuffer, GuestCommand};
 use super::result_file::ResultFile;
-use super::run_ssh::{TemporaryVm, with_temporary_vm};
+use super::run_ssh::{BootedFor, TemporaryVm, with_temporary_vm};
 use crate::cli::Check;
 use crate::error::{CommandError, RequestError, UsageError};
 use crate::ui::{self, Judged, Notice, Ui, Verdict};
@@ -33,7 +33,12 @@ pub(super) fn check(mut args: Check, ui: &Ui) -> Result<ExitCode, CommandError> 
     }
     args.vm.warm = Warm::Off;
     let args = &args;
-    with_temporary_vm("check", &args.image, &args.vm, None, ui, |vm| {
+    let booted = BootedFor {
+        verb: "check",
+        session: None,
+        keep: args.keep.keep_on_failure,
+    };
+    with_temporary_vm(booted, &args.image, &args.vm, ui, |vm| {
         examine(vm, args, junit.as_ref(), ui)
     })
 }

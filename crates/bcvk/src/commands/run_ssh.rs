@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Stdio};
 
 use bcvk_contract::spec::{Lifetime, Purpose};
-use bcvk_contract::status::Status;
+use bcvk_contract::status::{Phase, Status};
 use bcvk_host::{LogFollower, Started, Tool, Watcher, find_tool};
 
 use super::own_session::OwnSession;
@@ -12,12 +12,17 @@ use super::ready::await_ready;
 use super::start::{StartOutcome, start};
 use super::warm;
 use crate::cli::{Output, RunSsh, VmOptions};
-use crate::error::{CommandError, UsageError};
-use crate::ui::{GuestOutput, Progress, Ui};
+use crate::error::{CommandError, Kind, UsageError};
+use crate::ui::{GuestOutput, Notice, Progress, Ui};
 
 pub(super) fn run_ssh(args: &RunSsh, ui: &Ui) -> Result<ExitCode, CommandError> {
     let session = OwnSession::new(options(args), &args.command, Stdio::inherit);
-    with_temporary_vm("run-ssh", &args.image, &args.vm, Some(session), ui, |vm| {
+    let booted = BootedFor {
+        verb: "run-ssh",
+        session: Some(session),
+        keep: args.keep.keep_on_failure,
+    };
+    with_temporary_vm(booted, &args.image, &args.vm, ui, |vm| {
         Ok(vm.session(ui)?.unwrap_or(ExitCode::SUCCESS))
     })
 }
@@ -32,6 +37,14 @@ fn options(args: &RunSsh) -> Vec<String> {
         options.extend(["-l".to_owned(), user.clone()]);
     }
     options
+}
+
+/// The command that a VM is booted for.
+pub(super) struct BootedFor<'a> {
+    pub(super) verb: &'static str,
+    pub(super) session: Option<OwnSession<'a>>,
+    /// The VM stays if something fails.
+    pub(super) keep: bool,
 }
 
 /// A VM that is ready and belongs to this command.
@@ -51,16 +64,20 @@ impl TemporaryVm<'_> {
     }
 }
 
-/// Boots a VM for `verb` and this session, lets `then` have both once the VM is ready, and removes the
-/// VM, however that ends.
+/// Boots a VM for a command, lets `then` have it and the session once it is ready, and removes the VM,
+/// however that ends, unless what failed is to be kept.
 pub(super) fn with_temporary_vm(
-    verb: &'static str,
+    booted_for: BootedFor<'_>,
     image: &str,
     options: &VmOptions,
-    mut session: Option<OwnSession<'_>>,
     ui: &Ui,
     then: impl FnOnce(&mut TemporaryVm<'_>) -> Result<ExitCode, CommandError>,
 ) -> Result<ExitCode, CommandError> {
+    let BootedFor {
+        verb,
+        mut session,
+        keep,
+    } = booted_for;
     if options.guest.no_ssh_keygen {
         return Err(UsageError::SshNeeded { verb }.into());
     }
@@ -75,8 +92,12 @@ pub(super) fn with_temporary_vm(
     let mode = RunMode {
         interactive: false,
         tty: false,
-        remove: true,
-        lifetime: Lifetime::Cli,
+        remove: !keep,
+        lifetime: if keep {
+            Lifetime::Detached
+        } else {
+            Lifetime::Cli
+        },
     };
     let shown = options.shown().is_none();
     let (mut started, mut watcher, progress) = match start(image, options, mode, shown, ui)? {
@@ -93,10 +114,49 @@ pub(super) fn with_temporary_vm(
         };
         then(&mut vm)
     });
+    if keep && is_failure(&result) {
+        return tell_kept(&started, result, ui);
+    }
     let removed = started.discard();
     let code = result?;
     removed?;
     Ok(code)
+}
+
+/// Returns true if the VM has something to show of a failure.
+fn is_failure(result: &Result<ExitCode, CommandError>) -> bool {
+    match result {
+        Ok(code) => *code != ExitCode::SUCCESS,
+        Err(error) => matches!(error.kind, Kind::Guest { .. } | Kind::Ended | Kind::Timeout),
+    }
+}
+
+/// Says how to get at a VM that stays, below what was wrong.
+fn tell_kept(
+    started: &Started,
+    result: Result<ExitCode, CommandError>,
+    ui: &Ui,
+) -> Result<ExitCode, CommandError> {
+    let is_up = |status: Status| status.phase == Phase::Ready;
+    // A VM that has failed may be about to end.
+    let runs = match &result {
+        Ok(_) => started.status().is_some_and(is_up) && started.dir.shared().supervisor_lives(),
+        Err(error) => error.kind == Kind::Timeout,
+    };
+    let kept = Notice::Kept {
+        name: started.name(),
+        runs,
+    };
+    match result {
+        Ok(code) => {
+            ui.notice(&kept);
+            Ok(code)
+        }
+        Err(mut error) => {
+            error.hints.push(kept.to_string());
+            Err(error)
+        }
+    }
 }
 
 fn booted(

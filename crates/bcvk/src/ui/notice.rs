@@ -17,6 +17,8 @@ pub(crate) enum Notice<'a> {
     ShutDownBySession,
     /// The VM has ended its sessions, for this.
     SessionEnded { name: String, held: Held },
+    /// A VM stays because something has failed.
+    Kept { name: &'a str, runs: bool },
     /// There is nothing for `rm-all` to do.
     NoVmToRemove,
     /// This many snapshots were removed.
@@ -61,6 +63,16 @@ impl fmt::Display for Notice<'_> {
             } => write!(
                 f,
                 "VM {name} was saved as {checkpoint}, which ends its sessions"
+            ),
+            Self::Kept { name, runs: true } => write!(
+                f,
+                "VM {name} is kept; `bcvk ephemeral ssh {name}` enters it, \
+                 `bcvk ephemeral rm -f {name}` removes it"
+            ),
+            Self::Kept { name, runs: false } => write!(
+                f,
+                "VM {name} has ended and is kept; `bcvk ephemeral logs --console {name}` shows its \
+                 boot, `bcvk ephemeral rm -f {name}` removes it"
             ),
             Self::NoVmToRemove => write!(f, "there is no VM to remove"),
             Self::SnapshotsRemoved(1) => write!(f, "1 snapshot removed"),
@@ -123,6 +135,14 @@ mod tests {
             Notice::SessionEnded {
                 name: "testvm".to_owned(),
                 held: Held::Checkpoint("clean".parse().expect("a name")),
+            },
+            Notice::Kept {
+                name: "testvm",
+                runs: true,
+            },
+            Notice::Kept {
+                name: "testvm",
+                runs: false,
             },
             Notice::SnapshotsRemoved(0),
             Notice::SnapshotsRemoved(1),
