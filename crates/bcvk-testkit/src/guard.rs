@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -119,6 +120,8 @@ impl Drop for Sandbox {
         if !self.finished {
             // A test that failed half-way leaves what it was working with: no news, but in the way.
             clean_up(self);
+        } else if self.has_images.load(Ordering::Relaxed) {
+            remove_images(self, self.prefix());
         }
         // It would stay, with nobody to ask anything of it.
         self.end_podman();
@@ -239,6 +242,10 @@ fn remove_belongings(sandbox: &Sandbox, prefix: &str) {
             .podman(["pod", "rm", "--force", "--time=0", &pod])
             .run();
     }
+    remove_images(sandbox, prefix);
+}
+
+fn remove_images(sandbox: &Sandbox, prefix: &str) {
     for image in images(sandbox, prefix) {
         let _ = sandbox.podman(["rmi", "--force", &image]).run();
     }

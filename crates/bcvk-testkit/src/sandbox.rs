@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -35,6 +35,8 @@ pub struct Sandbox {
     pub(crate) mounts_before: BTreeSet<String>,
     /// Files that others have left where tests share a directory.
     pub(crate) strays_before: BTreeSet<PathBuf>,
+    /// The test has made images, which are removed with the sandbox.
+    pub(crate) has_images: AtomicBool,
     pub(crate) finished: bool,
 }
 
@@ -60,6 +62,7 @@ impl Sandbox {
             apart: false,
             mounts_before: BTreeSet::new(),
             strays_before: BTreeSet::new(),
+            has_images: AtomicBool::new(false),
             finished: false,
         };
         for part in ["bin", "home", "tmp"] {
@@ -223,6 +226,7 @@ impl Sandbox {
             output = build();
         }
         let _ = output.expect_success();
+        self.has_images.store(true, Ordering::Relaxed);
         image
     }
 
@@ -252,6 +256,7 @@ impl Sandbox {
             import = import.args(["--change", change]);
         }
         let _ = import.arg(&tar).arg(&image).run().expect_success();
+        self.has_images.store(true, Ordering::Relaxed);
         fs::remove_file(tar).expect("remove the archive");
         image
     }
