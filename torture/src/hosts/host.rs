@@ -29,6 +29,11 @@ const MACHINE_ID: &str = "--machine-id=0123456789abcdef0123456789abcdef";
 /// With two emulated processors, half of the boots under KVM went wrong: docs/hosts.md.
 const ONE_PROCESSOR: &str = "--vcpus=1";
 
+/// The emulated processor loses an interrupt of the timer now and then while it runs a VM. A timer that
+/// is set for one moment is not set again then, and the host sleeps until something else wakes it; one
+/// that ticks goes on.
+const TICKING_TIMER: [&str; 2] = ["--karg=nohz=off", "--karg=highres=off"];
+
 /// Time for which a host stands still.
 const SUSPENDED: Duration = Duration::from_secs(60);
 
@@ -216,6 +221,8 @@ fn start<'a>(sandbox: &'a Sandbox, system: System, given: &Path, kept: &Path) ->
         "--nested",
         "--memory=8G",
         ONE_PROCESSOR,
+        TICKING_TIMER[0],
+        TICKING_TIMER[1],
         MACHINE_ID,
         &*given,
         &*kept,
