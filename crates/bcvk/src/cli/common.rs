@@ -21,7 +21,7 @@ pub(crate) struct VmRefs {
     pub(crate) names: Vec<String>,
 }
 
-/// What becomes of a VM that a verb boots for itself.
+/// Option of verbs that boot a VM for themselves.
 #[derive(Debug, Args)]
 pub(crate) struct Keep {
     /// Keep the VM if something fails
