@@ -26,13 +26,12 @@ const PRELUDE: &str = "export PATH=/run/virtiofs-mnt-given:$PATH BCVK_ACCEL=kvm 
 /// Machine ID of a host, which it has again when it has booted again.
 const MACHINE_ID: &str = "--machine-id=0123456789abcdef0123456789abcdef";
 
-/// With two emulated processors, half of the boots under KVM went wrong: docs/hosts.md.
-const ONE_PROCESSOR: &str = "--vcpus=1";
-
-/// The emulated processor loses an interrupt of the timer now and then while it runs a VM. A timer that
-/// is set for one moment is not set again then, and the host sleeps until something else wakes it; one
-/// that ticks goes on.
-const TICKING_TIMER: [&str; 2] = ["--karg=nohz=off", "--karg=highres=off"];
+/// Options for an emulated processor that runs VMs (docs/hosts.md).
+///
+/// With two of them, half of the boots under KVM went wrong. An interrupt of the timer is lost now and
+/// then: a timer that is set for one moment is not set again then, and the host sleeps until something
+/// else wakes it; one that ticks goes on.
+const PROCESSOR: [&str; 3] = ["--vcpus=1", "--karg=nohz=off", "--karg=highres=off"];
 
 /// Time for which a host stands still.
 const SUSPENDED: Duration = Duration::from_secs(60);
@@ -216,17 +215,15 @@ impl<'a> Host<'a> {
 fn start<'a>(sandbox: &'a Sandbox, system: System, given: &Path, kept: &Path) -> Vm<'a> {
     let given = format!("--ro-bind={}:given", given.display());
     let kept = format!("--bind={}:kept", kept.display());
-    let options = [
+    let rest = [
         "--rm",
         "--nested",
         "--memory=8G",
-        ONE_PROCESSOR,
-        TICKING_TIMER[0],
-        TICKING_TIMER[1],
         MACHINE_ID,
         &*given,
         &*kept,
     ];
+    let options = [&PROCESSOR[..], &rest].concat();
     sandbox.boot("host", &options, system.image())
 }
 

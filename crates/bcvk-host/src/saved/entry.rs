@@ -2,13 +2,13 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use bcvk_contract::bounded;
-use bcvk_contract::lock::Lock;
+use bcvk_contract::lock::{Lock, lock_file};
 use bcvk_contract::missing::if_exists;
 use bcvk_contract::snapshot::{self, Meta, Outcome, SnapshotError, Staging, boot_id};
 use bcvk_contract::spec::{ImageIdentity, SavedFiles, SnapshotStage, VmSpec};
@@ -155,25 +155,17 @@ impl SnapshotEntry {
         Ok(Staging::at(&self.path, memory))
     }
 
-    /// Takes the lock that shows that the snapshot is being made.
+    /// Takes the lock that shows that the snapshot is being made. Whoever asks for that has it for a
+    /// moment.
     pub(super) fn lock_as_keeper(&self) -> io::Result<Lock> {
-        Lock::exclusive(self.keeper()?)
+        Lock::once_free(lock_file(&self.path.join(KEEPER))?)
     }
 
     /// Returns true while the snapshot is being made.
     #[must_use]
     pub fn is_being_saved(&self) -> bool {
         let keeper = File::open(self.path.join(KEEPER));
-        matches!(keeper.and_then(Lock::try_exclusive), Ok(None))
-    }
-
-    fn keeper(&self) -> io::Result<File> {
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path.join(KEEPER))
+        keeper.and_then(Lock::is_exclusive).unwrap_or(false)
     }
 
     /// Waits for a snapshot that is being copied, which means that its VM is ready already.
@@ -319,5 +311,29 @@ impl SnapshotEntry {
     /// Records that the snapshot is used now.
     pub(super) fn touch(&self) -> io::Result<()> {
         fs::write(self.path.join(USED), "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_begins_although_somebody_asks_whether_one_is_at_work() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().to_owned();
+        let entry = SnapshotEntry { path };
+        assert!(!entry.is_being_saved());
+        let asks = Lock::shared(lock_file(&dir.path().join(KEEPER)).expect("made"));
+        let asks = asks.expect("nobody has it");
+        let asker = thread::spawn(move || {
+            thread::sleep(PAUSE);
+            drop(asks);
+        });
+        let works = entry.lock_as_keeper().expect("once nobody asks");
+        assert!(entry.is_being_saved());
+        drop(works);
+        assert!(!entry.is_being_saved());
+        asker.join().expect("ended");
     }
 }

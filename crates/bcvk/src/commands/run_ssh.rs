@@ -137,23 +137,19 @@ fn tell_kept(
     result: Result<ExitCode, CommandError>,
     ui: &Ui,
 ) -> Result<ExitCode, CommandError> {
-    let is_up = |status: Status| status.phase == Phase::Ready;
-    // A VM that has failed may be about to end.
-    let runs = match &result {
-        Ok(_) => started.status().is_some_and(is_up) && started.dir.shared().supervisor_lives(),
-        Err(error) => error.kind == Kind::Timeout,
-    };
-    let kept = Notice::Kept {
-        name: started.name(),
-        runs,
-    };
+    let name = started.name();
     match result {
         Ok(code) => {
-            ui.notice(&kept);
+            let is_up = |status: Status| status.phase == Phase::Ready;
+            let lives = started.dir.shared().supervisor_lives();
+            let runs = lives && started.status().is_some_and(is_up);
+            ui.notice(&Notice::Kept { name, runs });
             Ok(code)
         }
         Err(mut error) => {
-            error.hints.push(kept.to_string());
+            // Whatever else has failed ends in a moment, if it has not ended yet.
+            let runs = error.kind == Kind::Timeout;
+            error.hints.push(Notice::Kept { name, runs }.to_string());
             Err(error)
         }
     }
